@@ -1,2 +1,20 @@
-//! Image transforms on u8 and f32 buffers with torchvision's definitions, deterministic per (seed, epoch, sample).
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+mod compose;
+mod error;
+mod image;
+mod rng;
+mod transform;
+
+pub use compose::Compose;
+pub use error::{Error, Problem, Result};
+pub use image::ImageRef;
+pub use rng::{SampleRng, permutation};
+pub use transform::{Interpolation, PadMode, Padding, Size, Transform};
+
+/// The longest side, crop or padding that is accepted.
+pub const MAX_SIDE: usize = 65_535;

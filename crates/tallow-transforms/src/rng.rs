@@ -1,0 +1,61 @@
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+/// The random numbers of one sample in one epoch.
+///
+/// The stream is ChaCha8 under the key `seed || epoch || index || "tallow.s"` (three little-endian u64 and eight
+/// ASCII bytes), stream and counter 0. It depends on nothing else, so neither the order in which samples are read
+/// nor the thread that reads them changes what a sample looks like.
+#[derive(Clone, Debug)]
+pub struct SampleRng(ChaCha8Rng);
+
+impl SampleRng {
+    /// The stream of sample `index` in `epoch` of a run with `seed`.
+    pub fn new(seed: u64, epoch: u64, index: u64) -> Self {
+        Self::keyed([seed, epoch, index, u64::from_le_bytes(*b"tallow.s")])
+    }
+
+    fn keyed(words: [u64; 4]) -> Self {
+        let mut key = [0; 32];
+        for (bytes, word) in key.chunks_exact_mut(8).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        Self(ChaCha8Rng::from_seed(key))
+    }
+
+    /// A whole number in `0..n`, each equally likely; 0 when `n` is 0 or 1, which takes a word from the stream all
+    /// the same, so that later draws do not depend on `n`.
+    ///
+    /// Lemire's multiply-and-reject on 32-bit words (arXiv 1805.10941).
+    pub fn below(&mut self, n: u32) -> u32 {
+        let n = n.max(1);
+        let mut product = u64::from(self.0.next_u32()) * u64::from(n);
+        if (product as u32) < n {
+            let threshold = n.wrapping_neg() % n;
+            while (product as u32) < threshold {
+                product = u64::from(self.0.next_u32()) * u64::from(n);
+            }
+        }
+        (product >> 32) as u32
+    }
+
+    /// True with probability `p`: the next word of the stream, as a fraction of 2^32, is below `p`.
+    pub fn chance(&mut self, p: f64) -> bool {
+        f64::from(self.0.next_u32()) < p * 4_294_967_296.0
+    }
+}
+
+/// The permutation of `0..n` that [`Transform::PermutePixels`](crate::Transform::PermutePixels) uses: output pixel
+/// `i` (row-major) takes the value of input pixel `permutation[i]`.
+///
+/// Fisher-Yates: from `i = n - 1` down to 1, swap entry `i` with entry `below(i + 1)` of the identity, drawing from
+/// ChaCha8 under the key `seed || n || 0 || "tallow.p"` (three little-endian u64 and eight ASCII bytes) with
+/// [`SampleRng::below`]. The same on every platform and in every version of this crate.
+pub fn permutation(seed: u64, n: u32) -> Vec<u32> {
+    let mut rng = SampleRng::keyed([seed, u64::from(n), 0, u64::from_le_bytes(*b"tallow.p")]);
+    let mut order: Vec<u32> = (0..n).collect();
+    for i in (1..n).rev() {
+        order.swap(i as usize, rng.below(i + 1) as usize);
+    }
+    order
+}
