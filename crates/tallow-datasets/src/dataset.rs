@@ -1,0 +1,276 @@
+//! The [`Dataset`] trait and the in-memory [`ImageSet`].
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tallow_transforms::ImageRef;
+
+use crate::error::{Error, Result};
+
+/// The part of a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// What a model is fitted to.
+    Train,
+    /// What it is judged by.
+    Test,
+}
+
+impl Split {
+    /// Both splits.
+    pub const ALL: [Split; 2] = [Split::Train, Split::Test];
+
+    /// `train` or `test`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Split {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "train" => Ok(Split::Train),
+            "test" => Ok(Split::Test),
+            other => {
+                Err(Error::Argument(format!("unknown split `{other}`: it is `train` or `test`")))
+            }
+        }
+    }
+}
+
+/// What a dataset is and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetInfo {
+    /// Name in the [`catalog`](crate::catalog), or of the folder it was read from.
+    pub name: String,
+    /// Which part.
+    pub split: Split,
+    /// The dataset with its format and whether its bytes are the published ones,
+    /// such as `mnist (IDX, original)` or `cifar10 jpeg-q75 (parquet)`.
+    pub provenance: String,
+    /// Hex SHA-256. For an in-memory set over shape, pixels and labels (see [`ImageSet::from_parts`]);
+    /// for a lazy one as its type says.
+    pub digest: String,
+    /// Class names; the label `k` means `classes[k]`.
+    pub classes: Vec<String>,
+}
+
+/// Labelled images by number.
+///
+/// Implementations are shared between loader threads, hence `Send + Sync` and `&self` everywhere.
+pub trait Dataset: Send + Sync {
+    /// Name, split, provenance, digest and class names.
+    fn info(&self) -> &DatasetInfo;
+
+    /// Number of samples.
+    fn len(&self) -> usize;
+
+    /// Whether there is no sample.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `(C, H, W)` when all images share it.
+    fn shape(&self) -> Option<(usize, usize, usize)>;
+
+    /// The label of sample `index`, below `info().classes.len()`. [`Error::Index`] beyond the end.
+    fn label(&self, index: usize) -> Result<u32>;
+
+    /// Image `index`, planar C x H x W. In-memory sets borrow from themselves and leave `scratch` alone;
+    /// lazy ones decode into `scratch`, which callers reuse to save allocations.
+    fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageRef<'a>>;
+}
+
+/// Images of one shape held in memory as `u8`, N x C x H x W. Cloning shares the pixels.
+#[derive(Clone)]
+pub struct ImageSet(Arc<Inner>);
+
+struct Inner {
+    info: DatasetInfo,
+    shape: (usize, usize, usize),
+    pixels: Vec<u8>,
+    labels: Vec<u32>,
+}
+
+impl ImageSet {
+    /// A set from its parts: `pixels` is N x C x H x W for `shape = (C, H, W)` and N labels, each below
+    /// `classes.len()`. [`Error::Argument`] when these do not fit together.
+    ///
+    /// The digest is the SHA-256 of `N, C, H, W` as little-endian `u64`, the pixels, then the labels as
+    /// little-endian `u32`: the same images give the same digest whatever file format they came from.
+    pub fn from_parts(
+        name: impl Into<String>,
+        split: Split,
+        provenance: impl Into<String>,
+        classes: Vec<String>,
+        shape: (usize, usize, usize),
+        pixels: Vec<u8>,
+        labels: Vec<u32>,
+    ) -> Result<Self> {
+        let (c, h, w) = shape;
+        let size = c.checked_mul(h).and_then(|s| s.checked_mul(w)).unwrap_or(0);
+        if size == 0 {
+            return Err(Error::Argument(format!("no image has the shape {c}x{h}x{w}")));
+        }
+        if labels.len().checked_mul(size) != Some(pixels.len()) {
+            return Err(Error::Argument(format!(
+                "{} labels and images of {c}x{h}x{w} need {} bytes of pixels, there are {}",
+                labels.len(),
+                labels.len() as u128 * size as u128,
+                pixels.len()
+            )));
+        }
+        if let Some(i) = labels.iter().position(|&l| l as usize >= classes.len()) {
+            return Err(Error::Argument(format!(
+                "sample {i} has label {}, there are {} classes",
+                labels[i],
+                classes.len()
+            )));
+        }
+        let digest = digest(shape, &pixels, &labels);
+        let info = DatasetInfo {
+            name: name.into(),
+            split,
+            provenance: provenance.into(),
+            digest,
+            classes,
+        };
+        Ok(Self(Arc::new(Inner { info, shape, pixels, labels })))
+    }
+
+    /// All pixels, N x C x H x W.
+    pub fn pixels(&self) -> &[u8] {
+        &self.0.pixels
+    }
+
+    /// All labels.
+    pub fn labels(&self) -> &[u32] {
+        &self.0.labels
+    }
+}
+
+impl fmt::Debug for ImageSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageSet")
+            .field("info", &self.0.info)
+            .field("shape", &self.0.shape)
+            .field("len", &self.0.labels.len())
+            .finish()
+    }
+}
+
+impl Dataset for ImageSet {
+    fn info(&self) -> &DatasetInfo {
+        &self.0.info
+    }
+
+    fn len(&self) -> usize {
+        self.0.labels.len()
+    }
+
+    fn shape(&self) -> Option<(usize, usize, usize)> {
+        Some(self.0.shape)
+    }
+
+    fn label(&self, index: usize) -> Result<u32> {
+        let labels = &self.0.labels;
+        labels.get(index).copied().ok_or(Error::Index { index, len: labels.len() })
+    }
+
+    fn image<'a>(&'a self, index: usize, _scratch: &'a mut Vec<u8>) -> Result<ImageRef<'a>> {
+        let len = self.len();
+        if index >= len {
+            return Err(Error::Index { index, len });
+        }
+        let (channels, height, width) = self.0.shape;
+        let size = channels * height * width;
+        let data = &self.0.pixels[index * size..][..size];
+        Ok(ImageRef { data, channels, height, width })
+    }
+}
+
+fn digest((c, h, w): (usize, usize, usize), pixels: &[u8], labels: &[u32]) -> String {
+    let mut hash = Sha256::new();
+    for n in [labels.len(), c, h, w] {
+        hash.update((n as u64).to_le_bytes());
+    }
+    hash.update(pixels);
+    let labels: Vec<u8> = labels.iter().flat_map(|l| l.to_le_bytes()).collect();
+    hash.update(&labels);
+    hex(&hash.finalize())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(pixels: Vec<u8>, labels: Vec<u32>) -> Result<ImageSet> {
+        let classes = vec!["a".into(), "b".into()];
+        ImageSet::from_parts("t", Split::Train, "made up", classes, (1, 2, 3), pixels, labels)
+    }
+
+    #[test]
+    fn images_come_back_planar() {
+        let set = set((0..12).collect(), vec![1, 0]).unwrap();
+        let mut scratch = Vec::new();
+        let image = set.image(1, &mut scratch).unwrap();
+        assert_eq!((image.channels, image.height, image.width), (1, 2, 3));
+        assert_eq!(image.data, [6, 7, 8, 9, 10, 11]);
+        assert_eq!(set.label(0).unwrap(), 1);
+        assert!(matches!(set.label(2), Err(Error::Index { index: 2, len: 2 })));
+        assert!(matches!(set.image(2, &mut scratch), Err(Error::Index { index: 2, len: 2 })));
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        assert!(set(vec![0; 11], vec![0, 0]).is_err());
+        assert!(set(vec![0; 12], vec![0, 2]).is_err());
+        let none =
+            ImageSet::from_parts("t", Split::Test, "", vec![], (0, 2, 3), vec![], Vec::new());
+        assert!(none.is_err());
+    }
+
+    #[test]
+    fn digest_covers_pixels_labels_and_shape() {
+        let base = set((0..12).collect(), vec![0, 1]).unwrap();
+        // hashlib.sha256(struct.pack("<4Q", 2, 1, 2, 3) + bytes(range(12)) + struct.pack("<2I", 0, 1))
+        assert_eq!(
+            base.info().digest,
+            "7cb86df317558b58a5aaded0f51697d417d828d39279c673b5bfb8f18bb5c7da"
+        );
+        let other_label = set((0..12).collect(), vec![1, 1]).unwrap();
+        let other_pixel = set((1..13).collect(), vec![0, 1]).unwrap();
+        let other_shape = ImageSet::from_parts(
+            "t",
+            Split::Train,
+            "made up",
+            vec!["a".into(), "b".into()],
+            (1, 3, 2),
+            (0..12).collect(),
+            vec![0, 1],
+        )
+        .unwrap();
+        for other in [other_label, other_pixel, other_shape] {
+            assert_ne!(base.info().digest, other.info().digest);
+        }
+    }
+}
