@@ -1,0 +1,288 @@
+//! What an experiment claims: `cnn.test_accuracy >= 0.93`, `cnn > fc`, `cnn - fc > 0.02`.
+//!
+//! A claim compares two sums of terms. A term is a number or a metric of a variant, averaged over
+//! the seeds: `variant.metric`, or `variant` alone for its `test_accuracy`. Variant names hold
+//! hyphens, so a minus sign stands between spaces.
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+/// The metric meant when a claim names a variant alone.
+pub const DEFAULT_METRIC: &str = "test_accuracy";
+
+/// One claim, ready to be judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// As the experiment states it.
+    pub text: String,
+    left: Vec<Term>,
+    comparison: Comparison,
+    right: Vec<Term>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Term {
+    sign: f64,
+    value: Value,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    Number(f64),
+    Metric { variant: String, metric: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Comparison {
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Comparison {
+    fn parse(token: &str) -> Option<Self> {
+        Some(match token {
+            "<" => Self::Less,
+            "<=" => Self::LessOrEqual,
+            ">" => Self::Greater,
+            ">=" => Self::GreaterOrEqual,
+            _ => return None,
+        })
+    }
+
+    fn holds(self, left: f64, right: f64) -> bool {
+        match self {
+            Self::Less => left < right,
+            Self::LessOrEqual => left <= right,
+            Self::Greater => left > right,
+            Self::GreaterOrEqual => left >= right,
+        }
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+        })
+    }
+}
+
+/// How a claim came out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    /// The claim's text.
+    pub text: String,
+    /// Whether it holds; `None` when a variant it speaks of was not run.
+    pub holds: Option<bool>,
+    /// The two sides, with numbers in place of names.
+    pub figures: String,
+}
+
+impl Claim {
+    /// Reads a claim, or says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self> {
+        let spaced = space_comparison(text);
+        let tokens: Vec<&str> = spaced.split_whitespace().collect();
+        let comparisons: Vec<usize> = (0..tokens.len())
+            .filter(|&i| tokens[i].starts_with(['<', '>', '=']))
+            .collect();
+        let [at] = comparisons[..] else {
+            bail!("claim `{text}`: expected one comparison (<, <=, >, >=)");
+        };
+        let Some(comparison) = Comparison::parse(tokens[at]) else {
+            bail!(
+                "claim `{text}`: `{}` is not one of <, <=, >, >=",
+                tokens[at]
+            );
+        };
+        Ok(Self {
+            text: text.to_string(),
+            left: parse_sum(text, &tokens[..at])?,
+            comparison,
+            right: parse_sum(text, &tokens[at + 1..])?,
+        })
+    }
+
+    /// The variants it speaks of, with the metric of each.
+    pub fn metrics(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.left
+            .iter()
+            .chain(&self.right)
+            .filter_map(|term| match &term.value {
+                Value::Number(_) => None,
+                Value::Metric { variant, metric } => Some((variant.as_str(), metric.as_str())),
+            })
+    }
+
+    /// Judges it, `mean(variant, metric)` being the mean over the seeds, `None` when not run.
+    pub fn judge(&self, mean: impl Fn(&str, &str) -> Option<f64>) -> Verdict {
+        let sides = sum(&self.left, &mean).zip(sum(&self.right, &mean));
+        let (holds, figures) = match sides {
+            Some((left, right)) => (
+                Some(self.comparison.holds(left, right)),
+                format!("{left:.4} {} {right:.4}", self.comparison),
+            ),
+            None => (None, "not judged: a variant was not run".to_string()),
+        };
+        Verdict {
+            text: self.text.clone(),
+            holds,
+            figures,
+        }
+    }
+}
+
+/// Puts spaces around the comparison, so that `a>=b` reads as `a >= b`.
+fn space_comparison(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 4);
+    let mut inside = false;
+    for c in text.chars() {
+        let comparison = matches!(c, '<' | '>' | '=');
+        if comparison != inside {
+            out.push(' ');
+        }
+        inside = comparison;
+        out.push(c);
+    }
+    out
+}
+
+fn parse_sum(claim: &str, tokens: &[&str]) -> Result<Vec<Term>> {
+    let mut terms = Vec::new();
+    let mut sign = 1.0;
+    for (i, token) in tokens.iter().enumerate() {
+        if i % 2 == 0 {
+            terms.push(Term {
+                sign,
+                value: parse_value(claim, token)?,
+            });
+        } else {
+            sign = match *token {
+                "+" => 1.0,
+                "-" => -1.0,
+                other => bail!("claim `{claim}`: expected + or - before `{other}`"),
+            };
+        }
+    }
+    if tokens.len().is_multiple_of(2) {
+        bail!("claim `{claim}`: a number or a variant is missing");
+    }
+    Ok(terms)
+}
+
+fn parse_value(claim: &str, token: &str) -> Result<Value> {
+    if let Ok(number) = token.parse::<f64>() {
+        return Ok(Value::Number(number));
+    }
+    let (variant, metric) = token.split_once('.').unwrap_or((token, DEFAULT_METRIC));
+    let word = |s: &str| {
+        s.starts_with(|c: char| c.is_ascii_alphabetic())
+            && s.chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
+    if !word(variant) || !word(metric) {
+        bail!("claim `{claim}`: `{token}` is neither a number nor `variant.metric`");
+    }
+    Ok(Value::Metric {
+        variant: variant.to_string(),
+        metric: metric.to_string(),
+    })
+}
+
+fn sum(terms: &[Term], mean: impl Fn(&str, &str) -> Option<f64>) -> Option<f64> {
+    terms.iter().try_fold(0.0, |total, term| {
+        let value = match &term.value {
+            Value::Number(number) => *number,
+            Value::Metric { variant, metric } => mean(variant, metric)?,
+        };
+        Some(total + term.sign * value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mean(variant: &str, metric: &str) -> Option<f64> {
+        match (variant, metric) {
+            ("fc", "test_accuracy") => Some(0.85),
+            ("cnn", "test_accuracy") => Some(0.95),
+            ("cnn", "test_loss") => Some(0.2),
+            ("cnn-permuted", "test_accuracy") => Some(0.80),
+            _ => None,
+        }
+    }
+
+    fn holds(text: &str) -> Option<bool> {
+        Claim::parse(text).unwrap().judge(mean).holds
+    }
+
+    #[test]
+    fn floors() {
+        assert_eq!(holds("cnn.test_accuracy >= 0.95"), Some(true));
+        assert_eq!(holds("cnn.test_accuracy > 0.95"), Some(false));
+        assert_eq!(holds("cnn.test_loss<0.3"), Some(true));
+    }
+
+    #[test]
+    fn relations() {
+        assert_eq!(holds("cnn > fc"), Some(true));
+        assert_eq!(holds("fc>cnn.test_accuracy"), Some(false));
+        assert_eq!(holds("fc > cnn-permuted"), Some(true));
+    }
+
+    #[test]
+    fn differences() {
+        assert_eq!(holds("cnn - fc > 0.09"), Some(true));
+        assert_eq!(holds("cnn - fc > 0.11"), Some(false));
+        assert_eq!(holds("cnn-permuted - fc < 0"), Some(true));
+        assert_eq!(holds("cnn - fc > cnn-permuted - fc + 0.14"), Some(true));
+        assert_eq!(holds("cnn - fc > cnn-permuted - fc + 0.16"), Some(false));
+    }
+
+    #[test]
+    fn not_judged_without_the_variant() {
+        let verdict = Claim::parse("cnn > vgg").unwrap().judge(mean);
+        assert_eq!(verdict.holds, None);
+    }
+
+    #[test]
+    fn a_figure_that_is_not_a_number_fails() {
+        let claim = Claim::parse("cnn > 0.1").unwrap();
+        assert_eq!(claim.judge(|_, _| Some(f64::NAN)).holds, Some(false));
+    }
+
+    #[test]
+    fn names_its_metrics() {
+        let claim = Claim::parse("cnn.test_loss + 1 < fc").unwrap();
+        let metrics: Vec<_> = claim.metrics().collect();
+        assert_eq!(metrics, [("cnn", "test_loss"), ("fc", "test_accuracy")]);
+    }
+
+    #[test]
+    fn refuses_nonsense() {
+        for text in [
+            "",
+            "cnn",
+            "cnn > fc > vgg",
+            "cnn == fc",
+            "cnn >",
+            "> 0.5",
+            "cnn - > 0.5",
+            "cnn fc > 0.5",
+            "cnn * 2 > 0.5",
+            "cnn. > 0.5",
+            "cnn => 0.5",
+        ] {
+            let error = Claim::parse(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("claim `{text}`")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Merging tables, `--set`, and errors that name the key and the nearest one that exists.
+
+use anyhow::{Result, anyhow, bail};
+use toml::{Table, Value};
+
+use super::Recipe;
+use crate::suggest;
+
+/// `key=value` of the command line.
+pub struct Assignment {
+    path: Vec<String>,
+    value: Value,
+    text: String,
+}
+
+impl Assignment {
+    /// Reads `train.epochs=1`. The value is TOML, or else text.
+    pub fn parse(text: &str) -> Result<Self> {
+        let Some((key, value)) = text.split_once('=') else {
+            bail!("--set {text}: expected key=value, such as train.epochs=1");
+        };
+        let path: Vec<String> = key.trim().split('.').map(str::to_string).collect();
+        if path.iter().any(String::is_empty) {
+            bail!("--set {text}: `{key}` is not a key such as train.epochs");
+        }
+        let value = toml::from_str::<Table>(&format!("value = {value}"))
+            .ok()
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(|| Value::String(value.trim().to_string()));
+        Ok(Self {
+            path,
+            value,
+            text: text.to_string(),
+        })
+    }
+
+    fn key(&self) -> String {
+        self.path.join(".")
+    }
+
+    /// The value inside the tables that its key names.
+    fn nested(&self) -> (String, Value) {
+        let mut path = self.path.iter().rev();
+        let innermost = path.next().cloned().unwrap_or_default();
+        path.fold((innermost, self.value.clone()), |(key, value), outer| {
+            (outer.clone(), Value::Table(Table::from_iter([(key, value)])))
+        })
+    }
+}
+
+/// Works `value` into `table`: tables key by key, all else by replacement. A table that gives another `name`
+/// than the one there (a model, an optimizer, a loss) replaces it: settings of the one mean nothing to the other.
+pub fn merge(table: &mut Table, key: &str, value: Value) {
+    let (Some(Value::Table(old)), Value::Table(new)) = (table.get_mut(key), &value) else {
+        table.insert(key.to_string(), value);
+        return;
+    };
+    if new.get("name").is_some_and(|name| old.get("name") != Some(name)) {
+        table.insert(key.to_string(), value);
+        return;
+    }
+    for (inner, value) in new.clone() {
+        merge(old, &inner, value);
+    }
+}
+
+/// The recipe in `table` after `sets`.
+pub fn recipe(mut table: Table, sets: &[Assignment]) -> Result<Recipe> {
+    let before = to_recipe(table.clone());
+    for set in sets {
+        check_path(&table, set)?;
+        let (key, value) = set.nested();
+        merge(&mut table, &key, value);
+    }
+    let recipe = to_recipe(table).map_err(|error| match before {
+        // The file alone is sound, so one of the assignments is at fault.
+        Ok(before) => explain_sets(sets, &before, &error),
+        Err(error) => anyhow!(explain(&error)),
+    })?;
+    recipe.check()?;
+    Ok(recipe)
+}
+
+fn to_recipe(table: Table) -> Result<Recipe, String> {
+    Value::Table(table)
+        .try_into::<Recipe>()
+        .map_err(|e| one_line(&e.to_string()))
+}
+
+/// A key cannot go through something that is not a table.
+fn check_path(table: &Table, set: &Assignment) -> Result<()> {
+    let mut table = table;
+    for (i, part) in set.path.iter().enumerate() {
+        match table.get(part) {
+            Some(Value::Table(inner)) => table = inner,
+            Some(_) if i + 1 < set.path.len() => bail!(
+                "--set {}: `{}` is a value and has no `{}` inside",
+                set.text,
+                set.path[..=i].join("."),
+                set.path[i + 1]
+            ),
+            _ => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// Which assignment an error is about, and the key that was meant.
+fn explain_sets(sets: &[Assignment], before: &Recipe, error: &str) -> anyhow::Error {
+    if let Some((word, expected)) = suggest::parse_unknown(error) {
+        if error.contains("unknown field")
+            && let Some(set) = sets.iter().rfind(|s| s.path.iter().any(|part| part == word))
+        {
+            let key = set.key();
+            return match nearest_key(&key, word, &expected, before) {
+                Some(near) => anyhow!("unknown key `{key}`; did you mean `{near}`?"),
+                None => anyhow!("unknown key `{key}`; expected {}", expected.join(", ")),
+            };
+        }
+        return anyhow!(explain(error));
+    }
+    let keys: Vec<&str> = sets.iter().map(|s| s.text.as_str()).collect();
+    anyhow!("--set {}: {error}", keys.join(" --set "))
+}
+
+/// The existing key most like `key`, whose part `word` is not known where it stands.
+fn nearest_key(key: &str, word: &str, expected: &[&str], recipe: &Recipe) -> Option<String> {
+    let mut known = Vec::new();
+    if let Ok(Value::Table(table)) = Value::try_from(recipe) {
+        flatten("", &table, &mut known);
+    }
+    // A key given without its table: `epochs` for `train.epochs`.
+    if let Some(full) = known.iter().find(|k| k.rsplit('.').next() == Some(key)) {
+        return Some(full.clone());
+    }
+    if let Some(near) = suggest::nearest(word, expected.iter().copied()) {
+        let parts: Vec<&str> = key
+            .split('.')
+            .map(|part| if part == word { near } else { part })
+            .collect();
+        return Some(parts.join("."));
+    }
+    suggest::nearest(key, known.iter().map(String::as_str)).map(str::to_string)
+}
+
+fn flatten(prefix: &str, table: &Table, keys: &mut Vec<String>) {
+    for (key, value) in table {
+        let full = if prefix.is_empty() {
+            key.clone()
+        } else {
+            format!("{prefix}.{key}")
+        };
+        if let Value::Table(inner) = value {
+            flatten(&full, inner, keys);
+        }
+        keys.push(full);
+    }
+}
+
+/// `error`, with the nearest expected word when it is about an unknown one.
+fn explain(error: &str) -> String {
+    let near = suggest::parse_unknown(error)
+        .and_then(|(word, expected)| suggest::nearest(word, expected));
+    match near {
+        Some(near) => format!("{error}; did you mean `{near}`?"),
+        None => error.to_string(),
+    }
+}
+
+/// The same for a file, whose errors show the line they are about.
+pub fn explain_file(error: &toml::de::Error) -> String {
+    explain(error.to_string().trim_end())
+}
+
+/// Errors of toml put the table they are about on a line of its own.
+fn one_line(error: &str) -> String {
+    error.trim_end().replace("\n", " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> Table {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn merges_by_key() {
+        let mut base = table("[a]\nx = 1\ny = 2\nlist = [1, 2]");
+        merge(&mut base, "a", table("y = 3\nlist = [4]\nz = 5").into());
+        assert_eq!(base, table("[a]\nx = 1\ny = 3\nlist = [4]\nz = 5"));
+    }
+
+    #[test]
+    fn another_name_replaces() {
+        let mut base = table("[a]\nname = \"sgd\"\nlr = 1");
+        merge(&mut base, "a", table("name = \"sgd\"\nmomentum = 2").into());
+        assert_eq!(base, table("[a]\nname = \"sgd\"\nlr = 1\nmomentum = 2"));
+        merge(&mut base, "a", table("name = \"adam\"").into());
+        assert_eq!(base, table("[a]\nname = \"adam\""));
+    }
+
+    #[test]
+    fn values_are_toml_or_text() {
+        let value = |text: &str| Assignment::parse(text).unwrap().value;
+        assert_eq!(value("k=1"), Value::Integer(1));
+        assert_eq!(value("k=1e-3"), Value::Float(1e-3));
+        assert_eq!(value("k=true"), Value::Boolean(true));
+        assert_eq!(value("k=adam"), Value::String("adam".to_string()));
+        assert_eq!(value("k=\"adam\""), Value::String("adam".to_string()));
+        assert_eq!(value("k=[1,2]"), Value::Array(vec![1.into(), 2.into()]));
+        assert_eq!(value("k=a=b"), Value::String("a=b".to_string()));
+        assert!(Assignment::parse("k").is_err());
+        assert!(Assignment::parse("a..b=1").is_err());
+        assert!(Assignment::parse("=1").is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! The recipe of one variant.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+use tallow_train::{Loss, OptimizerConfig, Schedule};
+use tallow_transforms::Transform;
+
+/// All that decides what a run computes, but its seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What it is trained and tested on.
+    pub data: Data,
+    /// What is trained.
+    pub model: Model,
+    /// How.
+    pub train: Train,
+}
+
+/// The data and what is done to every image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Name in the catalogue.
+    pub dataset: String,
+    /// Applied to training and test images alike.
+    pub transforms: Vec<Transform>,
+}
+
+/// A model of the zoo.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Its name.
+    pub name: String,
+    /// Widths of the hidden layers, for models that let one choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<Vec<usize>>,
+}
+
+/// How a model is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images a step.
+    pub batch_size: usize,
+    /// Draw a new order for each epoch.
+    #[serde(default = "yes")]
+    pub shuffle: bool,
+    /// Leave out a last batch that is not full.
+    #[serde(default)]
+    pub drop_last: bool,
+    /// Applied before `data.transforms`, to training images alone.
+    #[serde(default)]
+    pub augment: Vec<Transform>,
+    /// What is minimised.
+    #[serde(default)]
+    pub loss: Loss,
+    /// How.
+    pub optimizer: OptimizerConfig,
+    /// How the learning rate changes.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Threads that load batches; results do not depend on it.
+    #[serde(default = "one")]
+    pub workers: usize,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one() -> usize {
+    1
+}
+
+impl Recipe {
+    /// Refuses what no run could do.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.train.epochs > 0, "train.epochs is 0");
+        ensure!(self.train.batch_size > 0, "train.batch_size is 0");
+        self.train.optimizer.validate()?;
+        self.train.loss.validate()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! "Did you mean": the known name nearest to one that is not known.
+
+/// Below this Jaro-Winkler similarity a guess confuses more than it helps.
+const ENOUGH: f64 = 0.72;
+
+/// The candidate most like `word`, if any is like it at all.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= ENOUGH)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// An error message for an unknown name: the nearest one if there is one, and all that are known.
+pub fn unknown(kind: &str, word: &str, known: &[&str]) -> String {
+    let mut message = format!("unknown {kind} `{word}`");
+    if let Some(near) = nearest(word, known.iter().copied()) {
+        message.push_str(&format!("; did you mean `{near}`?"));
+    }
+    message.push_str(&format!("\nknown: {}", known.join(", ")));
+    message
+}
+
+/// What serde's "unknown field" and "unknown variant" messages say: the word, and those expected.
+pub fn parse_unknown(message: &str) -> Option<(&str, Vec<&str>)> {
+    let start = ["unknown field `", "unknown variant `"]
+        .iter()
+        .find_map(|p| message.find(p).map(|at| at + p.len()))?;
+    let mut quoted = message[start..].split('`');
+    let word = quoted.next()?;
+    // After the word, text and backquoted names alternate.
+    let expected = quoted.skip(1).step_by(2).collect();
+    Some((word, expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_a_typo_and_not_a_stranger() {
+        let known = ["mnist-pixel-order", "quickstart", "cifar10-cnn"];
+        assert_eq!(nearest("mnist-pixels", known), Some("mnist-pixel-order"));
+        assert_eq!(nearest("quikstart", known), Some("quickstart"));
+        assert_eq!(nearest("zebra", known), None);
+    }
+
+    #[test]
+    fn says_what_is_known() {
+        let message = unknown("model", "cnnn", &["mlp", "cnn"]);
+        assert_eq!(
+            message,
+            "unknown model `cnnn`; did you mean `cnn`?\nknown: mlp, cnn"
+        );
+        assert!(!unknown("model", "q", &["mlp"]).contains("did you mean"));
+    }
+
+    #[test]
+    fn reads_serde_messages() {
+        assert_eq!(
+            parse_unknown("unknown field `epoch`, expected one of `epochs`, `loss`"),
+            Some(("epoch", vec!["epochs", "loss"]))
+        );
+        assert_eq!(
+            parse_unknown("unknown variant `sgdd`, expected `sgd` or `adam`"),
+            Some(("sgdd", vec!["sgd", "adam"]))
+        );
+        assert_eq!(parse_unknown("missing field `lr`"), None);
+    }
+}
