@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Transform {
     /// u8 to f32 in `[0, 1]`: `value / 255`. Every pipeline has exactly one.
+    #[serde(deserialize_with = "no_fields")]
     ToTensor,
     /// `(value - mean) / std` in f32. Needs floats.
     Normalize {
@@ -124,6 +125,15 @@ impl Transform {
             Self::RandomCrop { .. } | Self::RandomHorizontalFlip { .. }
         )
     }
+}
+
+/// serde lets a unit variant pass with any fields; this refuses them.
+fn no_fields<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct NoFields {}
+
+    NoFields::deserialize(deserializer).map(|NoFields {}| ())
 }
 
 fn half() -> f64 {
