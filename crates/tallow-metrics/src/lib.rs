@@ -1,2 +1,20 @@
-//! Mergeable classification metrics with the definitions of torchmetrics and scikit-learn.
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+mod accuracy;
+mod calibration;
+mod confusion;
+mod error;
+mod mean;
+mod rows;
+mod sum;
+
+pub use accuracy::{Accuracy, TopK};
+pub use calibration::{Calibration, CalibrationBin, CalibrationError};
+pub use confusion::{Average, ClassScore, ConfusionMatrix, Report};
+pub use error::{Error, Result};
+pub use mean::{CrossEntropy, MeanMetric};
+pub use rows::argmax;

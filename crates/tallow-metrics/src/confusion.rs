@@ -1,0 +1,288 @@
+use crate::{Error, Result, rows};
+use serde::{Deserialize, Serialize};
+
+/// Counts of (label, prediction) pairs, and every score that follows from them.
+///
+/// Rows are labels and columns predictions, as `sklearn.metrics.confusion_matrix`. The counts are integers, so
+/// merging is exact. Where a score would divide by zero it is 0 (scikit-learn's `zero_division=0`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConfusionMatrix {
+    classes: usize,
+    counts: Vec<u64>,
+}
+
+/// The scores of one class against all others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassScore {
+    /// The class index.
+    pub class: usize,
+    /// Of the samples predicted as this class, the share that are; 0 when none was.
+    pub precision: f64,
+    /// Of the samples of this class, the share found; 0 when there are none.
+    pub recall: f64,
+    /// `2 tp / (2 tp + fp + fn)`, the harmonic mean of the two; 0 when the class appears nowhere.
+    pub f1: f64,
+    /// The number of samples of this class.
+    pub support: u64,
+    /// The number of samples predicted as this class.
+    pub predicted: u64,
+}
+
+/// Precision, recall and F1 averaged over classes; 0 when nothing was counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Average {
+    /// The averaged precision.
+    pub precision: f64,
+    /// The averaged recall.
+    pub recall: f64,
+    /// The averaged F1 (the mean of the F1 scores, not the F1 of the means).
+    pub f1: f64,
+    /// The number of samples it is over.
+    pub support: u64,
+}
+
+/// Everything a confusion matrix says, as `sklearn.metrics.classification_report` and more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// See [`ConfusionMatrix::accuracy`].
+    pub accuracy: Option<f64>,
+    /// See [`ConfusionMatrix::balanced_accuracy`].
+    pub balanced_accuracy: Option<f64>,
+    /// See [`ConfusionMatrix::cohen_kappa`].
+    pub cohen_kappa: Option<f64>,
+    /// See [`ConfusionMatrix::macro_average`].
+    pub macro_average: Average,
+    /// See [`ConfusionMatrix::weighted_average`].
+    pub weighted_average: Average,
+    /// See [`ConfusionMatrix::micro_average`].
+    pub micro_average: Average,
+    /// See [`ConfusionMatrix::per_class`].
+    pub per_class: Vec<ClassScore>,
+}
+
+impl ConfusionMatrix {
+    /// An empty matrix of `classes` x `classes` counts.
+    ///
+    /// # Errors
+    /// When `classes` is zero or above 32,768.
+    pub fn new(classes: usize) -> Result<Self> {
+        rows::check_classes(classes)?;
+        Ok(Self {
+            classes,
+            counts: vec![0; classes * classes],
+        })
+    }
+
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Adds predicted classes against labels, one of each a sample.
+    ///
+    /// # Errors
+    /// When the lengths differ, or a label or prediction is not a class; nothing is added then.
+    pub fn update(&mut self, predictions: &[u32], labels: &[u32]) -> Result<()> {
+        if predictions.len() != labels.len() {
+            return Err(Error::Length {
+                what: "predictions",
+                labels: labels.len(),
+                expected: labels.len(),
+                found: predictions.len(),
+            });
+        }
+        rows::check_indices("label", labels, self.classes)?;
+        rows::check_indices("prediction", predictions, self.classes)?;
+        for (&prediction, &label) in predictions.iter().zip(labels) {
+            self.counts[label as usize * self.classes + prediction as usize] += 1;
+        }
+        Ok(())
+    }
+
+    /// Adds a batch: `logits` is `(N, classes)` in row-major order, `labels` is `(N)`. The prediction is the
+    /// [`argmax`](crate::argmax) of each row.
+    ///
+    /// # Errors
+    /// When `classes` is not that of the matrix, the lengths do not fit or a label is not a class; nothing is added
+    /// then.
+    pub fn update_logits(&mut self, logits: &[f32], classes: usize, labels: &[u32]) -> Result<()> {
+        self.check_same(classes)?;
+        rows::check("logits", logits, classes, labels)?;
+        for (row, &label) in logits.chunks_exact(classes).zip(labels) {
+            self.counts[label as usize * self.classes + rows::argmax(row)] += 1;
+        }
+        Ok(())
+    }
+
+    /// Adds everything `other` has counted.
+    ///
+    /// # Errors
+    /// When `other` has another number of classes.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        self.check_same(other.classes)?;
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+        Ok(())
+    }
+
+    /// The counts in row-major order, `classes` x `classes`: rows are labels, columns predictions.
+    pub fn matrix(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// The counts of the samples of one class by prediction; `None` when `label` is not a class.
+    pub fn row(&self, label: usize) -> Option<&[u64]> {
+        self.counts.chunks_exact(self.classes).nth(label)
+    }
+
+    /// The number of samples counted.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The share of samples on the diagonal, or `None` before the first sample.
+    pub fn accuracy(&self) -> Option<f64> {
+        let total = self.total();
+        (total > 0).then(|| self.correct() as f64 / total as f64)
+    }
+
+    /// The mean recall over the classes that have samples (`sklearn.metrics.balanced_accuracy_score`), or `None`
+    /// before the first sample.
+    pub fn balanced_accuracy(&self) -> Option<f64> {
+        let present: Vec<f64> = self
+            .per_class()
+            .iter()
+            .filter(|c| c.support > 0)
+            .map(|c| c.recall)
+            .collect();
+        (!present.is_empty()).then(|| present.iter().sum::<f64>() / present.len() as f64)
+    }
+
+    /// Cohen's kappa, `(observed - expected) / (1 - expected)` agreement (`sklearn.metrics.cohen_kappa_score`).
+    /// `None` where it is undefined: before the first sample, and when labels and predictions are all one class.
+    pub fn cohen_kappa(&self) -> Option<f64> {
+        let total = self.total() as f64;
+        let chance: f64 = self
+            .per_class()
+            .iter()
+            .map(|c| c.support as f64 * c.predicted as f64)
+            .sum();
+        // Disagreement counted and expected, both times the square of the total: integers as long as they fit.
+        let observed = (self.total() - self.correct()) as f64 * total;
+        let expected = total * total - chance;
+        (expected > 0.0).then(|| 1.0 - observed / expected)
+    }
+
+    /// Precision, recall, F1 and support of every class, in order.
+    pub fn per_class(&self) -> Vec<ClassScore> {
+        let mut predicted = vec![0u64; self.classes];
+        for row in self.counts.chunks_exact(self.classes) {
+            for (sum, count) in predicted.iter_mut().zip(row) {
+                *sum += count;
+            }
+        }
+        let rows = self
+            .counts
+            .chunks_exact(self.classes)
+            .zip(predicted)
+            .enumerate();
+        rows.map(|(class, (row, predicted))| {
+            let support = row.iter().sum();
+            let hits = row[class];
+            ClassScore {
+                class,
+                precision: ratio(hits, predicted),
+                recall: ratio(hits, support),
+                f1: ratio(2 * hits, support + predicted),
+                support,
+                predicted,
+            }
+        })
+        .collect()
+    }
+
+    /// The plain mean over the classes that appear among the labels or the predictions. A class that appears in
+    /// neither is left out, as scikit-learn and torchmetrics do.
+    pub fn macro_average(&self) -> Average {
+        self.average(|class| {
+            if class.support + class.predicted > 0 {
+                1.0
+            } else {
+                0.0
+            }
+        })
+    }
+
+    /// The mean over the classes weighted by their support.
+    pub fn weighted_average(&self) -> Average {
+        self.average(|class| class.support as f64)
+    }
+
+    /// The scores of all decisions pooled. With one label and one prediction a sample, all three are the accuracy.
+    pub fn micro_average(&self) -> Average {
+        let accuracy = self.accuracy().unwrap_or(0.0);
+        Average {
+            precision: accuracy,
+            recall: accuracy,
+            f1: accuracy,
+            support: self.total(),
+        }
+    }
+
+    /// All of the above in one plain struct.
+    pub fn report(&self) -> Report {
+        Report {
+            accuracy: self.accuracy(),
+            balanced_accuracy: self.balanced_accuracy(),
+            cohen_kappa: self.cohen_kappa(),
+            macro_average: self.macro_average(),
+            weighted_average: self.weighted_average(),
+            micro_average: self.micro_average(),
+            per_class: self.per_class(),
+        }
+    }
+
+    fn correct(&self) -> u64 {
+        (0..self.classes)
+            .map(|class| self.counts[class * self.classes + class])
+            .sum()
+    }
+
+    fn average(&self, weight: impl Fn(&ClassScore) -> f64) -> Average {
+        let scores = self.per_class();
+        let total: f64 = scores.iter().map(&weight).sum();
+        let mean = |value: fn(&ClassScore) -> f64| {
+            if total == 0.0 {
+                0.0
+            } else {
+                scores.iter().map(|c| weight(c) * value(c)).sum::<f64>() / total
+            }
+        };
+        Average {
+            precision: mean(|c| c.precision),
+            recall: mean(|c| c.recall),
+            f1: mean(|c| c.f1),
+            support: self.total(),
+        }
+    }
+
+    fn check_same(&self, classes: usize) -> Result<()> {
+        if classes != self.classes {
+            return Err(Error::Unlike {
+                what: "classes =",
+                expected: self.classes,
+                found: classes,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
+}
