@@ -1,0 +1,19 @@
+//! Convolution kernels. Each algorithm offers the same four passes; which one runs is decided in `crate::conv`.
+
+mod bias;
+pub(crate) mod depthwise;
+pub(crate) mod direct;
+mod geometry;
+mod im2col;
+pub(crate) mod matmul;
+
+pub(crate) use bias::grad_bias;
+pub(crate) use geometry::Geometry;
+
+/// What a backward pass is to fill; a gradient nobody asked for is `None`.
+pub(crate) struct Gradients<'a, T> {
+    /// Shaped as the input, all zeros on entry.
+    pub(crate) input: Option<&'a mut [T]>,
+    /// Shaped as the weight.
+    pub(crate) weight: Option<&'a mut [T]>,
+}

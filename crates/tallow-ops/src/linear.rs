@@ -1,0 +1,176 @@
+//! The fully connected layer.
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout as Strides, Tensor, WithDType};
+
+use crate::kernels::linear::{Shape, forward, grad_bias, grad_input, grad_weight};
+use crate::kernels::real::Real;
+use crate::{Error, Result, cpu, reference};
+
+const NAME: &str = "linear";
+
+/// `x * weight^T + bias`: `torch.nn.functional.linear`.
+///
+/// `x` is `(N, I)`, `weight` `(O, I)`, `bias` `(O)`; the result is `(N, O)`. Differentiable in all three arguments. In `f32` and
+/// `f64` on the CPU this is one matrix product with the bias inside; anything else is [`reference::linear`].
+///
+/// # Errors
+/// [`Error::Shape`] when the shapes are not those, or `weight` is empty.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use tallow_ops::linear;
+///
+/// let x = Tensor::new(&[[1f32, 2.0]], &Device::Cpu)?;
+/// let weight = Tensor::new(&[[3f32, 4.0], [5.0, 6.0]], &Device::Cpu)?;
+/// let bias = Tensor::new(&[0.5f32, 0.25], &Device::Cpu)?;
+/// assert_eq!(linear(&x, &weight, Some(&bias))?.to_vec2::<f32>()?, [[11.5, 17.25]]);
+/// # Ok::<(), tallow_ops::Error>(())
+/// ```
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let op = Linear { shape: shape(x, weight, bias)? };
+    if !cpu::has_kernels(x) {
+        return reference::linear::composed(x, weight, bias);
+    }
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    Ok(match bias {
+        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op)?,
+        None => x.apply_op2(&weight, op)?,
+    })
+}
+
+/// Checks the arguments.
+pub(crate) fn shape(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Shape> {
+    let bad = |argument, expected: String, found: &Tensor| {
+        Err(Error::Shape { op: NAME, argument, expected, found: found.shape().clone() })
+    };
+    let &[batch, inputs] = x.dims() else {
+        return bad("x", "two dimensions, (N, I)".into(), x);
+    };
+    let &[outputs, weight_inputs] = weight.dims() else {
+        return bad("weight", "two dimensions, (O, I)".into(), weight);
+    };
+    if inputs != weight_inputs || inputs == 0 || outputs == 0 {
+        return bad("weight", format!("(O, {inputs}), neither of size 0"), weight);
+    }
+    if let Some(bias) = bias.filter(|bias| bias.dims() != [outputs]) {
+        return bad("bias", format!("({outputs})"), bias);
+    }
+    for other in [Some(weight), bias].into_iter().flatten() {
+        if other.dtype() != x.dtype() {
+            let (lhs, rhs) = (x.dtype(), other.dtype());
+            return Err(candle_core::Error::DTypeMismatchBinaryOp { lhs, rhs, op: NAME }.into());
+        }
+    }
+    Ok(Shape { batch, inputs, outputs })
+}
+
+/// One call of [`linear`]: shapes already checked, arguments contiguous and of one type.
+struct Linear {
+    shape: Shape,
+}
+
+type Argument<'a> = (&'a CpuStorage, &'a Strides);
+
+impl Linear {
+    fn forward(&self, x: Argument, w: Argument, b: Option<Argument>) -> candle_core::Result<(CpuStorage, candle_core::Shape)> {
+        let storage = match x.0 {
+            CpuStorage::F64(_) => self.forward_as::<f64>(x, w, b)?,
+            _ => self.forward_as::<f32>(x, w, b)?,
+        };
+        Ok((storage, (self.shape.batch, self.shape.outputs).into()))
+    }
+
+    fn forward_as<T: Real + WithDType>(&self, x: Argument, w: Argument, b: Option<Argument>) -> candle_core::Result<CpuStorage> {
+        let (x, w) = (cpu::slice::<T>(NAME, x.0, x.1)?, cpu::slice::<T>(NAME, w.0, w.1)?);
+        let b = b.map(|b| cpu::slice::<T>(NAME, b.0, b.1)).transpose()?;
+        let mut y = vec![T::ZERO; self.shape.batch * self.shape.outputs];
+        forward(self.shape, x, w, b, &mut y);
+        Ok(T::to_cpu_storage_owned(y))
+    }
+
+    fn backward(&self, x: &Tensor, w: &Tensor, b: Option<&Tensor>, dy: &Tensor) -> candle_core::Result<[Option<Tensor>; 3]> {
+        match x.dtype() {
+            DType::F64 => self.backward_as::<f64>(x, w, b, dy),
+            _ => self.backward_as::<f32>(x, w, b, dy),
+        }
+    }
+
+    /// The gradients that something depends on.
+    fn backward_as<T: Real + WithDType>(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: Option<&Tensor>,
+        dy: &Tensor,
+    ) -> candle_core::Result<[Option<Tensor>; 3]> {
+        let (s, dy) = (self.shape, dy.contiguous()?);
+        let (x_guard, w_guard, dy_guard) = (x.storage_and_layout(), w.storage_and_layout(), dy.storage_and_layout());
+        let xs = cpu::locked::<T>(NAME, &x_guard.0, x_guard.1)?;
+        let ws = cpu::locked::<T>(NAME, &w_guard.0, w_guard.1)?;
+        let dys = cpu::locked::<T>(NAME, &dy_guard.0, dy_guard.1)?;
+        let gradient = |of: &Tensor, fill: &dyn Fn(&mut [T])| {
+            if !of.track_op() {
+                return Ok(None);
+            }
+            let mut values = vec![T::ZERO; of.elem_count()];
+            fill(&mut values);
+            Tensor::from_vec(values, of.shape(), &Device::Cpu).map(Some)
+        };
+        Ok([
+            gradient(x, &|dx| grad_input(s, ws, dys, dx))?,
+            gradient(w, &|dw| grad_weight(s, xs, dys, dw))?,
+            b.map_or(Ok(None), |b| gradient(b, &|db| grad_bias(s, dys, db)))?,
+        ])
+    }
+}
+
+impl CustomOp2 for Linear {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Strides,
+        w: &CpuStorage,
+        lw: &Strides,
+    ) -> candle_core::Result<(CpuStorage, candle_core::Shape)> {
+        self.forward((x, lx), (w, lw), None)
+    }
+
+    fn bwd(&self, x: &Tensor, w: &Tensor, _y: &Tensor, dy: &Tensor) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw, _] = self.backward(x, w, None, dy)?;
+        Ok((dx, dw))
+    }
+}
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Strides,
+        w: &CpuStorage,
+        lw: &Strides,
+        b: &CpuStorage,
+        lb: &Strides,
+    ) -> candle_core::Result<(CpuStorage, candle_core::Shape)> {
+        self.forward((x, lx), (w, lw), Some((b, lb)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw, db] = self.backward(x, w, Some(b), dy)?;
+        Ok((dx, dw, db))
+    }
+}
