@@ -55,27 +55,50 @@ struct Stream {
 impl Generator {
     /// A stream at its beginning.
     pub fn new(seed: u64) -> Self {
-        Self { stream: Arc::new(Mutex::new(Stream { seed, rng: chacha(seed) })) }
+        Self {
+            stream: Arc::new(Mutex::new(Stream {
+                seed,
+                rng: chacha(seed),
+            })),
+        }
     }
 
     /// Where the stream stands now.
     pub fn state(&self) -> GeneratorState {
-        self.with(|stream| GeneratorState { seed: stream.seed, word_position: stream.rng.get_word_pos() as u64 })
+        self.with(|stream| GeneratorState {
+            seed: stream.seed,
+            word_position: stream.rng.get_word_pos() as u64,
+        })
     }
 
     /// Moves the stream, and so every handle to it, to where `state` was taken.
     pub fn set_state(&self, state: &GeneratorState) {
         let mut rng = chacha(state.seed);
         rng.set_word_pos(state.word_position.into());
-        self.with(|stream| *stream = Stream { seed: state.seed, rng });
+        self.with(|stream| {
+            *stream = Stream {
+                seed: state.seed,
+                rng,
+            }
+        });
     }
 
     /// Values uniform in `[lo, hi)`; `lo` itself when both are equal.
     ///
     /// Fails when `lo > hi`, when either is not finite, or when `dtype` is not a floating-point type.
-    pub fn uniform(&self, lo: f64, hi: f64, shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+    pub fn uniform(
+        &self,
+        lo: f64,
+        hi: f64,
+        shape: impl Into<Shape>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Tensor> {
         if !(lo.is_finite() && hi.is_finite() && lo <= hi) {
-            return Err(config("uniform", format!("wants finite bounds lo <= hi, got lo = {lo}, hi = {hi}")));
+            return Err(config(
+                "uniform",
+                format!("wants finite bounds lo <= hi, got lo = {lo}, hi = {hi}"),
+            ));
         }
         let (lo32, hi32) = (lo as f32, hi as f32);
         self.draw(
@@ -86,7 +109,9 @@ impl Generator {
             // Rounding can reach the upper bound, which is outside: step back, but never below the lower one.
             |rng, out| {
                 for value in out {
-                    *value = (lo32 + (hi32 - lo32) * unit_f32(rng)).min(hi32.next_down()).max(lo32);
+                    *value = (lo32 + (hi32 - lo32) * unit_f32(rng))
+                        .min(hi32.next_down())
+                        .max(lo32);
                 }
             },
             |rng, out| {
@@ -100,9 +125,19 @@ impl Generator {
     /// Values normal with the given mean and standard deviation.
     ///
     /// Fails when `std` is negative, when either is not finite, or when `dtype` is not a floating-point type.
-    pub fn normal(&self, mean: f64, std: f64, shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+    pub fn normal(
+        &self,
+        mean: f64,
+        std: f64,
+        shape: impl Into<Shape>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Tensor> {
         if !(mean.is_finite() && std.is_finite() && std >= 0.) {
-            return Err(config("normal", format!("wants a finite mean and std >= 0, got mean = {mean}, std = {std}")));
+            return Err(config(
+                "normal",
+                format!("wants a finite mean and std >= 0, got mean = {mean}, std = {std}"),
+            ));
         }
         self.draw(
             "normal",
@@ -129,9 +164,18 @@ impl Generator {
     /// A mask that is 1 with probability `p` and 0 otherwise; one word a value.
     ///
     /// Fails when `p` is outside `[0, 1]` or when `dtype` is not a floating-point type.
-    pub fn bernoulli(&self, p: f64, shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+    pub fn bernoulli(
+        &self,
+        p: f64,
+        shape: impl Into<Shape>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Tensor> {
         if !(0. ..=1.).contains(&p) {
-            return Err(config("bernoulli", format!("wants a probability in [0, 1], got {p}")));
+            return Err(config(
+                "bernoulli",
+                format!("wants a probability in [0, 1], got {p}"),
+            ));
         }
         // A word below the threshold counts, so that 0 never happens and 1 always does.
         let threshold = (p * 2f64.powi(32)) as u64;
@@ -141,8 +185,14 @@ impl Generator {
             shape.into(),
             dtype,
             device,
-            |rng, out| out.iter_mut().for_each(|value| *value = f32::from(u8::from(hit(rng)))),
-            |rng, out| out.iter_mut().for_each(|value| *value = f64::from(u8::from(hit(rng)))),
+            |rng, out| {
+                out.iter_mut()
+                    .for_each(|value| *value = f32::from(u8::from(hit(rng))))
+            },
+            |rng, out| {
+                out.iter_mut()
+                    .for_each(|value| *value = f64::from(u8::from(hit(rng))))
+            },
         )
     }
 
@@ -167,7 +217,10 @@ impl Generator {
                 self.with(|stream| fill32(&mut stream.rng, &mut values));
                 Ok(Tensor::from_vec(values, shape, device)?.to_dtype(dtype)?)
             }
-            other => Err(config(op, format!("wants a floating-point type, got {other:?}"))),
+            other => Err(config(
+                op,
+                format!("wants a floating-point type, got {other:?}"),
+            )),
         }
     }
 

@@ -43,14 +43,17 @@ impl Init {
         generator: &Generator,
     ) -> Result<Tensor> {
         match self {
-            Init::Const(value) => {
-                Ok(Tensor::full(value, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
-            }
+            Init::Const(value) => Ok(Tensor::full(value, shape, &Device::Cpu)?
+                .to_dtype(dtype)?
+                .to_device(device)?),
             Init::Uniform { lo, up } => generator.uniform(lo, up, shape, dtype, device),
             Init::Normal { mean, std } => generator.normal(mean, std, shape, dtype, device),
             Init::KaimingUniform { fan_in: 0, .. } => {
                 let message = "kaiming_uniform wants at least one input, got fan_in = 0".into();
-                Err(Error::Config { op: "init", message })
+                Err(Error::Config {
+                    op: "init",
+                    message,
+                })
             }
             Init::KaimingUniform { fan_in, a } => {
                 let bound = (6. / ((1. + a * a) * fan_in as f64)).sqrt();

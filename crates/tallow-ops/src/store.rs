@@ -55,7 +55,10 @@ impl ParamStore {
 
     /// The place from which names are built.
     pub fn root(&self) -> ParamPath {
-        ParamPath { store: self.clone(), name: String::new() }
+        ParamPath {
+            store: self.clone(),
+            name: String::new(),
+        }
     }
 
     /// The type of new parameters.
@@ -85,21 +88,38 @@ impl ParamStore {
 
     /// The number of trained values.
     pub fn num_parameters(&self) -> usize {
-        self.entries().iter().filter(|e| e.trained).map(|e| e.var.elem_count()).sum()
+        self.entries()
+            .iter()
+            .filter(|e| e.trained)
+            .map(|e| e.var.elem_count())
+            .sum()
     }
 
     /// A copy of every parameter and buffer, in creation order; later training does not change it.
     pub fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
-        self.entries().iter().map(|e| Ok((e.name.clone(), e.var.as_detached_tensor().copy()?))).collect()
+        self.entries()
+            .iter()
+            .map(|e| Ok((e.name.clone(), e.var.as_detached_tensor().copy()?)))
+            .collect()
     }
 
     /// Copies `tensors` into the parameters and buffers of the same names, in place, converting the type where it differs.
     ///
     /// As `torch.nn.Module.load_state_dict`: with `strict`, any missing, unexpected or mis-shaped tensor is an error that lists
     /// them all and nothing is changed; without, what fits is loaded and the report says what did not.
-    pub fn load_state_dict(&self, tensors: &[(String, Tensor)], strict: bool) -> Result<LoadReport> {
-        let found = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        self.set_all(&found, strict, |message| Error::Config { op: "load_state_dict", message })
+    pub fn load_state_dict(
+        &self,
+        tensors: &[(String, Tensor)],
+        strict: bool,
+    ) -> Result<LoadReport> {
+        let found = tensors
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor))
+            .collect();
+        self.set_all(&found, strict, |message| Error::Config {
+            op: "load_state_dict",
+            message,
+        })
     }
 
     /// Writes every parameter and buffer as safetensors: the same values give the same bytes.
@@ -110,11 +130,19 @@ impl ParamStore {
         let tensors = self
             .entries()
             .iter()
-            .map(|e| Ok((e.name.clone(), e.var.as_detached_tensor().to_device(&Device::Cpu)?)))
+            .map(|e| {
+                Ok((
+                    e.name.clone(),
+                    e.var.as_detached_tensor().to_device(&Device::Cpu)?,
+                ))
+            })
             .collect::<Result<Vec<_>>>()?;
         // No metadata: safetensors would write it in hash order.
         let bytes = safetensors::serialize(tensors, None).map_err(|e| weights(path, e))?;
-        write_atomically(path, &bytes).map_err(|source| Error::Io { path: path.into(), source })
+        write_atomically(path, &bytes).map_err(|source| Error::Io {
+            path: path.into(),
+            source,
+        })
     }
 
     /// Reads a safetensors file into the parameters and buffers, as [`ParamStore::load_state_dict`] does.
@@ -122,13 +150,19 @@ impl ParamStore {
     /// Fails without changing anything when the file cannot be read, is truncated or is not safetensors.
     pub fn load(&self, path: impl AsRef<Path>, strict: bool) -> Result<LoadReport> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        let bytes = fs::read(path).map_err(|source| Error::Io {
+            path: path.into(),
+            source,
+        })?;
         // Opening the header first keeps candle from allocating for a file that lies about its shapes.
         SafeTensors::deserialize(&bytes)
             .map_err(|e| weights(path, format!("not a whole safetensors file: {e}")))?;
         let tensors = candle_core::safetensors::load_buffer(&bytes, &self.device)
             .map_err(|e| weights(path, e))?;
-        let found = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let found = tensors
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor))
+            .collect();
         self.set_all(&found, strict, |message| weights(path, message))
     }
 
@@ -154,13 +188,19 @@ impl ParamStore {
                 // The copy lets a state be loaded back into the variables it still shares memory with.
                 Some(tensor) => ready.push((
                     &entry.var,
-                    tensor.to_dtype(entry.var.dtype())?.to_device(&self.device)?.copy()?,
+                    tensor
+                        .to_dtype(entry.var.dtype())?
+                        .to_device(&self.device)?
+                        .copy()?,
                 )),
             }
         }
         let known: HashSet<&str> = entries.iter().map(|e| e.name.as_str()).collect();
-        report.unexpected =
-            found.keys().filter(|name| !known.contains(*name)).map(|name| name.to_string()).collect();
+        report.unexpected = found
+            .keys()
+            .filter(|name| !known.contains(*name))
+            .map(|name| name.to_string())
+            .collect();
         report.unexpected.sort_unstable();
         if strict && !report.is_clean() {
             return Err(error(format!("the weights do not fit the model: {report}")));
@@ -175,20 +215,35 @@ impl ParamStore {
     fn add(&self, name: String, var: Var, trained: bool) -> Result<Var> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.iter().any(|e| e.name == name) {
-            let message = format!("the name `{name}` is taken; each parameter and buffer needs its own");
-            return Err(Error::Config { op: "ParamStore", message });
+            let message =
+                format!("the name `{name}` is taken; each parameter and buffer needs its own");
+            return Err(Error::Config {
+                op: "ParamStore",
+                message,
+            });
         }
-        entries.push(Entry { name, var: var.clone(), trained });
+        entries.push(Entry {
+            name,
+            var: var.clone(),
+            trained,
+        });
         Ok(var)
     }
 
     fn vars(&self, trained: bool) -> Vec<(String, Var)> {
-        self.entries().into_iter().filter(|e| e.trained == trained).map(|e| (e.name, e.var)).collect()
+        self.entries()
+            .into_iter()
+            .filter(|e| e.trained == trained)
+            .map(|e| (e.name, e.var))
+            .collect()
     }
 
     /// A snapshot of the list (the variables themselves are shared), so that no lock is held over tensor work.
     fn entries(&self) -> Vec<Entry> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -234,7 +289,12 @@ impl Display for LoadReport {
             parts.push(format!("unexpected {}", self.unexpected.join(", ")));
         }
         for m in &self.mis_shaped {
-            parts.push(format!("{} expected {:?}, found {:?}", m.name, m.expected.dims(), m.found.dims()));
+            parts.push(format!(
+                "{} expected {:?}, found {:?}",
+                m.name,
+                m.expected.dims(),
+                m.found.dims()
+            ));
         }
         f.write_str(&parts.join("; "))
     }
@@ -250,7 +310,10 @@ pub struct ParamPath {
 impl ParamPath {
     /// One level down.
     pub fn pp(&self, name: impl Display) -> ParamPath {
-        ParamPath { store: self.store.clone(), name: self.join(name) }
+        ParamPath {
+            store: self.store.clone(),
+            name: self.join(name),
+        }
     }
 
     /// The dotted name of this place; empty at the root.
@@ -260,12 +323,14 @@ impl ParamPath {
 
     /// Makes a trained variable. Fails when the name is taken.
     pub fn param(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Var> {
-        self.store.add(self.join(name), self.init(shape, init)?, true)
+        self.store
+            .add(self.join(name), self.init(shape, init)?, true)
     }
 
     /// Makes a variable that is saved but not trained. Fails when the name is taken.
     pub fn buffer(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Var> {
-        self.store.add(self.join(name), self.init(shape, init)?, false)
+        self.store
+            .add(self.join(name), self.init(shape, init)?, false)
     }
 
     /// Makes a buffer that starts as a copy of `value`, of that type whatever the store's. Fails when the name is taken.
@@ -290,28 +355,49 @@ impl ParamPath {
     }
 
     fn init(&self, shape: impl Into<Shape>, init: Init) -> Result<Var> {
-        Ok(Var::from_tensor(&init.tensor(shape, self.dtype(), self.device(), &self.store.generator)?)?)
+        Ok(Var::from_tensor(&init.tensor(
+            shape,
+            self.dtype(),
+            self.device(),
+            &self.store.generator,
+        )?)?)
     }
 
     fn join(&self, name: impl Display) -> String {
-        if self.name.is_empty() { name.to_string() } else { format!("{}.{name}", self.name) }
+        if self.name.is_empty() {
+            name.to_string()
+        } else {
+            format!("{}.{name}", self.name)
+        }
     }
 }
 
 fn weights(path: &Path, message: impl Display) -> Error {
-    Error::Weights { path: path.into(), message: message.to_string() }
+    Error::Weights {
+        path: path.into(),
+        message: message.to_string(),
+    }
 }
 
 /// Either the whole of `bytes` is at `path` afterwards, or what was there before.
 fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not the name of a file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "is not the name of a file",
+        ));
     };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let temporary =
-        folder.join(format!(".{}.{}-{count}.tmp", name.to_string_lossy(), std::process::id()));
+    let temporary = folder.join(format!(
+        ".{}.{}-{count}.tmp",
+        name.to_string_lossy(),
+        std::process::id()
+    ));
     let written = File::create(&temporary)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, path));
