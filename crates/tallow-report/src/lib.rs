@@ -1,2 +1,15 @@
-//! Reading Tallow run records and telling their story.
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+mod error;
+mod run;
+mod statistic;
+mod variant;
+
+pub use error::{Error, Result};
+pub use run::{ClassScore, Dataset, Environment, Epoch, Run, RunInfo, Summary, read_experiment};
+pub use statistic::Statistic;
+pub use variant::{Variant, by_variant};

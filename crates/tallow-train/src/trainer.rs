@@ -1,0 +1,275 @@
+//! The training loop: from [`Trainer::fit`] to the optimizer's step, all of it is here.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use candle_nn::ModuleT;
+use serde::{Deserialize, Serialize};
+use tallow_datasets::{Batch, DataLoader};
+use tallow_ops::ParamStore;
+
+use crate::callback::{BatchEnd, EpochEnd, FitStart, Flow};
+use crate::checkpoint::Checkpoints;
+use crate::schedule::Per;
+use crate::tally::{TestTally, TrainTally};
+use crate::{
+    Callback, EpochRow, Error, Evaluation, History, Loss, Optimizer, OptimizerConfig, ParamRule,
+    Result, Schedule,
+};
+
+/// How to train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training data.
+    pub epochs: usize,
+    /// What takes the steps.
+    pub optimizer: OptimizerConfig,
+    /// How the learning rate changes.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// What is made small.
+    #[serde(default)]
+    pub loss: Loss,
+    /// Other settings for some of the parameters.
+    #[serde(default)]
+    pub rules: Vec<ParamRule>,
+}
+
+impl TrainConfig {
+    /// Cross entropy at a constant learning rate.
+    pub fn new(epochs: usize, optimizer: OptimizerConfig) -> Self {
+        Self {
+            epochs,
+            optimizer,
+            schedule: Schedule::constant(),
+            loss: Loss::default(),
+            rules: Vec::new(),
+        }
+    }
+}
+
+/// Trains a model on batches, and judges it.
+///
+/// The model is any `candle_nn::ModuleT` from images `(N, C, H, W)` to class scores `(N, K)`,
+/// with its parameters in a [`ParamStore`]. Batches are moved to the store's device and type.
+///
+/// With the same seeds, data and thread count the trained weights are the same to the bit,
+/// whatever the number of loader workers, and whether or not the run was stopped and resumed.
+pub struct Trainer<'a> {
+    config: TrainConfig,
+    callbacks: Vec<Box<dyn Callback + 'a>>,
+    checkpoints: Option<Checkpoints>,
+}
+
+impl<'a> Trainer<'a> {
+    /// A trainer without callbacks or checkpoints.
+    pub fn new(config: TrainConfig) -> Self {
+        Self {
+            config,
+            callbacks: Vec::new(),
+            checkpoints: None,
+        }
+    }
+
+    /// Lets `callback` look on, after those added before it.
+    pub fn with_callback(mut self, callback: impl Callback + 'a) -> Self {
+        self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Saves a checkpoint in this directory after every epoch, and has [`fit`](Self::fit) go on
+    /// from the newest one that is there already.
+    pub fn with_checkpoints(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.checkpoints = Some(Checkpoints::new(dir));
+        self
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// Trains `model`, whose parameters are in `store`, and evaluates it after every epoch where
+    /// there is `test` data.
+    ///
+    /// Fails with [`Error::NonFiniteLoss`] at the step that diverged: at once on the CPU, within
+    /// 32 steps elsewhere. A callback's wish to stop is no failure: [`History::stopped`] tells.
+    pub fn fit(
+        &mut self,
+        model: &dyn ModuleT,
+        store: &ParamStore,
+        train: &DataLoader,
+        test: Option<&DataLoader>,
+    ) -> Result<History> {
+        let config = self.config.clone();
+        let (epochs, steps) = (config.epochs, train.num_batches());
+        for (which, loader) in [("training", Some(train)), ("test", test)] {
+            if let Some(loader) = loader.filter(|loader| loader.num_batches() == 0) {
+                let samples = loader.num_samples();
+                return Err(Error::EmptyLoader { which, samples });
+            }
+        }
+        let total = match config.schedule.per {
+            Per::Epoch => epochs as u64,
+            Per::Step => (epochs * steps) as u64,
+        };
+        config.schedule.validate(total)?;
+        config.loss.validate()?;
+        let mut optimizer =
+            Optimizer::with_rules(config.optimizer.clone(), store.parameters(), &config.rules)?;
+        let mut history = match &self.checkpoints {
+            Some(dir) => dir.resume(&config, steps, store, &mut optimizer)?,
+            None => History::default(),
+        };
+        history.stopped = self.ask(|callback| {
+            callback.on_fit_start(&FitStart {
+                epochs,
+                steps_per_epoch: steps,
+                samples: train.num_samples(),
+                history: &history,
+                store,
+            })
+        })?;
+
+        for epoch in history.rows.len()..epochs {
+            if history.stopped.is_some() {
+                break;
+            }
+            let started = Instant::now();
+            self.tell(|callback| callback.on_epoch_start(epoch))?;
+            let mut tally = TrainTally::default();
+
+            for (step, batch) in train.epoch(epoch as u64).enumerate() {
+                self.tell(|callback| callback.on_batch_start(epoch, step))?;
+                let (images, labels) = to_store(&batch?, store)?;
+                let time = match config.schedule.per {
+                    Per::Epoch => epoch,
+                    Per::Step => epoch * steps + step,
+                };
+                let lr = config
+                    .schedule
+                    .lr(config.optimizer.lr(), time as u64, total);
+
+                let output = model.forward_t(&images, true)?;
+                let loss = config.loss.compute(&output, &labels)?;
+                tally.add((epoch, step), &loss, &output, &labels)?;
+                let grads = loss.backward()?;
+                optimizer.set_lr(lr);
+                optimizer.step(&grads)?;
+
+                let end = BatchEnd {
+                    epoch,
+                    step,
+                    steps,
+                    samples: labels.elem_count(),
+                    mean_loss: tally.mean_loss(),
+                    lr,
+                };
+                if let Some(reason) = self.ask(|callback| callback.on_batch_end(&end))? {
+                    history.stopped = Some(reason);
+                    self.tell(|callback| callback.on_fit_end(&history))?;
+                    return Ok(history);
+                }
+            }
+            tally.read(epoch)?;
+            let trained = started.elapsed().as_secs_f64();
+
+            history.evaluation = match test {
+                Some(test) => Some(evaluate(model, store, test, &config.loss, |done| {
+                    self.tell(|callback| callback.on_evaluation_batch(done, test.num_batches()))
+                })?),
+                None => None,
+            };
+            let evaluation = history.evaluation.as_ref();
+            let row = EpochRow {
+                epoch,
+                train_loss: tally.mean_loss(),
+                train_accuracy: tally.accuracy(),
+                test_loss: evaluation.map(|e| e.loss),
+                test_accuracy: evaluation.map(|e| e.accuracy),
+                test_top5: evaluation.and_then(|e| e.top5),
+                lr: optimizer.lr(),
+                seconds: started.elapsed().as_secs_f64(),
+                images_per_second: tally.samples() as f64 / trained,
+            };
+            history.stopped = self.ask(|callback| {
+                callback.on_epoch_end(&EpochEnd {
+                    row: &row,
+                    epochs,
+                    evaluation,
+                    store,
+                })
+            })?;
+            history.rows.push(row);
+            if let Some(dir) = &self.checkpoints {
+                dir.save(&config, steps, store, &optimizer, &history)?;
+            }
+        }
+
+        // A run that was resumed at its end has weights, but no evaluation of them yet.
+        if let (None, Some(test)) = (&history.evaluation, test) {
+            history.evaluation = Some(self.evaluate(model, store, test)?);
+        }
+        self.tell(|callback| callback.on_fit_end(&history))?;
+        Ok(history)
+    }
+
+    /// Judges `model` in evaluation mode on all of `loader`, with the loss it is trained with.
+    pub fn evaluate(
+        &self,
+        model: &dyn ModuleT,
+        store: &ParamStore,
+        loader: &DataLoader,
+    ) -> Result<Evaluation> {
+        evaluate(model, store, loader, &self.config.loss, |_| Ok(()))
+    }
+
+    fn tell(&mut self, f: impl FnMut(&mut (dyn Callback + 'a)) -> Result<()>) -> Result<()> {
+        self.callbacks.iter_mut().map(|c| &mut **c).try_for_each(f)
+    }
+
+    /// The first reason to stop, after all callbacks were asked.
+    fn ask(
+        &mut self,
+        mut f: impl FnMut(&mut (dyn Callback + 'a)) -> Flow,
+    ) -> Result<Option<String>> {
+        let mut stop = None;
+        for callback in &mut self.callbacks {
+            if let ControlFlow::Break(reason) = f(&mut **callback)? {
+                stop.get_or_insert(reason);
+            }
+        }
+        Ok(stop)
+    }
+}
+
+/// One pass over `loader`, telling `progress` the number of batches done after each.
+fn evaluate(
+    model: &dyn ModuleT,
+    store: &ParamStore,
+    loader: &DataLoader,
+    loss: &Loss,
+    mut progress: impl FnMut(usize) -> Result<()>,
+) -> Result<Evaluation> {
+    let mut tally = TestTally::default();
+    for (step, batch) in loader.epoch(0).enumerate() {
+        let (images, labels) = to_store(&batch?, store)?;
+        let output = model.forward_t(&images, false)?.detach();
+        tally.add(&loss.compute(&output, &labels)?, &output, &labels)?;
+        progress(step + 1)?;
+    }
+    tally.finish().ok_or_else(|| Error::EmptyLoader {
+        which: "test",
+        samples: loader.num_samples(),
+    })
+}
+
+/// A batch where the parameters are, in their type.
+fn to_store(batch: &Batch, store: &ParamStore) -> candle_core::Result<(Tensor, Tensor)> {
+    let device: &Device = store.device();
+    let images = batch.images.to_device(device)?.to_dtype(store.dtype())?;
+    Ok((images, batch.labels.to_device(device)?))
+}

@@ -1,0 +1,467 @@
+//! Whole runs.
+
+mod common;
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::ModuleT;
+use common::{CLASSES, Net, bytes, loader, loaders, net, recipe, textures};
+use tallow_datasets::{DataLoader, LoaderConfig, Split};
+use tallow_ops::ParamStore;
+use tallow_train::{
+    BatchEnd, CONTINUE, Callback, Curve, EarlyStopping, EpochEnd, Error, FitStart, Flow, History,
+    KeepBest, LogProgress, Loss, Monitor, OptimizerConfig, Per, Schedule, TrainConfig, Trainer,
+};
+
+#[test]
+fn learns_and_says_how_well() {
+    let (net, store) = net(0);
+    let (train, test) = loaders(0, 1);
+    let mut trainer = Trainer::new(recipe(4)).with_callback(LogProgress { every: 10 });
+    let history = trainer.fit(&net, &store, &train, Some(&test)).unwrap();
+
+    let accuracies: Vec<f64> = history
+        .rows
+        .iter()
+        .map(|row| row.test_accuracy.unwrap())
+        .collect();
+    assert!(*accuracies.last().unwrap() >= 0.97, "{accuracies:?}");
+    let losses: Vec<f64> = history.rows.iter().map(|row| row.train_loss).collect();
+    assert!(losses[3] < 0.3 * losses[0], "{losses:?}");
+    for (epoch, row) in history.rows.iter().enumerate() {
+        assert_eq!((row.epoch, row.lr), (epoch, 0.05));
+        assert!(row.seconds > 0.0 && row.images_per_second > 0.0);
+        assert!(row.test_top5.unwrap() >= row.test_accuracy.unwrap());
+    }
+    assert_eq!(history.stopped, None);
+
+    let evaluation = history.evaluation.unwrap();
+    assert_eq!(evaluation, trainer.evaluate(&net, &store, &test).unwrap());
+    assert_eq!(evaluation.accuracy, *accuracies.last().unwrap());
+    assert_eq!(
+        (evaluation.samples, evaluation.confusion.total()),
+        (200, 200)
+    );
+    // Dropout and batch statistics would give other figures each time, and other ones than these.
+    assert_eq!(
+        (evaluation.loss, evaluation.accuracy),
+        judged_by_hand(&net, &test)
+    );
+}
+
+/// Loss and accuracy over single images in evaluation mode, from the definitions.
+fn judged_by_hand(net: &Net, test: &DataLoader) -> (f64, f64) {
+    let (mut loss, mut right, mut count) = (0.0, 0, 0);
+    for batch in test.epoch(0) {
+        let batch = batch.unwrap();
+        let output = net.forward_t(&batch.images, false).unwrap();
+        let labels: Vec<u32> = batch.labels.to_vec1().unwrap();
+        let mean = Loss::default().compute(&output, &batch.labels).unwrap();
+        loss += f64::from(mean.to_scalar::<f32>().unwrap()) * labels.len() as f64;
+        let rows: Vec<Vec<f32>> = output.to_vec2().unwrap();
+        for (row, &label) in rows.iter().zip(&labels) {
+            right += usize::from(row.iter().all(|&score| score <= row[label as usize]));
+        }
+        count += labels.len();
+    }
+    (loss / count as f64, right as f64 / count as f64)
+}
+
+fn weights_after(seed: u64, workers: usize) -> Vec<u8> {
+    let (net, store) = net(seed);
+    let (train, test) = loaders(seed, workers);
+    let mut trainer = Trainer::new(recipe(2));
+    trainer.fit(&net, &store, &train, Some(&test)).unwrap();
+    bytes(&store, tempfile::tempdir().unwrap().path())
+}
+
+#[test]
+fn one_seed_gives_one_result_whatever_the_workers() {
+    let expected = weights_after(3, 0);
+    for workers in [0, 1, 3] {
+        assert!(weights_after(3, workers) == expected, "{workers} workers");
+    }
+    assert!(weights_after(4, 0) != expected, "the seed has no influence");
+}
+
+/// Optimizers and schedules that leave state behind.
+fn recipes(epochs: usize) -> Vec<TrainConfig> {
+    let mut cosine = TrainConfig::new(epochs, OptimizerConfig::adam(0.01));
+    cosine.schedule = Schedule {
+        curve: Curve::Cosine {
+            t_max: None,
+            eta_min: 0.0,
+        },
+        per: Per::Step,
+        warmup: None,
+    };
+    vec![
+        recipe(epochs),
+        cosine,
+        TrainConfig::new(epochs, OptimizerConfig::adamw(0.01)),
+    ]
+}
+
+/// Asks to stop in the given epoch: after its third batch, or at its end.
+struct StopIn {
+    epoch: usize,
+    at_end: bool,
+}
+
+impl Callback for StopIn {
+    fn on_batch_end(&mut self, batch: &BatchEnd) -> Flow {
+        if batch.epoch == self.epoch && batch.step == 2 && !self.at_end {
+            return Ok(ControlFlow::Break("asked to".to_string()));
+        }
+        CONTINUE
+    }
+
+    fn on_epoch_end(&mut self, end: &EpochEnd) -> Flow {
+        if end.row.epoch == self.epoch && self.at_end {
+            return Ok(ControlFlow::Break("asked to".to_string()));
+        }
+        CONTINUE
+    }
+}
+
+fn without_times(mut history: History) -> History {
+    for row in &mut history.rows {
+        (row.seconds, row.images_per_second) = (0.0, 0.0);
+    }
+    history
+}
+
+#[test]
+fn resumed_runs_end_with_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    for (index, config) in recipes(4).into_iter().enumerate() {
+        let (straight, store) = net(5);
+        let (train, test) = loaders(5, 1);
+        let mut trainer = Trainer::new(config.clone());
+        let whole = trainer.fit(&straight, &store, &train, Some(&test)).unwrap();
+        let expected = bytes(&store, dir.path());
+
+        for at_end in [true, false] {
+            let checkpoints = dir.path().join(format!("{index}-{at_end}"));
+            let (first, store) = net(5);
+            // Two whole epochs, and either nothing or three steps of the third.
+            let stop = StopIn {
+                epoch: if at_end { 1 } else { 2 },
+                at_end,
+            };
+            let mut trainer = Trainer::new(config.clone())
+                .with_checkpoints(&checkpoints)
+                .with_callback(stop);
+            let part = trainer.fit(&first, &store, &train, Some(&test)).unwrap();
+            assert_eq!(
+                (part.rows.len(), part.stopped.as_deref()),
+                (2, Some("asked to"))
+            );
+
+            // Other initial weights: everything must come from the checkpoint.
+            let (second, store) = net(6);
+            let mut trainer = Trainer::new(config.clone()).with_checkpoints(&checkpoints);
+            let rest = trainer.fit(&second, &store, &train, Some(&test)).unwrap();
+            assert!(
+                bytes(&store, dir.path()) == expected,
+                "{config:?}, at end: {at_end}"
+            );
+            assert_eq!(without_times(rest), without_times(whole.clone()));
+        }
+    }
+}
+
+#[test]
+fn two_epochs_and_two_more_are_four() {
+    let dir = tempfile::tempdir().unwrap();
+    let (train, test) = loaders(1, 0);
+    let run = |epochs: usize, checkpoints: &str| {
+        let (net, store) = net(1);
+        let mut trainer =
+            Trainer::new(recipe(epochs)).with_checkpoints(dir.path().join(checkpoints));
+        let history = trainer.fit(&net, &store, &train, Some(&test)).unwrap();
+        (history.rows.len(), bytes(&store, dir.path()))
+    };
+    let (_, straight) = run(4, "straight");
+    assert_eq!(run(2, "stopped").0, 2);
+    let (epochs, resumed) = run(4, "stopped");
+    assert_eq!(epochs, 4);
+    assert!(straight == resumed);
+}
+
+#[test]
+fn a_finished_run_is_not_trained_again_but_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (train, test) = loaders(1, 0);
+    let mut last = None;
+    for _ in 0..2 {
+        let (net, store) = net(1);
+        let mut trainer = Trainer::new(recipe(2)).with_checkpoints(dir.path());
+        let history = trainer.fit(&net, &store, &train, Some(&test)).unwrap();
+        let expected = last.get_or_insert_with(|| history.clone());
+        assert_eq!(history, *expected);
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run() {
+    let (net, store) = net(0);
+    let (train, _) = loaders(0, 0);
+    let config = TrainConfig::new(3, OptimizerConfig::sgd(1e30));
+    let error = Trainer::new(config)
+        .fit(&net, &store, &train, None)
+        .unwrap_err();
+    let Error::NonFiniteLoss {
+        epoch: 0,
+        step,
+        loss,
+    } = error
+    else {
+        panic!("{error}")
+    };
+    assert!(
+        (1..10).contains(&step) && !loss.is_finite(),
+        "{step} {loss}"
+    );
+    assert!(
+        error.to_string().contains(&format!("epoch 0, step {step}")),
+        "{error}"
+    );
+}
+
+/// A constant, that no parameter has a part in.
+struct Constant;
+
+impl ModuleT for Constant {
+    fn forward_t(&self, x: &Tensor, _: bool) -> candle_core::Result<Tensor> {
+        Tensor::zeros((x.dim(0)?, CLASSES), DType::F32, &Device::Cpu)
+    }
+}
+
+#[test]
+fn a_model_of_another_store_is_an_error() {
+    let (_, store) = net(0);
+    let (train, _) = loaders(0, 0);
+    let error = Trainer::new(recipe(1))
+        .fit(&Constant, &store, &train, None)
+        .unwrap_err();
+    assert!(matches!(error, Error::NoGradients), "{error}");
+}
+
+#[test]
+fn a_loader_without_batches_is_an_error() {
+    let (net, store) = net(0);
+    let set = std::sync::Arc::new(textures(Split::Train, 10));
+    let transforms = tallow_transforms::Compose::new(vec![tallow_transforms::Transform::ToTensor]);
+    let config = LoaderConfig {
+        batch_size: 32,
+        shuffle: false,
+        drop_last: true,
+        num_workers: 0,
+        prefetch: 1,
+        seed: 0,
+    };
+    let train = DataLoader::new(set, transforms.unwrap(), config).unwrap();
+    let error = Trainer::new(recipe(1))
+        .fit(&net, &store, &train, None)
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::EmptyLoader {
+                which: "training",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+/// Writes down what it hears.
+struct Log<'a>(&'a RefCell<Vec<String>>);
+
+impl Log<'_> {
+    fn add(&self, text: String) {
+        self.0.borrow_mut().push(text);
+    }
+}
+
+impl Callback for Log<'_> {
+    fn on_fit_start(&mut self, fit: &FitStart) -> Flow {
+        self.add(format!(
+            "fit {} x {} of {}",
+            fit.epochs, fit.steps_per_epoch, fit.samples
+        ));
+        CONTINUE
+    }
+    fn on_epoch_start(&mut self, epoch: usize) -> tallow_train::Result<()> {
+        self.add(format!("epoch {epoch}"));
+        Ok(())
+    }
+    fn on_batch_start(&mut self, epoch: usize, step: usize) -> tallow_train::Result<()> {
+        self.add(format!("batch {epoch}.{step}"));
+        Ok(())
+    }
+    fn on_batch_end(&mut self, batch: &BatchEnd) -> Flow {
+        assert!(batch.mean_loss > 0.0 && batch.lr == 0.05 && batch.steps == 3);
+        self.add(format!(
+            "batch {}.{} done: {}",
+            batch.epoch, batch.step, batch.samples
+        ));
+        CONTINUE
+    }
+    fn on_evaluation_batch(&mut self, done: usize, batches: usize) -> tallow_train::Result<()> {
+        self.add(format!("evaluated {done}/{batches}"));
+        Ok(())
+    }
+    fn on_epoch_end(&mut self, end: &EpochEnd) -> Flow {
+        assert_eq!(end.evaluation.map(|e| e.accuracy), end.row.test_accuracy);
+        self.add(format!("epoch {} done", end.row.epoch));
+        CONTINUE
+    }
+    fn on_fit_end(&mut self, history: &History) -> tallow_train::Result<()> {
+        self.add(format!(
+            "fit done: {}",
+            history.stopped.as_deref().unwrap_or("all")
+        ));
+        Ok(())
+    }
+}
+
+#[test]
+fn callbacks_hear_everything_in_order() {
+    let (net, store) = net(0);
+    let (train, test) = (
+        loader(textures(Split::Train, 70), 0, 0),
+        loader(textures(Split::Test, 40), 0, 0),
+    );
+    let (first, second) = (RefCell::default(), RefCell::default());
+    let mut trainer = Trainer::new(recipe(9))
+        .with_callback(Log(&first))
+        .with_callback(StopIn {
+            epoch: 0,
+            at_end: true,
+        })
+        .with_callback(Log(&second));
+    trainer.fit(&net, &store, &train, Some(&test)).unwrap();
+    drop(trainer);
+    let expected = "fit 9 x 3 of 70,epoch 0,batch 0.0,batch 0.0 done: 32,batch 0.1,batch 0.1 done: 32,\
+                    batch 0.2,batch 0.2 done: 6,evaluated 1/2,evaluated 2/2,epoch 0 done,fit done: asked to";
+    assert_eq!(first.borrow().join(","), expected);
+    assert_eq!(first, second);
+}
+
+#[test]
+fn early_stopping_survives_a_resumption() {
+    let dir = tempfile::tempdir().unwrap();
+    let (train, test) = loaders(2, 0);
+    // Nothing gets better at a rate of 0: the first epoch sets the mark, two more confirm it.
+    let config = TrainConfig::new(9, OptimizerConfig::sgd(0.0));
+    let fit = |stop_in: usize, checkpoints: &str| {
+        let (net, store) = net(2);
+        let mut trainer = Trainer::new(config.clone())
+            .with_checkpoints(dir.path().join(checkpoints))
+            .with_callback(EarlyStopping::new(Monitor::TestAccuracy, 3).min_delta(0.5))
+            .with_callback(StopIn {
+                epoch: stop_in,
+                at_end: true,
+            });
+        trainer.fit(&net, &store, &train, Some(&test)).unwrap()
+    };
+    let straight = fit(99, "straight");
+    assert_eq!(straight.rows.len(), 4);
+    let reason = "test_accuracy has not become better for 3 epochs";
+    assert_eq!(straight.stopped.as_deref(), Some(reason));
+    assert_eq!(fit(1, "stopped").rows.len(), 2);
+    let resumed = fit(99, "stopped");
+    assert_eq!(
+        (resumed.rows.len(), resumed.stopped.as_deref()),
+        (4, Some(reason))
+    );
+    // And it stays stopped.
+    let again = fit(99, "stopped");
+    assert_eq!(
+        (again.rows.len(), again.stopped.as_deref()),
+        (4, Some(reason))
+    );
+}
+
+#[test]
+fn the_best_weights_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("best.safetensors");
+    let (model, store) = net(0);
+    let (train, test) = loaders(0, 0);
+    // After two epochs the rate throws the weights far away.
+    let mut config = recipe(4);
+    config.schedule.curve = Curve::MultiStep {
+        milestones: vec![2],
+        gamma: 1000.0,
+    };
+    let mut trainer =
+        Trainer::new(config).with_callback(KeepBest::new(Monitor::TestAccuracy, &path));
+    let history = trainer.fit(&model, &store, &train, Some(&test)).unwrap();
+    let best = history.best().unwrap();
+    assert!(best.epoch < 2, "{history:?}");
+
+    let (other, store) = net(9);
+    store.load(&path, true).unwrap();
+    let found = trainer.evaluate(&other, &store, &test).unwrap();
+    assert_eq!(Some(found.accuracy), best.test_accuracy);
+    assert_eq!(Some(found.loss), best.test_loss);
+}
+
+#[test]
+fn schedules_by_step_and_by_epoch() {
+    let (train, _) = loaders(0, 0);
+    let rates = |per: Per| {
+        let seen = RefCell::new(Vec::new());
+        struct Rates<'a>(&'a RefCell<Vec<f64>>);
+        impl Callback for Rates<'_> {
+            fn on_batch_end(&mut self, batch: &BatchEnd) -> Flow {
+                self.0.borrow_mut().push(batch.lr);
+                CONTINUE
+            }
+        }
+        let mut config = recipe(2);
+        config.schedule = Schedule {
+            curve: Curve::Step {
+                size: 1,
+                gamma: 0.5,
+            },
+            per,
+            warmup: None,
+        };
+        let (net, store) = net(0);
+        let mut trainer = Trainer::new(config).with_callback(Rates(&seen));
+        trainer.fit(&net, &store, &train, None).unwrap();
+        drop(trainer);
+        seen.into_inner()
+    };
+    // 600 images in batches of 32: 19 steps.
+    let by_epoch: Vec<f64> = (0..38).map(|i| if i < 19 { 0.05 } else { 0.025 }).collect();
+    assert_eq!(rates(Per::Epoch), by_epoch);
+    let by_step: Vec<f64> = (0..38).map(|i| 0.05 * 0.5f64.powi(i)).collect();
+    assert_eq!(rates(Per::Step), by_step);
+}
+
+#[test]
+fn double_precision_trains_too() {
+    let store = ParamStore::new(DType::F64, &Device::Cpu, 0);
+    let init = tallow_ops::Init::Const(0.0);
+    let weight = store.root().param("weight", (CLASSES, 64), init).unwrap();
+    struct Linear(candle_core::Var);
+    impl ModuleT for Linear {
+        fn forward_t(&self, x: &Tensor, _: bool) -> candle_core::Result<Tensor> {
+            x.flatten_from(1)?.matmul(&self.0.t()?)
+        }
+    }
+    let (train, test) = loaders(0, 0);
+    let mut trainer = Trainer::new(recipe(1));
+    let history = trainer
+        .fit(&Linear(weight), &store, &train, Some(&test))
+        .unwrap();
+    assert!(history.rows[0].test_accuracy.unwrap() > 0.4, "{history:?}");
+}
