@@ -108,8 +108,11 @@ pub enum Problem {
         /// Columns there are, padding included.
         width: usize,
     },
+    /// More pixels than a permutation numbers.
+    #[error("{0} pixels are more than a permutation can hold")]
+    TooManyPixels(usize),
     /// Mirrored padding wider than the image it mirrors.
-    #[error("{mode} padding of {padding} needs a side longer than {side}")]
+    #[error("{mode} padding of {padding} is too wide for a side of {side}")]
     MirrorTooWide {
         /// `reflect` or `symmetric`.
         mode: &'static str,

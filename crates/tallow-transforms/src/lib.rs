@@ -4,9 +4,14 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod check;
 mod compose;
 mod error;
+mod fused;
+mod geometry;
 mod image;
+mod planes;
+mod resize;
 mod rng;
 mod transform;
 

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::{MAX_SIDE, Problem};
+
 /// One step of a pipeline, with the name, fields and meaning it has in `torchvision.transforms.v2`.
 ///
 /// In a configuration it is a table with a `name`: `{ name = "random-crop", size = 32, padding = 4 }`. Fields that
@@ -162,6 +164,23 @@ impl Size {
             Self::Both([height, width]) => (height, width),
         }
     }
+
+    /// `(height, width)` to which [`Transform::Resize`] scales an image of `height` x `width`.
+    pub(crate) fn scaled(self, height: usize, width: usize) -> Result<(usize, usize), Problem> {
+        let short = match self {
+            Self::Both([height, width]) => return Ok((height, width)),
+            Self::One(short) => short,
+        };
+        let long = short * height.max(width) / height.min(width);
+        if long > MAX_SIDE {
+            return Err(Problem::Size(long));
+        }
+        Ok(if width <= height {
+            (long, short)
+        } else {
+            (short, long)
+        })
+    }
 }
 
 impl From<usize> for Size {
@@ -276,11 +295,14 @@ pub enum PadMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Interpolation {
-    /// Antialiased bilinear on u8, equal to PIL's to the bit: a triangle filter as wide as the reduction, along rows
-    /// and then along columns, in fixed point with 22 fractional bits, rounded to u8 after each. Before to-tensor
-    /// only.
+    /// Antialiased bilinear on u8, as PIL's: a triangle filter as wide as the reduction, along rows and then along
+    /// columns, in fixed point with 22 fractional bits, rounded to u8 after each. Before to-tensor only.
+    ///
+    /// Equal to Pillow to the bit up to version 12. Pillow 13 takes columns first where the height shrinks much more
+    /// than the width, and torch's kernel for u8 tensors has shorter weights: both may be 1 grey level away.
     #[default]
     Bilinear,
-    /// The nearest pixel by centres, as PIL's `NEAREST` and torch's `nearest-exact`.
+    /// The nearest pixel by centres, as PIL's `NEAREST`. (torch's `nearest-exact` is the same but for centres that
+    /// fall between two pixels, where it rounds in f32.)
     Nearest,
 }

@@ -1,0 +1,143 @@
+//! Antialiased bilinear scaling of u8 planes, to the bit what PIL's `Image.resize(.., BILINEAR)` gives
+//! (`Resample.c`), which is what torchvision's `Resize` calls on images.
+//!
+//! Rows go first, always, as in every Pillow before 13. Pillow 13 takes columns first where the height shrinks much
+//! more than the width; for the rounding between the passes that can make a difference of 1.
+
+/// Fractional bits of a weight: 32 less 8 for a pixel and 2 to spare.
+const PRECISION: u32 = 32 - 8 - 2;
+
+/// Filters of the last sizes seen and the image between the two passes. Sizes seldom change from sample to sample.
+#[derive(Debug, Default)]
+pub(crate) struct Resizer {
+    horizontal: Filter,
+    vertical: Filter,
+    between: Vec<u8>,
+    sums: Vec<i32>,
+}
+
+impl Resizer {
+    /// Scales each plane of `source`, `(channels, height, width)`, to `(height, width)`.
+    pub fn resize(
+        &mut self,
+        source: &[u8],
+        (channels, height, width): (usize, usize, usize),
+        (rows, columns): (usize, usize),
+        out: &mut Vec<u8>,
+    ) {
+        self.horizontal.set(width, columns);
+        self.vertical.set(height, rows);
+
+        self.between.clear();
+        if width == columns {
+            self.between.extend_from_slice(source);
+        } else {
+            self.between.reserve(channels * height * columns);
+            for row in source.chunks_exact(width) {
+                self.between.extend(
+                    self.horizontal
+                        .spans
+                        .iter()
+                        .map(|span| span.sum(row, &self.horizontal)),
+                );
+            }
+        }
+
+        out.clear();
+        if height == rows {
+            out.extend_from_slice(&self.between);
+            return;
+        }
+        for plane in self.between.chunks_exact(height * columns) {
+            for span in &self.vertical.spans {
+                self.sums.clear();
+                self.sums.resize(columns, HALF);
+                let window = plane.chunks_exact(columns).skip(span.start);
+                for (row, &weight) in window.zip(span.weights(&self.vertical)) {
+                    for (sum, &pixel) in self.sums.iter_mut().zip(row) {
+                        *sum += i32::from(pixel) * weight;
+                    }
+                }
+                out.extend(self.sums.iter().map(|&sum| clip(sum)));
+            }
+        }
+    }
+}
+
+const HALF: i32 = 1 << (PRECISION - 1);
+
+fn clip(sum: i32) -> u8 {
+    (sum >> PRECISION).clamp(0, 255) as u8
+}
+
+/// A triangle filter from `size` to `scaled` pixels.
+#[derive(Debug, Default)]
+struct Filter {
+    size: usize,
+    scaled: usize,
+    /// One for each output pixel.
+    spans: Vec<Span>,
+    weights: Vec<i32>,
+}
+
+/// The source pixels that one output pixel is made of, and where their weights are.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: usize,
+    length: usize,
+    first_weight: usize,
+}
+
+impl Span {
+    fn weights<'a>(&self, filter: &'a Filter) -> &'a [i32] {
+        &filter.weights[self.first_weight..][..self.length]
+    }
+
+    fn sum(&self, row: &[u8], filter: &Filter) -> u8 {
+        let pixels = row[self.start..][..self.length].iter();
+        clip(
+            HALF + pixels
+                .zip(self.weights(filter))
+                .map(|(&pixel, &weight)| i32::from(pixel) * weight)
+                .sum::<i32>(),
+        )
+    }
+}
+
+impl Filter {
+    fn set(&mut self, size: usize, scaled: usize) {
+        if (self.size, self.scaled) == (size, scaled) {
+            return;
+        }
+        (self.size, self.scaled) = (size, scaled);
+        self.spans.clear();
+        self.weights.clear();
+
+        let scale = size as f64 / scaled as f64;
+        // Reducing widens the triangle (radius 1 for enlarging) to cover all that an output pixel stands for.
+        let radius = scale.max(1.0);
+        let mut window = Vec::new();
+        for out in 0..scaled {
+            let center = (out as f64 + 0.5) * scale;
+            // `as` drops the fraction and takes negative numbers to 0.
+            let start = (center - radius + 0.5) as usize;
+            let end = ((center + radius + 0.5) as usize).min(size);
+            window.clear();
+            window.extend((start..end).map(|pixel| {
+                let distance = (pixel as f64 - center + 0.5) * (1.0 / radius);
+                (1.0 - distance.abs()).max(0.0)
+            }));
+            let total: f64 = window.iter().sum();
+            self.spans.push(Span {
+                start,
+                length: end - start,
+                first_weight: self.weights.len(),
+            });
+            self.weights.extend(
+                window
+                    .iter()
+                    .map(|weight| (0.5 + weight / total * f64::from(1 << PRECISION)) as i32),
+            );
+        }
+    }
+}
