@@ -9,8 +9,8 @@ use crate::{Result, rows};
 /// ```
 /// let mut loss = tallow_metrics::MeanMetric::default();
 /// loss.add(0.5, 64.0); // the mean of a batch, and its size
-/// loss.add(0.2, 16.0);
-/// assert_eq!(loss.compute(), Some(0.44));
+/// loss.add(0.25, 16.0);
+/// assert_eq!(loss.compute(), Some(0.45));
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct MeanMetric {
