@@ -19,7 +19,7 @@ pub(crate) fn grad_bias<T: Real>(g: &Geometry, layout: Layout, dy: &[T], db: &mu
         }),
         Layout::Nhwc => {
             let o = g.out_channels;
-            let runs = (g.batch * g.out_plane()).div_ceil(RUN);
+            let runs = (g.batch * g.out_plane()).div_ceil(RUN).max(1);
             let mut partial = scratch::zeroed::<T>(runs * o);
             for_each_chunk(&mut partial, o, threads, |run, sums| {
                 let end = ((run + 1) * RUN * o).min(dy.len());

@@ -21,7 +21,7 @@ const SLACK: usize = 16;
 /// Elements of inputs and output gradients that a run of images for the weight gradient may hold in cache.
 const RUN: usize = 1 << 15;
 /// Output channels that share a loaded input register.
-const CHANNELS: [usize; 4] = [6, 4, 2, 1];
+const CHANNELS: [usize; 5] = [6, 4, 3, 2, 1];
 
 /// The flattened planes of a convolution.
 struct Planes {
@@ -259,6 +259,7 @@ impl<T: Real> WithSimd for Correlate<'_, T> {
                 match size {
                     6 => self.block::<S, 6>(simd, first, positions),
                     4 => self.block::<S, 4>(simd, first, positions),
+                    3 => self.block::<S, 3>(simd, first, positions),
                     2 => self.block::<S, 2>(simd, first, positions),
                     _ => self.block::<S, 1>(simd, first, positions),
                 }
