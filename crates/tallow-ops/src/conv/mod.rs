@@ -1,10 +1,12 @@
 //! Two-dimensional convolution.
 
 mod op;
+#[cfg(test)]
+mod tests;
 
 use candle_core::{DType, Tensor};
 
-use crate::kernels::conv::{Geometry, depthwise, direct};
+use crate::kernels::conv::{Geometry, channels_last, depthwise, direct};
 use crate::{Error, Layout, Result, cpu, reference};
 
 /// The settings of a convolution, as `torch.nn.Conv2d` names them; pairs are (vertical, horizontal).
@@ -73,16 +75,20 @@ enum Algorithm {
     Matmul,
     /// Output channels in registers: few channels, NCHW.
     Direct,
+    /// Winograd's filtering or unfolding over panels of channels: `f32` in NHWC.
+    ChannelsLast,
     /// Rows and pixels: one input channel to a group.
     Depthwise,
 }
 
 /// Chooses the algorithm of all passes of a convolution.
-fn choose(geometry: &Geometry, layout: Layout, _dtype: DType) -> Algorithm {
+fn choose(geometry: &Geometry, layout: Layout, dtype: DType) -> Algorithm {
     if depthwise::suits(geometry) {
         Algorithm::Depthwise
     } else if layout == Layout::Nchw && direct::suits(geometry) {
         Algorithm::Direct
+    } else if layout == Layout::Nhwc && dtype == DType::F32 && channels_last::suits(geometry) {
+        Algorithm::ChannelsLast
     } else {
         Algorithm::Matmul
     }

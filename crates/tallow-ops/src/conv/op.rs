@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout as Strides, Result, Shape, Tensor, WithDType};
 
 use super::Algorithm;
-use crate::kernels::conv::{Geometry, Gradients, depthwise, direct, grad_bias, matmul};
+use crate::kernels::conv::{Geometry, Gradients, channels_last, depthwise, direct, grad_bias, matmul};
 use crate::kernels::real::Real;
 use crate::{Layout, cpu};
 
@@ -42,6 +42,11 @@ impl Conv2d {
         let mut y = vec![T::ZERO; g.batch * g.out_image()];
         match self.algorithm {
             Algorithm::Matmul => matmul::forward(g, layout, x, w, b, &mut y),
+            Algorithm::ChannelsLast => {
+                if let (Some(x), Some(w), Some(y)) = (T::f32s(x), T::f32s(w), T::f32s_mut(&mut y)) {
+                    channels_last::forward(g, x, w, b.and_then(T::f32s), y);
+                }
+            }
             Algorithm::Direct => direct::forward(g, x, w, b, &mut y),
             Algorithm::Depthwise => depthwise::forward(g, layout, x, w, b, &mut y),
         }
@@ -68,6 +73,16 @@ impl Conv2d {
             let into = Gradients { input: dx.as_deref_mut(), weight: dw.as_deref_mut() };
             match self.algorithm {
                 Algorithm::Matmul => matmul::backward(g, layout, x, w, dy, into),
+                Algorithm::ChannelsLast => {
+                    if let (Some(x), Some(w), Some(dy)) = (T::f32s(x), T::f32s(w), T::f32s(dy)) {
+                        if let Some(dx) = into.input.and_then(T::f32s_mut) {
+                            channels_last::input_grad(g, w, dy, dx);
+                        }
+                        if let Some(dw) = into.weight.and_then(T::f32s_mut) {
+                            channels_last::weight_grad(g, x, dy, dw);
+                        }
+                    }
+                }
                 Algorithm::Direct => direct::backward(g, x, w, dy, into),
                 Algorithm::Depthwise => depthwise::backward(g, layout, x, w, dy, into),
             }

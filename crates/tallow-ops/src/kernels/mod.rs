@@ -1,8 +1,20 @@
 //! Kernels: slices in, slices out, no candle.
 
+pub(crate) mod batch_norm;
+pub(crate) mod channels;
 pub(crate) mod conv;
+pub(crate) mod conv_block;
+pub(crate) mod elementwise;
+mod float;
 pub(crate) mod gemm;
 pub(crate) mod linear;
+pub(crate) mod panel;
 pub(crate) mod parallel;
+pub(crate) mod pieces;
+pub(crate) mod pool;
 pub(crate) mod real;
 pub(crate) mod scratch;
+pub(crate) mod softmax;
+pub(crate) mod transpose;
+
+pub(crate) use float::Float;

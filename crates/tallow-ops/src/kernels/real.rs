@@ -29,12 +29,16 @@ pub(crate) trait Real:
     fn lanes<S: Simd>() -> usize {
         size_of::<Self::Vector<S>>() / size_of::<Self>()
     }
+    /// The values, if they are `f32`.
+    fn f32s(values: &[Self]) -> Option<&[f32]>;
+    /// The values, if they are `f32`.
+    fn f32s_mut(values: &mut [Self]) -> Option<&mut [f32]>;
     /// This thread's free scratch buffers.
     fn pool() -> &'static LocalKey<RefCell<Vec<Vec<Self>>>>;
 }
 
 macro_rules! real {
-    ($type:ident, $vector:ident, $pool:ident, $splat:ident, $mul_add:ident, $reduce_sum:ident) => {
+    ($type:ident, $vector:ident, $pool:ident, $splat:ident, $mul_add:ident, $reduce_sum:ident, $f32s:expr, $f32s_mut:expr) => {
         thread_local!(static $pool: RefCell<Vec<Vec<$type>>> = const { RefCell::new(Vec::new()) });
 
         impl Real for $type {
@@ -62,6 +66,12 @@ macro_rules! real {
             fn reduce_sum<S: Simd>(simd: S, a: S::$vector) -> Self {
                 simd.$reduce_sum(a)
             }
+            fn f32s(values: &[Self]) -> Option<&[f32]> {
+                $f32s(values)
+            }
+            fn f32s_mut(values: &mut [Self]) -> Option<&mut [f32]> {
+                $f32s_mut(values)
+            }
             fn pool() -> &'static LocalKey<RefCell<Vec<Vec<Self>>>> {
                 &$pool
             }
@@ -69,5 +79,5 @@ macro_rules! real {
     };
 }
 
-real!(f32, f32s, POOL_F32, splat_f32s, mul_add_e_f32s, reduce_sum_f32s);
-real!(f64, f64s, POOL_F64, splat_f64s, mul_add_e_f64s, reduce_sum_f64s);
+real!(f32, f32s, POOL_F32, splat_f32s, mul_add_e_f32s, reduce_sum_f32s, Some, Some);
+real!(f64, f64s, POOL_F64, splat_f64s, mul_add_e_f64s, reduce_sum_f64s, |_| None, |_| None);

@@ -1,11 +1,14 @@
 //! Convolution kernels. Each algorithm offers the same four passes; which one runs is decided in `crate::conv`.
 
 mod bias;
+pub(crate) mod channels_last;
 pub(crate) mod depthwise;
 pub(crate) mod direct;
 mod geometry;
 mod im2col;
 pub(crate) mod matmul;
+mod unfold;
+mod winograd;
 
 pub(crate) use bias::grad_bias;
 pub(crate) use geometry::Geometry;

@@ -1,0 +1,130 @@
+//! Every algorithm that suits a convolution gives what the matrix products give.
+
+use proptest::prelude::*;
+
+use super::op::Conv2d;
+use super::*;
+use candle_core::{Device, Var};
+
+fn values(shape: (usize, usize, usize, usize), dtype: DType) -> Tensor {
+    let count = shape.0 * shape.1 * shape.2 * shape.3;
+    let values: Vec<f64> = (0..count).map(|i| ((i * 37 + 11) % 101) as f64 / 50.0 - 1.0).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+}
+
+fn run(x: &Tensor, w: &Tensor, config: &Conv2dConfig, algorithm: Algorithm) -> Vec<Vec<f64>> {
+    let geometry = geometry(x, w, None, config).unwrap();
+    let (x, w) = (Var::from_tensor(x).unwrap(), Var::from_tensor(w).unwrap());
+    let y = x.apply_op2(&w, Conv2d { geometry, layout: config.layout, algorithm }).unwrap();
+    let dy = values(y.dims4().unwrap(), y.dtype());
+    let gradients = (&y * dy).unwrap().sum_all().unwrap().backward().unwrap();
+    let tensors = [y, gradients.get(&x).unwrap().clone(), gradients.get(&w).unwrap().clone()];
+    tensors.iter().map(|t| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()).collect()
+}
+
+fn assert_agree(a: &[Vec<f64>], b: &[Vec<f64>], tolerance: f64) {
+    for (a, b) in a.iter().zip(b) {
+        let scale = b.iter().fold(1f64, |m, v| m.max(v.abs()));
+        assert_eq!(a.len(), b.len());
+        let error = a.iter().zip(b).map(|(a, b)| (a - b).abs() / scale).fold(0.0, f64::max);
+        assert!(error <= tolerance, "{error:e} > {tolerance:e}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn direct(
+        (n, c, h, w) in (1usize..8, 1usize..17, 1usize..30, 1usize..30),
+        (o, kh, kw) in (1usize..33, 1usize..8, 1usize..8),
+        padding in (0usize..4, 0usize..4),
+        dilation in (1usize..3, 1usize..3),
+    ) {
+        prop_assume!(dilation.0 * (kh - 1) < h + 2 * padding.0 && dilation.1 * (kw - 1) < w + 2 * padding.1);
+        let config = Conv2dConfig { padding, dilation, ..Default::default() };
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-12)] {
+            let (x, w) = (values((n, c, h, w), dtype), values((o, c, kh, kw), dtype));
+            let matmul = run(&x, &w, &config, Algorithm::Matmul);
+            assert_agree(&run(&x, &w, &config, Algorithm::Direct), &matmul, tolerance);
+        }
+    }
+
+    #[test]
+    fn depthwise(
+        (n, c, h, w) in (1usize..4, 2usize..20, 1usize..20, 1usize..20),
+        (m, kh, kw) in (1usize..4, 1usize..6, 1usize..6),
+        padding in (0usize..4, 0usize..4),
+        stride in (1usize..4, 1usize..4),
+        nhwc: bool,
+    ) {
+        prop_assume!(kh <= h + 2 * padding.0 && kw <= w + 2 * padding.1);
+        let layout = if nhwc { Layout::Nhwc } else { Layout::Nchw };
+        let config = Conv2dConfig { padding, stride, groups: c, layout, ..Default::default() };
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-12)] {
+            let shape = if nhwc { (n, h, w, c) } else { (n, c, h, w) };
+            let (x, w) = (values(shape, dtype), values((c * m, 1, kh, kw), dtype));
+            let matmul = run(&x, &w, &config, Algorithm::Matmul);
+            assert_agree(&run(&x, &w, &config, Algorithm::Depthwise), &matmul, tolerance);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn channels_last(
+        (n, c, h, w) in (1usize..4, 1usize..40, 1usize..14, 1usize..14),
+        (o, kh, kw) in (1usize..40, 1usize..6, 1usize..6),
+        padding in (0usize..4, 0usize..4),
+        stride in (1usize..3, 1usize..3),
+        dilation in (1usize..3, 1usize..3),
+    ) {
+        prop_assume!(dilation.0 * (kh - 1) < h + 2 * padding.0 && dilation.1 * (kw - 1) < w + 2 * padding.1);
+        let config = Conv2dConfig { padding, stride, dilation, layout: Layout::Nhwc, ..Default::default() };
+        let (x, w) = (values((n, h, w, c), DType::F32), values((o, c, kh, kw), DType::F32));
+        let matmul = run(&x, &w, &config, Algorithm::Matmul);
+        assert_agree(&run(&x, &w, &config, Algorithm::ChannelsLast), &matmul, 1e-5);
+    }
+
+    /// 3x3 and stride 1, which Winograd's filtering takes when there are channels enough; it costs a digit, see
+    /// `winograds_error_on_normal_data`.
+    #[test]
+    fn winograd(
+        (n, c, h, w) in (1usize..5, 8usize..70, 1usize..19, 1usize..19),
+        o in 8usize..70,
+        padding in 0usize..3,
+    ) {
+        prop_assume!(h + 2 * padding >= 3 && w + 2 * padding >= 3);
+        let config = Conv2dConfig { padding: (padding, padding), layout: Layout::Nhwc, ..Default::default() };
+        let (x, w) = (values((n, h, w, c), DType::F32), values((o, c, 3, 3), DType::F32));
+        let matmul = run(&x, &w, &config, Algorithm::Matmul);
+        assert_agree(&run(&x, &w, &config, Algorithm::ChannelsLast), &matmul, 5e-5);
+    }
+}
+
+#[test]
+fn the_course_s_networks_run_directly_and_deep_layers_as_products() {
+    let algorithm = |x: (usize, usize, usize, usize), o: usize, k: usize, config: &Conv2dConfig| {
+        let w = values((o, x.1 / config.groups, k, k), DType::F32);
+        let g = geometry(&values(x, DType::F32), &w, None, config).unwrap();
+        choose(&g, config.layout, DType::F32)
+    };
+    let (plain, same) = (Conv2dConfig::default(), Conv2dConfig { padding: (1, 1), ..Default::default() });
+    for (x, o) in [((1, 1, 28, 28), 6), ((1, 6, 12, 12), 6), ((1, 3, 32, 32), 6), ((1, 6, 14, 14), 16), ((1, 3, 32, 32), 16)] {
+        assert_eq!(algorithm(x, o, 5, &plain), Algorithm::Direct);
+    }
+    assert_eq!(algorithm((1, 64, 16, 16), 128, 3, &same), Algorithm::Matmul);
+    assert_eq!(algorithm((1, 8, 16, 16), 8, 3, &Conv2dConfig { groups: 8, ..same }), Algorithm::Depthwise);
+}
+
+/// The error that is promised: at most 1e-4 of the largest value, against f64, on normal data.
+#[test]
+fn winograds_error_on_normal_data() {
+    let generator = crate::Generator::new(0);
+    let normal = |shape: (usize, usize, usize, usize)| generator.normal(0.0, 1.0, shape, DType::F32, &Device::Cpu).unwrap();
+    for (n, size, channels) in [(2, 12, 64), (2, 8, 128), (2, 8, 256), (2, 4, 512), (4, 2, 512)] {
+        let config = Conv2dConfig { padding: (1, 1), layout: Layout::Nhwc, ..Default::default() };
+        let (x, w) = (normal((n, size, size, channels)), normal((32, channels, 3, 3)));
+        let exact = [&x, &w].map(|t| t.to_dtype(DType::F64).unwrap());
+        let fast = run(&x, &w, &config, Algorithm::ChannelsLast);
+        assert_agree(&fast, &run(&exact[0], &exact[1], &config, Algorithm::Matmul), 1e-4);
+    }
+}

@@ -1,0 +1,365 @@
+//! Batch normalisation, ReLU and 2x2 max pooling in one pass over `(N, H, W, C)`, forward and backward.
+//!
+//! Nothing between the convolution's output and the block's output is stored: the backward pass computes the normalised values
+//! again from the convolution's output, which it must read anyway.
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+/// What follows the normalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// ReLU.
+    Relu,
+    /// ReLU, then the maximum of each 2x2 square; odd last rows and columns are dropped.
+    ReluPool,
+}
+
+/// Sizes of the convolution's output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Maps {
+    pub(crate) n: usize,
+    pub(crate) h: usize,
+    pub(crate) w: usize,
+    pub(crate) c: usize,
+}
+
+impl Maps {
+    fn pixels(&self) -> usize {
+        self.n * self.h * self.w
+    }
+}
+
+/// Rows summed in f32 before they are added up in f64.
+const RUN: usize = 64;
+
+/// Mean and biased variance of each channel of `y`, `(pixels, C)`.
+///
+/// Sums are of differences from the first pixel, so that a mean far from zero costs no digits.
+pub(crate) fn statistics(y: &[f32], c: usize) -> (Vec<f32>, Vec<f32>) {
+    let pixels = y.len() / c;
+    let (first, per) = (&y[..c], pixels.div_ceil(rayon::current_num_threads()).next_multiple_of(RUN));
+    let partial: Vec<Vec<f64>> = y
+        .par_chunks(per * c)
+        .map(|y| {
+            let mut total = vec![0f64; 2 * c];
+            let mut sums = vec![0f32; 2 * c];
+            for run in y.chunks(RUN * c) {
+                sums.fill(0.0);
+                Arch::new().dispatch(|| moments(run, first, &mut sums));
+                total.iter_mut().zip(&sums).for_each(|(t, s)| *t += *s as f64);
+            }
+            total
+        })
+        .collect();
+    let n = pixels as f64;
+    let sum = |i: usize| partial.iter().map(|p| p[i]).sum::<f64>() / n;
+    (0..c)
+        .map(|i| {
+            let (s, q) = (sum(i), sum(c + i));
+            ((first[i] as f64 + s) as f32, (q - s * s).max(0.0) as f32)
+        })
+        .unzip()
+}
+
+#[inline(always)]
+fn moments(run: &[f32], first: &[f32], sums: &mut [f32]) {
+    let (s, q) = sums.split_at_mut(first.len());
+    for row in run.chunks_exact(first.len()) {
+        for (((x, k), s), q) in row.iter().zip(first).zip(&mut *s).zip(&mut *q) {
+            let d = x - k;
+            *s += d;
+            *q += d * d;
+        }
+    }
+}
+
+/// What a channel's values are multiplied by and added to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Affine {
+    pub(crate) scale: Vec<f32>,
+    pub(crate) shift: Vec<f32>,
+}
+
+/// ReLU that keeps NaN, as PyTorch's.
+#[inline(always)]
+fn relu(z: f32) -> f32 {
+    if z <= 0.0 { 0.0 } else { z }
+}
+
+/// `out = tail(y * scale + shift)`.
+pub(crate) fn forward(y: &[f32], maps: Maps, affine: &Affine, tail: Tail, out: &mut [f32]) {
+    let Maps { w, c, .. } = maps;
+    match tail {
+        Tail::Relu => {
+            let len = (PIECE / c).max(1) * c;
+            out.par_chunks_mut(len).zip(y.par_chunks(len)).for_each(|(out, y)| {
+                Arch::new().dispatch(|| relu_rows(y, affine, out));
+            });
+        }
+        Tail::ReluPool => {
+            let (ho, wo) = (maps.h / 2, w / 2);
+            // One row of squares a piece.
+            out.par_chunks_mut(wo * c).enumerate().with_min_len(PIECE / (4 * w * c) + 1).for_each(|(row, out)| {
+                let (map, oy) = (row / ho, row % ho);
+                let lines = &y[(map * maps.h + 2 * oy) * w * c..][..2 * w * c];
+                Arch::new().dispatch(|| pool_row(lines, w, affine, out));
+            });
+        }
+    }
+}
+
+/// Channels the pooling gradient takes at a time.
+const LANES: usize = 16;
+
+/// Floats a task works on at least.
+const PIECE: usize = 16 << 10;
+
+#[inline(always)]
+fn relu_rows(y: &[f32], affine: &Affine, out: &mut [f32]) {
+    let c = affine.scale.len();
+    for (out, y) in out.chunks_exact_mut(c).zip(y.chunks_exact(c)) {
+        for (((out, y), a), b) in out.iter_mut().zip(y).zip(&affine.scale).zip(&affine.shift) {
+            *out = relu(y * a + b);
+        }
+    }
+}
+
+#[inline(always)]
+fn pool_row(lines: &[f32], w: usize, affine: &Affine, out: &mut [f32]) {
+    let c = affine.scale.len();
+    let (scale, shift) = (&affine.scale[..c], &affine.shift[..c]);
+    let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a };
+    for (square, out) in squares(lines, w, c).zip(out.chunks_exact_mut(c)) {
+        let [p, q, r, s] = square.map(|pixel| &pixel[..c]);
+        let out = &mut out[..c];
+        for i in 0..c {
+            let (a, b) = (scale[i], shift[i]);
+            let best = larger(larger(larger(p[i] * a + b, q[i] * a + b), r[i] * a + b), s[i] * a + b);
+            out[i] = relu(best);
+        }
+    }
+}
+
+/// The four pixels of each 2x2 square of two lines of a map.
+#[inline(always)]
+fn squares(lines: &[f32], w: usize, c: usize) -> impl Iterator<Item = [&[f32]; 4]> {
+    let (upper, lower) = lines.split_at(w * c);
+    upper.chunks_exact(2 * c).zip(lower.chunks_exact(2 * c)).map(move |(p, q)| {
+        let ((p, q), (r, s)) = (p.split_at(c), q.split_at(c));
+        [p, q, r, s]
+    })
+}
+
+/// The sums backward needs: of `dz` and of `dz * (y - mean)` for each channel, `dz` being the gradient before the tail.
+///
+/// They add up in f32 over one row of the map at most a task's worth, then in f64, in an order of their own.
+pub(crate) fn gradient_sums(y: &[f32], grad: &[f32], maps: Maps, affine: &Affine, mean: &[f32], tail: Tail) -> (Vec<f64>, Vec<f64>) {
+    let Maps { w, c, .. } = maps;
+    // Rows of `y` and of `grad` that belong together.
+    let (rows, line, grad_line) = match tail {
+        Tail::Relu => (maps.n * maps.h, w * c, w * c),
+        Tail::ReluPool => (maps.n * (maps.h / 2), 2 * w * c, w / 2 * c),
+    };
+    let per = rows.div_ceil(rayon::current_num_threads()).max(1);
+    let starts: Vec<usize> = (0..rows).step_by(per).collect();
+    let partial: Vec<Vec<f64>> = starts
+        .into_par_iter()
+        .map(|start| {
+            let mut total = vec![0f64; 2 * c];
+            let mut sums = vec![0f32; 2 * c];
+            for row in start..rows.min(start + per) {
+                let y = &y[line_start(row, maps, tail)..][..line];
+                let grad = &grad[row * grad_line..][..grad_line];
+                sums.fill(0.0);
+                match tail {
+                    Tail::Relu => Arch::new().dispatch(|| relu_sums(y, grad, affine, mean, &mut sums)),
+                    Tail::ReluPool => Arch::new().dispatch(|| pool_sums(y, w, grad, affine, mean, &mut sums)),
+                }
+                total.iter_mut().zip(&sums).for_each(|(t, s)| *t += *s as f64);
+            }
+            total
+        })
+        .collect();
+    let sum = |i: usize| partial.iter().map(|p| p[i]).sum::<f64>();
+    ((0..c).map(sum).collect(), (c..2 * c).map(sum).collect())
+}
+
+/// Where in `y` the pixels of row `row` of the gradient start.
+#[inline(always)]
+fn line_start(row: usize, maps: Maps, tail: Tail) -> usize {
+    match tail {
+        Tail::Relu => row * maps.w * maps.c,
+        Tail::ReluPool => {
+            let ho = maps.h / 2;
+            (row / ho * maps.h + 2 * (row % ho)) * maps.w * maps.c
+        }
+    }
+}
+
+#[inline(always)]
+fn relu_sums(y: &[f32], grad: &[f32], affine: &Affine, mean: &[f32], sums: &mut [f32]) {
+    let c = mean.len();
+    let (s, q) = sums.split_at_mut(c);
+    let (s, q, scale, shift) = (&mut s[..c], &mut q[..c], &affine.scale[..c], &affine.shift[..c]);
+    for (y, grad) in y.chunks_exact(c).zip(grad.chunks_exact(c)) {
+        let (y, grad) = (&y[..c], &grad[..c]);
+        for i in 0..c {
+            let (z, g) = (y[i] * scale[i] + shift[i], grad[i]);
+            let d = if z <= 0.0 { 0.0 } else { g };
+            s[i] += d;
+            q[i] += d * (y[i] - mean[i]);
+        }
+    }
+}
+
+/// The winner of a 2x2 square: its position (0 to 3, the first of equals) and whether its value passes the ReLU.
+#[inline(always)]
+fn winner(y: [f32; 4], scale: f32, shift: f32) -> (u32, f32, bool) {
+    let mut at = 0;
+    let mut best = y[0] * scale + shift;
+    let mut value = y[0];
+    for j in 1..4 {
+        let z = y[j] * scale + shift;
+        let take = z > best || z.is_nan();
+        at = if take { j as u32 } else { at };
+        value = if take { y[j] } else { value };
+        best = if take { z } else { best };
+    }
+    (at, value, !(best <= 0.0))
+}
+
+#[inline(always)]
+fn pool_sums(lines: &[f32], w: usize, grad: &[f32], affine: &Affine, mean: &[f32], sums: &mut [f32]) {
+    let c = mean.len();
+    let (s, q) = sums.split_at_mut(c);
+    let (s, q, scale, shift) = (&mut s[..c], &mut q[..c], &affine.scale[..c], &affine.shift[..c]);
+    for (square, grad) in squares(lines, w, c).zip(grad.chunks_exact(c)) {
+        let [p0, p1, p2, p3] = square.map(|pixel| &pixel[..c]);
+        let grad = &grad[..c];
+        for i in 0..c {
+            let (_, value, passes) = winner([p0[i], p1[i], p2[i], p3[i]], scale[i], shift[i]);
+            let g = grad[i];
+            let d = if passes { g } else { 0.0 };
+            s[i] += d;
+            q[i] += d * (value - mean[i]);
+        }
+    }
+}
+
+/// `dy = dz * scale + (y * slope + offset)`: the gradient of the convolution's output, with the batch's statistics in
+/// `slope` and `offset`.
+pub(crate) fn gradient(y: &[f32], grad: &[f32], maps: Maps, affine: &Affine, through: &Affine, tail: Tail, dy: &mut [f32]) {
+    let Maps { w, c, .. } = maps;
+    match tail {
+        Tail::Relu => {
+            let len = (PIECE / c).max(1) * c;
+            dy.par_chunks_mut(len).zip(y.par_chunks(len)).zip(grad.par_chunks(len)).for_each(|((dy, y), grad)| {
+                Arch::new().dispatch(|| relu_gradient(y, grad, affine, through, dy));
+            });
+        }
+        Tail::ReluPool => {
+            let (ho, line) = (maps.h / 2, w * c);
+            // Two rows of the map a piece; an odd last row belongs to no square and gets the statistics' part alone.
+            dy.par_chunks_mut(maps.h * line).enumerate().for_each(|(map, dy)| {
+                let y = &y[map * maps.h * line..][..maps.h * line];
+                for (oy, (dy, y)) in dy.chunks_mut(2 * line).zip(y.chunks(2 * line)).enumerate() {
+                    if oy < ho {
+                        let grad = &grad[(map * ho + oy) * (w / 2) * c..][..w / 2 * c];
+                        Arch::new().dispatch(|| pool_gradient(y, w, grad, affine, through, dy));
+                    } else {
+                        Arch::new().dispatch(|| statistics_gradient(y, through, dy));
+                    }
+                }
+            });
+        }
+    }
+}
+
+#[inline(always)]
+fn relu_gradient(y: &[f32], grad: &[f32], affine: &Affine, through: &Affine, dy: &mut [f32]) {
+    let c = affine.scale.len();
+    let (scale, shift) = (&affine.scale[..c], &affine.shift[..c]);
+    let (slope, offset) = (&through.scale[..c], &through.shift[..c]);
+    for ((dy, y), grad) in dy.chunks_exact_mut(c).zip(y.chunks_exact(c)).zip(grad.chunks_exact(c)) {
+        let (dy, y, grad) = (&mut dy[..c], &y[..c], &grad[..c]);
+        for i in 0..c {
+            let (z, g) = (y[i] * scale[i] + shift[i], grad[i]);
+            let d = if z <= 0.0 { 0.0 } else { g };
+            dy[i] = d * scale[i] + (y[i] * slope[i] + offset[i]);
+        }
+    }
+}
+
+#[inline(always)]
+fn statistics_gradient(y: &[f32], through: &Affine, dy: &mut [f32]) {
+    let c = through.scale.len();
+    let (slope, offset) = (&through.scale[..c], &through.shift[..c]);
+    for (dy, y) in dy.chunks_exact_mut(c).zip(y.chunks_exact(c)) {
+        let (dy, y) = (&mut dy[..c], &y[..c]);
+        for i in 0..c {
+            dy[i] = y[i] * slope[i] + offset[i];
+        }
+    }
+}
+
+/// Exactly [`LANES`] floats.
+#[inline(always)]
+fn lanes(v: &[f32]) -> [f32; LANES] {
+    let mut lanes = [0.0; LANES];
+    lanes.copy_from_slice(v);
+    lanes
+}
+
+/// Gradients of the four pixels of a square, from the pixels, the gradient, scale, shift, slope and offset.
+#[inline(always)]
+fn square_gradient(v: [[f32; LANES]; 9]) -> [[f32; LANES]; 4] {
+    let mut d = [[0f32; LANES]; 4];
+    for k in 0..LANES {
+        let (at, _, passes) = winner([v[0][k], v[1][k], v[2][k], v[3][k]], v[5][k], v[6][k]);
+        let g = v[4][k] * v[5][k];
+        let g = if passes { g } else { 0.0 };
+        d[0][k] = (if at == 0 { g } else { 0.0 }) + (v[0][k] * v[7][k] + v[8][k]);
+        d[1][k] = (if at == 1 { g } else { 0.0 }) + (v[1][k] * v[7][k] + v[8][k]);
+        d[2][k] = (if at == 2 { g } else { 0.0 }) + (v[2][k] * v[7][k] + v[8][k]);
+        d[3][k] = (if at == 3 { g } else { 0.0 }) + (v[3][k] * v[7][k] + v[8][k]);
+    }
+    d
+}
+
+#[inline(always)]
+fn pool_gradient(lines: &[f32], w: usize, grad: &[f32], affine: &Affine, through: &Affine, dy: &mut [f32]) {
+    let c = affine.scale.len();
+    let (scale, shift) = (&affine.scale[..c], &affine.shift[..c]);
+    let (slope, offset) = (&through.scale[..c], &through.shift[..c]);
+    let (upper, lower) = dy.split_at_mut(w * c);
+    let into = upper.chunks_exact_mut(2 * c).zip(lower.chunks_exact_mut(2 * c));
+    for ((square, grad), (upper, lower)) in squares(lines, w, c).zip(grad.chunks_exact(c)).zip(into) {
+        let [p0, p1, p2, p3] = square.map(|pixel| &pixel[..c]);
+        let ((d0, d1), (d2, d3)) = (upper.split_at_mut(c), lower.split_at_mut(c));
+        let (grad, d0, d1, d2, d3) = (&grad[..c], &mut d0[..c], &mut d1[..c], &mut d2[..c], &mut d3[..c]);
+        // Sixteen channels at a time through local arrays: with so many slices the compiler gives up telling them apart.
+        let from = [p0, p1, p2, p3, grad, scale, shift, slope, offset];
+        let whole = c / LANES * LANES;
+        for i in (0..whole).step_by(LANES) {
+            let d = square_gradient(from.map(|v| lanes(&v[i..i + LANES])));
+            d0[i..i + LANES].copy_from_slice(&d[0]);
+            d1[i..i + LANES].copy_from_slice(&d[1]);
+            d2[i..i + LANES].copy_from_slice(&d[2]);
+            d3[i..i + LANES].copy_from_slice(&d[3]);
+        }
+        if whole < c {
+            let mut v = [[0f32; LANES]; 9];
+            v.iter_mut().zip(from).for_each(|(v, from)| v[..c - whole].copy_from_slice(&from[whole..]));
+            let d = square_gradient(v);
+            for (to, d) in [d0, d1, d2, d3].into_iter().zip(d) {
+                to[whole..].copy_from_slice(&d[..c - whole]);
+            }
+        }
+    }
+    if w % 2 == 1 {
+        let at = (w - 1) * c;
+        statistics_gradient(&lines[at..w * c], through, &mut upper[at..]);
+        statistics_gradient(&lines[w * c + at..], through, &mut lower[at..]);
+    }
+}

@@ -1,0 +1,150 @@
+//! Maximum pooling. Beside each maximum goes its place in the input plane, `row * W + column`, for the backward pass.
+
+use super::Axis;
+use crate::Layout;
+use crate::kernels::Float;
+use crate::kernels::pieces::{pieces, pieces2};
+use crate::layout::Extents;
+
+/// The place of a window that lies in the padding altogether: nobody won.
+const NOBODY: u32 = u32::MAX;
+
+/// Writes the maxima to `y` and their places to `winner`.
+///
+/// PyTorch's rule: the first of equal values wins, a NaN beats everything, and a later NaN an earlier one.
+pub(crate) fn forward<T: Float>(
+    x: &[T],
+    extents: Extents,
+    layout: Layout,
+    (rows, columns): (Axis, Axis),
+    y: &mut [T],
+    winner: &mut [u32],
+) {
+    let Extents { c, h, w, .. } = extents;
+    let area = rows.kernel * columns.kernel;
+    match layout {
+        Layout::Nchw => {
+            let out = rows.output * columns.output;
+            pieces2((y, out), (winner, out), out * area, |i, y, winner| {
+                plane(&x[i * h * w..][..h * w], rows, columns, y, winner);
+            });
+        }
+        Layout::Nhwc => {
+            let out = columns.output * c;
+            pieces2((y, out), (winner, out), out * area, |i, y, winner| {
+                let image = &x[i / rows.output * h * w * c..][..h * w * c];
+                row_of_pixels(image, c, rows, columns, i % rows.output, y, winner);
+            });
+        }
+    }
+}
+
+/// Adds each output's gradient to the place that won it. `gx` comes zeroed.
+pub(crate) fn backward<T: Float>(
+    gy: &[T],
+    winner: &[u32],
+    extents: Extents,
+    layout: Layout,
+    (rows, columns): (Axis, Axis),
+    gx: &mut [T],
+) {
+    let Extents { c, h, w, .. } = extents;
+    let out = rows.output * columns.output;
+    match layout {
+        Layout::Nchw => pieces(gx, h * w, h * w + out, |i, gx| {
+            for (&g, &place) in gy[i * out..][..out].iter().zip(&winner[i * out..][..out]) {
+                // NOBODY lies outside the plane.
+                if let Some(gx) = gx.get_mut(place as usize) {
+                    *gx += g;
+                }
+            }
+        }),
+        Layout::Nhwc => pieces(gx, h * w * c, h * w * c + out * c * rows.kernel * columns.kernel, |i, gx| {
+            let (gy, winner) = (&gy[i * out * c..][..out * c], &winner[i * out * c..][..out * c]);
+            for (pixel, (gy, winner)) in gy.chunks_exact(c).zip(winner.chunks_exact(c)).enumerate() {
+                for place in places(rows, columns, pixel / columns.output, pixel % columns.output) {
+                    let gx = &mut gx[place * c..][..c];
+                    for ((gx, &g), &winner) in gx.iter_mut().zip(gy).zip(winner) {
+                        *gx += if winner as usize == place { g } else { T::ZERO };
+                    }
+                }
+            }
+        }),
+    }
+}
+
+/// The places in the input plane that one window covers, in row-major order.
+fn places(rows: Axis, columns: Axis, row: usize, column: usize) -> impl Iterator<Item = usize> {
+    rows.taps(row).flat_map(move |r| {
+        let start = rows.position(row, r) * columns.input;
+        columns.taps(column).map(move |k| start + columns.position(column, k))
+    })
+}
+
+/// One output row of `(OW, C)`: every window position is compared for all channels at once.
+fn row_of_pixels<T: Float>(
+    image: &[T],
+    c: usize,
+    rows: Axis,
+    columns: Axis,
+    row: usize,
+    y: &mut [T],
+    winner: &mut [u32],
+) {
+    for (column, (y, winner)) in y.chunks_exact_mut(c).zip(winner.chunks_exact_mut(c)).enumerate() {
+        let mut places = places(rows, columns, row, column);
+        let Some(first) = places.next() else {
+            y.fill(T::NEG_INFINITY);
+            winner.fill(NOBODY);
+            continue;
+        };
+        y.copy_from_slice(&image[first * c..][..c]);
+        winner.fill(first as u32);
+        for place in places {
+            let x = &image[place * c..][..c];
+            for ((y, winner), &x) in y.iter_mut().zip(winner.iter_mut()).zip(x) {
+                let better = (x > *y) | x.is_nan();
+                *y = if better { x } else { *y };
+                *winner = if better { place as u32 } else { *winner };
+            }
+        }
+    }
+}
+
+/// One plane of `(H, W)`: every tap is compared for all outputs of a row at once.
+fn plane<T: Float>(x: &[T], rows: Axis, columns: Axis, y: &mut [T], winner: &mut [u32]) {
+    y.fill(T::NEG_INFINITY);
+    winner.fill(NOBODY);
+    let (width, out) = (columns.input, columns.output);
+    for (row, (y, winner)) in y.chunks_exact_mut(out).zip(winner.chunks_exact_mut(out)).enumerate() {
+        for r in rows.taps(row) {
+            let start = rows.position(row, r) * width;
+            for k in 0..columns.kernel {
+                let outputs = columns.outputs(k);
+                if outputs.is_empty() {
+                    continue;
+                }
+                let first = start + columns.position(outputs.start, k);
+                let (y, winner) = (&mut y[outputs.clone()], &mut winner[outputs]);
+                // The usual strides get code of their own, for the compiler to vectorise.
+                match columns.stride {
+                    1 => tap::<T, 1>(x, first, 1, y, winner),
+                    2 => tap::<T, 2>(x, first, 2, y, winner),
+                    stride => tap::<T, 0>(x, first, stride, y, winner),
+                }
+            }
+        }
+    }
+}
+
+/// Compares `x[first + i * stride]` with the best of output `i`. `STRIDE` is the stride where the compiler should know it, or 0.
+fn tap<T: Float, const STRIDE: usize>(x: &[T], first: usize, stride: usize, y: &mut [T], winner: &mut [u32]) {
+    let stride = if STRIDE == 0 { stride } else { STRIDE };
+    let x = &x[first..][..(y.len() - 1) * stride + 1];
+    for (i, (y, winner)) in y.iter_mut().zip(winner).enumerate() {
+        let x = x[i * stride];
+        let better = (x > *y) | x.is_nan() | (*winner == NOBODY);
+        *y = if better { x } else { *y };
+        *winner = if better { (first + i * stride) as u32 } else { *winner };
+    }
+}

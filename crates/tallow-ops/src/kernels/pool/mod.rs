@@ -1,0 +1,66 @@
+//! Pooling over windows of a plane.
+
+pub(crate) mod avg;
+pub(crate) mod max;
+
+use std::ops::Range;
+
+/// One axis of a regular pooling: output `o` looks, with its tap `k`, at input `o * stride + k * dilation - padding`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Axis {
+    pub input: usize,
+    pub output: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+    pub dilation: usize,
+}
+
+impl Axis {
+    /// The taps of output `o` that fall on the input and not on the padding.
+    pub(crate) fn taps(&self, o: usize) -> Range<usize> {
+        let at = o * self.stride;
+        let first = self.padding.saturating_sub(at).div_ceil(self.dilation);
+        let end = (self.input + self.padding).saturating_sub(at).div_ceil(self.dilation).min(self.kernel);
+        first..end.max(first)
+    }
+
+    /// The outputs whose tap `k` falls on the input.
+    fn outputs(&self, k: usize) -> Range<usize> {
+        let at = k * self.dilation;
+        let first = self.padding.saturating_sub(at).div_ceil(self.stride);
+        let end = (self.input + self.padding).saturating_sub(at).div_ceil(self.stride).min(self.output);
+        first..end.max(first)
+    }
+
+    /// Where tap `k` of output `o` falls; it must be one of [`Axis::taps`].
+    pub(crate) fn position(&self, o: usize, k: usize) -> usize {
+        o * self.stride + k * self.dilation - self.padding
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Axis;
+
+    #[test]
+    fn taps_and_outputs_agree_with_the_definition() {
+        for (input, kernel, stride, padding, dilation) in
+            [(5, 2, 2, 0, 1), (5, 3, 2, 1, 1), (7, 3, 1, 1, 2), (3, 2, 1, 1, 4), (1, 3, 3, 1, 1), (9, 4, 5, 2, 3)]
+        {
+            let output = 6;
+            let axis = Axis { input, output, kernel, stride, padding, dilation };
+            for o in 0..output {
+                for k in 0..kernel {
+                    let at = (o * stride + k * dilation) as isize - padding as isize;
+                    let inside = (0..input as isize).contains(&at);
+                    assert_eq!(axis.taps(o).contains(&k), inside, "{axis:?} o {o} k {k}");
+                    assert_eq!(axis.outputs(k).contains(&o), inside, "{axis:?} o {o} k {k}");
+                    if inside {
+                        assert_eq!(axis.position(o, k) as isize, at);
+                    }
+                }
+            }
+        }
+    }
+}
