@@ -1,8 +1,12 @@
 //! Differentiable vision operators for candle: convolution, pooling, batch norm, losses, with right gradients and fast CPU paths.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod batch_norm;
 mod conv;
 mod cpu;
+mod cross_entropy;
+mod custom_op;
+mod dropout;
 mod error;
 mod generator;
 pub mod gradcheck;
@@ -10,13 +14,20 @@ mod init;
 mod kernels;
 mod layout;
 mod linear;
+mod pool;
 pub mod reference;
+mod relu;
 mod store;
 
+pub use batch_norm::{BatchNormConfig, batch_norm_eval, batch_norm_train};
 pub use conv::{Conv2dConfig, conv2d};
+pub use cross_entropy::{CrossEntropyConfig, cross_entropy, cross_entropy_soft};
+pub use dropout::dropout;
 pub use error::{Error, Result};
 pub use generator::{Generator, GeneratorState};
 pub use init::Init;
-pub use layout::Layout;
+pub use layout::{Layout, flatten, to_layout};
 pub use linear::linear;
+pub use pool::{Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d};
+pub use relu::relu;
 pub use store::{LoadReport, MisShaped, ParamPath, ParamStore};

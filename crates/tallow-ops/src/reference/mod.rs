@@ -1,7 +1,18 @@
 //! The operators of this crate composed of candle tensor operations: what CUDA and Metal run, and the truth in tests.
 
+mod batch_norm;
 pub(crate) mod conv;
+mod layout;
 pub(crate) mod linear;
+mod loss;
+mod pool;
+mod relu;
 
+pub use batch_norm::{batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
+pub use layout::{flatten, to_layout};
 pub use linear::linear;
+pub use loss::{cross_entropy, cross_entropy_soft};
+pub use pool::{adaptive_avg_pool2d, avg_pool2d, max_pool2d};
+pub(crate) use relu::masked;
+pub use relu::relu;

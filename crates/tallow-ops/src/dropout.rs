@@ -1,0 +1,62 @@
+use candle_core::{CpuStorage, CustomOp2, Shape, Tensor};
+
+use crate::cpu;
+use crate::custom_op::{self, for_float};
+use crate::kernels::elementwise::map2;
+use crate::{Error, Generator, Result, reference};
+
+/// Zeroes each element with probability `p` and divides the rest by `1 - p`, so that the expectation stays (inverted
+/// dropout, as `torch.nn.functional.dropout` with `training=True`; Srivastava et al. 2014).
+///
+/// The mask is drawn from `generator`, one word an element in the order they lie; with `p = 0` nothing is drawn and `x`
+/// comes back. In evaluation simply do not call it.
+///
+/// # Errors
+/// [`Error::Config`] when `p` is outside `[0, 1)`.
+pub fn dropout(x: &Tensor, p: f64, generator: &Generator) -> Result<Tensor> {
+    if !(0. ..1.).contains(&p) {
+        return Err(Error::Config { op: "dropout", message: format!("p must be in [0, 1), got {p}") });
+    }
+    if p == 0. {
+        return Ok(x.clone());
+    }
+    let mask = (generator.bernoulli(1. - p, x.shape(), x.dtype(), x.device())? * (1. / (1. - p)))?;
+    if !cpu::has_kernels(x) {
+        return reference::masked(x, &mask);
+    }
+    Ok(x.contiguous()?.apply_op2(&mask, Masked)?)
+}
+
+/// `x * mask`, where the mask has no gradient and so none is computed.
+struct Masked;
+
+impl CustomOp2 for Masked {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &candle_core::Layout,
+        mask: &CpuStorage,
+        mask_layout: &candle_core::Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        for_float!(custom_op::dtype(x), self.name(), T => {
+            let x = cpu::slice::<T>(self.name(), x, x_layout)?;
+            let mut y = custom_op::zeros::<T>(x.len());
+            map2(x, cpu::slice(self.name(), mask, mask_layout)?, &mut y, |x, m| x * m);
+            Ok((custom_op::storage(y), x_layout.shape().clone()))
+        })
+    }
+
+    fn bwd(
+        &self,
+        _x: &Tensor,
+        mask: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((Some(grad.contiguous()?.apply_op2_no_bwd(mask, self)?), None))
+    }
+}

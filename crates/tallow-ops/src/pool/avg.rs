@@ -1,0 +1,109 @@
+use candle_core::{CpuStorage, CustomOp1, Shape, Tensor};
+
+use super::Pool2dConfig;
+use crate::cpu;
+use crate::custom_op::{self, for_float};
+use crate::kernels::pool::Axis;
+use crate::kernels::pool::avg::{self, Span, Spans};
+use crate::layout::Extents;
+use crate::{Error, Layout, Result, reference};
+
+/// The average over each window, as `torch.nn.functional.avg_pool2d`.
+///
+/// `x` is `(N, C, H, W)`, or `(N, H, W, C)` as the configuration says, and so is the result. With `count_include_pad` the
+/// zeros of the padding count in the divisor; what a window of `ceil_mode` reaches beyond the padding never does.
+///
+/// # Errors
+/// As [`max_pool2d`](crate::max_pool2d); also [`Error::Config`] when the dilation is not 1.
+pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) -> Result<Tensor> {
+    if !cpu::has_kernels(x) {
+        return reference::avg_pool2d(x, config, count_include_pad);
+    }
+    check_dilation(config)?;
+    let (extents, rows, columns) = config.axes("avg_pool2d", x)?;
+    let spans = Spans { rows: regular(rows, count_include_pad), columns: regular(columns, count_include_pad) };
+    Ok(x.contiguous()?.apply_op1(AvgPool { name: "avg_pool2d", extents, layout: config.layout, spans })?)
+}
+
+/// Averages the image down (or up) to `output` rows and columns, as `torch.nn.functional.adaptive_avg_pool2d`:
+/// output `i` of `m` averages the inputs from `floor(i * n / m)` to `ceil((i + 1) * n / m)`, so the bins may overlap by one.
+///
+/// # Errors
+/// [`Error::Shape`] when `x` does not have four axes; [`Error::Config`] when the output is empty.
+pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -> Result<Tensor> {
+    if !cpu::has_kernels(x) {
+        return reference::adaptive_avg_pool2d(x, output, layout);
+    }
+    check_output(output)?;
+    let extents = Extents::of("adaptive_avg_pool2d", x, layout)?;
+    let spans = Spans { rows: adaptive(extents.h, output.0), columns: adaptive(extents.w, output.1) };
+    Ok(x.contiguous()?.apply_op1(AvgPool { name: "adaptive_avg_pool2d", extents, layout, spans })?)
+}
+
+pub(crate) fn check_dilation(config: &Pool2dConfig) -> Result<()> {
+    if config.dilation == (1, 1) {
+        return Ok(());
+    }
+    let message = format!("average pooling has no dilation, got {:?}", config.dilation);
+    Err(Error::Config { op: "avg_pool2d", message })
+}
+
+pub(crate) fn check_output(output: (usize, usize)) -> Result<()> {
+    if output.0 > 0 && output.1 > 0 {
+        return Ok(());
+    }
+    let message = format!("the output must have at least one row and column, got {output:?}");
+    Err(Error::Config { op: "adaptive_avg_pool2d", message })
+}
+
+fn regular(axis: Axis, count_include_pad: bool) -> Vec<Span> {
+    let span = |o| {
+        let taps = axis.taps(o);
+        let start = if taps.is_empty() { 0 } else { axis.position(o, taps.start) };
+        let padded = axis.kernel.min(axis.input + 2 * axis.padding - o * axis.stride);
+        let divisor = if count_include_pad { padded } else { taps.len() };
+        Span { start, end: start + taps.len(), divisor }
+    };
+    (0..axis.output).map(span).collect()
+}
+
+fn adaptive(input: usize, output: usize) -> Vec<Span> {
+    let span = |o: usize| {
+        let (start, end) = (o * input / output, ((o + 1) * input).div_ceil(output));
+        Span { start, end, divisor: end - start }
+    };
+    (0..output).map(span).collect()
+}
+
+struct AvgPool {
+    name: &'static str,
+    extents: Extents,
+    layout: Layout,
+    spans: Spans,
+}
+
+impl CustomOp1 for AvgPool {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &candle_core::Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let out = Extents { h: self.spans.rows.len(), w: self.spans.columns.len(), ..self.extents };
+        for_float!(custom_op::dtype(storage), self.name, T => {
+            let x = cpu::slice::<T>(self.name, storage, layout)?;
+            let mut y = custom_op::zeros::<T>(out.count());
+            avg::forward(x, self.extents, self.layout, &self.spans, &mut y);
+            Ok((custom_op::storage(y), out.shape(self.layout)))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let grad = grad.contiguous()?;
+        for_float!(grad.dtype(), self.name, T => {
+            let (storage, layout) = grad.storage_and_layout();
+            let mut gx = custom_op::zeros::<T>(self.extents.count());
+            avg::backward(cpu::locked(self.name, &storage, layout)?, self.extents, self.layout, &self.spans, &mut gx);
+            Ok(Some(custom_op::tensor(gx, x.shape())?))
+        })
+    }
+}

@@ -1,0 +1,20 @@
+use candle_core::Tensor;
+
+use crate::layout::Extents;
+use crate::{Layout, Result};
+
+/// [`crate::to_layout`], as a permutation and a copy.
+pub fn to_layout(x: &Tensor, from: Layout, to: Layout) -> Result<Tensor> {
+    Extents::of("to_layout", x, from)?;
+    let x = match (from, to) {
+        (Layout::Nchw, Layout::Nhwc) => x.permute((0, 2, 3, 1))?,
+        (Layout::Nhwc, Layout::Nchw) => x.permute((0, 3, 1, 2))?,
+        (Layout::Nchw, Layout::Nchw) | (Layout::Nhwc, Layout::Nhwc) => x.clone(),
+    };
+    Ok(x.contiguous()?)
+}
+
+/// [`crate::flatten`].
+pub fn flatten(x: &Tensor, layout: Layout) -> Result<Tensor> {
+    Ok(to_layout(x, layout, Layout::Nchw)?.flatten_from(1)?)
+}

@@ -1,0 +1,34 @@
+use candle_core::{DType, Tensor};
+
+use crate::cross_entropy::{check_labels, check_probabilities};
+use crate::{CrossEntropyConfig, Result};
+
+/// [`crate::cross_entropy`]. Half types are computed in `f32`.
+pub fn cross_entropy(logits: &Tensor, labels: &Tensor, config: &CrossEntropyConfig) -> Result<Tensor> {
+    check_labels(logits, labels, config)?;
+    let log_p = log_softmax(logits)?;
+    let hard = log_p.gather(&labels.contiguous()?.unsqueeze(1)?, 1)?.mean_all()?.neg()?;
+    let smoothing = config.label_smoothing;
+    // Left out without smoothing: 0 times an infinite logit would be NaN.
+    let loss = if smoothing == 0. {
+        hard
+    } else {
+        ((hard * (1. - smoothing))? - (log_p.mean_all()? * smoothing)?)?
+    };
+    Ok(loss.to_dtype(logits.dtype())?)
+}
+
+/// [`crate::cross_entropy_soft`]. Half types are computed in `f32`.
+pub fn cross_entropy_soft(logits: &Tensor, probabilities: &Tensor) -> Result<Tensor> {
+    check_probabilities(logits, probabilities)?;
+    let log_p = log_softmax(logits)?;
+    let loss = log_p.mul(&probabilities.to_dtype(log_p.dtype())?)?.sum(1)?.mean_all()?.neg()?;
+    Ok(loss.to_dtype(logits.dtype())?)
+}
+
+fn log_softmax(logits: &Tensor) -> Result<Tensor> {
+    let dtype = if logits.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let z = logits.to_dtype(dtype)?;
+    let z = z.broadcast_sub(&z.detach().max_keepdim(1)?)?;
+    Ok(z.broadcast_sub(&z.exp()?.sum_keepdim(1)?.log()?)?)
+}

@@ -1,0 +1,45 @@
+use candle_core::{CpuStorage, CustomOp1, Shape, Tensor};
+
+use crate::cpu;
+use crate::custom_op::{self, for_float};
+use crate::kernels::elementwise::{map1, map2};
+use crate::{Result, reference};
+
+/// `max(x, 0)` of any shape, as `torch.nn.functional.relu`: the gradient at 0 is 0, and a NaN stays one.
+///
+/// (candle's own `relu` passes the gradient on at 0.)
+pub fn relu(x: &Tensor) -> Result<Tensor> {
+    if !cpu::has_kernels(x) {
+        return reference::relu(x);
+    }
+    Ok(x.contiguous()?.apply_op1(Relu)?)
+}
+
+struct Relu;
+
+impl CustomOp1 for Relu {
+    fn name(&self) -> &'static str {
+        "relu"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &candle_core::Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        for_float!(custom_op::dtype(storage), self.name(), T => {
+            let x = cpu::slice::<T>(self.name(), storage, layout)?;
+            let mut y = custom_op::zeros::<T>(x.len());
+            map1(x, &mut y, |x| if x <= 0. { 0. } else { x });
+            Ok((custom_op::storage(y), layout.shape().clone()))
+        })
+    }
+
+    fn bwd(&self, _x: &Tensor, y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let grad = grad.contiguous()?;
+        for_float!(grad.dtype(), self.name(), T => {
+            let (y_storage, y_layout) = y.storage_and_layout();
+            let (grad_storage, grad_layout) = grad.storage_and_layout();
+            let y = cpu::locked::<T>(self.name(), &y_storage, y_layout)?;
+            let mut gx = custom_op::zeros::<T>(y.len());
+            map2(y, cpu::locked(self.name(), &grad_storage, grad_layout)?, &mut gx, |y, g| if y <= 0. { 0. } else { g });
+            Ok(Some(custom_op::tensor(gx, grad.shape())?))
+        })
+    }
+}
