@@ -21,7 +21,11 @@ pub struct BatchNormConfig {
 
 impl Default for BatchNormConfig {
     fn default() -> Self {
-        Self { eps: 1e-5, momentum: 0.1, layout: Layout::default() }
+        Self {
+            eps: 1e-5,
+            momentum: 0.1,
+            layout: Layout::default(),
+        }
     }
 }
 
@@ -49,8 +53,15 @@ pub fn batch_norm_train(
     }
     let extents = check_train(x, weight, bias, running_mean, running_var, config)?;
     let moments = Arc::new(OnceLock::new());
-    let op = Train { extents, config: *config, moments: moments.clone(), normal: OnceLock::new() };
-    let y = x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?;
+    let op = Train {
+        extents,
+        config: *config,
+        moments: moments.clone(),
+        normal: OnceLock::new(),
+    };
+    let y = x
+        .contiguous()?
+        .apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?;
     let Moments { mean, variance } = custom_op::saved(&moments)?;
     let count = (extents.n * extents.h * extents.w) as f64;
     move_towards(running_mean, mean, 1., config.momentum)?;
@@ -77,8 +88,13 @@ pub fn batch_norm_eval(
     }
     let extents = check(x, weight, bias, running_mean, running_var, config)?;
     let normal = Normal::new(to_f64(running_mean)?, &to_f64(running_var)?, config.eps);
-    let op = Eval { extents, layout: config.layout, normal };
-    Ok(x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?)
+    let op = Eval {
+        extents,
+        layout: config.layout,
+        normal,
+    };
+    Ok(x.contiguous()?
+        .apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?)
 }
 
 const OP: &str = "batch_norm";
@@ -92,29 +108,53 @@ pub(crate) fn check(
     config: &BatchNormConfig,
 ) -> Result<Extents> {
     let extents = Extents::of(OP, x, config.layout)?;
-    check_parameters(extents.c, x.dtype(), [weight, bias, running_mean, running_var], config)?;
+    check_parameters(
+        extents.c,
+        x.dtype(),
+        [weight, bias, running_mean, running_var],
+        config,
+    )?;
     Ok(extents)
 }
 
 /// Checks weight, bias, running mean and running variance against the input's channels and type.
-pub(crate) fn check_parameters(channels: usize, dtype: DType, tensors: [&Tensor; 4], config: &BatchNormConfig) -> Result<()> {
-    for (argument, tensor) in ["weight", "bias", "running_mean", "running_var"].into_iter().zip(tensors) {
+pub(crate) fn check_parameters(
+    channels: usize,
+    dtype: DType,
+    tensors: [&Tensor; 4],
+    config: &BatchNormConfig,
+) -> Result<()> {
+    for (argument, tensor) in ["weight", "bias", "running_mean", "running_var"]
+        .into_iter()
+        .zip(tensors)
+    {
         if tensor.dims() != [channels] {
             let expected = format!("({channels}), one value a channel");
-            return Err(Error::Shape { op: OP, argument, expected, found: tensor.shape().clone() });
+            return Err(Error::Shape {
+                op: OP,
+                argument,
+                expected,
+                found: tensor.shape().clone(),
+            });
         }
     }
     let bad = |message| Err(Error::Config { op: OP, message });
     for (name, tensor) in ["weight", "bias"].into_iter().zip(tensors) {
         if tensor.dtype() != dtype {
-            return bad(format!("{name} is {:?}, the input {dtype:?}", tensor.dtype()));
+            return bad(format!(
+                "{name} is {:?}, the input {dtype:?}",
+                tensor.dtype()
+            ));
         }
     }
     if !(config.eps >= 0. && config.eps.is_finite()) {
         return bad(format!("eps must be at least 0, got {}", config.eps));
     }
     if !(0. ..=1.).contains(&config.momentum) {
-        return bad(format!("momentum must be in [0, 1], got {}", config.momentum));
+        return bad(format!(
+            "momentum must be in [0, 1], got {}",
+            config.momentum
+        ));
     }
     Ok(())
 }
@@ -136,7 +176,12 @@ pub(crate) fn check_train(
 pub(crate) fn check_count(extents: Extents, found: &Shape) -> Result<()> {
     if extents.n * extents.h * extents.w < 2 {
         let expected = "more than 1 value a channel when training".into();
-        return Err(Error::Shape { op: OP, argument: "input", expected, found: found.clone() });
+        return Err(Error::Shape {
+            op: OP,
+            argument: "input",
+            expected,
+            found: found.clone(),
+        });
     }
     Ok(())
 }
@@ -147,8 +192,11 @@ pub(crate) fn to_f64(x: &Tensor) -> Result<Vec<f64>> {
 
 /// `running = (1 - momentum) * running + momentum * factor * batch`.
 pub(crate) fn move_towards(running: &Var, batch: &[f64], factor: f64, momentum: f64) -> Result<()> {
-    let moved: Vec<f64> =
-        to_f64(running)?.iter().zip(batch).map(|(r, b)| (1. - momentum) * r + momentum * factor * b).collect();
+    let moved: Vec<f64> = to_f64(running)?
+        .iter()
+        .zip(batch)
+        .map(|(r, b)| (1. - momentum) * r + momentum * factor * b)
+        .collect();
     let moved = Tensor::from_vec(moved, running.shape(), running.device())?;
     Ok(running.set(&moved.to_dtype(running.dtype())?)?)
 }
@@ -274,5 +322,9 @@ fn backward<T: Element>(
         &mut gx,
     );
     let c = extents.c;
-    Ok((Some(custom_op::tensor(gx, x.shape())?), Some(custom_op::tensor(gw, c)?), Some(custom_op::tensor(gb, c)?)))
+    Ok((
+        Some(custom_op::tensor(gx, x.shape())?),
+        Some(custom_op::tensor(gw, c)?),
+        Some(custom_op::tensor(gb, c)?),
+    ))
 }

@@ -8,8 +8,14 @@ pub(crate) fn has_kernels(tensor: &Tensor) -> bool {
 }
 
 /// The elements of a contiguous tensor.
-pub(crate) fn slice<'a, T: WithDType>(op: &'static str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
-    let (start, end) = layout.contiguous_offsets().ok_or(Error::RequiresContiguous { op })?;
+pub(crate) fn slice<'a, T: WithDType>(
+    op: &'static str,
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> Result<&'a [T]> {
+    let (start, end) = layout
+        .contiguous_offsets()
+        .ok_or(Error::RequiresContiguous { op })?;
     Ok(&storage.as_slice::<T>()?[start..end])
 }
 
@@ -19,7 +25,11 @@ pub(crate) fn values<T: WithDType>(storage: &CpuStorage) -> Result<&[T]> {
 }
 
 /// The elements of a contiguous tensor whose storage is already locked.
-pub(crate) fn locked<'a, T: WithDType>(op: &'static str, storage: &'a Storage, layout: &Layout) -> Result<&'a [T]> {
+pub(crate) fn locked<'a, T: WithDType>(
+    op: &'static str,
+    storage: &'a Storage,
+    layout: &Layout,
+) -> Result<&'a [T]> {
     match storage {
         Storage::Cpu(storage) => slice(op, storage, layout),
         _ => Err(Error::Msg(format!("{op}: the kernels run on the CPU only")).bt()),

@@ -22,12 +22,21 @@ pub struct CrossEntropyConfig {
 /// # Errors
 /// [`Error::Shape`] when a shape does not fit or is empty; [`Error::Config`] when a label is not below `K`, the labels are not
 /// `u32`, or the smoothing is outside `[0, 1]`.
-pub fn cross_entropy(logits: &Tensor, labels: &Tensor, config: &CrossEntropyConfig) -> Result<Tensor> {
+pub fn cross_entropy(
+    logits: &Tensor,
+    labels: &Tensor,
+    config: &CrossEntropyConfig,
+) -> Result<Tensor> {
     if !cpu::has_kernels(logits) {
         return reference::cross_entropy(logits, labels, config);
     }
     let (labels, classes) = check_labels(logits, labels, config)?;
-    let op = Hard { classes, labels, smoothing: config.label_smoothing, softmax: OnceLock::new() };
+    let op = Hard {
+        classes,
+        labels,
+        smoothing: config.label_smoothing,
+        softmax: OnceLock::new(),
+    };
     Ok(logits.contiguous()?.apply_op1(op)?)
 }
 
@@ -43,8 +52,13 @@ pub fn cross_entropy_soft(logits: &Tensor, probabilities: &Tensor) -> Result<Ten
         return reference::cross_entropy_soft(logits, probabilities);
     }
     let (_, classes) = check_probabilities(logits, probabilities)?;
-    let op = Soft { classes, softmax: OnceLock::new() };
-    Ok(logits.contiguous()?.apply_op2(&probabilities.contiguous()?, op)?)
+    let op = Soft {
+        classes,
+        softmax: OnceLock::new(),
+    };
+    Ok(logits
+        .contiguous()?
+        .apply_op2(&probabilities.contiguous()?, op)?)
 }
 
 /// The labels, all of them below the number of classes, and that number.
@@ -57,31 +71,54 @@ pub(crate) fn check_labels(
     let (rows, classes) = check_logits(op, logits)?;
     if labels.dims() != [rows] {
         let expected = format!("({rows}), one a row of the logits");
-        return Err(Error::Shape { op, argument: "labels", expected, found: labels.shape().clone() });
+        return Err(Error::Shape {
+            op,
+            argument: "labels",
+            expected,
+            found: labels.shape().clone(),
+        });
     }
     let bad = |message| Err(Error::Config { op, message });
     if labels.dtype() != DType::U32 {
         return bad(format!("labels must be U32, got {:?}", labels.dtype()));
     }
     if !(0. ..=1.).contains(&config.label_smoothing) {
-        return bad(format!("label_smoothing must be in [0, 1], got {}", config.label_smoothing));
+        return bad(format!(
+            "label_smoothing must be in [0, 1], got {}",
+            config.label_smoothing
+        ));
     }
     let labels = labels.to_vec1::<u32>()?;
     if let Some(row) = labels.iter().position(|&label| label as usize >= classes) {
-        return bad(format!("label {} of row {row} is not below the number of classes, {classes}", labels[row]));
+        return bad(format!(
+            "label {} of row {row} is not below the number of classes, {classes}",
+            labels[row]
+        ));
     }
     Ok((labels, classes))
 }
 
-pub(crate) fn check_probabilities(logits: &Tensor, probabilities: &Tensor) -> Result<(usize, usize)> {
+pub(crate) fn check_probabilities(
+    logits: &Tensor,
+    probabilities: &Tensor,
+) -> Result<(usize, usize)> {
     let op = "cross_entropy_soft";
     let (rows, classes) = check_logits(op, logits)?;
     if probabilities.dims() != [rows, classes] {
         let expected = format!("({rows}, {classes}), as the logits");
-        return Err(Error::Shape { op, argument: "probabilities", expected, found: probabilities.shape().clone() });
+        return Err(Error::Shape {
+            op,
+            argument: "probabilities",
+            expected,
+            found: probabilities.shape().clone(),
+        });
     }
     if probabilities.dtype() != logits.dtype() {
-        let message = format!("probabilities are {:?}, the logits {:?}", probabilities.dtype(), logits.dtype());
+        let message = format!(
+            "probabilities are {:?}, the logits {:?}",
+            probabilities.dtype(),
+            logits.dtype()
+        );
         return Err(Error::Config { op, message });
     }
     Ok((rows, classes))
@@ -92,7 +129,12 @@ fn check_logits(op: &'static str, logits: &Tensor) -> Result<(usize, usize)> {
         [rows, classes] if rows > 0 && classes > 0 => Ok((rows, classes)),
         _ => {
             let expected = "(N, K), neither of them 0".into();
-            Err(Error::Shape { op, argument: "logits", expected, found: logits.shape().clone() })
+            Err(Error::Shape {
+                op,
+                argument: "logits",
+                expected,
+                found: logits.shape().clone(),
+            })
         }
     }
 }
@@ -121,7 +163,11 @@ impl CustomOp1 for Hard {
         "cross_entropy"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &candle_core::Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        storage: &CpuStorage,
+        layout: &candle_core::Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
         for_float!(custom_op::dtype(storage), self.name(), T => {
             let z = cpu::slice::<T>(self.name(), storage, layout)?;
             let mut p = custom_op::zeros::<T>(z.len());
@@ -133,7 +179,12 @@ impl CustomOp1 for Hard {
         })
     }
 
-    fn bwd(&self, logits: &Tensor, _loss: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
+    fn bwd(
+        &self,
+        logits: &Tensor,
+        _loss: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<Option<Tensor>> {
         let Softmax { probabilities, .. } = custom_op::saved(&self.softmax)?;
         for_float!(logits.dtype(), self.name(), T => {
             let p = probabilities.as_slice::<T>()?;
@@ -176,7 +227,10 @@ impl CustomOp2 for Soft {
         _loss: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let Softmax { probabilities, log_sum } = custom_op::saved(&self.softmax)?;
+        let Softmax {
+            probabilities,
+            log_sum,
+        } = custom_op::saved(&self.softmax)?;
         for_float!(logits.dtype(), self.name(), T => {
             let p = probabilities.as_slice::<T>()?;
             let (storage, layout) = targets.storage_and_layout();

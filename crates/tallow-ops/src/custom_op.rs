@@ -53,10 +53,14 @@ pub(crate) fn tensor<T: WithDType>(values: Vec<T>, shape: impl Into<Shape>) -> R
 
 /// Keeps what backward needs. An operator value is made for one call, so the place is empty.
 pub(crate) fn save<T>(place: &OnceLock<T>, value: T) -> Result<()> {
-    place.set(value).map_err(|_| Error::Msg("an operator value serves one call".into()).bt())
+    place
+        .set(value)
+        .map_err(|_| Error::Msg("an operator value serves one call".into()).bt())
 }
 
 /// What forward kept.
 pub(crate) fn saved<T>(place: &OnceLock<T>) -> Result<&T> {
-    place.get().ok_or_else(|| Error::Msg("backward ran before forward".into()).bt())
+    place
+        .get()
+        .ok_or_else(|| Error::Msg("backward ran before forward".into()).bt())
 }

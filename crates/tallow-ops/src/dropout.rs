@@ -15,7 +15,10 @@ use crate::{Error, Generator, Result, reference};
 /// [`Error::Config`] when `p` is outside `[0, 1)`.
 pub fn dropout(x: &Tensor, p: f64, generator: &Generator) -> Result<Tensor> {
     if !(0. ..1.).contains(&p) {
-        return Err(Error::Config { op: "dropout", message: format!("p must be in [0, 1), got {p}") });
+        return Err(Error::Config {
+            op: "dropout",
+            message: format!("p must be in [0, 1), got {p}"),
+        });
     }
     if p == 0. {
         return Ok(x.clone());

@@ -31,21 +31,36 @@ pub const STEP: f64 = 1e-6;
 /// assert!(error < 1e-8);
 /// # Ok::<(), tallow_ops::Error>(())
 /// ```
-pub fn max_relative_error(function: impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -> Result<f64> {
+pub fn max_relative_error(
+    function: impl Fn(&[Tensor]) -> Result<Tensor>,
+    inputs: &[Tensor],
+) -> Result<f64> {
     for input in inputs {
         if input.dtype() != DType::F64 || !input.device().is_cpu() {
-            let message = format!("inputs must be f64 on the CPU, found {:?} on {:?}", input.dtype(), input.device().location());
-            return Err(Error::Config { op: "gradcheck", message });
+            let message = format!(
+                "inputs must be f64 on the CPU, found {:?} on {:?}",
+                input.dtype(),
+                input.device().location()
+            );
+            return Err(Error::Config {
+                op: "gradcheck",
+                message,
+            });
         }
     }
     let project = |inputs: &[Tensor]| -> Result<Tensor> {
         let output = function(inputs)?;
-        let direction: Vec<f64> = (1..=output.elem_count()).map(|i| (i as f64).sin()).collect();
+        let direction: Vec<f64> = (1..=output.elem_count())
+            .map(|i| (i as f64).sin())
+            .collect();
         let direction = Tensor::from_vec(direction, output.shape(), &Device::Cpu)?;
         Ok((output * direction)?.sum_all()?)
     };
 
-    let variables = inputs.iter().map(Var::from_tensor).collect::<candle_core::Result<Vec<_>>>()?;
+    let variables = inputs
+        .iter()
+        .map(Var::from_tensor)
+        .collect::<candle_core::Result<Vec<_>>>()?;
     let tensors: Vec<Tensor> = variables.iter().map(|v| v.as_tensor().clone()).collect();
     let gradients = project(&tensors)?.backward()?;
 
@@ -67,7 +82,11 @@ pub fn max_relative_error(function: impl Fn(&[Tensor]) -> Result<Tensor>, inputs
             let n = (at(element, value + STEP)? - at(element, value - STEP)?) / (2.0 * STEP);
             let error = (a - n).abs() / a.abs().max(n.abs()).max(1.0);
             // NaN must not pass: `f64::max` would drop it.
-            worst = if error.is_nan() { f64::INFINITY } else { worst.max(error) };
+            worst = if error.is_nan() {
+                f64::INFINITY
+            } else {
+                worst.max(error)
+            };
         }
     }
     Ok(worst)
@@ -92,6 +111,9 @@ mod tests {
     #[test]
     fn f32_is_refused() {
         let x = Tensor::new(&[1f32], &Device::Cpu).unwrap();
-        assert!(matches!(max_relative_error(|t| Ok(t[0].clone()), &[x]), Err(Error::Config { .. })));
+        assert!(matches!(
+            max_relative_error(|t| Ok(t[0].clone()), &[x]),
+            Err(Error::Config { .. })
+        ));
     }
 }

@@ -45,7 +45,11 @@ impl Extents {
             _ => return Err(wrong_shape(op, x, layout.to_string())),
         };
         if extents.c == 0 || extents.h == 0 || extents.w == 0 {
-            return Err(wrong_shape(op, x, format!("{layout} with C, H and W above 0")));
+            return Err(wrong_shape(
+                op,
+                x,
+                format!("{layout} with C, H and W above 0"),
+            ));
         }
         Ok(extents)
     }
@@ -66,7 +70,12 @@ impl Extents {
 }
 
 fn wrong_shape(op: &'static str, x: &Tensor, expected: String) -> Error {
-    Error::Shape { op, argument: "input", expected, found: x.shape().clone() }
+    Error::Shape {
+        op,
+        argument: "input",
+        expected,
+        found: x.shape().clone(),
+    }
 }
 
 /// Rearranges an activation tensor from one real axis order to another; the result is contiguous.
@@ -106,7 +115,11 @@ impl CustomOp1 for Rearrange {
         "to_layout"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &candle_core::Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        storage: &CpuStorage,
+        layout: &candle_core::Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
         let Extents { n, c, h, w } = self.extents;
         let (rows, columns) = match self.from {
             Layout::Nchw => (c, h * w),
@@ -121,7 +134,11 @@ impl CustomOp1 for Rearrange {
     }
 
     fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let back = Self { extents: self.extents, from: self.to, to: self.from };
+        let back = Self {
+            extents: self.extents,
+            from: self.to,
+            to: self.from,
+        };
         Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&back)?))
     }
 }

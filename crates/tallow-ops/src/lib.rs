@@ -1,8 +1,12 @@
 //! Differentiable vision operators for candle: convolution, pooling, batch norm, losses, with right gradients and fast CPU paths.
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
 
 mod batch_norm;
 mod conv;
+mod conv_bn_relu;
 mod cpu;
 mod cross_entropy;
 mod custom_op;
@@ -21,6 +25,7 @@ mod store;
 
 pub use batch_norm::{BatchNormConfig, batch_norm_eval, batch_norm_train};
 pub use conv::{Conv2dConfig, conv2d};
+pub use conv_bn_relu::{Norm, conv_bn_relu_eval, conv_bn_relu_train};
 pub use cross_entropy::{CrossEntropyConfig, cross_entropy, cross_entropy_soft};
 pub use dropout::dropout;
 pub use error::{Error, Result};

@@ -1,6 +1,8 @@
 //! The fully connected layer.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout as Strides, Tensor, WithDType};
+use candle_core::{
+    CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout as Strides, Tensor, WithDType,
+};
 
 use crate::kernels::linear::{Shape, forward, grad_bias, grad_input, grad_weight};
 use crate::kernels::real::Real;
@@ -27,7 +29,9 @@ const NAME: &str = "linear";
 /// # Ok::<(), tallow_ops::Error>(())
 /// ```
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let op = Linear { shape: shape(x, weight, bias)? };
+    let op = Linear {
+        shape: shape(x, weight, bias)?,
+    };
     if !cpu::has_kernels(x) {
         return reference::linear::composed(x, weight, bias);
     }
@@ -41,7 +45,12 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 /// Checks the arguments.
 pub(crate) fn shape(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Shape> {
     let bad = |argument, expected: String, found: &Tensor| {
-        Err(Error::Shape { op: NAME, argument, expected, found: found.shape().clone() })
+        Err(Error::Shape {
+            op: NAME,
+            argument,
+            expected,
+            found: found.shape().clone(),
+        })
     };
     let &[batch, inputs] = x.dims() else {
         return bad("x", "two dimensions, (N, I)".into(), x);
@@ -50,7 +59,11 @@ pub(crate) fn shape(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resul
         return bad("weight", "two dimensions, (O, I)".into(), weight);
     };
     if inputs != weight_inputs || inputs == 0 || outputs == 0 {
-        return bad("weight", format!("(O, {inputs}), neither of size 0"), weight);
+        return bad(
+            "weight",
+            format!("(O, {inputs}), neither of size 0"),
+            weight,
+        );
     }
     if let Some(bias) = bias.filter(|bias| bias.dims() != [outputs]) {
         return bad("bias", format!("({outputs})"), bias);
@@ -61,7 +74,11 @@ pub(crate) fn shape(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resul
             return Err(candle_core::Error::DTypeMismatchBinaryOp { lhs, rhs, op: NAME }.into());
         }
     }
-    Ok(Shape { batch, inputs, outputs })
+    Ok(Shape {
+        batch,
+        inputs,
+        outputs,
+    })
 }
 
 /// One call of [`linear`]: shapes already checked, arguments contiguous and of one type.
@@ -72,7 +89,12 @@ struct Linear {
 type Argument<'a> = (&'a CpuStorage, &'a Strides);
 
 impl Linear {
-    fn forward(&self, x: Argument, w: Argument, b: Option<Argument>) -> candle_core::Result<(CpuStorage, candle_core::Shape)> {
+    fn forward(
+        &self,
+        x: Argument,
+        w: Argument,
+        b: Option<Argument>,
+    ) -> candle_core::Result<(CpuStorage, candle_core::Shape)> {
         let storage = match x.0 {
             CpuStorage::F64(_) => self.forward_as::<f64>(x, w, b)?,
             _ => self.forward_as::<f32>(x, w, b)?,
@@ -80,15 +102,29 @@ impl Linear {
         Ok((storage, (self.shape.batch, self.shape.outputs).into()))
     }
 
-    fn forward_as<T: Real + WithDType>(&self, x: Argument, w: Argument, b: Option<Argument>) -> candle_core::Result<CpuStorage> {
-        let (x, w) = (cpu::slice::<T>(NAME, x.0, x.1)?, cpu::slice::<T>(NAME, w.0, w.1)?);
+    fn forward_as<T: Real + WithDType>(
+        &self,
+        x: Argument,
+        w: Argument,
+        b: Option<Argument>,
+    ) -> candle_core::Result<CpuStorage> {
+        let (x, w) = (
+            cpu::slice::<T>(NAME, x.0, x.1)?,
+            cpu::slice::<T>(NAME, w.0, w.1)?,
+        );
         let b = b.map(|b| cpu::slice::<T>(NAME, b.0, b.1)).transpose()?;
         let mut y = vec![T::ZERO; self.shape.batch * self.shape.outputs];
         forward(self.shape, x, w, b, &mut y);
         Ok(T::to_cpu_storage_owned(y))
     }
 
-    fn backward(&self, x: &Tensor, w: &Tensor, b: Option<&Tensor>, dy: &Tensor) -> candle_core::Result<[Option<Tensor>; 3]> {
+    fn backward(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: Option<&Tensor>,
+        dy: &Tensor,
+    ) -> candle_core::Result<[Option<Tensor>; 3]> {
         match x.dtype() {
             DType::F64 => self.backward_as::<f64>(x, w, b, dy),
             _ => self.backward_as::<f32>(x, w, b, dy),
@@ -104,7 +140,11 @@ impl Linear {
         dy: &Tensor,
     ) -> candle_core::Result<[Option<Tensor>; 3]> {
         let (s, dy) = (self.shape, dy.contiguous()?);
-        let (x_guard, w_guard, dy_guard) = (x.storage_and_layout(), w.storage_and_layout(), dy.storage_and_layout());
+        let (x_guard, w_guard, dy_guard) = (
+            x.storage_and_layout(),
+            w.storage_and_layout(),
+            dy.storage_and_layout(),
+        );
         let xs = cpu::locked::<T>(NAME, &x_guard.0, x_guard.1)?;
         let ws = cpu::locked::<T>(NAME, &w_guard.0, w_guard.1)?;
         let dys = cpu::locked::<T>(NAME, &dy_guard.0, dy_guard.1)?;
@@ -139,7 +179,13 @@ impl CustomOp2 for Linear {
         self.forward((x, lx), (w, lw), None)
     }
 
-    fn bwd(&self, x: &Tensor, w: &Tensor, _y: &Tensor, dy: &Tensor) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
         let [dx, dw, _] = self.backward(x, w, None, dy)?;
         Ok((dx, dw))
     }

@@ -22,7 +22,11 @@ impl CustomOp1 for Relu {
         "relu"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &candle_core::Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        storage: &CpuStorage,
+        layout: &candle_core::Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
         for_float!(custom_op::dtype(storage), self.name(), T => {
             let x = cpu::slice::<T>(self.name(), storage, layout)?;
             let mut y = custom_op::zeros::<T>(x.len());

@@ -5,19 +5,31 @@ mod torch;
 use candle_core::{DType, Device, Tensor, Var};
 use proptest::prelude::*;
 use serde_json::Value;
-use tallow_ops::{BatchNormConfig, Error, Layout, Result, batch_norm_eval, batch_norm_train, gradcheck, reference};
-use torch::{LAYOUTS, TYPES, arrange, assert_close, bits, differentiate, fixture, noise, restore, tensor, view};
+use tallow_ops::{
+    BatchNormConfig, Error, Layout, Result, batch_norm_eval, batch_norm_train, gradcheck, reference,
+};
+use torch::{
+    LAYOUTS, TYPES, arrange, assert_close, bits, differentiate, fixture, noise, restore, tensor,
+    view,
+};
 
 type Train = fn(&Tensor, &Tensor, &Tensor, &Var, &Var, &BatchNormConfig) -> Result<Tensor>;
 type Eval = fn(&Tensor, &Tensor, &Tensor, &Tensor, &Tensor, &BatchNormConfig) -> Result<Tensor>;
 
 const PATHS: [(&str, Train, Eval); 2] = [
     ("fast", batch_norm_train, batch_norm_eval),
-    ("reference", reference::batch_norm_train, reference::batch_norm_eval),
+    (
+        "reference",
+        reference::batch_norm_train,
+        reference::batch_norm_eval,
+    ),
 ];
 
 fn running(c: usize, dtype: DType) -> (Var, Var) {
-    (Var::zeros(c, dtype, &Device::Cpu).unwrap(), Var::ones(c, dtype, &Device::Cpu).unwrap())
+    (
+        Var::zeros(c, dtype, &Device::Cpu).unwrap(),
+        Var::ones(c, dtype, &Device::Cpu).unwrap(),
+    )
 }
 
 #[test]
@@ -34,23 +46,34 @@ fn three_steps_and_an_evaluation_equal_pytorch() {
                         layout,
                     };
                     let what = format!("{path} {config:?} {dtype:?}");
-                    let (weight, bias) = (tensor(&case["weight"], dtype), tensor(&case["bias"], dtype));
+                    let (weight, bias) =
+                        (tensor(&case["weight"], dtype), tensor(&case["bias"], dtype));
                     let (mean, var) = running(weight.elem_count(), dtype);
-                    let check = |step: &Value, f: &dyn Fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>| {
-                        let inputs = [tensor(&step["input"], dtype), weight.clone(), bias.clone()];
-                        let f = |t: &[Tensor]| Ok(restore(&f(&arrange(&t[0], layout), &t[1], &t[2])?, layout));
-                        let (y, grads) = differentiate(f, &inputs, Some(&tensor(&step["up"], dtype))).unwrap();
-                        assert_close(&what, &y, &tensor(&step["output"], dtype), tolerance);
-                        for (grad, expected) in grads.iter().zip(step["grads"].as_array().unwrap()) {
-                            assert_close(&what, grad, &tensor(expected, dtype), tolerance);
-                        }
-                    };
+                    let check =
+                        |step: &Value, f: &dyn Fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>| {
+                            let inputs =
+                                [tensor(&step["input"], dtype), weight.clone(), bias.clone()];
+                            let f = |t: &[Tensor]| {
+                                Ok(restore(&f(&arrange(&t[0], layout), &t[1], &t[2])?, layout))
+                            };
+                            let (y, grads) =
+                                differentiate(f, &inputs, Some(&tensor(&step["up"], dtype)))
+                                    .unwrap();
+                            assert_close(&what, &y, &tensor(&step["output"], dtype), tolerance);
+                            for (grad, expected) in
+                                grads.iter().zip(step["grads"].as_array().unwrap())
+                            {
+                                assert_close(&what, grad, &tensor(expected, dtype), tolerance);
+                            }
+                        };
                     for step in case["steps"].as_array().unwrap() {
                         check(step, &|x, w, b| train(x, w, b, &mean, &var, &config));
                         assert_close(&what, &mean, &tensor(&step["mean"], dtype), tolerance);
                         assert_close(&what, &var, &tensor(&step["var"], dtype), tolerance);
                     }
-                    check(&case["eval"], &|x, w, b| eval(x, w, b, &mean, &var, &config));
+                    check(&case["eval"], &|x, w, b| {
+                        eval(x, w, b, &mean, &var, &config)
+                    });
                 }
             }
         }
@@ -113,15 +136,32 @@ proptest! {
 #[test]
 fn gradients_equal_finite_differences() {
     let c = 3;
-    let inputs = [noise(&[3, c, 2, 2], 11, 64.), noise(&[c], 12, 64.), noise(&[c], 13, 64.)];
+    let inputs = [
+        noise(&[3, c, 2, 2], 11, 64.),
+        noise(&[c], 12, 64.),
+        noise(&[c], 13, 64.),
+    ];
     for layout in LAYOUTS {
-        let config = BatchNormConfig { layout, ..Default::default() };
+        let config = BatchNormConfig {
+            layout,
+            ..Default::default()
+        };
         for (path, train, eval) in PATHS {
             let (mean, var) = running(c, DType::F64);
-            let f = |t: &[Tensor]| train(&view(&arrange(&t[0], layout), 1)?, &t[1], &t[2], &mean, &var, &config);
+            let f = |t: &[Tensor]| {
+                train(
+                    &view(&arrange(&t[0], layout), 1)?,
+                    &t[1],
+                    &t[2],
+                    &mean,
+                    &var,
+                    &config,
+                )
+            };
             let error = gradcheck::max_relative_error(f, &inputs).unwrap();
             assert!(error < 1e-7, "{path} train: {error}");
-            let f = |t: &[Tensor]| eval(&arrange(&t[0], layout), &t[1], &t[2], &mean, &var, &config);
+            let f =
+                |t: &[Tensor]| eval(&arrange(&t[0], layout), &t[1], &t[2], &mean, &var, &config);
             let error = gradcheck::max_relative_error(f, &inputs).unwrap();
             assert!(error < 1e-7, "{path} eval: {error}");
         }
@@ -132,14 +172,28 @@ fn gradients_equal_finite_differences() {
 #[test]
 fn a_large_mean_does_not_drown_the_variance() {
     for layout in LAYOUTS {
-        let shape = if layout == Layout::Nchw { [32, 2, 16, 16] } else { [32, 16, 16, 2] };
-        let x = (noise(&shape, 4, 64.) + 10_000.).unwrap().to_dtype(DType::F32).unwrap();
-        let config = BatchNormConfig { momentum: 1., layout, ..Default::default() };
+        let shape = if layout == Layout::Nchw {
+            [32, 2, 16, 16]
+        } else {
+            [32, 16, 16, 2]
+        };
+        let x = (noise(&shape, 4, 64.) + 10_000.)
+            .unwrap()
+            .to_dtype(DType::F32)
+            .unwrap();
+        let config = BatchNormConfig {
+            momentum: 1.,
+            layout,
+            ..Default::default()
+        };
         let ones = Tensor::ones(2, DType::F32, &Device::Cpu).unwrap();
         let (mean, var) = running(2, DType::F32);
         batch_norm_train(&x, &ones, &ones, &mean, &var, &config).unwrap();
         let (mean64, var64) = running(2, DType::F64);
-        let (x, ones) = (x.to_dtype(DType::F64).unwrap(), ones.to_dtype(DType::F64).unwrap());
+        let (x, ones) = (
+            x.to_dtype(DType::F64).unwrap(),
+            ones.to_dtype(DType::F64).unwrap(),
+        );
         reference::batch_norm_train(&x, &ones, &ones, &mean64, &var64, &config).unwrap();
         assert_close("mean", &mean, &mean64, 1e-7);
         assert_close("variance", &var, &var64, 1e-7);
@@ -151,7 +205,10 @@ fn a_constant_channel_has_variance_zero() {
     let x = Tensor::full(0.1f32, (3, 2, 5, 5), &Device::Cpu).unwrap();
     let ones = Tensor::ones(2, DType::F32, &Device::Cpu).unwrap();
     let (mean, var) = running(2, DType::F32);
-    let config = BatchNormConfig { momentum: 1., ..Default::default() };
+    let config = BatchNormConfig {
+        momentum: 1.,
+        ..Default::default()
+    };
     let y = batch_norm_train(&x, &ones, &ones, &mean, &var, &config).unwrap();
     assert_eq!(torch::values(&y), [1.; 150]);
     assert_eq!(mean.to_vec1::<f32>().unwrap(), [0.1; 2]);
@@ -161,16 +218,28 @@ fn a_constant_channel_has_variance_zero() {
 #[test]
 fn large_work_gives_the_same_bits_on_any_number_of_threads() {
     for layout in LAYOUTS {
-        let x = arrange(&noise(&[16, 24, 20, 20], 7, 64.).to_dtype(DType::F32).unwrap(), layout);
+        let x = arrange(
+            &noise(&[16, 24, 20, 20], 7, 64.)
+                .to_dtype(DType::F32)
+                .unwrap(),
+            layout,
+        );
         let up = noise(x.dims(), 8, 64.).to_dtype(DType::F32).unwrap();
         let (weight, bias) = (noise(&[24], 9, 64.), noise(&[24], 10, 64.));
         let inputs = [x, weight, bias].map(|t| t.to_dtype(DType::F32).unwrap());
-        let config = BatchNormConfig { layout, ..Default::default() };
+        let config = BatchNormConfig {
+            layout,
+            ..Default::default()
+        };
         let run = |train: Train, threads| {
-            let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let threads = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             let (mean, var) = running(24, DType::F32);
             let f = |t: &[Tensor]| train(&t[0], &t[1], &t[2], &mean, &var, &config);
-            let (y, mut results) = threads.install(|| differentiate(f, &inputs, Some(&up)).unwrap());
+            let (y, mut results) =
+                threads.install(|| differentiate(f, &inputs, Some(&up)).unwrap());
             results.extend([y, mean.as_detached_tensor(), var.as_detached_tensor()]);
             results
         };
@@ -180,7 +249,11 @@ fn large_work_gives_the_same_bits_on_any_number_of_threads() {
                 assert_eq!(bits(a), bits(&b), "{layout:?}");
             }
         }
-        for (i, (a, b)) in first.iter().zip(run(reference::batch_norm_train, 1)).enumerate() {
+        for (i, (a, b)) in first
+            .iter()
+            .zip(run(reference::batch_norm_train, 1))
+            .enumerate()
+        {
             // The reference sums 6,400 products in f32 for the gradients of weight and bias.
             assert_close(&format!("{layout:?} result {i}"), a, &b, 2e-4);
         }
@@ -213,25 +286,67 @@ fn bad_arguments_are_refused_and_leave_the_statistics_alone() {
             train(x, w, b, &mean, &var, config).expect_err(path)
         };
         let (x, c) = (f32(&[2, 2, 3, 3]), f32(&[2]));
-        assert!(matches!(refuse(&f32(&[2, 3]), &c, &c, &default), Error::Shape { argument: "input", .. }));
-        assert!(matches!(refuse(&f32(&[2, 3, 2, 2]), &c, &c, &default), Error::Shape { argument: "weight", .. }));
-        assert!(matches!(refuse(&x, &c, &f32(&[2, 1]), &default), Error::Shape { argument: "bias", .. }));
-        assert!(matches!(refuse(&x, &zeros(&[2], DType::F64), &c, &default), Error::Config { .. }));
+        assert!(matches!(
+            refuse(&f32(&[2, 3]), &c, &c, &default),
+            Error::Shape {
+                argument: "input",
+                ..
+            }
+        ));
+        assert!(matches!(
+            refuse(&f32(&[2, 3, 2, 2]), &c, &c, &default),
+            Error::Shape {
+                argument: "weight",
+                ..
+            }
+        ));
+        assert!(matches!(
+            refuse(&x, &c, &f32(&[2, 1]), &default),
+            Error::Shape {
+                argument: "bias",
+                ..
+            }
+        ));
+        assert!(matches!(
+            refuse(&x, &zeros(&[2], DType::F64), &c, &default),
+            Error::Config { .. }
+        ));
         for config in [
-            BatchNormConfig { eps: -1., ..default },
-            BatchNormConfig { eps: f64::NAN, ..default },
-            BatchNormConfig { momentum: 1.5, ..default },
+            BatchNormConfig {
+                eps: -1.,
+                ..default
+            },
+            BatchNormConfig {
+                eps: f64::NAN,
+                ..default
+            },
+            BatchNormConfig {
+                momentum: 1.5,
+                ..default
+            },
         ] {
-            assert!(matches!(refuse(&x, &c, &c, &config), Error::Config { .. }), "{config:?}");
+            assert!(
+                matches!(refuse(&x, &c, &c, &config), Error::Config { .. }),
+                "{config:?}"
+            );
         }
         let one = f32(&[1, 2, 1, 1]);
         let message = refuse(&one, &c, &c, &default).to_string();
-        assert!(message.contains("more than 1 value a channel when training"), "{message}");
+        assert!(
+            message.contains("more than 1 value a channel when training"),
+            "{message}"
+        );
         assert!(eval(&one, &c, &c, &mean, &var, &default).is_ok());
 
         let short = Var::zeros(1, DType::F32, &Device::Cpu).unwrap();
         let error = train(&x, &c, &c, &mean, &short, &default).unwrap_err();
-        assert!(matches!(error, Error::Shape { argument: "running_var", .. }));
+        assert!(matches!(
+            error,
+            Error::Shape {
+                argument: "running_var",
+                ..
+            }
+        ));
         assert_eq!(mean.to_vec1::<f32>().unwrap(), [0.; 2]);
         assert_eq!(var.to_vec1::<f32>().unwrap(), [1.; 2]);
     }

@@ -15,9 +15,18 @@ fn kept_elements_equal_pytorchs() {
             let generator = Generator::new(1);
             let f = |t: &[Tensor]| dropout(&t[0], p, &generator);
             let (y, grads) = differentiate(f, std::slice::from_ref(&x), None).unwrap();
-            let mask = y.ne(&y.zeros_like().unwrap()).unwrap().to_dtype(dtype).unwrap();
+            let mask = y
+                .ne(&y.zeros_like().unwrap())
+                .unwrap()
+                .to_dtype(dtype)
+                .unwrap();
             assert_close("values", &y, &(&kept * &mask).unwrap(), tolerance);
-            assert_close("gradients", &grads[0], &(&mask / (1. - p)).unwrap(), tolerance);
+            assert_close(
+                "gradients",
+                &grads[0],
+                &(&mask / (1. - p)).unwrap(),
+                tolerance,
+            );
             let count = values(&mask).iter().sum::<f64>();
             assert!(count > 0. && count < values(&mask).len() as f64);
         }
@@ -49,7 +58,10 @@ fn the_mask_depends_on_the_generator_alone() {
     generator.set_state(&start);
     assert_eq!(bits(&first), bits(&dropout(&x, 0.5, &generator).unwrap()));
     generator.set_state(&start);
-    assert_eq!(bits(&first), bits(&dropout(&view(&x, 1).unwrap(), 0.5, &generator).unwrap()));
+    assert_eq!(
+        bits(&first),
+        bits(&dropout(&view(&x, 1).unwrap(), 0.5, &generator).unwrap())
+    );
 }
 
 #[test]
@@ -73,6 +85,9 @@ fn half_types_go_through_the_reference() {
 fn a_rate_outside_the_range_is_refused() {
     let x = Tensor::ones(3, DType::F32, &Device::Cpu).unwrap();
     for p in [-0.1, 1., f64::NAN] {
-        assert!(matches!(dropout(&x, p, &Generator::new(0)), Err(Error::Config { .. })));
+        assert!(matches!(
+            dropout(&x, p, &Generator::new(0)),
+            Err(Error::Config { .. })
+        ));
     }
 }

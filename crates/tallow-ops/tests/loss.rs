@@ -5,10 +5,12 @@ mod torch;
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
 use tallow_ops::{
-    CrossEntropyConfig, Error, Layout, Result, cross_entropy, cross_entropy_soft, flatten, gradcheck, reference, relu,
-    to_layout,
+    CrossEntropyConfig, Error, Layout, Result, cross_entropy, cross_entropy_soft, flatten,
+    gradcheck, reference, relu, to_layout,
 };
-use torch::{LAYOUTS, TYPES, arrange, assert_close, bits, differentiate, fixture, noise, tensor, view};
+use torch::{
+    LAYOUTS, TYPES, arrange, assert_close, bits, differentiate, fixture, noise, tensor, view,
+};
 
 type Hard = fn(&Tensor, &Tensor, &CrossEntropyConfig) -> Result<Tensor>;
 type Soft = fn(&Tensor, &Tensor) -> Result<Tensor>;
@@ -25,27 +27,45 @@ fn labels(values: Vec<u32>) -> Tensor {
 fn cross_entropies_equal_pytorch() {
     let losses = fixture("losses");
     for case in losses["hard"].as_array().unwrap() {
-        let targets = labels(torch::sizes(&case["labels"]).into_iter().map(|l| l as u32).collect());
-        let config = CrossEntropyConfig { label_smoothing: case["smoothing"].as_f64().unwrap() };
+        let targets = labels(
+            torch::sizes(&case["labels"])
+                .into_iter()
+                .map(|l| l as u32)
+                .collect(),
+        );
+        let config = CrossEntropyConfig {
+            label_smoothing: case["smoothing"].as_f64().unwrap(),
+        };
         for (dtype, tolerance) in TYPES {
             let [z, y, up] = ["input", "output", "up"].map(|name| tensor(&case[name], dtype));
             for f in HARD {
                 let f = |t: &[Tensor]| f(&t[0], &targets, &config);
                 let (got, grads) = differentiate(f, std::slice::from_ref(&z), Some(&up)).unwrap();
                 assert_close("loss", &got, &y, tolerance);
-                assert_close("gradient", &grads[0], &tensor(&case["grads"][0], dtype), tolerance);
+                assert_close(
+                    "gradient",
+                    &grads[0],
+                    &tensor(&case["grads"][0], dtype),
+                    tolerance,
+                );
             }
         }
     }
     for case in losses["soft"].as_array().unwrap() {
         for (dtype, tolerance) in TYPES {
-            let [z, q, y, up] = ["input", "probabilities", "output", "up"].map(|name| tensor(&case[name], dtype));
+            let [z, q, y, up] =
+                ["input", "probabilities", "output", "up"].map(|name| tensor(&case[name], dtype));
             for f in SOFT {
                 let inputs = [z.clone(), q.clone()];
                 let (got, grads) = differentiate(|t| f(&t[0], &t[1]), &inputs, Some(&up)).unwrap();
                 assert_close("loss", &got, &y, tolerance);
                 for (i, grad) in grads.iter().enumerate() {
-                    assert_close("gradient", grad, &tensor(&case["grads"][i], dtype), tolerance);
+                    assert_close(
+                        "gradient",
+                        grad,
+                        &tensor(&case["grads"][i], dtype),
+                        tolerance,
+                    );
                 }
             }
         }
@@ -117,9 +137,15 @@ fn relu_equals_pytorch() {
     for (dtype, _) in TYPES {
         let [x, up, y] = ["input", "up", "output"].map(|name| tensor(&case[name], dtype));
         for f in [relu, reference::relu] {
-            let (got, grads) = differentiate(|t| f(&t[0]), std::slice::from_ref(&x), Some(&up)).unwrap();
+            let (got, grads) =
+                differentiate(|t| f(&t[0]), std::slice::from_ref(&x), Some(&up)).unwrap();
             assert_close("values", &got, &y, 0.);
-            assert_close("gradients", &grads[0], &tensor(&case["grads"][0], dtype), 0.);
+            assert_close(
+                "gradients",
+                &grads[0],
+                &tensor(&case["grads"][0], dtype),
+                0.,
+            );
         }
     }
 }
@@ -134,9 +160,14 @@ fn the_gradient_of_relu_at_zero_is_zero() {
 
 #[test]
 fn gradients_equal_finite_differences() {
-    let (z, q) = (noise(&[4, 5], 1, 64.), noise(&[4, 5], 2, 64.).abs().unwrap());
+    let (z, q) = (
+        noise(&[4, 5], 1, 64.),
+        noise(&[4, 5], 2, 64.).abs().unwrap(),
+    );
     let targets = labels(vec![0, 4, 2, 2]);
-    let config = CrossEntropyConfig { label_smoothing: 0.2 };
+    let config = CrossEntropyConfig {
+        label_smoothing: 0.2,
+    };
     let hard = |t: &[Tensor]| cross_entropy(&t[0], &targets, &config);
     let error = gradcheck::max_relative_error(hard, std::slice::from_ref(&z)).unwrap();
     assert!(error < 1e-8, "{error}");
@@ -153,7 +184,11 @@ fn gradients_equal_finite_differences() {
 #[test]
 fn huge_and_infinite_logits_do_not_spoil_the_loss() {
     for f in HARD {
-        let z = Tensor::new(&[[1e30f32, -1e30, 0.], [f32::NEG_INFINITY, 3., 3.]], &Device::Cpu).unwrap();
+        let z = Tensor::new(
+            &[[1e30f32, -1e30, 0.], [f32::NEG_INFINITY, 3., 3.]],
+            &Device::Cpu,
+        )
+        .unwrap();
         let targets = labels(vec![0, 1]);
         let f = |t: &[Tensor]| f(&t[0], &targets, &CrossEntropyConfig::default());
         let (loss, grads) = differentiate(f, std::slice::from_ref(&z), None).unwrap();
@@ -164,11 +199,17 @@ fn huge_and_infinite_logits_do_not_spoil_the_loss() {
 
 #[test]
 fn flatten_has_pytorchs_order_in_both_layouts() {
-    let x = Tensor::arange(0f32, 24., &Device::Cpu).unwrap().reshape((1, 2, 3, 4)).unwrap();
+    let x = Tensor::arange(0f32, 24., &Device::Cpu)
+        .unwrap()
+        .reshape((1, 2, 3, 4))
+        .unwrap();
     for layout in LAYOUTS {
         let y = flatten(&arrange(&x, layout), layout).unwrap();
         assert_eq!(y.dims(), [1, 24]);
-        assert_eq!(torch::values(&y), (0..24).map(f64::from).collect::<Vec<_>>());
+        assert_eq!(
+            torch::values(&y),
+            (0..24).map(f64::from).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -177,12 +218,21 @@ fn the_same_call_gives_the_same_bits_on_any_number_of_threads() {
     let (z, q) = (noise(&[300, 500], 1, 64.), noise(&[300, 500], 2, 64.));
     let inputs = [z, q].map(|t| t.to_dtype(DType::F32).unwrap());
     let targets = labels((0..300).collect());
-    let config = CrossEntropyConfig { label_smoothing: 0.1 };
+    let config = CrossEntropyConfig {
+        label_smoothing: 0.1,
+    };
     let run = |threads| {
-        let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         threads.install(|| {
             let f = |t: &[Tensor]| {
-                let x = relu(&to_layout(&t[0].reshape((3, 100, 50, 10))?, Layout::Nhwc, Layout::Nchw)?)?;
+                let x = relu(&to_layout(
+                    &t[0].reshape((3, 100, 50, 10))?,
+                    Layout::Nhwc,
+                    Layout::Nchw,
+                )?)?;
                 let z = flatten(&x, Layout::Nchw)?.reshape((300, 500))?;
                 Ok((cross_entropy(&z, &targets, &config)? + cross_entropy_soft(&z, &t[1])?)?)
             };
@@ -201,7 +251,12 @@ fn half_types_go_through_the_reference() {
     let config = CrossEntropyConfig::default();
     let loss = cross_entropy(&z.to_dtype(DType::BF16).unwrap(), &targets, &config).unwrap();
     assert_eq!(loss.dtype(), DType::BF16);
-    assert_close("bf16", &loss, &cross_entropy(&z, &targets, &config).unwrap(), 1e-2);
+    assert_close(
+        "bf16",
+        &loss,
+        &cross_entropy(&z, &targets, &config).unwrap(),
+        1e-2,
+    );
 }
 
 #[test]
@@ -210,25 +265,51 @@ fn bad_arguments_are_refused() {
     let z = zeros(&[2, 3], DType::F32);
     let default = CrossEntropyConfig::default();
     for f in HARD {
-        let message = f(&z, &labels(vec![0, 3]), &default).unwrap_err().to_string();
-        assert_eq!(message, "cross_entropy: label 3 of row 1 is not below the number of classes, 3");
+        let message = f(&z, &labels(vec![0, 3]), &default)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            message,
+            "cross_entropy: label 3 of row 1 is not below the number of classes, 3"
+        );
         let shape = |z: &Tensor, l: &Tensor| matches!(f(z, l, &default), Err(Error::Shape { .. }));
         assert!(shape(&z, &labels(vec![0, 1, 2])));
         assert!(shape(&zeros(&[3], DType::F32), &labels(vec![0, 1, 2])));
         assert!(shape(&zeros(&[0, 3], DType::F32), &labels(vec![])));
         assert!(shape(&zeros(&[2, 0], DType::F32), &labels(vec![0, 0])));
-        assert!(matches!(f(&z, &zeros(&[2], DType::I64), &default), Err(Error::Config { .. })));
+        assert!(matches!(
+            f(&z, &zeros(&[2], DType::I64), &default),
+            Err(Error::Config { .. })
+        ));
         for label_smoothing in [-0.1, 1.1, f64::NAN] {
             let config = CrossEntropyConfig { label_smoothing };
-            assert!(matches!(f(&z, &labels(vec![0, 1]), &config), Err(Error::Config { .. })));
+            assert!(matches!(
+                f(&z, &labels(vec![0, 1]), &config),
+                Err(Error::Config { .. })
+            ));
         }
     }
     for f in SOFT {
-        assert!(matches!(f(&z, &zeros(&[2, 2], DType::F32)), Err(Error::Shape { argument: "probabilities", .. })));
-        assert!(matches!(f(&z, &zeros(&[2, 3], DType::F64)), Err(Error::Config { .. })));
+        assert!(matches!(
+            f(&z, &zeros(&[2, 2], DType::F32)),
+            Err(Error::Shape {
+                argument: "probabilities",
+                ..
+            })
+        ));
+        assert!(matches!(
+            f(&z, &zeros(&[2, 3], DType::F64)),
+            Err(Error::Config { .. })
+        ));
     }
     for f in [to_layout, reference::to_layout] {
-        assert!(matches!(f(&z, Layout::Nchw, Layout::Nhwc), Err(Error::Shape { .. })));
+        assert!(matches!(
+            f(&z, Layout::Nchw, Layout::Nhwc),
+            Err(Error::Shape { .. })
+        ));
     }
-    assert!(matches!(to_layout(&z, Layout::Nhwc, Layout::Nhwc), Err(Error::Shape { .. })));
+    assert!(matches!(
+        to_layout(&z, Layout::Nhwc, Layout::Nhwc),
+        Err(Error::Shape { .. })
+    ));
 }

@@ -28,7 +28,13 @@ pub struct Conv2dConfig {
 
 impl Default for Conv2dConfig {
     fn default() -> Self {
-        Self { stride: (1, 1), padding: (0, 0), dilation: (1, 1), groups: 1, layout: Layout::Nchw }
+        Self {
+            stride: (1, 1),
+            padding: (0, 0),
+            dilation: (1, 1),
+            groups: 1,
+            layout: Layout::Nchw,
+        }
     }
 }
 
@@ -55,12 +61,21 @@ impl Default for Conv2dConfig {
 /// assert_eq!(y.dims(), [2, 8, 32, 32]);
 /// # Ok::<(), tallow_ops::Error>(())
 /// ```
-pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, config: &Conv2dConfig) -> Result<Tensor> {
+pub fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    config: &Conv2dConfig,
+) -> Result<Tensor> {
     let geometry = geometry(x, weight, bias, config)?;
     if !cpu::has_kernels(x) {
         return reference::conv::composed(x, weight, bias, config.layout, &geometry);
     }
-    let op = op::Conv2d { geometry, layout: config.layout, algorithm: choose(&geometry, config.layout, x.dtype()) };
+    let op = op::Conv2d {
+        geometry,
+        layout: config.layout,
+        algorithm: choose(&geometry, config.layout, x.dtype()),
+    };
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     Ok(match bias {
         Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op)?,
@@ -95,10 +110,20 @@ fn choose(geometry: &Geometry, layout: Layout, dtype: DType) -> Algorithm {
 }
 
 /// Checks the arguments and works out the sizes.
-pub(crate) fn geometry(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, config: &Conv2dConfig) -> Result<Geometry> {
+pub(crate) fn geometry(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    config: &Conv2dConfig,
+) -> Result<Geometry> {
     const OP: &str = "conv2d";
     let shape = |argument, expected: String, found: &Tensor| {
-        Err(Error::Shape { op: OP, argument, expected, found: found.shape().clone() })
+        Err(Error::Shape {
+            op: OP,
+            argument,
+            expected,
+            found: found.shape().clone(),
+        })
     };
     let bad = |message: String| Err(Error::Config { op: OP, message });
 
@@ -110,11 +135,23 @@ pub(crate) fn geometry(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, confi
         Layout::Nhwc => (c, a, b),
     };
     let &[out_channels, group_in, kernel_height, kernel_width] = weight.dims() else {
-        return shape("weight", "four dimensions, (O, C / groups, KH, KW)".into(), weight);
+        return shape(
+            "weight",
+            "four dimensions, (O, C / groups, KH, KW)".into(),
+            weight,
+        );
     };
-    let Conv2dConfig { stride, padding, dilation, groups, .. } = *config;
+    let Conv2dConfig {
+        stride,
+        padding,
+        dilation,
+        groups,
+        ..
+    } = *config;
     if stride.0 == 0 || stride.1 == 0 || dilation.0 == 0 || dilation.1 == 0 || groups == 0 {
-        return bad(format!("stride {stride:?}, dilation {dilation:?} and groups {groups} must be at least 1"));
+        return bad(format!(
+            "stride {stride:?}, dilation {dilation:?} and groups {groups} must be at least 1"
+        ));
     }
     if channels == 0 || height == 0 || width == 0 {
         return shape("x", "at least one channel and one pixel".into(), x);
@@ -123,10 +160,15 @@ pub(crate) fn geometry(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, confi
         return shape("weight", "no dimension of size 0".into(), weight);
     }
     if channels % groups != 0 || out_channels % groups != 0 {
-        return bad(format!("{groups} groups do not divide {channels} input and {out_channels} output channels"));
+        return bad(format!(
+            "{groups} groups do not divide {channels} input and {out_channels} output channels"
+        ));
     }
     if group_in != channels / groups {
-        let expected = format!("(O, {}, KH, KW) for {channels} input channels in {groups} groups", channels / groups);
+        let expected = format!(
+            "(O, {}, KH, KW) for {channels} input channels in {groups} groups",
+            channels / groups
+        );
         return shape("weight", expected, weight);
     }
     if let Some(bias) = bias.filter(|bias| bias.dims() != [out_channels]) {
@@ -141,20 +183,35 @@ pub(crate) fn geometry(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, confi
 
     let span = |kernel: usize, dilation: usize| (kernel - 1).checked_mul(dilation)?.checked_add(1);
     let padded = |size: usize, padding: usize| padding.checked_mul(2)?.checked_add(size);
-    let spans = (span(kernel_height, dilation.0), span(kernel_width, dilation.1));
+    let spans = (
+        span(kernel_height, dilation.0),
+        span(kernel_width, dilation.1),
+    );
     let padded = (padded(height, padding.0), padded(width, padding.1));
-    let ((Some(span_height), Some(span_width)), (Some(padded_height), Some(padded_width))) = (spans, padded) else {
-        return bad(format!("padding {padding:?} or dilation {dilation:?} is too large"));
+    let ((Some(span_height), Some(span_width)), (Some(padded_height), Some(padded_width))) =
+        (spans, padded)
+    else {
+        return bad(format!(
+            "padding {padding:?} or dilation {dilation:?} is too large"
+        ));
     };
     if span_height > padded_height || span_width > padded_width {
-        let expected = format!("at least {span_height} x {span_width} pixels (the dilated kernel) after padding by {padding:?}");
+        let expected = format!(
+            "at least {span_height} x {span_width} pixels (the dilated kernel) after padding by {padding:?}"
+        );
         return shape("x", expected, x);
     }
     let out_height = (padded_height - span_height) / stride.0 + 1;
     let out_width = (padded_width - span_width) / stride.1 + 1;
     let elements = [batch.max(1), out_channels, padded_height, padded_width, 8];
-    if elements.into_iter().try_fold(1usize, usize::checked_mul).is_none_or(|bytes| bytes > isize::MAX as usize) {
-        return bad(format!("padding {padding:?} makes the result too large to address"));
+    if elements
+        .into_iter()
+        .try_fold(1usize, usize::checked_mul)
+        .is_none_or(|bytes| bytes > isize::MAX as usize)
+    {
+        return bad(format!(
+            "padding {padding:?} makes the result too large to address"
+        ));
     }
     Ok(Geometry {
         batch,

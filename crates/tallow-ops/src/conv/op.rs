@@ -1,9 +1,14 @@
 //! The convolution as a candle operator.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout as Strides, Result, Shape, Tensor, WithDType};
+use candle_core::{
+    CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout as Strides, Result, Shape, Tensor,
+    WithDType,
+};
 
 use super::Algorithm;
-use crate::kernels::conv::{Geometry, Gradients, channels_last, depthwise, direct, grad_bias, matmul};
+use crate::kernels::conv::{
+    Epilogue, Geometry, Gradients, channels_last, depthwise, direct, grad_bias, matmul,
+};
 use crate::kernels::real::Real;
 use crate::{Layout, cpu};
 
@@ -17,7 +22,12 @@ pub(super) struct Conv2d {
 }
 
 impl Conv2d {
-    fn forward(&self, x: (&CpuStorage, &Strides), w: (&CpuStorage, &Strides), b: Option<(&CpuStorage, &Strides)>) -> Result<(CpuStorage, Shape)> {
+    fn forward(
+        &self,
+        x: (&CpuStorage, &Strides),
+        w: (&CpuStorage, &Strides),
+        b: Option<(&CpuStorage, &Strides)>,
+    ) -> Result<(CpuStorage, Shape)> {
         let storage = match x.0 {
             CpuStorage::F64(_) => self.forward_as::<f64>(x, w, b)?,
             _ => self.forward_as::<f32>(x, w, b)?,
@@ -37,14 +47,21 @@ impl Conv2d {
         b: Option<(&CpuStorage, &Strides)>,
     ) -> Result<CpuStorage> {
         let (g, layout) = (&self.geometry, self.layout);
-        let (x, w) = (cpu::slice::<T>(NAME, x.0, x.1)?, cpu::slice::<T>(NAME, w.0, w.1)?);
+        let (x, w) = (
+            cpu::slice::<T>(NAME, x.0, x.1)?,
+            cpu::slice::<T>(NAME, w.0, w.1)?,
+        );
         let b = b.map(|b| cpu::slice::<T>(NAME, b.0, b.1)).transpose()?;
         let mut y = vec![T::ZERO; g.batch * g.out_image()];
         match self.algorithm {
             Algorithm::Matmul => matmul::forward(g, layout, x, w, b, &mut y),
             Algorithm::ChannelsLast => {
                 if let (Some(x), Some(w), Some(y)) = (T::f32s(x), T::f32s(w), T::f32s_mut(&mut y)) {
-                    channels_last::forward(g, x, w, b.and_then(T::f32s), y);
+                    let epilogue = Epilogue {
+                        bias: b.and_then(T::f32s),
+                        relu: false,
+                    };
+                    channels_last::forward(g, x, w, epilogue, y);
                 }
             }
             Algorithm::Direct => direct::forward(g, x, w, b, &mut y),
@@ -55,22 +72,48 @@ impl Conv2d {
 
     /// The gradients of input, weight and bias, `None` for what nothing depends on: the first layer of a network does not
     /// compute the gradient of its images.
-    fn backward(&self, x: &Tensor, w: &Tensor, b: Option<&Tensor>, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
+    fn backward(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: Option<&Tensor>,
+        dy: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]> {
         match x.dtype() {
             DType::F64 => self.backward_as::<f64>(x, w, b, dy),
             _ => self.backward_as::<f32>(x, w, b, dy),
         }
     }
 
-    fn backward_as<T: Real + WithDType>(&self, x: &Tensor, w: &Tensor, b: Option<&Tensor>, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
+    fn backward_as<T: Real + WithDType>(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: Option<&Tensor>,
+        dy: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]> {
         let (g, layout, dy) = (&self.geometry, self.layout, dy.contiguous()?);
-        let zeros = |tensor: &Tensor| tensor.track_op().then(|| vec![T::ZERO; tensor.elem_count()]);
+        let zeros = |tensor: &Tensor| {
+            tensor
+                .track_op()
+                .then(|| vec![T::ZERO; tensor.elem_count()])
+        };
         let (mut dx, mut dw, mut db) = (zeros(x), zeros(w), b.and_then(zeros));
         {
-            let (x, w, dy) = (x.storage_and_layout(), w.storage_and_layout(), dy.storage_and_layout());
-            let (x, w) = (cpu::locked::<T>(NAME, &x.0, x.1)?, cpu::locked::<T>(NAME, &w.0, w.1)?);
+            let (x, w, dy) = (
+                x.storage_and_layout(),
+                w.storage_and_layout(),
+                dy.storage_and_layout(),
+            );
+            let (x, w) = (
+                cpu::locked::<T>(NAME, &x.0, x.1)?,
+                cpu::locked::<T>(NAME, &w.0, w.1)?,
+            );
             let dy = cpu::locked::<T>(NAME, &dy.0, dy.1)?;
-            let into = Gradients { input: dx.as_deref_mut(), weight: dw.as_deref_mut() };
+            let into = Gradients {
+                input: dx.as_deref_mut(),
+                weight: dw.as_deref_mut(),
+            };
             match self.algorithm {
                 Algorithm::Matmul => matmul::backward(g, layout, x, w, dy, into),
                 Algorithm::ChannelsLast => {
@@ -90,8 +133,16 @@ impl Conv2d {
                 grad_bias(g, layout, dy, db);
             }
         }
-        let tensor = |gradient: Option<Vec<T>>, of: &Tensor| gradient.map(|v| Tensor::from_vec(v, of.shape(), &Device::Cpu)).transpose();
-        Ok([tensor(dx, x)?, tensor(dw, w)?, b.map_or(Ok(None), |b| tensor(db, b))?])
+        let tensor = |gradient: Option<Vec<T>>, of: &Tensor| {
+            gradient
+                .map(|v| Tensor::from_vec(v, of.shape(), &Device::Cpu))
+                .transpose()
+        };
+        Ok([
+            tensor(dx, x)?,
+            tensor(dw, w)?,
+            b.map_or(Ok(None), |b| tensor(db, b))?,
+        ])
     }
 }
 
@@ -100,11 +151,23 @@ impl CustomOp2 for Conv2d {
         NAME
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Strides, w: &CpuStorage, lw: &Strides) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Strides,
+        w: &CpuStorage,
+        lw: &Strides,
+    ) -> Result<(CpuStorage, Shape)> {
         self.forward((x, lx), (w, lw), None)
     }
 
-    fn bwd(&self, x: &Tensor, w: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let [dx, dw, _] = self.backward(x, w, None, dy)?;
         Ok((dx, dw))
     }

@@ -8,25 +8,57 @@ use candle_core::{Device, Var};
 
 fn values(shape: (usize, usize, usize, usize), dtype: DType) -> Tensor {
     let count = shape.0 * shape.1 * shape.2 * shape.3;
-    let values: Vec<f64> = (0..count).map(|i| ((i * 37 + 11) % 101) as f64 / 50.0 - 1.0).collect();
-    Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+    let values: Vec<f64> = (0..count)
+        .map(|i| ((i * 37 + 11) % 101) as f64 / 50.0 - 1.0)
+        .collect();
+    Tensor::from_vec(values, shape, &Device::Cpu)
+        .unwrap()
+        .to_dtype(dtype)
+        .unwrap()
 }
 
 fn run(x: &Tensor, w: &Tensor, config: &Conv2dConfig, algorithm: Algorithm) -> Vec<Vec<f64>> {
     let geometry = geometry(x, w, None, config).unwrap();
     let (x, w) = (Var::from_tensor(x).unwrap(), Var::from_tensor(w).unwrap());
-    let y = x.apply_op2(&w, Conv2d { geometry, layout: config.layout, algorithm }).unwrap();
+    let y = x
+        .apply_op2(
+            &w,
+            Conv2d {
+                geometry,
+                layout: config.layout,
+                algorithm,
+            },
+        )
+        .unwrap();
     let dy = values(y.dims4().unwrap(), y.dtype());
     let gradients = (&y * dy).unwrap().sum_all().unwrap().backward().unwrap();
-    let tensors = [y, gradients.get(&x).unwrap().clone(), gradients.get(&w).unwrap().clone()];
-    tensors.iter().map(|t| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()).collect()
+    let tensors = [
+        y,
+        gradients.get(&x).unwrap().clone(),
+        gradients.get(&w).unwrap().clone(),
+    ];
+    tensors
+        .iter()
+        .map(|t| {
+            t.to_dtype(DType::F64)
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .to_vec1()
+                .unwrap()
+        })
+        .collect()
 }
 
 fn assert_agree(a: &[Vec<f64>], b: &[Vec<f64>], tolerance: f64) {
     for (a, b) in a.iter().zip(b) {
         let scale = b.iter().fold(1f64, |m, v| m.max(v.abs()));
         assert_eq!(a.len(), b.len());
-        let error = a.iter().zip(b).map(|(a, b)| (a - b).abs() / scale).fold(0.0, f64::max);
+        let error = a
+            .iter()
+            .zip(b)
+            .map(|(a, b)| (a - b).abs() / scale)
+            .fold(0.0, f64::max);
         assert!(error <= tolerance, "{error:e} > {tolerance:e}");
     }
 }
@@ -107,24 +139,60 @@ fn the_course_s_networks_run_directly_and_deep_layers_as_products() {
         let g = geometry(&values(x, DType::F32), &w, None, config).unwrap();
         choose(&g, config.layout, DType::F32)
     };
-    let (plain, same) = (Conv2dConfig::default(), Conv2dConfig { padding: (1, 1), ..Default::default() });
-    for (x, o) in [((1, 1, 28, 28), 6), ((1, 6, 12, 12), 6), ((1, 3, 32, 32), 6), ((1, 6, 14, 14), 16), ((1, 3, 32, 32), 16)] {
+    let (plain, same) = (
+        Conv2dConfig::default(),
+        Conv2dConfig {
+            padding: (1, 1),
+            ..Default::default()
+        },
+    );
+    for (x, o) in [
+        ((1, 1, 28, 28), 6),
+        ((1, 6, 12, 12), 6),
+        ((1, 3, 32, 32), 6),
+        ((1, 6, 14, 14), 16),
+        ((1, 3, 32, 32), 16),
+    ] {
         assert_eq!(algorithm(x, o, 5, &plain), Algorithm::Direct);
     }
     assert_eq!(algorithm((1, 64, 16, 16), 128, 3, &same), Algorithm::Matmul);
-    assert_eq!(algorithm((1, 8, 16, 16), 8, 3, &Conv2dConfig { groups: 8, ..same }), Algorithm::Depthwise);
+    assert_eq!(
+        algorithm((1, 8, 16, 16), 8, 3, &Conv2dConfig { groups: 8, ..same }),
+        Algorithm::Depthwise
+    );
 }
 
 /// The error that is promised: at most 1e-4 of the largest value, against f64, on normal data.
 #[test]
 fn winograds_error_on_normal_data() {
     let generator = crate::Generator::new(0);
-    let normal = |shape: (usize, usize, usize, usize)| generator.normal(0.0, 1.0, shape, DType::F32, &Device::Cpu).unwrap();
-    for (n, size, channels) in [(2, 12, 64), (2, 8, 128), (2, 8, 256), (2, 4, 512), (4, 2, 512)] {
-        let config = Conv2dConfig { padding: (1, 1), layout: Layout::Nhwc, ..Default::default() };
-        let (x, w) = (normal((n, size, size, channels)), normal((32, channels, 3, 3)));
+    let normal = |shape: (usize, usize, usize, usize)| {
+        generator
+            .normal(0.0, 1.0, shape, DType::F32, &Device::Cpu)
+            .unwrap()
+    };
+    for (n, size, channels) in [
+        (2, 12, 64),
+        (2, 8, 128),
+        (2, 8, 256),
+        (2, 4, 512),
+        (4, 2, 512),
+    ] {
+        let config = Conv2dConfig {
+            padding: (1, 1),
+            layout: Layout::Nhwc,
+            ..Default::default()
+        };
+        let (x, w) = (
+            normal((n, size, size, channels)),
+            normal((32, channels, 3, 3)),
+        );
         let exact = [&x, &w].map(|t| t.to_dtype(DType::F64).unwrap());
         let fast = run(&x, &w, &config, Algorithm::ChannelsLast);
-        assert_agree(&fast, &run(&exact[0], &exact[1], &config, Algorithm::Matmul), 1e-4);
+        assert_agree(
+            &fast,
+            &run(&exact[0], &exact[1], &config, Algorithm::Matmul),
+            1e-4,
+        );
     }
 }

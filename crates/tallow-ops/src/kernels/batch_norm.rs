@@ -29,7 +29,12 @@ impl Normal {
 pub(crate) fn moments<T: Float>(x: &[T], extents: Extents, layout: Layout) -> Moments {
     let Extents { n, c, h, w } = extents;
     let shift: Vec<f64> = match layout {
-        Layout::Nchw => x.iter().step_by(h * w).take(c).map(|x| x.to_f64()).collect(),
+        Layout::Nchw => x
+            .iter()
+            .step_by(h * w)
+            .take(c)
+            .map(|x| x.to_f64())
+            .collect(),
         Layout::Nhwc => x.iter().take(c).map(|x| x.to_f64()).collect(),
     };
     let (sum, squares) = channels::sums([x], extents, layout, &shift, |[x], shift| {
@@ -37,8 +42,16 @@ pub(crate) fn moments<T: Float>(x: &[T], extents: Extents, layout: Layout) -> Mo
         [d, d * d]
     });
     let count = (n * h * w) as f64;
-    let mean = shift.iter().zip(&sum).map(|(shift, sum)| shift + sum / count).collect();
-    let variance = sum.iter().zip(&squares).map(|(sum, squares)| ((squares - sum * sum / count) / count).max(0.)).collect();
+    let mean = shift
+        .iter()
+        .zip(&sum)
+        .map(|(shift, sum)| shift + sum / count)
+        .collect();
+    let variance = sum
+        .iter()
+        .zip(&squares)
+        .map(|(sum, squares)| ((squares - sum * sum / count) / count).max(0.))
+        .collect();
     Moments { mean, variance }
 }
 
@@ -53,7 +66,14 @@ pub(crate) fn forward<T: Float>(
 ) {
     let mean = narrow(&normal.mean);
     let scale = scale(weight, normal);
-    channels::map([x], [&mean, &scale, bias], extents, layout, y, |[x], [mean, scale, bias]| (x - mean) * scale + bias);
+    channels::map(
+        [x],
+        [&mean, &scale, bias],
+        extents,
+        layout,
+        y,
+        |[x], [mean, scale, bias]| (x - mean) * scale + bias,
+    );
 }
 
 /// The gradients when mean and variance are those of the batch, and so depend on `x` (Ioffe and Szegedy 2015).
@@ -71,7 +91,11 @@ pub(crate) fn backward_train<T: Float>(
     let mean = narrow(&normal.mean);
     let scale = scale(weight, normal);
     let offset: Vec<T> = sum.iter().map(|s| T::from_f64(s / count)).collect();
-    let slope: Vec<T> = dot.iter().zip(&normal.inverse).map(|(d, inv)| T::from_f64(d / count * inv * inv)).collect();
+    let slope: Vec<T> = dot
+        .iter()
+        .zip(&normal.inverse)
+        .map(|(d, inv)| T::from_f64(d / count * inv * inv))
+        .collect();
     channels::map(
         [x, gy],
         [&mean, &scale, &offset, &slope],
@@ -94,7 +118,14 @@ pub(crate) fn backward_eval<T: Float>(
     gx: &mut [T],
 ) -> (Vec<T>, Vec<T>) {
     let (sum, dot) = gradient_sums(x, gy, extents, layout, normal);
-    channels::map([gy], [&scale(weight, normal)], extents, layout, gx, |[g], [scale]| g * scale);
+    channels::map(
+        [gy],
+        [&scale(weight, normal)],
+        extents,
+        layout,
+        gx,
+        |[g], [scale]| g * scale,
+    );
     parameter_gradients(&sum, &dot, normal)
 }
 
@@ -106,17 +137,27 @@ fn gradient_sums<T: Float>(
     layout: Layout,
     normal: &Normal,
 ) -> (Vec<f64>, Vec<f64>) {
-    channels::sums([x, gy], extents, layout, &normal.mean, |[x, g], mean| [g, g * (x - mean)])
+    channels::sums([x, gy], extents, layout, &normal.mean, |[x, g], mean| {
+        [g, g * (x - mean)]
+    })
 }
 
 /// The gradients of weight and bias.
 fn parameter_gradients<T: Float>(sum: &[f64], dot: &[f64], normal: &Normal) -> (Vec<T>, Vec<T>) {
-    let weight = dot.iter().zip(&normal.inverse).map(|(dot, inverse)| T::from_f64(dot * inverse)).collect();
+    let weight = dot
+        .iter()
+        .zip(&normal.inverse)
+        .map(|(dot, inverse)| T::from_f64(dot * inverse))
+        .collect();
     (weight, narrow(sum))
 }
 
 fn scale<T: Float>(weight: &[T], normal: &Normal) -> Vec<T> {
-    weight.iter().zip(&normal.inverse).map(|(w, inverse)| T::from_f64(w.to_f64() * inverse)).collect()
+    weight
+        .iter()
+        .zip(&normal.inverse)
+        .map(|(w, inverse)| T::from_f64(w.to_f64() * inverse))
+        .collect()
 }
 
 fn narrow<T: Float>(values: &[f64]) -> Vec<T> {

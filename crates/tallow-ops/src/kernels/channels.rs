@@ -81,7 +81,12 @@ fn sums_of_planes<T: Float, const K: usize>(
         let mut lanes = [[0f64; LANES]; 2];
         for image in 0..n {
             let at = (image * c + channel) * plane;
-            run(inputs.map(|x| &x[at..][..plane]), centre[channel], &term, &mut lanes);
+            run(
+                inputs.map(|x| &x[at..][..plane]),
+                centre[channel],
+                &term,
+                &mut lanes,
+            );
         }
         let total = |lanes: [f64; LANES]| lanes.iter().sum::<f64>();
         (total(lanes[0]), total(lanes[1]))
@@ -143,7 +148,10 @@ fn sums_of_rows<T: Float, const K: usize>(
     });
     let mut total = vec![0.; 2 * c];
     for partial in partial.chunks_exact(2 * c) {
-        total.iter_mut().zip(partial).for_each(|(total, partial)| *total += partial);
+        total
+            .iter_mut()
+            .zip(partial)
+            .for_each(|(total, partial)| *total += partial);
     }
     let second = total.split_off(c);
     (total, second)

@@ -6,6 +6,9 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
+use super::batch_norm::Moments;
+use crate::layout::Extents;
+
 /// What follows the normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tail {
@@ -15,18 +18,17 @@ pub(crate) enum Tail {
     ReluPool,
 }
 
-/// Sizes of the convolution's output.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Maps {
-    pub(crate) n: usize,
-    pub(crate) h: usize,
-    pub(crate) w: usize,
-    pub(crate) c: usize,
-}
-
-impl Maps {
-    fn pixels(&self) -> usize {
-        self.n * self.h * self.w
+impl Tail {
+    /// The sizes of the block's output, of those of the convolution's.
+    pub(crate) fn output(self, y: Extents) -> Extents {
+        match self {
+            Tail::Relu => y,
+            Tail::ReluPool => Extents {
+                h: y.h / 2,
+                w: y.w / 2,
+                ..y
+            },
+        }
     }
 }
 
@@ -36,9 +38,14 @@ const RUN: usize = 64;
 /// Mean and biased variance of each channel of `y`, `(pixels, C)`.
 ///
 /// Sums are of differences from the first pixel, so that a mean far from zero costs no digits.
-pub(crate) fn statistics(y: &[f32], c: usize) -> (Vec<f32>, Vec<f32>) {
+pub(crate) fn statistics(y: &[f32], c: usize) -> Moments {
     let pixels = y.len() / c;
-    let (first, per) = (&y[..c], pixels.div_ceil(rayon::current_num_threads()).next_multiple_of(RUN));
+    let (first, per) = (
+        &y[..c],
+        pixels
+            .div_ceil(rayon::current_num_threads())
+            .next_multiple_of(RUN),
+    );
     let partial: Vec<Vec<f64>> = y
         .par_chunks(per * c)
         .map(|y| {
@@ -47,19 +54,23 @@ pub(crate) fn statistics(y: &[f32], c: usize) -> (Vec<f32>, Vec<f32>) {
             for run in y.chunks(RUN * c) {
                 sums.fill(0.0);
                 Arch::new().dispatch(|| moments(run, first, &mut sums));
-                total.iter_mut().zip(&sums).for_each(|(t, s)| *t += *s as f64);
+                total
+                    .iter_mut()
+                    .zip(&sums)
+                    .for_each(|(t, s)| *t += *s as f64);
             }
             total
         })
         .collect();
     let n = pixels as f64;
     let sum = |i: usize| partial.iter().map(|p| p[i]).sum::<f64>() / n;
-    (0..c)
+    let (mean, variance) = (0..c)
         .map(|i| {
             let (s, q) = (sum(i), sum(c + i));
-            ((first[i] as f64 + s) as f32, (q - s * s).max(0.0) as f32)
+            (first[i] as f64 + s, (q - s * s).max(0.0))
         })
-        .unzip()
+        .unzip();
+    Moments { mean, variance }
 }
 
 #[inline(always)]
@@ -88,23 +99,28 @@ fn relu(z: f32) -> f32 {
 }
 
 /// `out = tail(y * scale + shift)`.
-pub(crate) fn forward(y: &[f32], maps: Maps, affine: &Affine, tail: Tail, out: &mut [f32]) {
-    let Maps { w, c, .. } = maps;
+pub(crate) fn forward(y: &[f32], maps: Extents, affine: &Affine, tail: Tail, out: &mut [f32]) {
+    let Extents { w, c, .. } = maps;
     match tail {
         Tail::Relu => {
             let len = (PIECE / c).max(1) * c;
-            out.par_chunks_mut(len).zip(y.par_chunks(len)).for_each(|(out, y)| {
-                Arch::new().dispatch(|| relu_rows(y, affine, out));
-            });
+            out.par_chunks_mut(len)
+                .zip(y.par_chunks(len))
+                .for_each(|(out, y)| {
+                    Arch::new().dispatch(|| relu_rows(y, affine, out));
+                });
         }
         Tail::ReluPool => {
             let (ho, wo) = (maps.h / 2, w / 2);
             // One row of squares a piece.
-            out.par_chunks_mut(wo * c).enumerate().with_min_len(PIECE / (4 * w * c) + 1).for_each(|(row, out)| {
-                let (map, oy) = (row / ho, row % ho);
-                let lines = &y[(map * maps.h + 2 * oy) * w * c..][..2 * w * c];
-                Arch::new().dispatch(|| pool_row(lines, w, affine, out));
-            });
+            out.par_chunks_mut(wo * c)
+                .enumerate()
+                .with_min_len(PIECE / (4 * w * c) + 1)
+                .for_each(|(row, out)| {
+                    let (map, oy) = (row / ho, row % ho);
+                    let lines = &y[(map * maps.h + 2 * oy) * w * c..][..2 * w * c];
+                    Arch::new().dispatch(|| pool_row(lines, w, affine, out));
+                });
         }
     }
 }
@@ -135,7 +151,10 @@ fn pool_row(lines: &[f32], w: usize, affine: &Affine, out: &mut [f32]) {
         let out = &mut out[..c];
         for i in 0..c {
             let (a, b) = (scale[i], shift[i]);
-            let best = larger(larger(larger(p[i] * a + b, q[i] * a + b), r[i] * a + b), s[i] * a + b);
+            let best = larger(
+                larger(larger(p[i] * a + b, q[i] * a + b), r[i] * a + b),
+                s[i] * a + b,
+            );
             out[i] = relu(best);
         }
     }
@@ -145,17 +164,27 @@ fn pool_row(lines: &[f32], w: usize, affine: &Affine, out: &mut [f32]) {
 #[inline(always)]
 fn squares(lines: &[f32], w: usize, c: usize) -> impl Iterator<Item = [&[f32]; 4]> {
     let (upper, lower) = lines.split_at(w * c);
-    upper.chunks_exact(2 * c).zip(lower.chunks_exact(2 * c)).map(move |(p, q)| {
-        let ((p, q), (r, s)) = (p.split_at(c), q.split_at(c));
-        [p, q, r, s]
-    })
+    upper
+        .chunks_exact(2 * c)
+        .zip(lower.chunks_exact(2 * c))
+        .map(move |(p, q)| {
+            let ((p, q), (r, s)) = (p.split_at(c), q.split_at(c));
+            [p, q, r, s]
+        })
 }
 
 /// The sums backward needs: of `dz` and of `dz * (y - mean)` for each channel, `dz` being the gradient before the tail.
 ///
 /// They add up in f32 over one row of the map at most a task's worth, then in f64, in an order of their own.
-pub(crate) fn gradient_sums(y: &[f32], grad: &[f32], maps: Maps, affine: &Affine, mean: &[f32], tail: Tail) -> (Vec<f64>, Vec<f64>) {
-    let Maps { w, c, .. } = maps;
+pub(crate) fn gradient_sums(
+    y: &[f32],
+    grad: &[f32],
+    maps: Extents,
+    affine: &Affine,
+    mean: &[f32],
+    tail: Tail,
+) -> (Vec<f64>, Vec<f64>) {
+    let Extents { w, c, .. } = maps;
     // Rows of `y` and of `grad` that belong together.
     let (rows, line, grad_line) = match tail {
         Tail::Relu => (maps.n * maps.h, w * c, w * c),
@@ -173,10 +202,17 @@ pub(crate) fn gradient_sums(y: &[f32], grad: &[f32], maps: Maps, affine: &Affine
                 let grad = &grad[row * grad_line..][..grad_line];
                 sums.fill(0.0);
                 match tail {
-                    Tail::Relu => Arch::new().dispatch(|| relu_sums(y, grad, affine, mean, &mut sums)),
-                    Tail::ReluPool => Arch::new().dispatch(|| pool_sums(y, w, grad, affine, mean, &mut sums)),
+                    Tail::Relu => {
+                        Arch::new().dispatch(|| relu_sums(y, grad, affine, mean, &mut sums))
+                    }
+                    Tail::ReluPool => {
+                        Arch::new().dispatch(|| pool_sums(y, w, grad, affine, mean, &mut sums))
+                    }
                 }
-                total.iter_mut().zip(&sums).for_each(|(t, s)| *t += *s as f64);
+                total
+                    .iter_mut()
+                    .zip(&sums)
+                    .for_each(|(t, s)| *t += *s as f64);
             }
             total
         })
@@ -187,7 +223,7 @@ pub(crate) fn gradient_sums(y: &[f32], grad: &[f32], maps: Maps, affine: &Affine
 
 /// Where in `y` the pixels of row `row` of the gradient start.
 #[inline(always)]
-fn line_start(row: usize, maps: Maps, tail: Tail) -> usize {
+fn line_start(row: usize, maps: Extents, tail: Tail) -> usize {
     match tail {
         Tail::Relu => row * maps.w * maps.c,
         Tail::ReluPool => {
@@ -201,7 +237,12 @@ fn line_start(row: usize, maps: Maps, tail: Tail) -> usize {
 fn relu_sums(y: &[f32], grad: &[f32], affine: &Affine, mean: &[f32], sums: &mut [f32]) {
     let c = mean.len();
     let (s, q) = sums.split_at_mut(c);
-    let (s, q, scale, shift) = (&mut s[..c], &mut q[..c], &affine.scale[..c], &affine.shift[..c]);
+    let (s, q, scale, shift) = (
+        &mut s[..c],
+        &mut q[..c],
+        &affine.scale[..c],
+        &affine.shift[..c],
+    );
     for (y, grad) in y.chunks_exact(c).zip(grad.chunks_exact(c)) {
         let (y, grad) = (&y[..c], &grad[..c]);
         for i in 0..c {
@@ -230,10 +271,22 @@ fn winner(y: [f32; 4], scale: f32, shift: f32) -> (u32, f32, bool) {
 }
 
 #[inline(always)]
-fn pool_sums(lines: &[f32], w: usize, grad: &[f32], affine: &Affine, mean: &[f32], sums: &mut [f32]) {
+fn pool_sums(
+    lines: &[f32],
+    w: usize,
+    grad: &[f32],
+    affine: &Affine,
+    mean: &[f32],
+    sums: &mut [f32],
+) {
     let c = mean.len();
     let (s, q) = sums.split_at_mut(c);
-    let (s, q, scale, shift) = (&mut s[..c], &mut q[..c], &affine.scale[..c], &affine.shift[..c]);
+    let (s, q, scale, shift) = (
+        &mut s[..c],
+        &mut q[..c],
+        &affine.scale[..c],
+        &affine.shift[..c],
+    );
     for (square, grad) in squares(lines, w, c).zip(grad.chunks_exact(c)) {
         let [p0, p1, p2, p3] = square.map(|pixel| &pixel[..c]);
         let grad = &grad[..c];
@@ -247,119 +300,155 @@ fn pool_sums(lines: &[f32], w: usize, grad: &[f32], affine: &Affine, mean: &[f32
     }
 }
 
-/// `dy = dz * scale + (y * slope + offset)`: the gradient of the convolution's output, with the batch's statistics in
-/// `slope` and `offset`.
-pub(crate) fn gradient(y: &[f32], grad: &[f32], maps: Maps, affine: &Affine, through: &Affine, tail: Tail, dy: &mut [f32]) {
-    let Maps { w, c, .. } = maps;
+/// Turns the convolution's output into its gradient, `dz * scale + (y * slope + offset)` with the batch's statistics in
+/// `through` (slope and offset).
+pub(crate) fn gradient(
+    y: &mut [f32],
+    grad: &[f32],
+    maps: Extents,
+    affine: &Affine,
+    through: &Affine,
+    tail: Tail,
+) {
+    let Extents { w, c, .. } = maps;
     match tail {
         Tail::Relu => {
             let len = (PIECE / c).max(1) * c;
-            dy.par_chunks_mut(len).zip(y.par_chunks(len)).zip(grad.par_chunks(len)).for_each(|((dy, y), grad)| {
-                Arch::new().dispatch(|| relu_gradient(y, grad, affine, through, dy));
-            });
+            y.par_chunks_mut(len)
+                .zip(grad.par_chunks(len))
+                .for_each(|(y, grad)| {
+                    Arch::new().dispatch(|| relu_gradient(y, grad, affine, through));
+                });
         }
         Tail::ReluPool => {
             let (ho, line) = (maps.h / 2, w * c);
-            // Two rows of the map a piece; an odd last row belongs to no square and gets the statistics' part alone.
-            dy.par_chunks_mut(maps.h * line).enumerate().for_each(|(map, dy)| {
-                let y = &y[map * maps.h * line..][..maps.h * line];
-                for (oy, (dy, y)) in dy.chunks_mut(2 * line).zip(y.chunks(2 * line)).enumerate() {
-                    if oy < ho {
-                        let grad = &grad[(map * ho + oy) * (w / 2) * c..][..w / 2 * c];
-                        Arch::new().dispatch(|| pool_gradient(y, w, grad, affine, through, dy));
-                    } else {
-                        Arch::new().dispatch(|| statistics_gradient(y, through, dy));
+            // An odd last row belongs to no square and gets the statistics' part alone.
+            y.par_chunks_mut(maps.h * line)
+                .enumerate()
+                .for_each(|(map, y)| {
+                    for (oy, y) in y.chunks_mut(2 * line).enumerate() {
+                        if oy < ho {
+                            let grad = &grad[(map * ho + oy) * (w / 2) * c..][..w / 2 * c];
+                            Arch::new().dispatch(|| pool_gradient(y, w, grad, affine, through));
+                        } else {
+                            Arch::new().dispatch(|| statistics_gradient(y, through));
+                        }
                     }
-                }
-            });
+                });
         }
     }
 }
 
 #[inline(always)]
-fn relu_gradient(y: &[f32], grad: &[f32], affine: &Affine, through: &Affine, dy: &mut [f32]) {
+fn relu_gradient(y: &mut [f32], grad: &[f32], affine: &Affine, through: &Affine) {
     let c = affine.scale.len();
     let (scale, shift) = (&affine.scale[..c], &affine.shift[..c]);
     let (slope, offset) = (&through.scale[..c], &through.shift[..c]);
-    for ((dy, y), grad) in dy.chunks_exact_mut(c).zip(y.chunks_exact(c)).zip(grad.chunks_exact(c)) {
-        let (dy, y, grad) = (&mut dy[..c], &y[..c], &grad[..c]);
+    for (y, grad) in y.chunks_exact_mut(c).zip(grad.chunks_exact(c)) {
+        let (y, grad) = (&mut y[..c], &grad[..c]);
         for i in 0..c {
             let (z, g) = (y[i] * scale[i] + shift[i], grad[i]);
             let d = if z <= 0.0 { 0.0 } else { g };
-            dy[i] = d * scale[i] + (y[i] * slope[i] + offset[i]);
+            y[i] = d * scale[i] + (y[i] * slope[i] + offset[i]);
         }
     }
 }
 
 #[inline(always)]
-fn statistics_gradient(y: &[f32], through: &Affine, dy: &mut [f32]) {
+fn statistics_gradient(y: &mut [f32], through: &Affine) {
     let c = through.scale.len();
     let (slope, offset) = (&through.scale[..c], &through.shift[..c]);
-    for (dy, y) in dy.chunks_exact_mut(c).zip(y.chunks_exact(c)) {
-        let (dy, y) = (&mut dy[..c], &y[..c]);
+    for y in y.chunks_exact_mut(c) {
+        let y = &mut y[..c];
         for i in 0..c {
-            dy[i] = y[i] * slope[i] + offset[i];
+            y[i] = y[i] * slope[i] + offset[i];
         }
     }
 }
 
-/// Exactly [`LANES`] floats.
+/// The first [`LANES`] floats.
 #[inline(always)]
 fn lanes(v: &[f32]) -> [f32; LANES] {
     let mut lanes = [0.0; LANES];
-    lanes.copy_from_slice(v);
+    lanes.copy_from_slice(&v[..LANES]);
     lanes
 }
 
-/// Gradients of the four pixels of a square, from the pixels, the gradient, scale, shift, slope and offset.
+/// Gradients of the four pixels of a square; the constants are the gradient, scale, shift, slope and offset.
 #[inline(always)]
-fn square_gradient(v: [[f32; LANES]; 9]) -> [[f32; LANES]; 4] {
+fn square_gradient(
+    y: [[f32; LANES]; 4],
+    [grad, scale, shift, slope, offset]: [[f32; LANES]; 5],
+) -> [[f32; LANES]; 4] {
     let mut d = [[0f32; LANES]; 4];
     for k in 0..LANES {
-        let (at, _, passes) = winner([v[0][k], v[1][k], v[2][k], v[3][k]], v[5][k], v[6][k]);
-        let g = v[4][k] * v[5][k];
+        let (at, _, passes) = winner([y[0][k], y[1][k], y[2][k], y[3][k]], scale[k], shift[k]);
+        let g = grad[k] * scale[k];
         let g = if passes { g } else { 0.0 };
-        d[0][k] = (if at == 0 { g } else { 0.0 }) + (v[0][k] * v[7][k] + v[8][k]);
-        d[1][k] = (if at == 1 { g } else { 0.0 }) + (v[1][k] * v[7][k] + v[8][k]);
-        d[2][k] = (if at == 2 { g } else { 0.0 }) + (v[2][k] * v[7][k] + v[8][k]);
-        d[3][k] = (if at == 3 { g } else { 0.0 }) + (v[3][k] * v[7][k] + v[8][k]);
+        let (a, b) = (slope[k], offset[k]);
+        d[0][k] = (if at == 0 { g } else { 0.0 }) + (y[0][k] * a + b);
+        d[1][k] = (if at == 1 { g } else { 0.0 }) + (y[1][k] * a + b);
+        d[2][k] = (if at == 2 { g } else { 0.0 }) + (y[2][k] * a + b);
+        d[3][k] = (if at == 3 { g } else { 0.0 }) + (y[3][k] * a + b);
     }
     d
 }
 
 #[inline(always)]
-fn pool_gradient(lines: &[f32], w: usize, grad: &[f32], affine: &Affine, through: &Affine, dy: &mut [f32]) {
+fn pool_gradient(lines: &mut [f32], w: usize, grad: &[f32], affine: &Affine, through: &Affine) {
     let c = affine.scale.len();
-    let (scale, shift) = (&affine.scale[..c], &affine.shift[..c]);
-    let (slope, offset) = (&through.scale[..c], &through.shift[..c]);
-    let (upper, lower) = dy.split_at_mut(w * c);
-    let into = upper.chunks_exact_mut(2 * c).zip(lower.chunks_exact_mut(2 * c));
-    for ((square, grad), (upper, lower)) in squares(lines, w, c).zip(grad.chunks_exact(c)).zip(into) {
-        let [p0, p1, p2, p3] = square.map(|pixel| &pixel[..c]);
-        let ((d0, d1), (d2, d3)) = (upper.split_at_mut(c), lower.split_at_mut(c));
-        let (grad, d0, d1, d2, d3) = (&grad[..c], &mut d0[..c], &mut d1[..c], &mut d2[..c], &mut d3[..c]);
+    let whole = c / LANES * LANES;
+    let (upper, lower) = lines.split_at_mut(w * c);
+    let squares = upper
+        .chunks_exact_mut(2 * c)
+        .zip(lower.chunks_exact_mut(2 * c));
+    for ((upper, lower), grad) in squares.zip(grad.chunks_exact(c)) {
+        let ((p0, p1), (p2, p3)) = (upper.split_at_mut(c), lower.split_at_mut(c));
+        let square = [p0, p1, p2, p3];
+        let constants = [
+            grad,
+            &affine.scale,
+            &affine.shift,
+            &through.scale,
+            &through.shift,
+        ];
         // Sixteen channels at a time through local arrays: with so many slices the compiler gives up telling them apart.
-        let from = [p0, p1, p2, p3, grad, scale, shift, slope, offset];
-        let whole = c / LANES * LANES;
         for i in (0..whole).step_by(LANES) {
-            let d = square_gradient(from.map(|v| lanes(&v[i..i + LANES])));
-            d0[i..i + LANES].copy_from_slice(&d[0]);
-            d1[i..i + LANES].copy_from_slice(&d[1]);
-            d2[i..i + LANES].copy_from_slice(&d[2]);
-            d3[i..i + LANES].copy_from_slice(&d[3]);
+            let d = square_gradient(
+                [
+                    lanes(&square[0][i..]),
+                    lanes(&square[1][i..]),
+                    lanes(&square[2][i..]),
+                    lanes(&square[3][i..]),
+                ],
+                constants.map(|v| lanes(&v[i..])),
+            );
+            square[0][i..i + LANES].copy_from_slice(&d[0]);
+            square[1][i..i + LANES].copy_from_slice(&d[1]);
+            square[2][i..i + LANES].copy_from_slice(&d[2]);
+            square[3][i..i + LANES].copy_from_slice(&d[3]);
         }
         if whole < c {
-            let mut v = [[0f32; LANES]; 9];
-            v.iter_mut().zip(from).for_each(|(v, from)| v[..c - whole].copy_from_slice(&from[whole..]));
-            let d = square_gradient(v);
-            for (to, d) in [d0, d1, d2, d3].into_iter().zip(d) {
+            let rest = |v: &[f32]| {
+                let mut lanes = [0.0; LANES];
+                lanes[..c - whole].copy_from_slice(&v[whole..]);
+                lanes
+            };
+            let pixels = [
+                rest(square[0]),
+                rest(square[1]),
+                rest(square[2]),
+                rest(square[3]),
+            ];
+            let d = square_gradient(pixels, constants.map(rest));
+            for (to, d) in square.into_iter().zip(d) {
                 to[whole..].copy_from_slice(&d[..c - whole]);
             }
         }
     }
     if w % 2 == 1 {
         let at = (w - 1) * c;
-        statistics_gradient(&lines[at..w * c], through, &mut upper[at..]);
-        statistics_gradient(&lines[w * c + at..], through, &mut lower[at..]);
+        statistics_gradient(&mut upper[at..], through);
+        statistics_gradient(&mut lower[at..], through);
     }
 }

@@ -20,22 +20,50 @@ impl Shape {
 
 pub(crate) fn forward<T: Real>(s: Shape, x: &[T], w: &[T], b: Option<&[T]>, y: &mut [T]) {
     if let Some(b) = b {
-        y.chunks_exact_mut(s.outputs).for_each(|row| row.copy_from_slice(b));
+        y.chunks_exact_mut(s.outputs)
+            .for_each(|row| row.copy_from_slice(b));
     }
-    let (x, w) = (Matrix::dense(x, s.batch, s.inputs), Matrix::dense(w, s.outputs, s.inputs));
-    gemm(MatrixMut::dense(y, s.batch, s.outputs), x, w.t(), b.is_some(), s.threads());
+    let (x, w) = (
+        Matrix::dense(x, s.batch, s.inputs),
+        Matrix::dense(w, s.outputs, s.inputs),
+    );
+    gemm(
+        MatrixMut::dense(y, s.batch, s.outputs),
+        x,
+        w.t(),
+        b.is_some(),
+        s.threads(),
+    );
 }
 
 /// `dx = dy w`.
 pub(crate) fn grad_input<T: Real>(s: Shape, w: &[T], dy: &[T], dx: &mut [T]) {
-    let (w, dy) = (Matrix::dense(w, s.outputs, s.inputs), Matrix::dense(dy, s.batch, s.outputs));
-    gemm(MatrixMut::dense(dx, s.batch, s.inputs), dy, w, false, s.threads());
+    let (w, dy) = (
+        Matrix::dense(w, s.outputs, s.inputs),
+        Matrix::dense(dy, s.batch, s.outputs),
+    );
+    gemm(
+        MatrixMut::dense(dx, s.batch, s.inputs),
+        dy,
+        w,
+        false,
+        s.threads(),
+    );
 }
 
 /// `dw = dy^T x`.
 pub(crate) fn grad_weight<T: Real>(s: Shape, x: &[T], dy: &[T], dw: &mut [T]) {
-    let (x, dy) = (Matrix::dense(x, s.batch, s.inputs), Matrix::dense(dy, s.batch, s.outputs));
-    gemm(MatrixMut::dense(dw, s.outputs, s.inputs), dy.t(), x, false, s.threads());
+    let (x, dy) = (
+        Matrix::dense(x, s.batch, s.inputs),
+        Matrix::dense(dy, s.batch, s.outputs),
+    );
+    gemm(
+        MatrixMut::dense(dw, s.outputs, s.inputs),
+        dy.t(),
+        x,
+        false,
+        s.threads(),
+    );
 }
 
 /// `db`: the sum of `dy` over the batch.

@@ -6,6 +6,7 @@ pub(crate) mod conv;
 pub(crate) mod conv_block;
 pub(crate) mod elementwise;
 mod float;
+pub(crate) mod fresh;
 pub(crate) mod gemm;
 pub(crate) mod linear;
 pub(crate) mod panel;

@@ -31,17 +31,26 @@ unsafe impl Sync for Mat {}
 impl Mat {
     /// A panel matrix.
     pub(crate) fn panels(start: *mut f32, rows: usize) -> Self {
-        Self { start, row: PANEL, panel: rows * PANEL }
+        Self {
+            start,
+            row: PANEL,
+            panel: rows * PANEL,
+        }
     }
 
     /// A row-major matrix.
     pub(crate) fn rows(start: *mut f32, stride: usize) -> Self {
-        Self { start, row: stride, panel: PANEL }
+        Self {
+            start,
+            row: stride,
+            panel: PANEL,
+        }
     }
 
     #[inline(always)]
     pub(crate) fn at(self, row: usize, col: usize) -> *mut f32 {
-        self.start.wrapping_add(row * self.row + col / PANEL * self.panel + col % PANEL)
+        self.start
+            .wrapping_add(row * self.row + col / PANEL * self.panel + col % PANEL)
     }
 }
 
@@ -131,7 +140,14 @@ unsafe fn tn_tile<S: Simd, const MR: usize, const NV: usize>(
         for (r, acc) in acc.iter_mut().enumerate() {
             for v in 0..NV {
                 let p = out.at(row + r, col + v * S::F32_LANES);
-                store::<S>(p, if accumulate { simd.add_f32s(load::<S>(p), acc[v]) } else { acc[v] });
+                store::<S>(
+                    p,
+                    if accumulate {
+                        simd.add_f32s(load::<S>(p), acc[v])
+                    } else {
+                        acc[v]
+                    },
+                );
             }
         }
     }
@@ -168,17 +184,35 @@ macro_rules! all_rows {
 /// # Safety
 /// The matrices have that many rows; columns of `b` and `out` are rounded up to whole panels, which are written.
 #[inline(always)]
-pub(crate) unsafe fn nn<S: Simd>(simd: S, (rows, cols, depth): (usize, usize, usize), a: Mat, b: Mat, out: Mat) {
+pub(crate) unsafe fn nn<S: Simd>(
+    simd: S,
+    (rows, cols, depth): (usize, usize, usize),
+    a: Mat,
+    b: Mat,
+    out: Mat,
+) {
     let cols = cols.next_multiple_of(PANEL);
     let mut col = 0;
     // SAFETY: promised by the caller.
     unsafe {
         while col + 2 * S::F32_LANES <= cols {
-            all_rows!(rows, |row, MR| nn_tile::<S, MR, 2>(simd, (row, col, depth), a, b, out));
+            all_rows!(rows, |row, MR| nn_tile::<S, MR, 2>(
+                simd,
+                (row, col, depth),
+                a,
+                b,
+                out
+            ));
             col += 2 * S::F32_LANES;
         }
         while col < cols {
-            all_rows!(rows, |row, MR| nn_tile::<S, MR, 1>(simd, (row, col, depth), a, b, out));
+            all_rows!(rows, |row, MR| nn_tile::<S, MR, 1>(
+                simd,
+                (row, col, depth),
+                a,
+                b,
+                out
+            ));
             col += S::F32_LANES;
         }
     }
@@ -202,11 +236,25 @@ pub(crate) unsafe fn tn<S: Simd>(
     // SAFETY: promised by the caller.
     unsafe {
         while col + 2 * S::F32_LANES <= cols {
-            all_rows!(rows, |row, MR| tn_tile::<S, MR, 2>(simd, (row, col, depth), a, b, out, accumulate));
+            all_rows!(rows, |row, MR| tn_tile::<S, MR, 2>(
+                simd,
+                (row, col, depth),
+                a,
+                b,
+                out,
+                accumulate
+            ));
             col += 2 * S::F32_LANES;
         }
         while col < cols {
-            all_rows!(rows, |row, MR| tn_tile::<S, MR, 1>(simd, (row, col, depth), a, b, out, accumulate));
+            all_rows!(rows, |row, MR| tn_tile::<S, MR, 1>(
+                simd,
+                (row, col, depth),
+                a,
+                b,
+                out,
+                accumulate
+            ));
             col += S::F32_LANES;
         }
     }

@@ -15,7 +15,11 @@ pub(crate) enum Threads {
 impl Threads {
     /// All threads when there are several and `multiply_adds` is worth waking them.
     pub(crate) fn for_work(multiply_adds: usize) -> Self {
-        if multiply_adds < SERIAL_BELOW || rayon::current_num_threads() == 1 { Threads::One } else { Threads::All }
+        if multiply_adds < SERIAL_BELOW || rayon::current_num_threads() == 1 {
+            Threads::One
+        } else {
+            Threads::All
+        }
     }
 
     /// How many threads that is.
@@ -28,9 +32,20 @@ impl Threads {
 }
 
 /// Calls `f(index, chunk)` for each chunk of `size` elements of `data`, the last one possibly shorter.
-pub(crate) fn for_each_chunk<T: Send>(data: &mut [T], size: usize, threads: Threads, f: impl Fn(usize, &mut [T]) + Sync + Send) {
+pub(crate) fn for_each_chunk<T: Send>(
+    data: &mut [T],
+    size: usize,
+    threads: Threads,
+    f: impl Fn(usize, &mut [T]) + Sync + Send,
+) {
     match threads {
-        Threads::One => data.chunks_mut(size).enumerate().for_each(|(i, chunk)| f(i, chunk)),
-        Threads::All => data.par_chunks_mut(size).enumerate().for_each(|(i, chunk)| f(i, chunk)),
+        Threads::One => data
+            .chunks_mut(size)
+            .enumerate()
+            .for_each(|(i, chunk)| f(i, chunk)),
+        Threads::All => data
+            .par_chunks_mut(size)
+            .enumerate()
+            .for_each(|(i, chunk)| f(i, chunk)),
     }
 }

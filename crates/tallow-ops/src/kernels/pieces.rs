@@ -15,9 +15,14 @@ pub(crate) fn pieces<T: Send>(
     work: impl Fn(usize, &mut [T]) + Send + Sync,
 ) {
     if out.len() / piece * cost < 2 * GRAIN {
-        out.chunks_mut(piece).enumerate().for_each(|(i, out)| work(i, out));
+        out.chunks_mut(piece)
+            .enumerate()
+            .for_each(|(i, out)| work(i, out));
     } else {
-        out.par_chunks_mut(piece).with_min_len(fewest(cost)).enumerate().for_each(|(i, out)| work(i, out));
+        out.par_chunks_mut(piece)
+            .with_min_len(fewest(cost))
+            .enumerate()
+            .for_each(|(i, out)| work(i, out));
     }
 }
 
@@ -29,7 +34,10 @@ pub(crate) fn pieces2<A: Send, B: Send>(
     work: impl Fn(usize, &mut [A], &mut [B]) + Send + Sync,
 ) {
     if a.len() / piece_a * cost < 2 * GRAIN {
-        a.chunks_mut(piece_a).zip(b.chunks_mut(piece_b)).enumerate().for_each(|(i, (a, b))| work(i, a, b));
+        a.chunks_mut(piece_a)
+            .zip(b.chunks_mut(piece_b))
+            .enumerate()
+            .for_each(|(i, (a, b))| work(i, a, b));
     } else {
         a.par_chunks_mut(piece_a)
             .zip(b.par_chunks_mut(piece_b))

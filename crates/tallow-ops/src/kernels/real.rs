@@ -9,7 +9,16 @@ use pulp::Simd;
 
 /// `f32` or `f64`.
 pub(crate) trait Real:
-    Copy + Default + PartialOrd + Send + Sync + Add<Output = Self> + AddAssign + Mul<Output = Self> + Sum + 'static
+    Copy
+    + Default
+    + PartialOrd
+    + Send
+    + Sync
+    + Add<Output = Self>
+    + AddAssign
+    + Mul<Output = Self>
+    + Sum
+    + 'static
 {
     /// A register of an instruction set.
     type Vector<S: Simd>: Copy;
@@ -22,7 +31,12 @@ pub(crate) trait Real:
     /// All lanes equal.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
     /// `a * b + c`, fused where the instruction set has it.
-    fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    fn mul_add<S: Simd>(
+        simd: S,
+        a: Self::Vector<S>,
+        b: Self::Vector<S>,
+        c: Self::Vector<S>,
+    ) -> Self::Vector<S>;
     /// The sum of the lanes, in a fixed order.
     fn reduce_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     /// Lanes of a register.
@@ -79,5 +93,23 @@ macro_rules! real {
     };
 }
 
-real!(f32, f32s, POOL_F32, splat_f32s, mul_add_e_f32s, reduce_sum_f32s, Some, Some);
-real!(f64, f64s, POOL_F64, splat_f64s, mul_add_e_f64s, reduce_sum_f64s, |_| None, |_| None);
+real!(
+    f32,
+    f32s,
+    POOL_F32,
+    splat_f32s,
+    mul_add_e_f32s,
+    reduce_sum_f32s,
+    Some,
+    Some
+);
+real!(
+    f64,
+    f64s,
+    POOL_F64,
+    splat_f64s,
+    mul_add_e_f64s,
+    reduce_sum_f64s,
+    |_| None,
+    |_| None
+);

@@ -13,7 +13,11 @@ pub(crate) struct Scratch<T: Real> {
 /// Takes a buffer of `len` elements from this thread's pool. Several may be held at once.
 pub(crate) fn take<T: Real>(len: usize) -> Scratch<T> {
     let mut buffer = T::pool().with_borrow_mut(|free| {
-        let fitting = free.iter().enumerate().filter(|(_, b)| b.len() >= len).min_by_key(|(_, b)| b.len());
+        let fitting = free
+            .iter()
+            .enumerate()
+            .filter(|(_, b)| b.len() >= len)
+            .min_by_key(|(_, b)| b.len());
         let largest = free.iter().enumerate().max_by_key(|(_, b)| b.len());
         match fitting.or(largest).map(|(i, _)| i) {
             Some(i) => free.swap_remove(i),

@@ -7,22 +7,35 @@ use super::pieces::{pieces, pieces2};
 /// row's maximum out, so that no exponential overflows.
 pub(crate) fn forward<T: Float>(z: &[T], classes: usize, p: &mut [T], log_sum: &mut [f64]) {
     // An exponential costs about as much as eight elements elsewhere.
-    pieces2((p, classes), (log_sum, 1), 8 * classes, |row, p, log_sum| {
-        let z = &z[row * classes..][..classes];
-        let max = z.iter().fold(T::NEG_INFINITY, |max, &z| if z > max { z } else { max });
-        let mut sum = 0.;
-        for (p, &z) in p.iter_mut().zip(z) {
-            *p = (z - max).exp();
-            sum += p.to_f64();
-        }
-        let inverse = T::from_f64(1. / sum);
-        p.iter_mut().for_each(|p| *p = *p * inverse);
-        log_sum.fill(max.to_f64() + sum.ln());
-    });
+    pieces2(
+        (p, classes),
+        (log_sum, 1),
+        8 * classes,
+        |row, p, log_sum| {
+            let z = &z[row * classes..][..classes];
+            let max = z
+                .iter()
+                .fold(T::NEG_INFINITY, |max, &z| if z > max { z } else { max });
+            let mut sum = 0.;
+            for (p, &z) in p.iter_mut().zip(z) {
+                *p = (z - max).exp();
+                sum += p.to_f64();
+            }
+            let inverse = T::from_f64(1. / sum);
+            p.iter_mut().for_each(|p| *p = *p * inverse);
+            log_sum.fill(max.to_f64() + sum.ln());
+        },
+    );
 }
 
 /// The mean over the rows of the cross entropy with `(1 - smoothing) * one_hot(label) + smoothing / K`.
-pub(crate) fn loss<T: Float>(z: &[T], classes: usize, log_sum: &[f64], labels: &[u32], smoothing: f64) -> f64 {
+pub(crate) fn loss<T: Float>(
+    z: &[T],
+    classes: usize,
+    log_sum: &[f64],
+    labels: &[u32],
+    smoothing: f64,
+) -> f64 {
     let rows = z.chunks_exact(classes).zip(log_sum).zip(labels);
     let total: f64 = rows
         .map(|((z, log_sum), &label)| {
@@ -62,29 +75,57 @@ pub(crate) fn loss_backward<T: Float>(
 
 /// The mean over the rows of the cross entropy with the target probabilities `q`.
 pub(crate) fn soft_loss<T: Float>(z: &[T], classes: usize, log_sum: &[f64], q: &[T]) -> f64 {
-    let rows = z.chunks_exact(classes).zip(q.chunks_exact(classes)).zip(log_sum);
-    let total: f64 =
-        rows.map(|((z, q), log_sum)| z.iter().zip(q).map(|(z, q)| q.to_f64() * (log_sum - z.to_f64())).sum::<f64>()).sum();
+    let rows = z
+        .chunks_exact(classes)
+        .zip(q.chunks_exact(classes))
+        .zip(log_sum);
+    let total: f64 = rows
+        .map(|((z, q), log_sum)| {
+            z.iter()
+                .zip(q)
+                .map(|(z, q)| q.to_f64() * (log_sum - z.to_f64()))
+                .sum::<f64>()
+        })
+        .sum();
     total / log_sum.len() as f64
 }
 
 /// The gradient of [`soft_loss`] times `scale`, with respect to the logits.
-pub(crate) fn soft_loss_backward<T: Float>(p: &[T], q: &[T], classes: usize, scale: f64, gz: &mut [T]) {
+pub(crate) fn soft_loss_backward<T: Float>(
+    p: &[T],
+    q: &[T],
+    classes: usize,
+    scale: f64,
+    gz: &mut [T],
+) {
     let scale = T::from_f64(scale / (p.len() / classes) as f64);
     pieces(gz, classes, classes, |row, gz| {
-        let (p, q) = (&p[row * classes..][..classes], &q[row * classes..][..classes]);
+        let (p, q) = (
+            &p[row * classes..][..classes],
+            &q[row * classes..][..classes],
+        );
         // One for probabilities; PyTorch does not ask that they add up.
         let mass = T::from_f64(q.iter().map(|q| q.to_f64()).sum());
-        gz.iter_mut().zip(p).zip(q).for_each(|((gz, &p), &q)| *gz = (p * mass - q) * scale);
+        gz.iter_mut()
+            .zip(p)
+            .zip(q)
+            .for_each(|((gz, &p), &q)| *gz = (p * mass - q) * scale);
     });
 }
 
 /// The gradient of [`soft_loss`] times `scale`, with respect to the target probabilities.
-pub(crate) fn soft_loss_backward_targets<T: Float>(z: &[T], log_sum: &[f64], scale: f64, gq: &mut [T]) {
+pub(crate) fn soft_loss_backward_targets<T: Float>(
+    z: &[T],
+    log_sum: &[f64],
+    scale: f64,
+    gq: &mut [T],
+) {
     let classes = z.len() / log_sum.len();
     let scale = scale / log_sum.len() as f64;
     pieces(gq, classes, classes, |row, gq| {
         let z = &z[row * classes..][..classes];
-        gq.iter_mut().zip(z).for_each(|(gq, z)| *gq = T::from_f64((log_sum[row] - z.to_f64()) * scale));
+        gq.iter_mut()
+            .zip(z)
+            .for_each(|(gq, z)| *gq = T::from_f64((log_sum[row] - z.to_f64()) * scale));
     });
 }

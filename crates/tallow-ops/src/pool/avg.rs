@@ -21,8 +21,16 @@ pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) ->
     }
     check_dilation(config)?;
     let (extents, rows, columns) = config.axes("avg_pool2d", x)?;
-    let spans = Spans { rows: regular(rows, count_include_pad), columns: regular(columns, count_include_pad) };
-    Ok(x.contiguous()?.apply_op1(AvgPool { name: "avg_pool2d", extents, layout: config.layout, spans })?)
+    let spans = Spans {
+        rows: regular(rows, count_include_pad),
+        columns: regular(columns, count_include_pad),
+    };
+    Ok(x.contiguous()?.apply_op1(AvgPool {
+        name: "avg_pool2d",
+        extents,
+        layout: config.layout,
+        spans,
+    })?)
 }
 
 /// Averages the image down (or up) to `output` rows and columns, as `torch.nn.functional.adaptive_avg_pool2d`:
@@ -36,8 +44,16 @@ pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -
     }
     check_output(output)?;
     let extents = Extents::of("adaptive_avg_pool2d", x, layout)?;
-    let spans = Spans { rows: adaptive(extents.h, output.0), columns: adaptive(extents.w, output.1) };
-    Ok(x.contiguous()?.apply_op1(AvgPool { name: "adaptive_avg_pool2d", extents, layout, spans })?)
+    let spans = Spans {
+        rows: adaptive(extents.h, output.0),
+        columns: adaptive(extents.w, output.1),
+    };
+    Ok(x.contiguous()?.apply_op1(AvgPool {
+        name: "adaptive_avg_pool2d",
+        extents,
+        layout,
+        spans,
+    })?)
 }
 
 pub(crate) fn check_dilation(config: &Pool2dConfig) -> Result<()> {
@@ -45,7 +61,10 @@ pub(crate) fn check_dilation(config: &Pool2dConfig) -> Result<()> {
         return Ok(());
     }
     let message = format!("average pooling has no dilation, got {:?}", config.dilation);
-    Err(Error::Config { op: "avg_pool2d", message })
+    Err(Error::Config {
+        op: "avg_pool2d",
+        message,
+    })
 }
 
 pub(crate) fn check_output(output: (usize, usize)) -> Result<()> {
@@ -53,16 +72,33 @@ pub(crate) fn check_output(output: (usize, usize)) -> Result<()> {
         return Ok(());
     }
     let message = format!("the output must have at least one row and column, got {output:?}");
-    Err(Error::Config { op: "adaptive_avg_pool2d", message })
+    Err(Error::Config {
+        op: "adaptive_avg_pool2d",
+        message,
+    })
 }
 
 fn regular(axis: Axis, count_include_pad: bool) -> Vec<Span> {
     let span = |o| {
         let taps = axis.taps(o);
-        let start = if taps.is_empty() { 0 } else { axis.position(o, taps.start) };
-        let padded = axis.kernel.min(axis.input + 2 * axis.padding - o * axis.stride);
-        let divisor = if count_include_pad { padded } else { taps.len() };
-        Span { start, end: start + taps.len(), divisor }
+        let start = if taps.is_empty() {
+            0
+        } else {
+            axis.position(o, taps.start)
+        };
+        let padded = axis
+            .kernel
+            .min(axis.input + 2 * axis.padding - o * axis.stride);
+        let divisor = if count_include_pad {
+            padded
+        } else {
+            taps.len()
+        };
+        Span {
+            start,
+            end: start + taps.len(),
+            divisor,
+        }
     };
     (0..axis.output).map(span).collect()
 }
@@ -70,7 +106,11 @@ fn regular(axis: Axis, count_include_pad: bool) -> Vec<Span> {
 fn adaptive(input: usize, output: usize) -> Vec<Span> {
     let span = |o: usize| {
         let (start, end) = (o * input / output, ((o + 1) * input).div_ceil(output));
-        Span { start, end, divisor: end - start }
+        Span {
+            start,
+            end,
+            divisor: end - start,
+        }
     };
     (0..output).map(span).collect()
 }
@@ -87,8 +127,16 @@ impl CustomOp1 for AvgPool {
         self.name
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &candle_core::Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let out = Extents { h: self.spans.rows.len(), w: self.spans.columns.len(), ..self.extents };
+    fn cpu_fwd(
+        &self,
+        storage: &CpuStorage,
+        layout: &candle_core::Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let out = Extents {
+            h: self.spans.rows.len(),
+            w: self.spans.columns.len(),
+            ..self.extents
+        };
         for_float!(custom_op::dtype(storage), self.name, T => {
             let x = cpu::slice::<T>(self.name, storage, layout)?;
             let mut y = custom_op::zeros::<T>(out.count());

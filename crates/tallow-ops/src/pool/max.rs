@@ -24,7 +24,10 @@ pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
     }
     let (extents, rows, columns) = config.axes("max_pool2d", x)?;
     if extents.h * extents.w >= u32::MAX as usize {
-        return Err(Error::Config { op: "max_pool2d", message: "a plane has too many elements".into() });
+        return Err(Error::Config {
+            op: "max_pool2d",
+            message: "a plane has too many elements".into(),
+        });
     }
     Ok(x.contiguous()?.apply_op1(MaxPool {
         extents,
@@ -47,8 +50,16 @@ impl CustomOp1 for MaxPool {
         "max_pool2d"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &candle_core::Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let out = Extents { h: self.axes.0.output, w: self.axes.1.output, ..self.extents };
+    fn cpu_fwd(
+        &self,
+        storage: &CpuStorage,
+        layout: &candle_core::Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let out = Extents {
+            h: self.axes.0.output,
+            w: self.axes.1.output,
+            ..self.extents
+        };
         for_float!(custom_op::dtype(storage), self.name(), T => {
             let x = cpu::slice::<T>(self.name(), storage, layout)?;
             let mut y = custom_op::zeros::<T>(out.count());

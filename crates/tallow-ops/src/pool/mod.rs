@@ -68,8 +68,12 @@ impl Pool2dConfig {
         of: impl Fn((usize, usize)) -> usize,
     ) -> Result<Axis> {
         let bad = |message| Err(Error::Config { op, message });
-        let (kernel, stride, padding, dilation) =
-            (of(self.kernel), of(self.stride), of(self.padding), of(self.dilation));
+        let (kernel, stride, padding, dilation) = (
+            of(self.kernel),
+            of(self.stride),
+            of(self.padding),
+            of(self.dilation),
+        );
         if kernel == 0 || stride == 0 || dilation == 0 {
             return bad(format!(
                 "kernel, stride and dilation must be at least 1, got {kernel}, {stride} and {dilation} over the {axis}"
@@ -85,13 +89,22 @@ impl Pool2dConfig {
         let overhang = if self.ceil_mode { stride - 1 } else { 0 };
         let room = input.saturating_add(2 * padding).saturating_add(overhang);
         let Some(slack) = room.checked_sub(reach) else {
-            return bad(format!("no window fits: it spans {reach} of {input} {axis} with padding {padding} on each side"));
+            return bad(format!(
+                "no window fits: it spans {reach} of {input} {axis} with padding {padding} on each side"
+            ));
         };
         let mut output = slack / stride + 1;
         // A window that would begin in the padding behind the image is left out.
         if self.ceil_mode && (output - 1) * stride >= input + padding {
             output -= 1;
         }
-        Ok(Axis { input, output, kernel, stride, padding, dilation })
+        Ok(Axis {
+            input,
+            output,
+            kernel,
+            stride,
+            padding,
+            dilation,
+        })
     }
 }

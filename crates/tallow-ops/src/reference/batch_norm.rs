@@ -23,7 +23,12 @@ pub fn batch_norm_train(
 
     let count = (extents.n * extents.h * extents.w) as f64;
     move_towards(running_mean, &mean, 1., config.momentum)?;
-    move_towards(running_var, &variance, count / (count - 1.), config.momentum)?;
+    move_towards(
+        running_var,
+        &variance,
+        count / (count - 1.),
+        config.momentum,
+    )?;
     Ok(y)
 }
 
@@ -41,7 +46,10 @@ pub fn batch_norm_eval(
     let dtype = wide(x);
     let constant = |t: &Tensor| t.detach().to_dtype(dtype)?.reshape(shape);
     let deviation = (constant(running_var)? + config.eps)?.sqrt()?;
-    let y = x.to_dtype(dtype)?.broadcast_sub(&constant(running_mean)?)?.broadcast_div(&deviation)?;
+    let y = x
+        .to_dtype(dtype)?
+        .broadcast_sub(&constant(running_mean)?)?
+        .broadcast_div(&deviation)?;
     affine(&y, weight, bias, shape, x.dtype())
 }
 
@@ -54,7 +62,11 @@ fn channels(c: usize, layout: Layout) -> ([usize; 3], (usize, usize, usize, usiz
 }
 
 fn wide(x: &Tensor) -> DType {
-    if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 }
+    if x.dtype() == DType::F64 {
+        DType::F64
+    } else {
+        DType::F32
+    }
 }
 
 fn affine(
@@ -65,11 +77,14 @@ fn affine(
     dtype: DType,
 ) -> Result<Tensor> {
     let parameter = |t: &Tensor| t.to_dtype(y.dtype())?.reshape(shape);
-    Ok(y.broadcast_mul(&parameter(weight)?)?.broadcast_add(&parameter(bias)?)?.to_dtype(dtype)?)
+    Ok(y.broadcast_mul(&parameter(weight)?)?
+        .broadcast_add(&parameter(bias)?)?
+        .to_dtype(dtype)?)
 }
 
 fn move_towards(running: &Var, batch: &Tensor, factor: f64, momentum: f64) -> Result<()> {
     let batch = batch.detach().flatten_all()?.to_dtype(running.dtype())?;
-    let moved = ((running.as_detached_tensor() * (1. - momentum))? + (batch * (momentum * factor))?)?;
+    let moved =
+        ((running.as_detached_tensor() * (1. - momentum))? + (batch * (momentum * factor))?)?;
     Ok(running.set(&moved)?)
 }

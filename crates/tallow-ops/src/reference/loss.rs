@@ -4,10 +4,17 @@ use crate::cross_entropy::{check_labels, check_probabilities};
 use crate::{CrossEntropyConfig, Result};
 
 /// [`crate::cross_entropy`]. Half types are computed in `f32`.
-pub fn cross_entropy(logits: &Tensor, labels: &Tensor, config: &CrossEntropyConfig) -> Result<Tensor> {
+pub fn cross_entropy(
+    logits: &Tensor,
+    labels: &Tensor,
+    config: &CrossEntropyConfig,
+) -> Result<Tensor> {
     check_labels(logits, labels, config)?;
     let log_p = log_softmax(logits)?;
-    let hard = log_p.gather(&labels.contiguous()?.unsqueeze(1)?, 1)?.mean_all()?.neg()?;
+    let hard = log_p
+        .gather(&labels.contiguous()?.unsqueeze(1)?, 1)?
+        .mean_all()?
+        .neg()?;
     let smoothing = config.label_smoothing;
     // Left out without smoothing: 0 times an infinite logit would be NaN.
     let loss = if smoothing == 0. {
@@ -22,12 +29,20 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, config: &CrossEntropyConf
 pub fn cross_entropy_soft(logits: &Tensor, probabilities: &Tensor) -> Result<Tensor> {
     check_probabilities(logits, probabilities)?;
     let log_p = log_softmax(logits)?;
-    let loss = log_p.mul(&probabilities.to_dtype(log_p.dtype())?)?.sum(1)?.mean_all()?.neg()?;
+    let loss = log_p
+        .mul(&probabilities.to_dtype(log_p.dtype())?)?
+        .sum(1)?
+        .mean_all()?
+        .neg()?;
     Ok(loss.to_dtype(logits.dtype())?)
 }
 
 fn log_softmax(logits: &Tensor) -> Result<Tensor> {
-    let dtype = if logits.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let dtype = if logits.dtype() == DType::F64 {
+        DType::F64
+    } else {
+        DType::F32
+    };
     let z = logits.to_dtype(dtype)?;
     let z = z.broadcast_sub(&z.detach().max_keepdim(1)?)?;
     Ok(z.broadcast_sub(&z.exp()?.sum_keepdim(1)?.log()?)?)

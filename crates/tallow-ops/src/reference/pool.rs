@@ -12,16 +12,27 @@ pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
     // Scores: a NaN above all the rest and the later the higher, else the maxima, the earlier the higher, padding none.
     let values = taken.detach();
     let nan = values.ne(&values)?;
-    let infinity = Tensor::full(f32::INFINITY, values.shape(), values.device())?.to_dtype(values.dtype())?;
+    let infinity =
+        Tensor::full(f32::INFINITY, values.shape(), values.device())?.to_dtype(values.dtype())?;
     let ranked = nan.where_cond(&infinity, &values)?;
-    let maxima = ranked.broadcast_eq(&ranked.max_keepdim(3)?)?.to_dtype(DType::F32)?;
+    let maxima = ranked
+        .broadcast_eq(&ranked.max_keepdim(3)?)?
+        .to_dtype(DType::F32)?;
     let early: Vec<f32> = (0..windows.places.len())
-        .map(|i| if windows.places[i] == windows.outside { 0. } else { (taps - i % taps) as f32 })
+        .map(|i| {
+            if windows.places[i] == windows.outside {
+                0.
+            } else {
+                (taps - i % taps) as f32
+            }
+        })
         .collect();
     let early = Tensor::from_vec(early, (1, 1, windows.count(), taps), x.device())?;
     let late: Vec<f32> = (0..taps).map(|tap| (taps + 1 + tap) as f32).collect();
     let late = Tensor::from_vec(late, (1, 1, 1, taps), x.device())?;
-    let scores = maxima.broadcast_mul(&early)?.add(&nan.to_dtype(DType::F32)?.broadcast_mul(&late)?)?;
+    let scores = maxima
+        .broadcast_mul(&early)?
+        .add(&nan.to_dtype(DType::F32)?.broadcast_mul(&late)?)?;
     let winner = scores.argmax_keepdim(3)?.contiguous()?;
     windows.shape_back(&taken.gather(&winner, 3)?, config.layout)
 }
@@ -35,7 +46,9 @@ pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) ->
         let along = |axis: crate::kernels::pool::Axis, o: usize| {
             (axis.input + 2 * axis.padding - o * axis.stride).min(axis.kernel)
         };
-        (0..windows.count()).map(|o| along(rows, o / columns.output) * along(columns, o % columns.output)).collect()
+        (0..windows.count())
+            .map(|o| along(rows, o / columns.output) * along(columns, o % columns.output))
+            .collect()
     } else {
         windows.sizes()
     };
@@ -48,9 +61,19 @@ pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -
     let extents = crate::layout::Extents::of("adaptive_avg_pool2d", x, layout)?;
     let (h, w) = (extents.h, extents.w);
     let bins = |input: usize, output: usize| -> Vec<Vec<Option<usize>>> {
-        let bin = |o: usize| (0..input).filter(move |i| (i + 1) * output > o * input && i * output < (o + 1) * input);
+        let bin = |o: usize| {
+            (0..input).filter(move |i| (i + 1) * output > o * input && i * output < (o + 1) * input)
+        };
         let size = (0..output).map(|o| bin(o).count()).max().unwrap_or(0);
-        (0..output).map(|o| bin(o).map(Some).chain(std::iter::repeat(None)).take(size).collect()).collect()
+        (0..output)
+            .map(|o| {
+                bin(o)
+                    .map(Some)
+                    .chain(std::iter::repeat(None))
+                    .take(size)
+                    .collect()
+            })
+            .collect()
     };
     let windows = Windows::new(&bins(h, output.0), &bins(w, output.1), h, w);
     average(x, &windows, layout, &windows.sizes())
@@ -69,7 +92,12 @@ struct Windows {
 
 impl Windows {
     /// From the positions along each axis, `None` where they fall outside.
-    fn new(rows: &[Vec<Option<usize>>], columns: &[Vec<Option<usize>>], h: usize, w: usize) -> Self {
+    fn new(
+        rows: &[Vec<Option<usize>>],
+        columns: &[Vec<Option<usize>>],
+        h: usize,
+        w: usize,
+    ) -> Self {
         let outside = (h * w) as u32;
         let mut places = Vec::new();
         for row in rows {
@@ -82,7 +110,13 @@ impl Windows {
             }
         }
         let taps = places.len() / (rows.len() * columns.len());
-        Self { rows: rows.len(), columns: columns.len(), taps, places, outside }
+        Self {
+            rows: rows.len(),
+            columns: columns.len(),
+            taps,
+            places,
+            outside,
+        }
     }
 
     fn count(&self) -> usize {
@@ -91,13 +125,20 @@ impl Windows {
 
     /// How many places each window has on the plane.
     fn sizes(&self) -> Vec<usize> {
-        self.places.chunks(self.taps).map(|w| w.iter().filter(|&&place| place != self.outside).count()).collect()
+        self.places
+            .chunks(self.taps)
+            .map(|w| w.iter().filter(|&&place| place != self.outside).count())
+            .collect()
     }
 
     /// From `(N, C, windows, 1)` to an activation tensor.
     fn shape_back(&self, y: &Tensor, layout: Layout) -> Result<Tensor> {
         let (n, c, _, _) = y.dims4()?;
-        to_layout(&y.reshape((n, c, self.rows, self.columns))?, Layout::Nchw, layout)
+        to_layout(
+            &y.reshape((n, c, self.rows, self.columns))?,
+            Layout::Nchw,
+            layout,
+        )
     }
 }
 
@@ -106,11 +147,20 @@ fn regular(op: &'static str, x: &Tensor, config: &Pool2dConfig) -> Result<Window
     let (extents, rows, columns) = config.axes(op, x)?;
     let along = |axis: crate::kernels::pool::Axis| -> Vec<Vec<Option<usize>>> {
         let place = |o: usize, k: usize| {
-            (o * axis.stride + k * axis.dilation).checked_sub(axis.padding).filter(|&at| at < axis.input)
+            (o * axis.stride + k * axis.dilation)
+                .checked_sub(axis.padding)
+                .filter(|&at| at < axis.input)
         };
-        (0..axis.output).map(|o| (0..axis.kernel).map(|k| place(o, k)).collect()).collect()
+        (0..axis.output)
+            .map(|o| (0..axis.kernel).map(|k| place(o, k)).collect())
+            .collect()
     };
-    Ok(Windows::new(&along(rows), &along(columns), extents.h, extents.w))
+    Ok(Windows::new(
+        &along(rows),
+        &along(columns),
+        extents.h,
+        extents.w,
+    ))
 }
 
 /// The elements of all windows, `(N, C, windows, taps)`, with `fill` for the padding.
@@ -126,7 +176,8 @@ fn gather(x: &Tensor, windows: &Windows, layout: Layout, fill: f64) -> Result<Te
 
 fn average(x: &Tensor, windows: &Windows, layout: Layout, divisors: &[usize]) -> Result<Tensor> {
     let divisors: Vec<f32> = divisors.iter().map(|&d| d as f32).collect();
-    let divisors = Tensor::from_vec(divisors, (1, 1, windows.count(), 1), x.device())?.to_dtype(x.dtype())?;
+    let divisors =
+        Tensor::from_vec(divisors, (1, 1, windows.count(), 1), x.device())?.to_dtype(x.dtype())?;
     let sums = gather(x, windows, layout, 0.)?.sum_keepdim(3)?;
     windows.shape_back(&sums.broadcast_div(&divisors)?, layout)
 }

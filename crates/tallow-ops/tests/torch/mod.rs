@@ -19,13 +19,29 @@ pub fn fixture(part: &str) -> Value {
 
 /// `{"shape": .., "values": ..}`; JSON has no NaN, so what is not finite comes as a string.
 pub fn tensor(value: &Value, dtype: DType) -> Tensor {
-    let number = |v: &Value| v.as_f64().unwrap_or_else(|| v.as_str().unwrap().parse().unwrap());
-    let values: Vec<f64> = value["values"].as_array().unwrap().iter().map(number).collect();
-    Tensor::from_vec(values, sizes(&value["shape"]), &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+    let number = |v: &Value| {
+        v.as_f64()
+            .unwrap_or_else(|| v.as_str().unwrap().parse().unwrap())
+    };
+    let values: Vec<f64> = value["values"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(number)
+        .collect();
+    Tensor::from_vec(values, sizes(&value["shape"]), &Device::Cpu)
+        .unwrap()
+        .to_dtype(dtype)
+        .unwrap()
 }
 
 pub fn sizes(value: &Value) -> Vec<usize> {
-    value.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_u64().unwrap() as usize)
+        .collect()
 }
 
 pub fn pair(value: &Value) -> (usize, usize) {
@@ -35,7 +51,12 @@ pub fn pair(value: &Value) -> (usize, usize) {
 
 /// The elements in `f64`, row-major.
 pub fn values(x: &Tensor) -> Vec<f64> {
-    x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    x.to_dtype(DType::F64)
+        .unwrap()
+        .flatten_all()
+        .unwrap()
+        .to_vec1()
+        .unwrap()
 }
 
 /// The elements' bits, for "the same to the last".
@@ -49,7 +70,10 @@ pub fn assert_close(what: &str, got: &Tensor, expected: &Tensor, tolerance: f64)
     assert_eq!(got.dims(), expected.dims(), "{what}: shape");
     for (i, (g, e)) in values(got).into_iter().zip(values(expected)).enumerate() {
         let same = g == e || (g.is_nan() && e.is_nan());
-        assert!(same || (g - e).abs() <= tolerance * e.abs().max(1.), "{what}: element {i} is {g}, expected {e}");
+        assert!(
+            same || (g - e).abs() <= tolerance * e.abs().max(1.),
+            "{what}: element {i} is {g}, expected {e}"
+        );
     }
 }
 
@@ -59,7 +83,10 @@ pub fn differentiate(
     inputs: &[Tensor],
     up: Option<&Tensor>,
 ) -> Result<(Tensor, Vec<Tensor>)> {
-    let variables: Vec<Var> = inputs.iter().map(Var::from_tensor).collect::<candle_core::Result<_>>()?;
+    let variables: Vec<Var> = inputs
+        .iter()
+        .map(Var::from_tensor)
+        .collect::<candle_core::Result<_>>()?;
     let inputs: Vec<Tensor> = variables.iter().map(|v| v.as_tensor().clone()).collect();
     let y = f(&inputs)?;
     let loss = match up {
@@ -67,7 +94,10 @@ pub fn differentiate(
         None => y.sum_all()?,
     };
     let grads = loss.backward()?;
-    let grads = inputs.iter().map(|x| grads.get(x).expect("a gradient").clone()).collect();
+    let grads = inputs
+        .iter()
+        .map(|x| grads.get(x).expect("a gradient").clone())
+        .collect();
     Ok((y.detach(), grads))
 }
 
@@ -95,6 +125,8 @@ pub fn view(x: &Tensor, kind: usize) -> candle_core::Result<Tensor> {
 /// A tensor of values that depend on the seed alone: multiples of 1/`grain` in -2..2, so a small `grain` makes ties.
 pub fn noise(shape: &[usize], seed: u64, grain: f64) -> Tensor {
     let generator = tallow_ops::Generator::new(seed);
-    let x = generator.uniform(-2. * grain, 2. * grain, shape, DType::F64, &Device::Cpu).unwrap();
+    let x = generator
+        .uniform(-2. * grain, 2. * grain, shape, DType::F64, &Device::Cpu)
+        .unwrap();
     (x.round().unwrap() / grain).unwrap()
 }

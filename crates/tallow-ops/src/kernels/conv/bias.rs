@@ -14,7 +14,9 @@ pub(crate) fn grad_bias<T: Real>(g: &Geometry, layout: Layout, dy: &[T], db: &mu
     let threads = Threads::for_work(dy.len());
     match layout {
         Layout::Nchw => for_each_chunk(db, 1, threads, |o, db| {
-            let plane = |n: usize| sum(&dy[n * g.out_image() + o * g.out_plane()..][..g.out_plane()]).to_f64();
+            let plane = |n: usize| {
+                sum(&dy[n * g.out_image() + o * g.out_plane()..][..g.out_plane()]).to_f64()
+            };
             db[0] = T::from_f64((0..g.batch).map(plane).sum());
         }),
         Layout::Nhwc => {
@@ -28,7 +30,13 @@ pub(crate) fn grad_bias<T: Real>(g: &Geometry, layout: Layout, dy: &[T], db: &mu
                 }
             });
             for (o, db) in db.iter_mut().enumerate() {
-                *db = T::from_f64(partial[o..].iter().step_by(g.out_channels).map(|v| v.to_f64()).sum());
+                *db = T::from_f64(
+                    partial[o..]
+                        .iter()
+                        .step_by(g.out_channels)
+                        .map(|v| v.to_f64())
+                        .sum(),
+                );
             }
         }
     }

@@ -14,7 +14,14 @@ pub(crate) fn suits(g: &Geometry) -> bool {
 }
 
 /// `y = x * w + bias`.
-pub(crate) fn forward<T: Real>(g: &Geometry, layout: Layout, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
+pub(crate) fn forward<T: Real>(
+    g: &Geometry,
+    layout: Layout,
+    x: &[T],
+    w: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+) {
     let threads = Threads::for_work(g.multiply_adds());
     if layout == Layout::Nchw {
         return for_each_chunk(y, g.out_plane(), threads, |i, y| {
@@ -26,8 +33,14 @@ pub(crate) fn forward<T: Real>(g: &Geometry, layout: Layout, x: &[T], w: &[T], b
                     let (w, step) = (w[o * g.taps() + run.tap], g.stride.1);
                     let y = &mut y[run.output..][..run.len];
                     match step {
-                        1 => y.iter_mut().zip(&x[run.input..]).for_each(|(y, &x)| *y += w * x),
-                        _ => y.iter_mut().zip(x[run.input..].iter().step_by(step)).for_each(|(y, &x)| *y += w * x),
+                        1 => y
+                            .iter_mut()
+                            .zip(&x[run.input..])
+                            .for_each(|(y, &x)| *y += w * x),
+                        _ => y
+                            .iter_mut()
+                            .zip(x[run.input..].iter().step_by(step))
+                            .for_each(|(y, &x)| *y += w * x),
                     }
                 });
             });
@@ -45,14 +58,25 @@ pub(crate) fn forward<T: Real>(g: &Geometry, layout: Layout, x: &[T], w: &[T], b
         Arch::new().dispatch(|| {
             for_each_pair(g, oy, |tap, iy, ox, ix| {
                 let y = &mut y[ox * g.out_channels..][..g.out_channels];
-                spread(y, &x[((n * g.height + iy) * g.width + ix) * g.channels..][..g.channels], tap_weights(g, &w, tap));
+                spread(
+                    y,
+                    &x[((n * g.height + iy) * g.width + ix) * g.channels..][..g.channels],
+                    tap_weights(g, &w, tap),
+                );
             });
         });
     });
 }
 
 /// The gradients of input and weight.
-pub(crate) fn backward<T: Real>(g: &Geometry, layout: Layout, x: &[T], w: &[T], dy: &[T], into: Gradients<T>) {
+pub(crate) fn backward<T: Real>(
+    g: &Geometry,
+    layout: Layout,
+    x: &[T],
+    w: &[T],
+    dy: &[T],
+    into: Gradients<T>,
+) {
     if let Some(dx) = into.input {
         match layout {
             Layout::Nchw => grad_input_nchw(g, w, dy, dx),
@@ -68,51 +92,80 @@ pub(crate) fn backward<T: Real>(g: &Geometry, layout: Layout, x: &[T], w: &[T], 
 }
 
 fn grad_input_nchw<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
-    for_each_chunk(dx, g.plane(), Threads::for_work(g.multiply_adds()), |i, dx| {
-        let (n, c) = (i / g.channels, i % g.channels);
-        for o in c * g.group_out()..(c + 1) * g.group_out() {
-            let dy = &dy[(n * g.out_channels + o) * g.out_plane()..][..g.out_plane()];
-            Arch::new().dispatch(|| {
-                for_each_run(g, |run| {
-                    let (w, step) = (w[o * g.taps() + run.tap], g.stride.1);
-                    let dy = &dy[run.output..][..run.len];
-                    match step {
-                        1 => dx[run.input..].iter_mut().zip(dy).for_each(|(dx, &dy)| *dx += w * dy),
-                        _ => dx[run.input..].iter_mut().step_by(step).zip(dy).for_each(|(dx, &dy)| *dx += w * dy),
-                    }
+    for_each_chunk(
+        dx,
+        g.plane(),
+        Threads::for_work(g.multiply_adds()),
+        |i, dx| {
+            let (n, c) = (i / g.channels, i % g.channels);
+            for o in c * g.group_out()..(c + 1) * g.group_out() {
+                let dy = &dy[(n * g.out_channels + o) * g.out_plane()..][..g.out_plane()];
+                Arch::new().dispatch(|| {
+                    for_each_run(g, |run| {
+                        let (w, step) = (w[o * g.taps() + run.tap], g.stride.1);
+                        let dy = &dy[run.output..][..run.len];
+                        match step {
+                            1 => dx[run.input..]
+                                .iter_mut()
+                                .zip(dy)
+                                .for_each(|(dx, &dy)| *dx += w * dy),
+                            _ => dx[run.input..]
+                                .iter_mut()
+                                .step_by(step)
+                                .zip(dy)
+                                .for_each(|(dx, &dy)| *dx += w * dy),
+                        }
+                    });
                 });
-            });
-        }
-    });
+            }
+        },
+    );
 }
 
 fn grad_input_nhwc<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
     let w = by_tap(g, w);
     // An image is a task: its rows receive from several output rows.
-    for_each_chunk(dx, g.image(), Threads::for_work(g.multiply_adds()), |n, dx| {
-        for oy in 0..g.out_height {
-            let dy = &dy[(n * g.out_height + oy) * g.out_width * g.out_channels..];
-            Arch::new().dispatch(|| {
-                for_each_pair(g, oy, |tap, iy, ox, ix| {
-                    let dx = &mut dx[(iy * g.width + ix) * g.channels..][..g.channels];
-                    gather(dx, &dy[ox * g.out_channels..][..g.out_channels], tap_weights(g, &w, tap));
+    for_each_chunk(
+        dx,
+        g.image(),
+        Threads::for_work(g.multiply_adds()),
+        |n, dx| {
+            for oy in 0..g.out_height {
+                let dy = &dy[(n * g.out_height + oy) * g.out_width * g.out_channels..];
+                Arch::new().dispatch(|| {
+                    for_each_pair(g, oy, |tap, iy, ox, ix| {
+                        let dx = &mut dx[(iy * g.width + ix) * g.channels..][..g.channels];
+                        gather(
+                            dx,
+                            &dy[ox * g.out_channels..][..g.out_channels],
+                            tap_weights(g, &w, tap),
+                        );
+                    });
                 });
-            });
-        }
-    });
+            }
+        },
+    );
 }
 
 fn grad_weight_nchw<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
-    for_each_chunk(dw, g.taps(), Threads::for_work(g.multiply_adds()), |o, dw| {
-        dw.fill(T::ZERO);
-        for n in 0..g.batch {
-            let x = &x[(n * g.channels + o / g.group_out()) * g.plane()..][..g.plane()];
-            let dy = &dy[(n * g.out_channels + o) * g.out_plane()..][..g.out_plane()];
-            Arch::new().dispatch(|| {
-                for_each_run(g, |run| dw[run.tap] += dot(&dy[run.output..][..run.len], &x[run.input..], g.stride.1));
-            });
-        }
-    });
+    for_each_chunk(
+        dw,
+        g.taps(),
+        Threads::for_work(g.multiply_adds()),
+        |o, dw| {
+            dw.fill(T::ZERO);
+            for n in 0..g.batch {
+                let x = &x[(n * g.channels + o / g.group_out()) * g.plane()..][..g.plane()];
+                let dy = &dy[(n * g.out_channels + o) * g.out_plane()..][..g.out_plane()];
+                Arch::new().dispatch(|| {
+                    for_each_run(g, |run| {
+                        dw[run.tap] +=
+                            dot(&dy[run.output..][..run.len], &x[run.input..], g.stride.1)
+                    });
+                });
+            }
+        },
+    );
 }
 
 fn grad_weight_nhwc<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
@@ -127,7 +180,8 @@ fn grad_weight_nhwc<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
                 let dy = &dy[(n * g.out_height + oy) * g.out_width * g.out_channels..];
                 Arch::new().dispatch(|| {
                     for_each_pair(g, oy, |tap, iy, ox, ix| {
-                        let x = &x[((n * g.height + iy) * g.width + ix) * g.channels..][..g.channels];
+                        let x =
+                            &x[((n * g.height + iy) * g.width + ix) * g.channels..][..g.channels];
                         let dw = &mut dw[tap * g.out_channels..][..g.out_channels];
                         spread(dw, x, &dy[ox * g.out_channels..][..g.out_channels]);
                     });
@@ -137,7 +191,10 @@ fn grad_weight_nhwc<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
     });
     for (o, dw) in dw.chunks_exact_mut(g.taps()).enumerate() {
         for (tap, dw) in dw.iter_mut().enumerate() {
-            *dw = partial.chunks_exact(g.weights()).map(|part| part[tap * g.out_channels + o]).sum();
+            *dw = partial
+                .chunks_exact(g.weights())
+                .map(|part| part[tap * g.out_channels + o])
+                .sum();
         }
     }
 }
@@ -164,7 +221,12 @@ fn for_each_run(g: &Geometry, mut f: impl FnMut(Run)) {
         for oy in 0..g.out_height {
             if let Some(iy) = g.input_row(oy, ky) {
                 let output = oy * g.out_width + inside.start;
-                f(Run { tap, output, input: iy * g.width + first, len: inside.len() });
+                f(Run {
+                    tap,
+                    output,
+                    input: iy * g.width + first,
+                    len: inside.len(),
+                });
             }
         }
     }
@@ -175,7 +237,9 @@ fn for_each_run(g: &Geometry, mut f: impl FnMut(Run)) {
 fn for_each_pair(g: &Geometry, oy: usize, mut f: impl FnMut(usize, usize, usize, usize)) {
     for tap in 0..g.taps() {
         let (ky, kx) = (tap / g.kernel.1, tap % g.kernel.1);
-        let Some(iy) = g.input_row(oy, ky) else { continue };
+        let Some(iy) = g.input_row(oy, ky) else {
+            continue;
+        };
         let (inside, first) = g.columns_inside(kx);
         for (j, ox) in inside.enumerate() {
             f(tap, iy, ox, first + j * g.stride.1);
@@ -185,7 +249,9 @@ fn for_each_pair(g: &Geometry, oy: usize, mut f: impl FnMut(usize, usize, usize,
 
 /// The weight `(o, tap)` as `(tap, o)`.
 fn by_tap<T: Real>(g: &Geometry, w: &[T]) -> Vec<T> {
-    (0..w.len()).map(|i| w[i % g.out_channels * g.taps() + i / g.out_channels]).collect()
+    (0..w.len())
+        .map(|i| w[i % g.out_channels * g.taps() + i / g.out_channels])
+        .collect()
 }
 
 #[inline(always)]
@@ -197,7 +263,11 @@ fn tap_weights<'a, T>(g: &Geometry, w: &'a [T], tap: usize) -> &'a [T] {
 #[inline(always)]
 fn spread<T: Real>(out: &mut [T], a: &[T], b: &[T]) {
     if out.len() == a.len() {
-        return out.iter_mut().zip(a).zip(b).for_each(|((out, &a), &b)| *out += a * b);
+        return out
+            .iter_mut()
+            .zip(a)
+            .zip(b)
+            .for_each(|((out, &a), &b)| *out += a * b);
     }
     let m = out.len() / a.len();
     for ((out, &a), b) in out.chunks_exact_mut(m).zip(a).zip(b.chunks_exact(m)) {
@@ -209,7 +279,11 @@ fn spread<T: Real>(out: &mut [T], a: &[T], b: &[T]) {
 #[inline(always)]
 fn gather<T: Real>(out: &mut [T], a: &[T], b: &[T]) {
     if out.len() == a.len() {
-        return out.iter_mut().zip(a).zip(b).for_each(|((out, &a), &b)| *out += a * b);
+        return out
+            .iter_mut()
+            .zip(a)
+            .zip(b)
+            .for_each(|((out, &a), &b)| *out += a * b);
     }
     let m = a.len() / out.len();
     for ((out, a), b) in out.iter_mut().zip(a.chunks_exact(m)).zip(b.chunks_exact(m)) {
@@ -221,10 +295,19 @@ fn gather<T: Real>(out: &mut [T], a: &[T], b: &[T]) {
 #[inline(always)]
 fn dot<T: Real>(a: &[T], b: &[T], step: usize) -> T {
     if step != 1 {
-        return a.iter().zip(b.iter().step_by(step)).map(|(&a, &b)| a * b).sum();
+        return a
+            .iter()
+            .zip(b.iter().step_by(step))
+            .map(|(&a, &b)| a * b)
+            .sum();
     }
     let (runs, b) = (a.chunks_exact(8), &b[..a.len()]);
-    let rest: T = runs.remainder().iter().zip(&b[a.len() / 8 * 8..]).map(|(&a, &b)| a * b).sum();
+    let rest: T = runs
+        .remainder()
+        .iter()
+        .zip(&b[a.len() / 8 * 8..])
+        .map(|(&a, &b)| a * b)
+        .sum();
     let mut sums = [T::ZERO; 8];
     for (a, b) in runs.zip(b.chunks_exact(8)) {
         for lane in 0..8 {

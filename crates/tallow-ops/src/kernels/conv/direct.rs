@@ -41,7 +41,8 @@ struct Planes {
 impl Planes {
     fn new(g: &Geometry) -> Self {
         let (pitch, rows) = (g.width + 2 * g.padding.1, g.height + 2 * g.padding.0);
-        let offset = |tap: usize| tap / g.kernel.1 * g.dilation.0 * pitch + tap % g.kernel.1 * g.dilation.1;
+        let offset =
+            |tap: usize| tap / g.kernel.1 * g.dilation.0 * pitch + tap % g.kernel.1 * g.dilation.1;
         let offsets: Vec<usize> = (0..g.taps()).map(offset).collect();
         let lead = offset(g.taps() - 1);
         Self {
@@ -62,14 +63,17 @@ pub(crate) fn suits(g: &Geometry) -> bool {
     }
     let padded = |size: usize, padding: usize| size + 2 * padding;
     let plane = padded(g.height, g.padding.0) * padded(g.width, g.padding.1);
-    let positions = ((g.out_height - 1) * padded(g.width, g.padding.1) + g.out_width).next_multiple_of(SLACK);
+    let positions =
+        ((g.out_height - 1) * padded(g.width, g.padding.1) + g.out_width).next_multiple_of(SLACK);
     (g.channels + 2 * g.out_channels) * plane <= 1 << 16 && 2 * g.out_plane() >= positions
 }
 
 /// `y = x * w + bias`.
 pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
     let planes = Planes::new(g);
-    let weights = pack(g.out_channels, g.channels, g.taps(), |o, c, tap| w[(o * g.channels + c) * g.taps() + tap]);
+    let weights = pack(g.out_channels, g.channels, g.taps(), |o, c, tap| {
+        w[(o * g.channels + c) * g.taps() + tap]
+    });
     let per_task = images_per_task(g);
     let task = |first: usize, y: &mut [T]| {
         let plane = planes.outputs.next_multiple_of(SLACK);
@@ -89,8 +93,14 @@ pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]
                 out_channels: g.out_channels,
                 positions: planes.outputs,
             });
-            for (y, out) in y.chunks_exact_mut(g.out_plane()).zip(out.chunks_exact(plane)) {
-                for (y, out) in y.chunks_exact_mut(g.out_width).zip(out.chunks(planes.pitch)) {
+            for (y, out) in y
+                .chunks_exact_mut(g.out_plane())
+                .zip(out.chunks_exact(plane))
+            {
+                for (y, out) in y
+                    .chunks_exact_mut(g.out_width)
+                    .zip(out.chunks(planes.pitch))
+                {
                     y.copy_from_slice(&out[..g.out_width]);
                 }
             }
@@ -99,13 +109,17 @@ pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]
     if g.batch <= per_task {
         return task(0, y);
     }
-    y.par_chunks_mut(per_task * g.out_image()).enumerate().for_each(|(i, y)| task(i * per_task, y));
+    y.par_chunks_mut(per_task * g.out_image())
+        .enumerate()
+        .for_each(|(i, y)| task(i * per_task, y));
 }
 
 /// The gradients of input and weight.
 pub(crate) fn backward<T: Real>(g: &Geometry, x: &[T], w: &[T], dy: &[T], into: Gradients<T>) {
     let planes = Planes::new(g);
-    let flipped = pack(g.channels, g.out_channels, g.taps(), |c, o, tap| w[(o * g.channels + c) * g.taps() + g.taps() - 1 - tap]);
+    let flipped = pack(g.channels, g.out_channels, g.taps(), |c, o, tap| {
+        w[(o * g.channels + c) * g.taps() + g.taps() - 1 - tap]
+    });
     let per_task = images_per_task(g);
     let tasks = g.batch.div_ceil(per_task);
     let inputs: Vec<Option<&mut [T]>> = match into.input {
@@ -125,10 +139,20 @@ pub(crate) fn backward<T: Real>(g: &Geometry, x: &[T], w: &[T], dy: &[T], into: 
         let mut out = scratch::take(g.channels * rows.next_multiple_of(SLACK));
         for start in images.clone().step_by(run) {
             let count = run.min(images.end - start);
-            for (i, gradients) in gradients.chunks_exact_mut(g.out_channels * planes.gradient).enumerate().take(count) {
+            for (i, gradients) in gradients
+                .chunks_exact_mut(g.out_channels * planes.gradient)
+                .enumerate()
+                .take(count)
+            {
                 let dy = &dy[(start + i) * g.out_image()..][..g.out_image()];
-                for (to, from) in gradients.chunks_exact_mut(planes.gradient).zip(dy.chunks_exact(g.out_plane())) {
-                    for (to, from) in to[planes.lead..].chunks_mut(planes.pitch).zip(from.chunks_exact(g.out_width)) {
+                for (to, from) in gradients
+                    .chunks_exact_mut(planes.gradient)
+                    .zip(dy.chunks_exact(g.out_plane()))
+                {
+                    for (to, from) in to[planes.lead..]
+                        .chunks_mut(planes.pitch)
+                        .zip(from.chunks_exact(g.out_width))
+                    {
                         to[..g.out_width].copy_from_slice(from);
                     }
                 }
@@ -139,14 +163,27 @@ pub(crate) fn backward<T: Real>(g: &Geometry, x: &[T], w: &[T], dy: &[T], into: 
             }
             if want_weight {
                 let inputs = padded_input(g, &planes, x, start, count, &mut padded);
-                Arch::new().dispatch(GradWeight { g, planes: &planes, images: count, inputs, gradients: &gradients, dw: &mut *dw });
+                Arch::new().dispatch(GradWeight {
+                    g,
+                    planes: &planes,
+                    images: count,
+                    inputs,
+                    gradients: &gradients,
+                    dw: &mut *dw,
+                });
             }
         }
     };
     if tasks == 1 {
-        inputs.into_iter().zip(partial.chunks_mut(g.weights())).enumerate().for_each(|(i, (dx, dw))| task(i, dx, dw));
+        inputs
+            .into_iter()
+            .zip(partial.chunks_mut(g.weights()))
+            .enumerate()
+            .for_each(|(i, (dx, dw))| task(i, dx, dw));
     } else {
-        let parts = inputs.into_par_iter().zip(partial.par_chunks_mut(g.weights()));
+        let parts = inputs
+            .into_par_iter()
+            .zip(partial.par_chunks_mut(g.weights()));
         parts.enumerate().for_each(|(i, (dx, dw))| task(i, dx, dw));
     }
     if let Some(dw) = into.weight {
@@ -158,7 +195,14 @@ pub(crate) fn backward<T: Real>(g: &Geometry, x: &[T], w: &[T], dy: &[T], into: 
 }
 
 /// One image's input gradient from its output gradient's planes.
-fn grad_input<T: Real>(g: &Geometry, planes: &Planes, flipped: &[T], gradients: &[T], out: &mut [T], dx: &mut [T]) {
+fn grad_input<T: Real>(
+    g: &Geometry,
+    planes: &Planes,
+    flipped: &[T],
+    gradients: &[T],
+    out: &mut [T],
+    dx: &mut [T],
+) {
     let positions = g.height * planes.pitch;
     let plane = positions.next_multiple_of(SLACK);
     Arch::new().dispatch(Correlate {
@@ -182,19 +226,33 @@ fn grad_input<T: Real>(g: &Geometry, planes: &Planes, flipped: &[T], gradients: 
 
 /// The same number of images for each thread, so that sums over images fall into the same parts every time.
 fn images_per_task(g: &Geometry) -> usize {
-    g.batch.div_ceil(Threads::for_work(g.multiply_adds()).count()).max(1)
+    g.batch
+        .div_ceil(Threads::for_work(g.multiply_adds()).count())
+        .max(1)
 }
 
 /// `count` images with their padding, each `channels * padded` elements, and [`SLACK`] readable elements after the last: the
 /// images themselves where nothing has to be added.
-fn padded_input<'a, T: Real>(g: &Geometry, planes: &Planes, x: &'a [T], first: usize, count: usize, padded: &'a mut [T]) -> &'a [T] {
+fn padded_input<'a, T: Real>(
+    g: &Geometry,
+    planes: &Planes,
+    x: &'a [T],
+    first: usize,
+    count: usize,
+    padded: &'a mut [T],
+) -> &'a [T] {
     let images = &x[first * g.image()..];
     if g.padding == (0, 0) && images.len() >= count * g.image() + SLACK {
         return images;
     }
-    let planes_out = padded.chunks_exact_mut(planes.padded).take(count * g.channels);
+    let planes_out = padded
+        .chunks_exact_mut(planes.padded)
+        .take(count * g.channels);
     for (to, from) in planes_out.zip(images.chunks_exact(g.plane())) {
-        for (to, from) in to[g.padding.0 * planes.pitch..].chunks_exact_mut(planes.pitch).zip(from.chunks_exact(g.width)) {
+        for (to, from) in to[g.padding.0 * planes.pitch..]
+            .chunks_exact_mut(planes.pitch)
+            .zip(from.chunks_exact(g.width))
+        {
             to[g.padding.1..][..g.width].copy_from_slice(from);
         }
     }
@@ -206,14 +264,21 @@ fn channel_blocks(channels: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut next = 0;
     std::iter::from_fn(move || {
         let first = next;
-        let size = CHANNELS.into_iter().find(|&size| size <= channels - first)?;
+        let size = CHANNELS
+            .into_iter()
+            .find(|&size| size <= channels - first)?;
         next += size;
         Some((first, size))
     })
 }
 
 /// Weights in the order the correlation reads them: block of output channels, input channel, kernel position, output channel.
-fn pack<T: Real>(outputs: usize, inputs: usize, taps: usize, weight: impl Fn(usize, usize, usize) -> T) -> Vec<T> {
+fn pack<T: Real>(
+    outputs: usize,
+    inputs: usize,
+    taps: usize,
+    weight: impl Fn(usize, usize, usize) -> T,
+) -> Vec<T> {
     let mut packed = Vec::with_capacity(outputs * inputs * taps);
     for (first, size) in channel_blocks(outputs) {
         for input in 0..inputs {
@@ -249,7 +314,10 @@ impl<T: Real> WithSimd for Correlate<'_, T> {
         let positions = self.positions.next_multiple_of(lanes);
         let reach = self.offsets.iter().copied().max().unwrap_or(0);
         assert!(self.source.len() >= (self.channels - 1) * self.source_plane + reach + positions);
-        assert!(self.target_plane >= positions && self.target.len() >= self.out_channels * self.target_plane);
+        assert!(
+            self.target_plane >= positions
+                && self.target.len() >= self.out_channels * self.target_plane
+        );
         assert!(self.weights.len() >= self.out_channels * self.channels * self.offsets.len());
         assert!(self.bias.is_none_or(|bias| bias.len() == self.out_channels));
         for (first, size) in channel_blocks(self.out_channels) {
@@ -296,7 +364,12 @@ impl<T: Real> Correlate<'_, T> {
     /// # Safety
     /// `p + V * lanes` must not be past the checked positions.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const J: usize, const V: usize>(&mut self, simd: S, first: usize, p: usize) {
+    unsafe fn tile<S: Simd, const J: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        first: usize,
+        p: usize,
+    ) {
         let lanes = T::lanes::<S>();
         let zero = T::splat(simd, T::ZERO);
         let mut sums = [[zero; V]; J];
@@ -307,7 +380,10 @@ impl<T: Real> Correlate<'_, T> {
         }
         // SAFETY: `with_simd` checked that the packed weights and the planes reach this far.
         unsafe {
-            let mut weights = self.weights.as_ptr().add(first * self.channels * self.offsets.len());
+            let mut weights = self
+                .weights
+                .as_ptr()
+                .add(first * self.channels * self.offsets.len());
             for i in 0..self.channels {
                 let plane = self.source.as_ptr().add(i * self.source_plane + p);
                 for &offset in self.offsets {
@@ -326,9 +402,14 @@ impl<T: Real> Correlate<'_, T> {
                 }
             }
             for j in 0..J {
-                let to = self.target.as_mut_ptr().add((first + j) * self.target_plane + p);
+                let to = self
+                    .target
+                    .as_mut_ptr()
+                    .add((first + j) * self.target_plane + p);
                 for v in 0..V {
-                    to.add(v * lanes).cast::<T::Vector<S>>().write_unaligned(sums[j][v]);
+                    to.add(v * lanes)
+                        .cast::<T::Vector<S>>()
+                        .write_unaligned(sums[j][v]);
                 }
             }
         }
@@ -351,7 +432,10 @@ impl<T: Real> WithSimd for GradWeight<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let (g, planes) = (self.g, self.planes);
-        assert!(self.inputs.len() >= self.images * g.channels * planes.padded + SLACK && T::lanes::<S>() <= SLACK);
+        assert!(
+            self.inputs.len() >= self.images * g.channels * planes.padded + SLACK
+                && T::lanes::<S>() <= SLACK
+        );
         assert!(self.gradients.len() >= self.images * g.out_channels * planes.gradient);
         let mut o = 0;
         while o < g.out_channels {
@@ -398,7 +482,14 @@ impl<T: Real> GradWeight<'_, T> {
     /// # Safety
     /// As asserted in `with_simd`; `o + O` and `kx + K` must not pass the output channels and the kernel's width.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const O: usize, const K: usize>(&mut self, simd: S, o: usize, c: usize, ky: usize, kx: usize) {
+    unsafe fn tile<S: Simd, const O: usize, const K: usize>(
+        &mut self,
+        simd: S,
+        o: usize,
+        c: usize,
+        ky: usize,
+        kx: usize,
+    ) {
         let (g, planes, lanes) = (self.g, self.planes, T::lanes::<S>());
         let tap = ky * g.kernel.1 + kx;
         let zero = T::splat(simd, T::ZERO);
@@ -406,15 +497,27 @@ impl<T: Real> GradWeight<'_, T> {
         // SAFETY: passed on to the caller.
         unsafe {
             for image in 0..self.images {
-                let gradients = self.gradients.as_ptr().add((image * g.out_channels + o) * planes.gradient + planes.lead);
-                let inputs = self.inputs.as_ptr().add((image * g.channels + c) * planes.padded + planes.offsets[tap]);
+                let gradients = self
+                    .gradients
+                    .as_ptr()
+                    .add((image * g.out_channels + o) * planes.gradient + planes.lead);
+                let inputs = self
+                    .inputs
+                    .as_ptr()
+                    .add((image * g.channels + c) * planes.padded + planes.offsets[tap]);
                 for p in (0..planes.outputs).step_by(lanes) {
                     let mut dy = [zero; O];
                     for j in 0..O {
-                        dy[j] = gradients.add(j * planes.gradient + p).cast::<T::Vector<S>>().read_unaligned();
+                        dy[j] = gradients
+                            .add(j * planes.gradient + p)
+                            .cast::<T::Vector<S>>()
+                            .read_unaligned();
                     }
                     for k in 0..K {
-                        let input = inputs.add(p + k * g.dilation.1).cast::<T::Vector<S>>().read_unaligned();
+                        let input = inputs
+                            .add(p + k * g.dilation.1)
+                            .cast::<T::Vector<S>>()
+                            .read_unaligned();
                         for j in 0..O {
                             sums[j][k] = T::mul_add(simd, dy[j], input, sums[j][k]);
                         }
@@ -424,7 +527,8 @@ impl<T: Real> GradWeight<'_, T> {
         }
         for (j, sums) in sums.iter().enumerate() {
             for (k, &sum) in sums.iter().enumerate() {
-                self.dw[((o + j) * g.channels + c) * g.taps() + tap + k] += T::reduce_sum(simd, sum);
+                self.dw[((o + j) * g.channels + c) * g.taps() + tap + k] +=
+                    T::reduce_sum(simd, sum);
             }
         }
     }

@@ -79,7 +79,9 @@ impl Geometry {
     /// The input row that kernel row `ky` sees from output row `oy`, unless it lies in the padding.
     #[inline]
     pub(crate) fn input_row(&self, oy: usize, ky: usize) -> Option<usize> {
-        (oy * self.stride.0 + ky * self.dilation.0).checked_sub(self.padding.0).filter(|&iy| iy < self.height)
+        (oy * self.stride.0 + ky * self.dilation.0)
+            .checked_sub(self.padding.0)
+            .filter(|&iy| iy < self.height)
     }
 
     /// The output columns from which kernel column `kx` sees the image and not the padding, and the input column that the
@@ -87,9 +89,20 @@ impl Geometry {
     #[inline]
     pub(crate) fn columns_inside(&self, kx: usize) -> (Range<usize>, usize) {
         let (stride, shift) = (self.stride.1, kx * self.dilation.1);
-        let start = self.padding.1.saturating_sub(shift).div_ceil(stride).min(self.out_width);
-        let end = (self.width + self.padding.1).saturating_sub(shift).div_ceil(stride).clamp(start, self.out_width);
-        (start..end, (start * stride + shift).saturating_sub(self.padding.1))
+        let start = self
+            .padding
+            .1
+            .saturating_sub(shift)
+            .div_ceil(stride)
+            .min(self.out_width);
+        let end = (self.width + self.padding.1)
+            .saturating_sub(shift)
+            .div_ceil(stride)
+            .clamp(start, self.out_width);
+        (
+            start..end,
+            (start * stride + shift).saturating_sub(self.padding.1),
+        )
     }
 }
 
@@ -109,18 +122,48 @@ pub(crate) mod tests {
         let out = |size, k, s, p, d| (size + 2 * p - d * (k - 1) - 1) / s + 1;
         let out_height = out(height, kernel.0, stride.0, padding.0, dilation.0);
         let out_width = out(width, kernel.1, stride.1, padding.1, dilation.1);
-        Geometry { batch, channels, height, width, out_channels, out_height, out_width, kernel, stride, padding, dilation, groups: 1 }
+        Geometry {
+            batch,
+            channels,
+            height,
+            width,
+            out_channels,
+            out_height,
+            out_width,
+            kernel,
+            stride,
+            padding,
+            dilation,
+            groups: 1,
+        }
     }
 
     #[test]
     fn columns_inside_agrees_with_trying_each() {
-        for (width, kernel, stride, padding, dilation) in
-            [(5, 3, 1, 1, 1), (7, 3, 2, 2, 2), (4, 5, 1, 4, 1), (9, 2, 3, 0, 3), (1, 3, 1, 5, 2), (6, 1, 4, 9, 1)]
-        {
-            let g = geometry((1, 1, 1, width), 1, (1, kernel), (1, stride), (0, padding), (1, dilation));
+        for (width, kernel, stride, padding, dilation) in [
+            (5, 3, 1, 1, 1),
+            (7, 3, 2, 2, 2),
+            (4, 5, 1, 4, 1),
+            (9, 2, 3, 0, 3),
+            (1, 3, 1, 5, 2),
+            (6, 1, 4, 9, 1),
+        ] {
+            let g = geometry(
+                (1, 1, 1, width),
+                1,
+                (1, kernel),
+                (1, stride),
+                (0, padding),
+                (1, dilation),
+            );
             for kx in 0..kernel {
-                let sees = |ox: usize| (ox * stride + kx * dilation).checked_sub(padding).filter(|&ix| ix < width);
-                let inside: Vec<usize> = (0..g.out_width).filter(|&ox| sees(ox).is_some()).collect();
+                let sees = |ox: usize| {
+                    (ox * stride + kx * dilation)
+                        .checked_sub(padding)
+                        .filter(|&ix| ix < width)
+                };
+                let inside: Vec<usize> =
+                    (0..g.out_width).filter(|&ox| sees(ox).is_some()).collect();
                 let (range, first) = g.columns_inside(kx);
                 assert_eq!(range.clone().collect::<Vec<_>>(), inside);
                 if let Some(&ox) = inside.first() {

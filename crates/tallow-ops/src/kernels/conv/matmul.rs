@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::im2col::{col2im_nchw, col2im_nhwc, im2col_nchw, im2col_nhwc};
+use super::im2col::{col2im_nchw, col2im_nhwc, im2col_nchw, im2col_nhwc, line};
 use super::{Geometry, Gradients};
 use crate::Layout;
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm};
@@ -40,22 +40,41 @@ impl Plan {
         }
         let threads = Threads::for_work(g.multiply_adds()).count();
         if threads == 1 {
-            return Self { images: g.batch.max(1), rows, inside: Threads::One };
+            return Self {
+                images: g.batch.max(1),
+                rows,
+                inside: Threads::One,
+            };
         }
         if g.batch < threads {
-            return Self { images: g.batch.max(1), rows, inside: Threads::All };
+            return Self {
+                images: g.batch.max(1),
+                rows,
+                inside: Threads::All,
+            };
         }
-        Self { images: (rows / g.out_height).clamp(1, g.batch.div_ceil(threads)), rows, inside: Threads::One }
+        Self {
+            images: (rows / g.out_height).clamp(1, g.batch.div_ceil(threads)),
+            rows,
+            inside: Threads::One,
+        }
     }
 
     /// The same with one task for each thread, or one task in all when so many partial weight gradients would take too much.
     fn for_weight(self, g: &Geometry) -> Self {
         let threads = Threads::for_work(g.multiply_adds()).count();
         if threads > 1 && g.weights().saturating_mul(threads) > PARTIALS {
-            return Self { images: g.batch.max(1), inside: Threads::All, ..self };
+            return Self {
+                images: g.batch.max(1),
+                inside: Threads::All,
+                ..self
+            };
         }
         match self.inside {
-            Threads::One => Self { images: g.batch.div_ceil(threads).max(1), ..self },
+            Threads::One => Self {
+                images: g.batch.div_ceil(threads).max(1),
+                ..self
+            },
             Threads::All => self,
         }
     }
@@ -66,8 +85,14 @@ impl Plan {
         let (height, rows) = (g.out_height, self.rows);
         images.clone().step_by(whole).flat_map(move |n| {
             let end = (n + whole).min(images.end) * height;
-            let step = if whole == 1 { rows.min(height) } else { whole * height };
-            (n * height..end).step_by(step).map(move |start| start..(start + step).min(end))
+            let step = if whole == 1 {
+                rows.min(height)
+            } else {
+                whole * height
+            };
+            (n * height..end)
+                .step_by(step)
+                .map(move |start| start..(start + step).min(end))
         })
     }
 }
@@ -86,7 +111,12 @@ impl<'a, T: Real> Weight<'a, T> {
         let mut packed = scratch::take(w.len());
         let threads = Threads::for_work(g.multiply_adds());
         for_each_chunk(&mut packed, g.depth(), threads, |o, packed| {
-            transpose(&w[o * g.depth()..(o + 1) * g.depth()], g.group_in(), g.taps(), packed);
+            transpose(
+                &w[o * g.depth()..(o + 1) * g.depth()],
+                g.group_in(),
+                g.taps(),
+                packed,
+            );
         });
         Weight::Packed(packed)
     }
@@ -97,14 +127,20 @@ impl<'a, T: Real> Weight<'a, T> {
             Weight::Given(w) => w,
             Weight::Packed(w) => w,
         };
-        Matrix::dense(&all[group * g.group_out() * g.depth()..], g.group_out(), g.depth())
+        Matrix::dense(
+            &all[group * g.group_out() * g.depth()..],
+            g.group_out(),
+            g.depth(),
+        )
     }
 }
 
 /// `(rows, columns)` to `(columns, rows)`.
 fn transpose<T: Real>(from: &[T], rows: usize, columns: usize, to: &mut [T]) {
     for (j, to) in to.chunks_exact_mut(rows).enumerate().take(columns) {
-        to.iter_mut().zip(from[j..].iter().step_by(columns)).for_each(|(t, &v)| *t = v);
+        to.iter_mut()
+            .zip(from[j..].iter().step_by(columns))
+            .for_each(|(t, &v)| *t = v);
     }
 }
 
@@ -132,15 +168,29 @@ fn patches<'a, T: Real>(
                 let first = n * g.image() + group * depth * g.plane() + skip;
                 return Matrix::rows(&x[first..], depth, pixels, g.plane());
             }
-            im2col_nchw(g, x, group, rows.clone(), &mut buffer[..depth * pixels], threads);
-            Matrix::dense(buffer, depth, pixels)
+            im2col_nchw(
+                g,
+                x,
+                group,
+                rows.clone(),
+                &mut buffer[..depth * line(pixels)],
+                threads,
+            );
+            Matrix::rows(buffer, depth, pixels, line(pixels))
         }
         Layout::Nhwc => {
             if g.is_pointwise() {
                 let first = rows.start * g.width * g.channels + group * depth;
                 return Matrix::rows(&x[first..], pixels, depth, g.channels);
             }
-            im2col_nhwc(g, x, group, rows.clone(), &mut buffer[..depth * pixels], threads);
+            im2col_nhwc(
+                g,
+                x,
+                group,
+                rows.clone(),
+                &mut buffer[..depth * pixels],
+                threads,
+            );
             Matrix::dense(buffer, pixels, depth)
         }
     }
@@ -164,30 +214,63 @@ fn output_block<'a, T: Real>(
         let first = n * g.out_image() + group * group_out * plane + skip;
         return Matrix::rows(&dy[first..], group_out, pixels, plane);
     }
-    for (o, line) in buffer[..group_out * pixels].chunks_exact_mut(pixels).enumerate() {
-        for (n, part) in (rows.start / g.out_height..).zip(line.chunks_exact_mut(plane)) {
-            part.copy_from_slice(&dy[n * g.out_image() + (group * group_out + o) * plane..][..plane]);
+    for (o, to) in buffer[..group_out * line(pixels)]
+        .chunks_exact_mut(line(pixels))
+        .enumerate()
+    {
+        for (n, part) in (rows.start / g.out_height..).zip(to[..pixels].chunks_exact_mut(plane)) {
+            part.copy_from_slice(
+                &dy[n * g.out_image() + (group * group_out + o) * plane..][..plane],
+            );
         }
     }
-    Matrix::dense(buffer, group_out, pixels)
+    Matrix::rows(buffer, group_out, pixels, line(pixels))
 }
 
 /// `y = x * w + bias`.
-pub(crate) fn forward<T: Real>(g: &Geometry, layout: Layout, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
+pub(crate) fn forward<T: Real>(
+    g: &Geometry,
+    layout: Layout,
+    x: &[T],
+    w: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+) {
     let plan = Plan::new(g, layout);
     let weight = Weight::new(g, layout, w);
     for_each_task(plan, y, g.out_image(), |first, y| {
         let images = first..first + y.len() / g.out_image();
-        let mut buffer = scratch::take(g.depth() * block_pixels(plan, g));
-        let mut out = scratch::take(g.group_out() * block_pixels(plan, g));
+        let mut buffer = scratch::take(g.depth() * line(block_pixels(plan, g)));
+        let mut out = scratch::take(g.group_out() * line(block_pixels(plan, g)));
         for rows in plan.blocks(g, images) {
             for group in 0..g.groups {
                 let patches = patches(g, layout, x, group, &rows, &mut buffer, plan.inside);
                 let weight = weight.group(g, group);
                 let bias = bias.map(|b| &b[group * g.group_out()..(group + 1) * g.group_out()]);
                 match layout {
-                    Layout::Nchw => forward_nchw(g, group, &rows, weight, patches, bias, y, first, &mut out, plan.inside),
-                    Layout::Nhwc => forward_nhwc(g, group, &rows, weight, patches, bias, y, first, plan.inside),
+                    Layout::Nchw => forward_nchw(
+                        g,
+                        group,
+                        &rows,
+                        weight,
+                        patches,
+                        bias,
+                        y,
+                        first,
+                        &mut out,
+                        plan.inside,
+                    ),
+                    Layout::Nhwc => forward_nhwc(
+                        g,
+                        group,
+                        &rows,
+                        weight,
+                        patches,
+                        bias,
+                        y,
+                        first,
+                        plan.inside,
+                    ),
                 }
             }
         }
@@ -214,14 +297,27 @@ fn forward_nchw<T: Real>(
                 y[o * plane..][..pixels].fill(b);
             }
         }
-        return gemm(MatrixMut::rows(y, group_out, pixels, plane), weight, patches, bias.is_some(), threads);
+        return gemm(
+            MatrixMut::rows(y, group_out, pixels, plane),
+            weight,
+            patches,
+            bias.is_some(),
+            threads,
+        );
     }
-    let out = &mut out[..group_out * pixels];
-    gemm(MatrixMut::dense(out, group_out, pixels), weight, patches, false, threads);
-    for (o, line) in out.chunks_exact(pixels).enumerate() {
+    let out = &mut out[..group_out * line(pixels)];
+    gemm(
+        MatrixMut::rows(out, group_out, pixels, line(pixels)),
+        weight,
+        patches,
+        false,
+        threads,
+    );
+    for (o, from) in out.chunks_exact(line(pixels)).enumerate() {
         let b = bias.map_or(T::ZERO, |bias| bias[o]);
-        for (n, part) in (rows.start / g.out_height..).zip(line.chunks_exact(plane)) {
-            let y = &mut y[(n - first) * g.out_image() + (group * group_out + o) * plane..][..plane];
+        for (n, part) in (rows.start / g.out_height..).zip(from[..pixels].chunks_exact(plane)) {
+            let y =
+                &mut y[(n - first) * g.out_image() + (group * group_out + o) * plane..][..plane];
             y.iter_mut().zip(part).for_each(|(y, &v)| *y = v + b);
         }
     }
@@ -239,17 +335,31 @@ fn forward_nhwc<T: Real>(
     threads: Threads,
 ) {
     let (pixels, group_out) = (rows.len() * g.out_width, g.group_out());
-    let y = &mut y[(rows.start - first * g.out_height) * g.out_width * g.out_channels + group * group_out..];
+    let y = &mut y
+        [(rows.start - first * g.out_height) * g.out_width * g.out_channels + group * group_out..];
     if let Some(bias) = bias {
         for pixel in y.chunks_mut(g.out_channels).take(pixels) {
             pixel[..group_out].copy_from_slice(bias);
         }
     }
-    gemm(MatrixMut::rows(y, pixels, group_out, g.out_channels), patches, weight.t(), bias.is_some(), threads);
+    gemm(
+        MatrixMut::rows(y, pixels, group_out, g.out_channels),
+        patches,
+        weight.t(),
+        bias.is_some(),
+        threads,
+    );
 }
 
 /// The gradients of input and weight.
-pub(crate) fn backward<T: Real>(g: &Geometry, layout: Layout, x: &[T], w: &[T], dy: &[T], into: Gradients<T>) {
+pub(crate) fn backward<T: Real>(
+    g: &Geometry,
+    layout: Layout,
+    x: &[T],
+    w: &[T],
+    dy: &[T],
+    into: Gradients<T>,
+) {
     if let Some(dx) = into.input {
         grad_input(g, layout, w, dy, dx);
     }
@@ -263,31 +373,45 @@ fn grad_input<T: Real>(g: &Geometry, layout: Layout, w: &[T], dy: &[T], dx: &mut
     let weight = Weight::new(g, layout, w);
     for_each_task(plan, dx, g.image(), |first, dx| {
         let images = first..first + dx.len() / g.image();
-        let mut columns = scratch::take(g.depth() * block_pixels(plan, g));
-        let mut gathered = scratch::take(g.group_out() * block_pixels(plan, g));
+        let mut columns = scratch::take(g.depth() * line(block_pixels(plan, g)));
+        let mut gathered = scratch::take(g.group_out() * line(block_pixels(plan, g)));
         for rows in plan.blocks(g, images) {
             let pixels = rows.len() * g.out_width;
             for group in 0..g.groups {
                 let weight = weight.group(g, group);
                 let dy = output_block(g, layout, dy, group, &rows, &mut gathered);
-                let columns = &mut columns[..g.depth() * pixels];
                 match (layout, inside_image(g, &rows).filter(|_| g.is_pointwise())) {
                     (Layout::Nchw, Some((n, skip))) => {
-                        let dx = &mut dx[(n - first) * g.image() + group * g.depth() * g.plane() + skip..];
-                        gemm(MatrixMut::rows(dx, g.depth(), pixels, g.plane()), weight.t(), dy, false, plan.inside);
+                        let dx = &mut dx
+                            [(n - first) * g.image() + group * g.depth() * g.plane() + skip..];
+                        gemm(
+                            MatrixMut::rows(dx, g.depth(), pixels, g.plane()),
+                            weight.t(),
+                            dy,
+                            false,
+                            plan.inside,
+                        );
                     }
                     (Layout::Nchw, None) => {
-                        gemm(MatrixMut::dense(columns, g.depth(), pixels), weight.t(), dy, false, plan.inside);
-                        col2im_nchw(g, columns, group, rows.clone(), dx, first, plan.inside);
+                        let to = MatrixMut::rows(&mut columns, g.depth(), pixels, line(pixels));
+                        gemm(to, weight.t(), dy, false, plan.inside);
+                        col2im_nchw(g, &columns, group, rows.clone(), dx, first, plan.inside);
                     }
                     (Layout::Nhwc, _) if g.is_pointwise() => {
-                        let skip = (rows.start - first * g.height) * g.width * g.channels + group * g.depth();
+                        let skip = (rows.start - first * g.height) * g.width * g.channels
+                            + group * g.depth();
                         let dx = MatrixMut::rows(&mut dx[skip..], pixels, g.depth(), g.channels);
                         gemm(dx, dy, weight, false, plan.inside);
                     }
                     (Layout::Nhwc, _) => {
-                        gemm(MatrixMut::dense(columns, pixels, g.depth()), dy, weight, false, plan.inside);
-                        col2im_nhwc(g, columns, group, rows.clone(), dx, first, plan.inside);
+                        gemm(
+                            MatrixMut::dense(&mut columns, pixels, g.depth()),
+                            dy,
+                            weight,
+                            false,
+                            plan.inside,
+                        );
+                        col2im_nhwc(g, &columns, group, rows.clone(), dx, first, plan.inside);
                     }
                 }
             }
@@ -301,8 +425,8 @@ fn grad_weight<T: Real>(g: &Geometry, layout: Layout, x: &[T], dy: &[T], dw: &mu
     let mut partial = scratch::zeroed::<T>(parts * g.weights());
     let part = |index: usize, sums: &mut [T]| {
         let images = index * plan.images..((index + 1) * plan.images).min(g.batch);
-        let mut buffer = scratch::take(g.depth() * block_pixels(plan, g));
-        let mut gathered = scratch::take(g.group_out() * block_pixels(plan, g));
+        let mut buffer = scratch::take(g.depth() * line(block_pixels(plan, g)));
+        let mut gathered = scratch::take(g.group_out() * line(block_pixels(plan, g)));
         for rows in plan.blocks(g, images) {
             for group in 0..g.groups {
                 let patches = patches(g, layout, x, group, &rows, &mut buffer, plan.inside);
@@ -316,36 +440,60 @@ fn grad_weight<T: Real>(g: &Geometry, layout: Layout, x: &[T], dy: &[T], dw: &mu
             }
         }
     };
-    let threads = if parts == 1 { Threads::One } else { Threads::All };
+    let threads = if parts == 1 {
+        Threads::One
+    } else {
+        Threads::All
+    };
     for_each_chunk(&mut partial, g.weights(), threads, part);
 
     // The parts are added in their order, whichever finished first.
-    let (depth, unpack) = (g.depth(), layout == Layout::Nhwc && g.taps() > 1 && g.group_in() > 1);
-    for_each_chunk(dw, depth, Threads::for_work(parts * g.weights()), |o, dw| {
-        let mut sum = scratch::zeroed::<T>(depth);
-        for part in 0..parts {
-            let part = &partial[part * g.weights() + o * depth..][..depth];
-            sum.iter_mut().zip(part).for_each(|(s, &v)| *s += v);
-        }
-        if unpack {
-            transpose(&sum, g.taps(), g.group_in(), dw);
-        } else {
-            dw.copy_from_slice(&sum);
-        }
-    });
+    let (depth, unpack) = (
+        g.depth(),
+        layout == Layout::Nhwc && g.taps() > 1 && g.group_in() > 1,
+    );
+    for_each_chunk(
+        dw,
+        depth,
+        Threads::for_work(parts * g.weights()),
+        |o, dw| {
+            let mut sum = scratch::zeroed::<T>(depth);
+            for part in 0..parts {
+                let part = &partial[part * g.weights() + o * depth..][..depth];
+                sum.iter_mut().zip(part).for_each(|(s, &v)| *s += v);
+            }
+            if unpack {
+                transpose(&sum, g.taps(), g.group_in(), dw);
+            } else {
+                dw.copy_from_slice(&sum);
+            }
+        },
+    );
 }
 
 /// Pixels of the largest block.
 fn block_pixels(plan: Plan, g: &Geometry) -> usize {
-    let rows = if plan.rows < g.out_height { plan.rows } else { plan.rows / g.out_height * g.out_height };
+    let rows = if plan.rows < g.out_height {
+        plan.rows
+    } else {
+        plan.rows / g.out_height * g.out_height
+    };
     rows.min(plan.images * g.out_height) * g.out_width
 }
 
 /// Calls `f(first image, images)` for the images of each task, `size` elements an image.
-fn for_each_task<T: Real>(plan: Plan, images: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+fn for_each_task<T: Real>(
+    plan: Plan,
+    images: &mut [T],
+    size: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
     let chunk = plan.images * size;
     if images.len() <= chunk {
         return f(0, images);
     }
-    images.par_chunks_mut(chunk).enumerate().for_each(|(i, images)| f(i * plan.images, images));
+    images
+        .par_chunks_mut(chunk)
+        .enumerate()
+        .for_each(|(i, images)| f(i * plan.images, images));
 }

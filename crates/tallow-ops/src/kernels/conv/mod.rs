@@ -20,3 +20,12 @@ pub(crate) struct Gradients<'a, T> {
     /// Shaped as the weight.
     pub(crate) weight: Option<&'a mut [T]>,
 }
+
+/// What a convolution does to its result while it is at hand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Epilogue<'a> {
+    /// Added to every pixel, one value a channel.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// Then, whether negative values become zero.
+    pub(crate) relu: bool,
+}

@@ -6,7 +6,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::Geometry;
+use super::{Epilogue, Geometry};
 use crate::kernels::panel::{self, Mat, PANEL};
 use crate::kernels::scratch;
 
@@ -27,9 +27,26 @@ struct Shape {
 
 impl Shape {
     fn of(g: &Geometry) -> Self {
-        let Geometry { kernel, stride, padding, dilation, .. } = *g;
+        let Geometry {
+            kernel,
+            stride,
+            padding,
+            dilation,
+            ..
+        } = *g;
         let out = (g.out_height, g.out_width);
-        Self { n: g.batch, h: g.height, w: g.width, c: g.channels, k: g.out_channels, kernel, stride, padding, dilation, out }
+        Self {
+            n: g.batch,
+            h: g.height,
+            w: g.width,
+            c: g.channels,
+            k: g.out_channels,
+            kernel,
+            stride,
+            padding,
+            dilation,
+            out,
+        }
     }
 
     /// Length of an unfolded pixel: `kernel height x kernel width x channels`.
@@ -64,7 +81,10 @@ impl Shape {
                 if x < 0 || x as usize >= self.w {
                     continue;
                 }
-                each(p * self.kernel.1 + q, (map * self.h + y as usize) * self.w + x as usize);
+                each(
+                    p * self.kernel.1 + q,
+                    (map * self.h + y as usize) * self.w + x as usize,
+                );
             }
         }
     }
@@ -73,9 +93,24 @@ impl Shape {
     fn whole(&self, index: usize) -> bool {
         let (ho, wo) = self.out;
         let rest = index % (ho * wo);
-        let inside = |i: usize, k: usize, s: usize, p: usize, d: usize, n: usize| i * s >= p && i * s + d * (k - 1) < n + p;
-        inside(rest / wo, self.kernel.0, self.stride.0, self.padding.0, self.dilation.0, self.h)
-            && inside(rest % wo, self.kernel.1, self.stride.1, self.padding.1, self.dilation.1, self.w)
+        let inside = |i: usize, k: usize, s: usize, p: usize, d: usize, n: usize| {
+            i * s >= p && i * s + d * (k - 1) < n + p
+        };
+        inside(
+            rest / wo,
+            self.kernel.0,
+            self.stride.0,
+            self.padding.0,
+            self.dilation.0,
+            self.h,
+        ) && inside(
+            rest % wo,
+            self.kernel.1,
+            self.stride.1,
+            self.padding.1,
+            self.dilation.1,
+            self.w,
+        )
     }
 
     /// Unfolds output pixels `first..first + count` into rows of `stride` floats.
@@ -96,7 +131,9 @@ impl Shape {
                 continue;
             }
             row[..self.depth()].fill(0.0);
-            self.taps(index, |tap, pixel| row[tap * c..][..c].copy_from_slice(&x[pixel * c..][..c]));
+            self.taps(index, |tap, pixel| {
+                row[tap * c..][..c].copy_from_slice(&x[pixel * c..][..c])
+            });
         }
     }
 }
@@ -119,7 +156,13 @@ impl WithSimd for Product {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { dims, a, b, out, transposed } = self;
+        let Self {
+            dims,
+            a,
+            b,
+            out,
+            transposed,
+        } = self;
         // SAFETY: whoever made the product promised that the matrices are that large.
         unsafe {
             match transposed {
@@ -137,35 +180,47 @@ fn read(x: &[f32]) -> *mut f32 {
 /// Packs filters `(K, C, KH, KW)` into panels, rows by `(tap, channel)`, columns by output channel.
 fn pack(w: &[f32], s: &Shape, out: &mut [f32]) {
     let (depth, taps) = (s.depth(), s.kernel.0 * s.kernel.1);
-    out.par_chunks_mut(depth * PANEL).enumerate().for_each(|(panel, out)| {
-        for lane in 0..PANEL {
-            let k = panel * PANEL + lane;
-            for channel in 0..s.c {
-                for tap in 0..taps {
-                    let value = if k < s.k { w[(k * s.c + channel) * taps + tap] } else { 0.0 };
-                    out[(tap * s.c + channel) * PANEL + lane] = value;
+    out.par_chunks_mut(depth * PANEL)
+        .enumerate()
+        .for_each(|(panel, out)| {
+            for lane in 0..PANEL {
+                let k = panel * PANEL + lane;
+                for channel in 0..s.c {
+                    for tap in 0..taps {
+                        let value = if k < s.k {
+                            w[(k * s.c + channel) * taps + tap]
+                        } else {
+                            0.0
+                        };
+                        out[(tap * s.c + channel) * PANEL + lane] = value;
+                    }
                 }
             }
-        }
-    });
+        });
 }
 
 /// The same filters transposed: rows by output channel, columns by `(tap, channel)`.
 fn pack_transposed(w: &[f32], s: &Shape, out: &mut [f32]) {
     let (depth, taps) = (s.depth(), s.kernel.0 * s.kernel.1);
-    out.par_chunks_mut(s.k * PANEL).enumerate().for_each(|(panel, out)| {
-        for k in 0..s.k {
-            for lane in 0..PANEL {
-                let at = panel * PANEL + lane;
-                let value = if at < depth { w[(k * s.c + at % s.c) * taps + at / s.c] } else { 0.0 };
-                out[k * PANEL + lane] = value;
+    out.par_chunks_mut(s.k * PANEL)
+        .enumerate()
+        .for_each(|(panel, out)| {
+            for k in 0..s.k {
+                for lane in 0..PANEL {
+                    let at = panel * PANEL + lane;
+                    let value = if at < depth {
+                        w[(k * s.c + at % s.c) * taps + at / s.c]
+                    } else {
+                        0.0
+                    };
+                    out[k * PANEL + lane] = value;
+                }
             }
-        }
-    });
+        });
 }
 
-/// `y = conv(x, w) + bias`: `x` `(N, H, W, C)`, `w` `(K, C, KH, KW)`, `y` `(N, H', W', K)`.
-pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+/// `y = conv(x, w)`, then the epilogue: `x` `(N, H, W, C)`, `w` `(K, C, KH, KW)`, `y` `(N, H', W', K)`.
+pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue, y: &mut [f32]) {
     let s = Shape::of(g);
     let (depth, rows) = (s.depth(), s.rows());
     let mut packed = scratch::take::<f32>(panel::len(depth, s.k));
@@ -173,30 +228,48 @@ pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, 
     pack(w, &s, &mut packed[..used]);
     let b = Mat::panels(packed.as_mut_ptr(), depth);
     let cols = s.k.next_multiple_of(PANEL);
-    y.par_chunks_mut(rows * s.k).enumerate().for_each(|(block, y)| {
-        let (first, count) = (block * rows, y.len() / s.k);
-        let mut unfolded = scratch::take::<f32>(if s.is_matrix() { 0 } else { rows * depth });
-        let a = if s.is_matrix() {
-            Mat::rows(read(&x[first * depth..]), depth)
-        } else {
-            s.unfold(x, first, count, depth, &mut unfolded);
-            Mat::rows(unfolded.as_mut_ptr(), depth)
-        };
-        if cols == s.k {
-            Arch::new().dispatch(Product { dims: (count, s.k, depth), a, b, out: Mat::rows(y.as_mut_ptr(), s.k), transposed: None });
-        } else {
-            let mut out = scratch::take::<f32>(rows * cols);
-            Arch::new().dispatch(Product { dims: (count, s.k, depth), a, b, out: Mat::rows(out.as_mut_ptr(), cols), transposed: None });
-            for (y, out) in y.chunks_exact_mut(s.k).zip(out.chunks_exact(cols)) {
-                y.copy_from_slice(&out[..s.k]);
+    y.par_chunks_mut(rows * s.k)
+        .enumerate()
+        .for_each(|(block, y)| {
+            let (first, count) = (block * rows, y.len() / s.k);
+            let mut unfolded = scratch::take::<f32>(if s.is_matrix() { 0 } else { rows * depth });
+            let a = if s.is_matrix() {
+                Mat::rows(read(&x[first * depth..]), depth)
+            } else {
+                s.unfold(x, first, count, depth, &mut unfolded);
+                Mat::rows(unfolded.as_mut_ptr(), depth)
+            };
+            if cols == s.k {
+                Arch::new().dispatch(Product {
+                    dims: (count, s.k, depth),
+                    a,
+                    b,
+                    out: Mat::rows(y.as_mut_ptr(), s.k),
+                    transposed: None,
+                });
+            } else {
+                let mut out = scratch::take::<f32>(rows * cols);
+                Arch::new().dispatch(Product {
+                    dims: (count, s.k, depth),
+                    a,
+                    b,
+                    out: Mat::rows(out.as_mut_ptr(), cols),
+                    transposed: None,
+                });
+                for (y, out) in y.chunks_exact_mut(s.k).zip(out.chunks_exact(cols)) {
+                    y.copy_from_slice(&out[..s.k]);
+                }
             }
-        }
-        if let Some(bias) = bias {
-            for y in y.chunks_exact_mut(s.k) {
-                y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+            if let Some(bias) = epilogue.bias {
+                for y in y.chunks_exact_mut(s.k) {
+                    y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+                }
             }
-        }
-    });
+            if epilogue.relu {
+                y.iter_mut()
+                    .for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
+            }
+        });
 }
 
 /// Gradient of the input: `dy` `(N, H', W', K)`, `dx` `(N, H, W, C)`.
@@ -210,22 +283,32 @@ pub(super) fn input_grad(g: &Geometry, w: &[f32], dy: &[f32], dx: &mut [f32]) {
     pack_transposed(w, &s, &mut packed[..used]);
     let b = Mat::panels(packed.as_mut_ptr(), s.k);
     // One image a task: the taps of neighbouring pixels overlap, those of different images do not.
-    dx.par_chunks_mut(s.h * s.w * s.c).enumerate().for_each(|(image, dx)| {
-        dx.fill(0.0);
-        let mut unfolded = scratch::take::<f32>(rows * cols);
-        for first in (0..pixels).step_by(rows) {
-            let count = rows.min(pixels - first);
-            let a = Mat::rows(read(&dy[(image * pixels + first) * s.k..]), s.k);
-            let out = Mat::rows(unfolded.as_mut_ptr(), cols);
-            Arch::new().dispatch(Product { dims: (count, depth, s.k), a, b, out, transposed: None });
-            for (i, row) in unfolded.chunks_exact(cols).take(count).enumerate() {
-                s.taps(first + i, |tap, pixel| {
-                    let to = &mut dx[pixel * s.c..][..s.c];
-                    to.iter_mut().zip(&row[tap * s.c..]).for_each(|(a, b)| *a += b);
+    dx.par_chunks_mut(s.h * s.w * s.c)
+        .enumerate()
+        .for_each(|(image, dx)| {
+            dx.fill(0.0);
+            let mut unfolded = scratch::take::<f32>(rows * cols);
+            for first in (0..pixels).step_by(rows) {
+                let count = rows.min(pixels - first);
+                let a = Mat::rows(read(&dy[(image * pixels + first) * s.k..]), s.k);
+                let out = Mat::rows(unfolded.as_mut_ptr(), cols);
+                Arch::new().dispatch(Product {
+                    dims: (count, depth, s.k),
+                    a,
+                    b,
+                    out,
+                    transposed: None,
                 });
+                for (i, row) in unfolded.chunks_exact(cols).take(count).enumerate() {
+                    s.taps(first + i, |tap, pixel| {
+                        let to = &mut dx[pixel * s.c..][..s.c];
+                        to.iter_mut()
+                            .zip(&row[tap * s.c..])
+                            .for_each(|(a, b)| *a += b);
+                    });
+                }
             }
-        }
-    });
+        });
 }
 
 /// Gradient of the filters: `x` `(N, H, W, C)`, `dy` `(N, H', W', K)`, `dw` `(K, C, KH, KW)`.
@@ -240,36 +323,45 @@ pub(super) fn weight_grad(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     let threads = rayon::current_num_threads();
     let per = pixels.div_ceil(threads);
     let mut sums = scratch::take::<f32>(size * threads);
-    sums[..size * threads].par_chunks_mut(size).enumerate().for_each(|(thread, sum)| {
-        let range = (thread * per).min(pixels)..pixels.min((thread + 1) * per);
-        if range.is_empty() {
-            sum.fill(0.0);
-        }
-        let mut unfolded = scratch::take::<f32>(if s.is_matrix() { 0 } else { rows * depth });
-        let mut padded = scratch::take::<f32>(if cols == s.k { 0 } else { rows * cols });
-        for first in range.clone().step_by(rows) {
-            let count = rows.min(range.end - first);
-            let a = if s.is_matrix() {
-                Mat::rows(read(&x[first * depth..]), depth)
-            } else {
-                s.unfold(x, first, count, depth, &mut unfolded);
-                Mat::rows(unfolded.as_mut_ptr(), depth)
-            };
-            let dy = &dy[first * s.k..][..count * s.k];
-            let b = if cols == s.k {
-                Mat::rows(read(dy), s.k)
-            } else {
-                for (to, from) in padded.chunks_exact_mut(cols).zip(dy.chunks_exact(s.k)) {
-                    to[..s.k].copy_from_slice(from);
-                    to[s.k..].fill(0.0);
-                }
-                Mat::rows(padded.as_mut_ptr(), cols)
-            };
-            let out = Mat::panels(sum.as_mut_ptr(), depth);
-            let accumulate = Some(first > range.start);
-            Arch::new().dispatch(Product { dims: (depth, s.k, count), a, b, out, transposed: accumulate });
-        }
-    });
+    sums[..size * threads]
+        .par_chunks_mut(size)
+        .enumerate()
+        .for_each(|(thread, sum)| {
+            let range = (thread * per).min(pixels)..pixels.min((thread + 1) * per);
+            if range.is_empty() {
+                sum.fill(0.0);
+            }
+            let mut unfolded = scratch::take::<f32>(if s.is_matrix() { 0 } else { rows * depth });
+            let mut padded = scratch::take::<f32>(if cols == s.k { 0 } else { rows * cols });
+            for first in range.clone().step_by(rows) {
+                let count = rows.min(range.end - first);
+                let a = if s.is_matrix() {
+                    Mat::rows(read(&x[first * depth..]), depth)
+                } else {
+                    s.unfold(x, first, count, depth, &mut unfolded);
+                    Mat::rows(unfolded.as_mut_ptr(), depth)
+                };
+                let dy = &dy[first * s.k..][..count * s.k];
+                let b = if cols == s.k {
+                    Mat::rows(read(dy), s.k)
+                } else {
+                    for (to, from) in padded.chunks_exact_mut(cols).zip(dy.chunks_exact(s.k)) {
+                        to[..s.k].copy_from_slice(from);
+                        to[s.k..].fill(0.0);
+                    }
+                    Mat::rows(padded.as_mut_ptr(), cols)
+                };
+                let out = Mat::panels(sum.as_mut_ptr(), depth);
+                let accumulate = Some(first > range.start);
+                Arch::new().dispatch(Product {
+                    dims: (depth, s.k, count),
+                    a,
+                    b,
+                    out,
+                    transposed: accumulate,
+                });
+            }
+        });
     let (sum, rest) = sums[..size * threads].split_at_mut(size);
     for other in rest.chunks(size) {
         sum.iter_mut().zip(other).for_each(|(a, b)| *a += b);

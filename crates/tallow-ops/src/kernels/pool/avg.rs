@@ -27,7 +27,13 @@ pub(crate) struct Spans {
 }
 
 /// Writes the averages of `x` to `y`.
-pub(crate) fn forward<T: Float>(x: &[T], extents: Extents, layout: Layout, spans: &Spans, y: &mut [T]) {
+pub(crate) fn forward<T: Float>(
+    x: &[T],
+    extents: Extents,
+    layout: Layout,
+    spans: &Spans,
+    y: &mut [T],
+) {
     let Extents { c, h, w, .. } = extents;
     let (rows, columns) = (&spans.rows, &spans.columns);
     match layout {
@@ -56,7 +62,9 @@ pub(crate) fn forward<T: Float>(x: &[T], extents: Extents, layout: Layout, spans
                 for (&column, y) in columns.iter().zip(y.chunks_exact_mut(c)) {
                     y.fill(T::ZERO);
                     for r in row.range() {
-                        for x in image[(r * w + column.start) * c..(r * w + column.end) * c].chunks_exact(c) {
+                        for x in image[(r * w + column.start) * c..(r * w + column.end) * c]
+                            .chunks_exact(c)
+                        {
                             add(y, x);
                         }
                     }
@@ -69,7 +77,13 @@ pub(crate) fn forward<T: Float>(x: &[T], extents: Extents, layout: Layout, spans
 }
 
 /// Adds to each input its share of the gradients of the outputs that averaged it. `gx` comes zeroed.
-pub(crate) fn backward<T: Float>(gy: &[T], extents: Extents, layout: Layout, spans: &Spans, gx: &mut [T]) {
+pub(crate) fn backward<T: Float>(
+    gy: &[T],
+    extents: Extents,
+    layout: Layout,
+    spans: &Spans,
+    gx: &mut [T],
+) {
     let Extents { c, h, w, .. } = extents;
     let (rows, columns) = (&spans.rows, &spans.columns);
     let out = rows.len() * columns.len();
@@ -94,9 +108,14 @@ pub(crate) fn backward<T: Float>(gy: &[T], extents: Extents, layout: Layout, spa
             for (&row, gy) in rows.iter().zip(gy.chunks_exact(columns.len() * c)) {
                 for (&column, gy) in columns.iter().zip(gy.chunks_exact(c)) {
                     let divisor = divisor(row, column);
-                    share.iter_mut().zip(gy).for_each(|(share, &g)| *share = g / divisor);
+                    share
+                        .iter_mut()
+                        .zip(gy)
+                        .for_each(|(share, &g)| *share = g / divisor);
                     for r in row.range() {
-                        for gx in gx[(r * w + column.start) * c..(r * w + column.end) * c].chunks_exact_mut(c) {
+                        for gx in gx[(r * w + column.start) * c..(r * w + column.end) * c]
+                            .chunks_exact_mut(c)
+                        {
                             add(gx, &share);
                         }
                     }

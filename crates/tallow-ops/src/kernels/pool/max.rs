@@ -59,17 +59,32 @@ pub(crate) fn backward<T: Float>(
                 }
             }
         }),
-        Layout::Nhwc => pieces(gx, h * w * c, h * w * c + out * c * rows.kernel * columns.kernel, |i, gx| {
-            let (gy, winner) = (&gy[i * out * c..][..out * c], &winner[i * out * c..][..out * c]);
-            for (pixel, (gy, winner)) in gy.chunks_exact(c).zip(winner.chunks_exact(c)).enumerate() {
-                for place in places(rows, columns, pixel / columns.output, pixel % columns.output) {
-                    let gx = &mut gx[place * c..][..c];
-                    for ((gx, &g), &winner) in gx.iter_mut().zip(gy).zip(winner) {
-                        *gx += if winner as usize == place { g } else { T::ZERO };
+        Layout::Nhwc => pieces(
+            gx,
+            h * w * c,
+            h * w * c + out * c * rows.kernel * columns.kernel,
+            |i, gx| {
+                let (gy, winner) = (
+                    &gy[i * out * c..][..out * c],
+                    &winner[i * out * c..][..out * c],
+                );
+                for (pixel, (gy, winner)) in
+                    gy.chunks_exact(c).zip(winner.chunks_exact(c)).enumerate()
+                {
+                    for place in places(
+                        rows,
+                        columns,
+                        pixel / columns.output,
+                        pixel % columns.output,
+                    ) {
+                        let gx = &mut gx[place * c..][..c];
+                        for ((gx, &g), &winner) in gx.iter_mut().zip(gy).zip(winner) {
+                            *gx += if winner as usize == place { g } else { T::ZERO };
+                        }
                     }
                 }
-            }
-        }),
+            },
+        ),
     }
 }
 
@@ -77,7 +92,9 @@ pub(crate) fn backward<T: Float>(
 fn places(rows: Axis, columns: Axis, row: usize, column: usize) -> impl Iterator<Item = usize> {
     rows.taps(row).flat_map(move |r| {
         let start = rows.position(row, r) * columns.input;
-        columns.taps(column).map(move |k| start + columns.position(column, k))
+        columns
+            .taps(column)
+            .map(move |k| start + columns.position(column, k))
     })
 }
 
@@ -91,7 +108,11 @@ fn row_of_pixels<T: Float>(
     y: &mut [T],
     winner: &mut [u32],
 ) {
-    for (column, (y, winner)) in y.chunks_exact_mut(c).zip(winner.chunks_exact_mut(c)).enumerate() {
+    for (column, (y, winner)) in y
+        .chunks_exact_mut(c)
+        .zip(winner.chunks_exact_mut(c))
+        .enumerate()
+    {
         let mut places = places(rows, columns, row, column);
         let Some(first) = places.next() else {
             y.fill(T::NEG_INFINITY);
@@ -116,7 +137,11 @@ fn plane<T: Float>(x: &[T], rows: Axis, columns: Axis, y: &mut [T], winner: &mut
     y.fill(T::NEG_INFINITY);
     winner.fill(NOBODY);
     let (width, out) = (columns.input, columns.output);
-    for (row, (y, winner)) in y.chunks_exact_mut(out).zip(winner.chunks_exact_mut(out)).enumerate() {
+    for (row, (y, winner)) in y
+        .chunks_exact_mut(out)
+        .zip(winner.chunks_exact_mut(out))
+        .enumerate()
+    {
         for r in rows.taps(row) {
             let start = rows.position(row, r) * width;
             for k in 0..columns.kernel {
@@ -138,13 +163,23 @@ fn plane<T: Float>(x: &[T], rows: Axis, columns: Axis, y: &mut [T], winner: &mut
 }
 
 /// Compares `x[first + i * stride]` with the best of output `i`. `STRIDE` is the stride where the compiler should know it, or 0.
-fn tap<T: Float, const STRIDE: usize>(x: &[T], first: usize, stride: usize, y: &mut [T], winner: &mut [u32]) {
+fn tap<T: Float, const STRIDE: usize>(
+    x: &[T],
+    first: usize,
+    stride: usize,
+    y: &mut [T],
+    winner: &mut [u32],
+) {
     let stride = if STRIDE == 0 { stride } else { STRIDE };
     let x = &x[first..][..(y.len() - 1) * stride + 1];
     for (i, (y, winner)) in y.iter_mut().zip(winner).enumerate() {
         let x = x[i * stride];
         let better = (x > *y) | x.is_nan() | (*winner == NOBODY);
         *y = if better { x } else { *y };
-        *winner = if better { (first + i * stride) as u32 } else { *winner };
+        *winner = if better {
+            (first + i * stride) as u32
+        } else {
+            *winner
+        };
     }
 }

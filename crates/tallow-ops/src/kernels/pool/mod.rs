@@ -21,7 +21,10 @@ impl Axis {
     pub(crate) fn taps(&self, o: usize) -> Range<usize> {
         let at = o * self.stride;
         let first = self.padding.saturating_sub(at).div_ceil(self.dilation);
-        let end = (self.input + self.padding).saturating_sub(at).div_ceil(self.dilation).min(self.kernel);
+        let end = (self.input + self.padding)
+            .saturating_sub(at)
+            .div_ceil(self.dilation)
+            .min(self.kernel);
         first..end.max(first)
     }
 
@@ -29,7 +32,10 @@ impl Axis {
     fn outputs(&self, k: usize) -> Range<usize> {
         let at = k * self.dilation;
         let first = self.padding.saturating_sub(at).div_ceil(self.stride);
-        let end = (self.input + self.padding).saturating_sub(at).div_ceil(self.stride).min(self.output);
+        let end = (self.input + self.padding)
+            .saturating_sub(at)
+            .div_ceil(self.stride)
+            .min(self.output);
         first..end.max(first)
     }
 
@@ -45,11 +51,23 @@ mod tests {
 
     #[test]
     fn taps_and_outputs_agree_with_the_definition() {
-        for (input, kernel, stride, padding, dilation) in
-            [(5, 2, 2, 0, 1), (5, 3, 2, 1, 1), (7, 3, 1, 1, 2), (3, 2, 1, 1, 4), (1, 3, 3, 1, 1), (9, 4, 5, 2, 3)]
-        {
+        for (input, kernel, stride, padding, dilation) in [
+            (5, 2, 2, 0, 1),
+            (5, 3, 2, 1, 1),
+            (7, 3, 1, 1, 2),
+            (3, 2, 1, 1, 4),
+            (1, 3, 3, 1, 1),
+            (9, 4, 5, 2, 3),
+        ] {
             let output = 6;
-            let axis = Axis { input, output, kernel, stride, padding, dilation };
+            let axis = Axis {
+                input,
+                output,
+                kernel,
+                stride,
+                padding,
+                dilation,
+            };
             for o in 0..output {
                 for k in 0..kernel {
                     let at = (o * stride + k * dilation) as isize - padding as isize;

@@ -9,7 +9,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::Geometry;
+use super::{Epilogue, Geometry};
 use crate::kernels::panel::{self, Mat, PANEL};
 use crate::kernels::scratch;
 use tile::{F2, F4, Tile};
@@ -17,7 +17,14 @@ use transform::{Maps, Planes, gather, scatter, weights, weights_grad};
 
 /// Whether this convolution is one of those, with enough channels to fill vectors.
 pub(super) fn suits(g: &Geometry) -> bool {
-    let Geometry { kernel, stride, dilation, groups, padding: (p, q), .. } = *g;
+    let Geometry {
+        kernel,
+        stride,
+        dilation,
+        groups,
+        padding: (p, q),
+        ..
+    } = *g;
     (kernel, stride, dilation, groups) == ((3, 3), (1, 1), (1, 1), 1)
         && p == q
         && p <= 2
@@ -41,7 +48,14 @@ struct Shape {
 
 impl Shape {
     fn of(g: &Geometry) -> Self {
-        Self { n: g.batch, h: g.height, w: g.width, c: g.channels, k: g.out_channels, pad: g.padding.0 }
+        Self {
+            n: g.batch,
+            h: g.height,
+            w: g.width,
+            c: g.channels,
+            k: g.out_channels,
+            pad: g.padding.0,
+        }
     }
 
     fn out(&self) -> (usize, usize) {
@@ -64,12 +78,28 @@ impl Shape {
 
     fn input(&self, m: usize) -> Maps {
         let (th, tw) = self.tiles(m);
-        Maps { h: self.h, w: self.w, c: self.c, th, tw, step: m, pad: self.pad }
+        Maps {
+            h: self.h,
+            w: self.w,
+            c: self.c,
+            th,
+            tw,
+            step: m,
+            pad: self.pad,
+        }
     }
 
     fn output(&self, m: usize) -> Maps {
         let ((th, tw), (h, w)) = (self.tiles(m), self.out());
-        Maps { h, w, c: self.k, th, tw, step: m, pad: 0 }
+        Maps {
+            h,
+            w,
+            c: self.k,
+            th,
+            tw,
+            step: m,
+            pad: 0,
+        }
     }
 }
 
@@ -90,17 +120,57 @@ const PART: usize = 16;
 /// One step of a pass, run under the best instruction set the processor has.
 enum Step<'a> {
     /// Tiles of a tensor to frequencies; `grad` for output gradients.
-    Gather { x: *const f32, maps: Maps, first: usize, count: usize, out: Planes, row: usize, grad: bool },
+    Gather {
+        x: *const f32,
+        maps: Maps,
+        first: usize,
+        count: usize,
+        out: Planes,
+        row: usize,
+        grad: bool,
+    },
     /// Frequencies to tiles of a tensor.
-    Scatter { m: Planes, row: usize, maps: Maps, first: usize, count: usize, bias: Option<&'a [f32]>, y: *mut f32 },
+    Scatter {
+        m: Planes,
+        row: usize,
+        maps: Maps,
+        first: usize,
+        count: usize,
+        epilogue: Epilogue<'a>,
+        y: *mut f32,
+    },
     /// One panel of filters to frequencies; `flip` turns them for the input gradient.
-    Weights { w: &'a [f32], dims: (usize, usize), panel: usize, out: Planes, flip: bool },
+    Weights {
+        w: &'a [f32],
+        dims: (usize, usize),
+        panel: usize,
+        out: Planes,
+        flip: bool,
+    },
     /// One panel of frequencies to filter gradients.
-    WeightsGrad { du: Planes, dims: (usize, usize), panel: usize, dw: *mut f32 },
+    WeightsGrad {
+        du: Planes,
+        dims: (usize, usize),
+        panel: usize,
+        dw: *mut f32,
+    },
     /// `out = a b` at the frequencies given.
-    Multiply { dims: (usize, usize, usize), a: Planes, b: Planes, out: Planes, frequencies: Range<usize> },
+    Multiply {
+        dims: (usize, usize, usize),
+        a: Planes,
+        b: Planes,
+        out: Planes,
+        frequencies: Range<usize>,
+    },
     /// `out (+)= a^T b` at the frequencies given.
-    MultiplyTransposed { dims: (usize, usize, usize), a: Planes, b: Planes, out: Planes, frequencies: Range<usize>, accumulate: bool },
+    MultiplyTransposed {
+        dims: (usize, usize, usize),
+        a: Planes,
+        b: Planes,
+        out: Planes,
+        frequencies: Range<usize>,
+        accumulate: bool,
+    },
 }
 
 /// Steps of one task in a row; `F` is the tile size.
@@ -115,28 +185,82 @@ impl<const L: usize, F: Tile> WithSimd for Task<'_, L, F> {
             // SAFETY: whoever made the step promised what its kernel asks for.
             unsafe {
                 match step {
-                    Step::Gather { x, maps, first, count, out, row, grad: false } => {
+                    Step::Gather {
+                        x,
+                        maps,
+                        first,
+                        count,
+                        out,
+                        row,
+                        grad: false,
+                    } => {
                         gather::<S, F, false>(s, x, maps, first, count, out, row);
                     }
-                    Step::Gather { x, maps, first, count, out, row, grad: true } => {
+                    Step::Gather {
+                        x,
+                        maps,
+                        first,
+                        count,
+                        out,
+                        row,
+                        grad: true,
+                    } => {
                         gather::<S, F, true>(s, x, maps, first, count, out, row);
                     }
-                    Step::Scatter { m, row, maps, first, count, bias, y } => {
-                        scatter::<S, F>(s, m, row, maps, first, count, bias, y);
+                    Step::Scatter {
+                        m,
+                        row,
+                        maps,
+                        first,
+                        count,
+                        epilogue,
+                        y,
+                    } => {
+                        scatter::<S, F>(s, m, row, maps, first, count, epilogue, y);
                     }
-                    Step::Weights { w, dims, panel, out, flip: false } => {
+                    Step::Weights {
+                        w,
+                        dims,
+                        panel,
+                        out,
+                        flip: false,
+                    } => {
                         weights::<S, F, false>(s, w, dims, panel, out);
                     }
-                    Step::Weights { w, dims, panel, out, flip: true } => {
+                    Step::Weights {
+                        w,
+                        dims,
+                        panel,
+                        out,
+                        flip: true,
+                    } => {
                         weights::<S, F, true>(s, w, dims, panel, out);
                     }
-                    Step::WeightsGrad { du, dims, panel, dw } => weights_grad::<S, F>(s, du, dims, panel, dw),
-                    Step::Multiply { dims, a, b, out, frequencies } => {
+                    Step::WeightsGrad {
+                        du,
+                        dims,
+                        panel,
+                        dw,
+                    } => weights_grad::<S, F>(s, du, dims, panel, dw),
+                    Step::Multiply {
+                        dims,
+                        a,
+                        b,
+                        out,
+                        frequencies,
+                    } => {
                         for f in frequencies {
                             panel::nn(s, dims, a.of(f), b.of(f), out.of(f));
                         }
                     }
-                    Step::MultiplyTransposed { dims, a, b, out, frequencies, accumulate } => {
+                    Step::MultiplyTransposed {
+                        dims,
+                        a,
+                        b,
+                        out,
+                        frequencies,
+                        accumulate,
+                    } => {
                         for f in frequencies {
                             panel::tn(s, dims, a.of(f), b.of(f), out.of(f), accumulate);
                         }
@@ -157,7 +281,10 @@ fn plane(rows: usize, cols: usize) -> usize {
 }
 
 fn planes(buffer: &mut [f32], rows: usize, cols: usize) -> Planes {
-    Planes { first: Mat::panels(buffer.as_mut_ptr(), rows), plane: plane(rows, cols) }
+    Planes {
+        first: Mat::panels(buffer.as_mut_ptr(), rows),
+        plane: plane(rows, cols),
+    }
 }
 
 /// Tiles that fit `bytes`, a multiple of eight.
@@ -165,13 +292,13 @@ fn tiles_in(bytes: usize, frequencies: usize, channels: usize, total: usize) -> 
     (bytes / (4 * frequencies * channels) / 8 * 8).clamp(8, total.next_multiple_of(8))
 }
 
-/// `y = conv(x, w) + bias`: `x` `(N, H, W, C)`, `w` `(K, C, 3, 3)`, `y` `(N, H', W', K)`.
-pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+/// `y = conv(x, w)`, then the epilogue: `x` `(N, H, W, C)`, `w` `(K, C, 3, 3)`, `y` `(N, H', W', K)`.
+pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue, y: &mut [f32]) {
     let shape = Shape::of(g);
     if shape.small() {
-        product::<F2, false>(x, w, bias, shape, y);
+        product::<F2, false>(x, w, epilogue, shape, y);
     } else {
-        product::<F4, false>(x, w, bias, shape, y);
+        product::<F4, false>(x, w, epilogue, shape, y);
     }
 }
 
@@ -179,11 +306,18 @@ pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, 
 pub(super) fn input_grad(g: &Geometry, w: &[f32], dy: &[f32], dx: &mut [f32]) {
     let shape = Shape::of(g);
     let (h, w_) = shape.out();
-    let turned = Shape { n: shape.n, h, w: w_, c: shape.k, k: shape.c, pad: 2 - shape.pad };
+    let turned = Shape {
+        n: shape.n,
+        h,
+        w: w_,
+        c: shape.k,
+        k: shape.c,
+        pad: 2 - shape.pad,
+    };
     if turned.small() {
-        product::<F2, true>(dy, w, None, turned, dx);
+        product::<F2, true>(dy, w, Epilogue::default(), turned, dx);
     } else {
-        product::<F4, true>(dy, w, None, turned, dx);
+        product::<F4, true>(dy, w, Epilogue::default(), turned, dx);
     }
 }
 
@@ -201,7 +335,13 @@ impl Shared {
 }
 
 /// Forward, or with `FLIP` the input gradient, which is a forward pass with the filters turned.
-fn product<F: Tile, const FLIP: bool>(x: &[f32], w: &[f32], bias: Option<&[f32]>, shape: Shape, y: &mut [f32]) {
+fn product<F: Tile, const FLIP: bool>(
+    x: &[f32],
+    w: &[f32],
+    epilogue: Epilogue,
+    shape: Shape,
+    y: &mut [f32],
+) {
     let Shape { c, k, .. } = shape;
     let frequencies = F::T * F::T;
     let (input, output) = (shape.input(F::M), shape.output(F::M));
@@ -212,7 +352,13 @@ fn product<F: Tile, const FLIP: bool>(x: &[f32], w: &[f32], bias: Option<&[f32]>
     let u = planes(&mut u, c, k);
     let dims = if FLIP { (c, k) } else { (k, c) };
     (0..k.div_ceil(PANEL)).into_par_iter().for_each(|panel| {
-        run::<1, F>([Step::Weights { w, dims, panel, out: u, flip: FLIP }]);
+        run::<1, F>([Step::Weights {
+            w,
+            dims,
+            panel,
+            out: u,
+            flip: FLIP,
+        }]);
     });
 
     let small = 4 * frequencies * c * k <= SMALL_WEIGHTS;
@@ -220,30 +366,80 @@ fn product<F: Tile, const FLIP: bool>(x: &[f32], w: &[f32], bias: Option<&[f32]>
     if small {
         (0..tiles.div_ceil(rows)).into_par_iter().for_each(|block| {
             let (first, count) = (block * rows, rows.min(tiles - block * rows));
-            let (mut v, mut m) = (scratch::take::<f32>(frequencies * plane(rows, c)), scratch::take::<f32>(frequencies * plane(rows, k)));
+            let (mut v, mut m) = (
+                scratch::take::<f32>(frequencies * plane(rows, c)),
+                scratch::take::<f32>(frequencies * plane(rows, k)),
+            );
             let (v, m) = (planes(&mut v, rows, c), planes(&mut m, rows, k));
             run::<3, F>([
-                Step::Gather { x: x.as_ptr(), maps: input, first, count, out: v, row: 0, grad: false },
-                Step::Multiply { dims: (count, k, c), a: v, b: u, out: m, frequencies: 0..frequencies },
-                Step::Scatter { m, row: 0, maps: output, first, count, bias, y: y.get() },
+                Step::Gather {
+                    x: x.as_ptr(),
+                    maps: input,
+                    first,
+                    count,
+                    out: v,
+                    row: 0,
+                    grad: false,
+                },
+                Step::Multiply {
+                    dims: (count, k, c),
+                    a: v,
+                    b: u,
+                    out: m,
+                    frequencies: 0..frequencies,
+                },
+                Step::Scatter {
+                    m,
+                    row: 0,
+                    maps: output,
+                    first,
+                    count,
+                    epilogue,
+                    y: y.get(),
+                },
             ]);
         });
         return;
     }
-    let (mut v, mut m) = (scratch::take::<f32>(frequencies * plane(rows, c)), scratch::take::<f32>(frequencies * plane(rows, k)));
+    let (mut v, mut m) = (
+        scratch::take::<f32>(frequencies * plane(rows, c)),
+        scratch::take::<f32>(frequencies * plane(rows, k)),
+    );
     let (v, m) = (planes(&mut v, rows, c), planes(&mut m, rows, k));
     for start in (0..tiles).step_by(rows) {
         let total = rows.min(tiles - start);
         let part = |row: usize| PART.min(total - row);
         let parts = || (0..total).into_par_iter().step_by(PART);
         parts().for_each(|row| {
-            run::<1, F>([Step::Gather { x: x.as_ptr(), maps: input, first: start + row, count: part(row), out: v, row, grad: false }]);
+            run::<1, F>([Step::Gather {
+                x: x.as_ptr(),
+                maps: input,
+                first: start + row,
+                count: part(row),
+                out: v,
+                row,
+                grad: false,
+            }]);
         });
         (0..frequencies).into_par_iter().for_each(|f| {
-            run::<1, F>([Step::Multiply { dims: (total, k, c), a: v, b: u, out: m, frequencies: f..f + 1 }]);
+            run::<1, F>([Step::Multiply {
+                dims: (total, k, c),
+                a: v,
+                b: u,
+                out: m,
+                frequencies: f..f + 1,
+            }]);
         });
         parts().for_each(|row| {
-            run::<1, F>([Step::Scatter { m, row, maps: output, first: start + row, count: part(row), bias, y: y.get() }]);
+            run::<1, F>([Step::Scatter {
+                m,
+                row,
+                maps: output,
+                first: start + row,
+                count: part(row),
+                epilogue,
+                y: y.get(),
+            }]);
         });
     }
 }
@@ -274,46 +470,114 @@ fn weight_product<F: Tile>(x: &[f32], dy: &[f32], shape: Shape, dw: &mut [f32]) 
     let mut du = scratch::take::<f32>(size * sums);
     if small {
         let per = tiles.div_ceil(threads);
-        du[..size * sums].par_chunks_mut(size).enumerate().for_each(|(thread, du)| {
-            let (mut v, mut m) = (scratch::take::<f32>(frequencies * plane(rows, c)), scratch::take::<f32>(frequencies * plane(rows, k)));
-            let (v, m, sum) = (planes(&mut v, rows, c), planes(&mut m, rows, k), planes(du, c, k));
-            let range = thread * per..tiles.min((thread + 1) * per);
-            if range.is_empty() {
-                du.fill(0.0);
-            }
-            for first in range.clone().step_by(rows) {
-                let count = rows.min(range.end - first);
-                run::<3, F>([
-                    Step::Gather { x: x.as_ptr(), maps: input, first, count, out: v, row: 0, grad: false },
-                    Step::Gather { x: dy.as_ptr(), maps: output, first, count, out: m, row: 0, grad: true },
-                    Step::MultiplyTransposed { dims: (c, k, count), a: v, b: m, out: sum, frequencies: 0..frequencies, accumulate: first > range.start },
-                ]);
-            }
-        });
+        du[..size * sums]
+            .par_chunks_mut(size)
+            .enumerate()
+            .for_each(|(thread, du)| {
+                let (mut v, mut m) = (
+                    scratch::take::<f32>(frequencies * plane(rows, c)),
+                    scratch::take::<f32>(frequencies * plane(rows, k)),
+                );
+                let (v, m, sum) = (
+                    planes(&mut v, rows, c),
+                    planes(&mut m, rows, k),
+                    planes(du, c, k),
+                );
+                let range = thread * per..tiles.min((thread + 1) * per);
+                if range.is_empty() {
+                    du.fill(0.0);
+                }
+                for first in range.clone().step_by(rows) {
+                    let count = rows.min(range.end - first);
+                    run::<3, F>([
+                        Step::Gather {
+                            x: x.as_ptr(),
+                            maps: input,
+                            first,
+                            count,
+                            out: v,
+                            row: 0,
+                            grad: false,
+                        },
+                        Step::Gather {
+                            x: dy.as_ptr(),
+                            maps: output,
+                            first,
+                            count,
+                            out: m,
+                            row: 0,
+                            grad: true,
+                        },
+                        Step::MultiplyTransposed {
+                            dims: (c, k, count),
+                            a: v,
+                            b: m,
+                            out: sum,
+                            frequencies: 0..frequencies,
+                            accumulate: first > range.start,
+                        },
+                    ]);
+                }
+            });
         let (sum, rest) = du[..size * sums].split_at_mut(size);
         for other in rest.chunks(size) {
             sum.iter_mut().zip(other).for_each(|(a, b)| *a += b);
         }
     } else {
-        let (mut v, mut m) = (scratch::take::<f32>(frequencies * plane(rows, c)), scratch::take::<f32>(frequencies * plane(rows, k)));
-        let (v, m, sum) = (planes(&mut v, rows, c), planes(&mut m, rows, k), planes(&mut du, c, k));
+        let (mut v, mut m) = (
+            scratch::take::<f32>(frequencies * plane(rows, c)),
+            scratch::take::<f32>(frequencies * plane(rows, k)),
+        );
+        let (v, m, sum) = (
+            planes(&mut v, rows, c),
+            planes(&mut m, rows, k),
+            planes(&mut du, c, k),
+        );
         for start in (0..tiles).step_by(rows) {
             let total = rows.min(tiles - start);
             (0..total).into_par_iter().step_by(PART).for_each(|row| {
                 let count = PART.min(total - row);
                 run::<2, F>([
-                    Step::Gather { x: x.as_ptr(), maps: input, first: start + row, count, out: v, row, grad: false },
-                    Step::Gather { x: dy.as_ptr(), maps: output, first: start + row, count, out: m, row, grad: true },
+                    Step::Gather {
+                        x: x.as_ptr(),
+                        maps: input,
+                        first: start + row,
+                        count,
+                        out: v,
+                        row,
+                        grad: false,
+                    },
+                    Step::Gather {
+                        x: dy.as_ptr(),
+                        maps: output,
+                        first: start + row,
+                        count,
+                        out: m,
+                        row,
+                        grad: true,
+                    },
                 ]);
             });
             (0..frequencies).into_par_iter().for_each(|f| {
-                run::<1, F>([Step::MultiplyTransposed { dims: (c, k, total), a: v, b: m, out: sum, frequencies: f..f + 1, accumulate: start > 0 }]);
+                run::<1, F>([Step::MultiplyTransposed {
+                    dims: (c, k, total),
+                    a: v,
+                    b: m,
+                    out: sum,
+                    frequencies: f..f + 1,
+                    accumulate: start > 0,
+                }]);
             });
         }
     }
     let du = planes(&mut du, c, k);
     let dw = Shared(dw.as_mut_ptr());
     (0..k.div_ceil(PANEL)).into_par_iter().for_each(|panel| {
-        run::<1, F>([Step::WeightsGrad { du, dims: (k, c), panel, dw: dw.get() }]);
+        run::<1, F>([Step::WeightsGrad {
+            du,
+            dims: (k, c),
+            panel,
+            dw: dw.get(),
+        }]);
     });
 }

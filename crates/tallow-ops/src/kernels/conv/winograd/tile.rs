@@ -33,7 +33,11 @@ impl Tile for F4 {
 
     #[inline(always)]
     fn input<S: Simd>(s: S, d: [S::f32s; 6]) -> [S::f32s; 6] {
-        macro_rules! k { ($x:expr) => { s.splat_f32s($x) }; }
+        macro_rules! k {
+            ($x:expr) => {
+                s.splat_f32s($x)
+            };
+        }
         let a = s.mul_add_e_f32s(d[2], k!(-4.0), d[4]);
         let b = s.mul_add_e_f32s(d[1], k!(-4.0), d[3]);
         let c = s.sub_f32s(d[4], d[2]);
@@ -50,7 +54,11 @@ impl Tile for F4 {
 
     #[inline(always)]
     fn output<S: Simd>(s: S, m: [S::f32s; 6]) -> [S::f32s; 4] {
-        macro_rules! k { ($x:expr) => { s.splat_f32s($x) }; }
+        macro_rules! k {
+            ($x:expr) => {
+                s.splat_f32s($x)
+            };
+        }
         let a = s.add_f32s(m[1], m[2]);
         let b = s.sub_f32s(m[1], m[2]);
         let c = s.add_f32s(m[3], m[4]);
@@ -65,7 +73,11 @@ impl Tile for F4 {
 
     #[inline(always)]
     fn output_grad<S: Simd>(s: S, y: [S::f32s; 4]) -> [S::f32s; 6] {
-        macro_rules! k { ($x:expr) => { s.splat_f32s($x) }; }
+        macro_rules! k {
+            ($x:expr) => {
+                s.splat_f32s($x)
+            };
+        }
         let even = s.add_f32s(y[0], y[2]);
         let odd = s.add_f32s(y[1], y[3]);
         let even4 = s.mul_add_e_f32s(y[2], k!(4.0), y[0]);
@@ -82,7 +94,11 @@ impl Tile for F4 {
 
     #[inline(always)]
     fn weight<S: Simd>(s: S, g: [S::f32s; 3]) -> [S::f32s; 6] {
-        macro_rules! k { ($x:expr) => { s.splat_f32s($x) }; }
+        macro_rules! k {
+            ($x:expr) => {
+                s.splat_f32s($x)
+            };
+        }
         let even = s.mul_f32s(s.add_f32s(g[0], g[2]), k!(-1.0 / 6.0));
         let odd = s.mul_f32s(g[1], k!(1.0 / 6.0));
         let even4 = s.mul_add_e_f32s(g[0], k!(1.0 / 24.0), s.mul_f32s(g[2], k!(1.0 / 6.0)));
@@ -99,13 +115,21 @@ impl Tile for F4 {
 
     #[inline(always)]
     fn weight_grad<S: Simd>(s: S, u: [S::f32s; 6]) -> [S::f32s; 3] {
-        macro_rules! k { ($x:expr) => { s.splat_f32s($x) }; }
+        macro_rules! k {
+            ($x:expr) => {
+                s.splat_f32s($x)
+            };
+        }
         let a = s.add_f32s(u[1], u[2]);
         let b = s.sub_f32s(u[2], u[1]);
         let c = s.add_f32s(u[3], u[4]);
         let e = s.sub_f32s(u[3], u[4]);
         [
-            s.mul_add_e_f32s(u[0], k!(0.25), s.mul_add_e_f32s(a, k!(-1.0 / 6.0), s.mul_f32s(c, k!(1.0 / 24.0)))),
+            s.mul_add_e_f32s(
+                u[0],
+                k!(0.25),
+                s.mul_add_e_f32s(a, k!(-1.0 / 6.0), s.mul_f32s(c, k!(1.0 / 24.0))),
+            ),
             s.mul_add_e_f32s(b, k!(1.0 / 6.0), s.mul_f32s(e, k!(1.0 / 12.0))),
             s.mul_add_e_f32s(s.sub_f32s(c, a), k!(1.0 / 6.0), u[5]),
         ]
@@ -163,7 +187,14 @@ impl Tile for F2 {
         let half = s.splat_f32s(0.5);
         let even = s.mul_f32s(s.add_f32s(g[0], g[2]), half);
         let odd = s.mul_f32s(g[1], half);
-        [g[0], s.add_f32s(even, odd), s.sub_f32s(even, odd), g[2], zero, zero]
+        [
+            g[0],
+            s.add_f32s(even, odd),
+            s.sub_f32s(even, odd),
+            g[2],
+            zero,
+            zero,
+        ]
     }
 
     #[inline(always)]

@@ -3,18 +3,37 @@
 use pulp::Simd;
 
 use super::tile::Tile;
+use crate::kernels::conv::Epilogue;
 use crate::kernels::panel::{Mat, PANEL, load, store};
 
 /// An array of six, written out: closures would not inherit the instruction set of the function around them.
 macro_rules! six {
     ($i:ident => $value:expr) => {
         [
-            { let $i = 0usize; $value },
-            { let $i = 1usize; $value },
-            { let $i = 2usize; $value },
-            { let $i = 3usize; $value },
-            { let $i = 4usize; $value },
-            { let $i = 5usize; $value },
+            {
+                let $i = 0usize;
+                $value
+            },
+            {
+                let $i = 1usize;
+                $value
+            },
+            {
+                let $i = 2usize;
+                $value
+            },
+            {
+                let $i = 3usize;
+                $value
+            },
+            {
+                let $i = 4usize;
+                $value
+            },
+            {
+                let $i = 5usize;
+                $value
+            },
         ]
     };
 }
@@ -22,7 +41,11 @@ macro_rules! six {
 /// One dimension of [`gather`]'s transform.
 #[inline(always)]
 fn lines<S: Simd, F: Tile, const GRAD: bool>(simd: S, v: [S::f32s; 6]) -> [S::f32s; 6] {
-    if GRAD { F::output_grad(simd, [v[0], v[1], v[2], v[3]]) } else { F::input(simd, v) }
+    if GRAD {
+        F::output_grad(simd, [v[0], v[1], v[2], v[3]])
+    } else {
+        F::input(simd, v)
+    }
 }
 
 /// What pixels outside the map read.
@@ -69,7 +92,10 @@ impl Planes {
     /// The matrix of frequency `f`.
     #[inline(always)]
     pub(super) fn of(self, f: usize) -> Mat {
-        Mat { start: self.first.start.wrapping_add(f * self.plane), ..self.first }
+        Mat {
+            start: self.first.start.wrapping_add(f * self.plane),
+            ..self.first
+        }
     }
 }
 
@@ -132,7 +158,10 @@ pub(super) unsafe fn gather<S: Simd, F: Tile, const GRAD: bool>(
                 for j in 0..size {
                     // SAFETY: the rest of a pixel inside the map, or of the zeros.
                     v[j] = unsafe {
-                        simd.partial_load_f32s(std::slice::from_raw_parts(pixels[i][j].add(whole), c - whole))
+                        simd.partial_load_f32s(std::slice::from_raw_parts(
+                            pixels[i][j].add(whole),
+                            c - whole,
+                        ))
                     };
                 }
                 half[i] = lines::<S, F, GRAD>(simd, v);
@@ -149,7 +178,7 @@ pub(super) unsafe fn gather<S: Simd, F: Tile, const GRAD: bool>(
     }
 }
 
-/// The way back: `A^T m A` of `T x T` frequencies to `M x M` output pixels, clipped to the map, plus the bias.
+/// The way back: `A^T m A` of `T x T` frequencies to `M x M` output pixels, clipped to the map, then the epilogue.
 ///
 /// # Safety
 /// As [`gather`]; no other thread writes these tiles of `y`.
@@ -161,7 +190,7 @@ pub(super) unsafe fn scatter<S: Simd, F: Tile>(
     maps: Maps,
     first: usize,
     count: usize,
-    bias: Option<&[f32]>,
+    epilogue: Epilogue,
     y: *mut f32,
 ) {
     let zero = simd.splat_f32s(0.0);
@@ -174,7 +203,7 @@ pub(super) unsafe fn scatter<S: Simd, F: Tile>(
         while channel < c {
             let lanes = S::F32_LANES.min(c - channel);
             let at = m.first.at(row + t, channel).cast_const();
-            let offset = match bias {
+            let offset = match epilogue.bias {
                 Some(bias) => simd.partial_load_f32s(&bias[channel..channel + lanes]),
                 None => zero,
             };
@@ -190,16 +219,28 @@ pub(super) unsafe fn scatter<S: Simd, F: Tile>(
                 })
             };
             for j in 0..cols {
-                let column = F::output(simd, [half[0][j], half[1][j], half[2][j], half[3][j], half[4][j], half[5][j]]);
+                let column = F::output(
+                    simd,
+                    [
+                        half[0][j], half[1][j], half[2][j], half[3][j], half[4][j], half[5][j],
+                    ],
+                );
                 for i in 0..rows {
-                    let value = simd.add_f32s(column[i], offset);
+                    let mut value = simd.add_f32s(column[i], offset);
+                    if epilogue.relu {
+                        // In this order a NaN stays: the second operand is returned when the comparison fails.
+                        value = simd.max_f32s(zero, value);
+                    }
                     // SAFETY: the pixel is inside the map, `lanes` channels inside the pixel.
                     unsafe {
                         let p = y.add(((map * h + y0 + i) * w + x0 + j) * c + channel);
                         if lanes == S::F32_LANES {
                             store::<S>(p, value);
                         } else {
-                            simd.partial_store_f32s(std::slice::from_raw_parts_mut(p, lanes), value);
+                            simd.partial_store_f32s(
+                                std::slice::from_raw_parts_mut(p, lanes),
+                                value,
+                            );
                         }
                     }
                 }
@@ -290,14 +331,18 @@ pub(super) unsafe fn weights_grad<S: Simd, F: Tile>(
                 let mut line = [zero; 6];
                 for b in 0..F::T {
                     // SAFETY: promised by the caller.
-                    line[b] = unsafe {
-                        load::<S>(du.of(a * F::T + b).at(row, panel * PANEL + lane))
-                    };
+                    line[b] =
+                        unsafe { load::<S>(du.of(a * F::T + b).at(row, panel * PANEL + lane)) };
                 }
                 half[a] = F::weight_grad(simd, line);
             }
             for q in 0..3 {
-                let column = F::weight_grad(simd, [half[0][q], half[1][q], half[2][q], half[3][q], half[4][q], half[5][q]]);
+                let column = F::weight_grad(
+                    simd,
+                    [
+                        half[0][q], half[1][q], half[2][q], half[3][q], half[4][q], half[5][q],
+                    ],
+                );
                 for p in 0..3 {
                     // SAFETY: `lane + F32_LANES <= PANEL`.
                     unsafe { store::<S>(taps[p * 3 + q].as_mut_ptr().add(lane), column[p]) };

@@ -1,0 +1,454 @@
+//! Convolution, batch norm, ReLU and pooling as one operator.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp3, DType, Shape, Tensor, Var};
+
+use crate::batch_norm::{self, move_towards, to_f64};
+use crate::kernels::batch_norm::{Moments, Normal};
+use crate::kernels::conv::{Epilogue, Geometry, channels_last};
+use crate::kernels::conv_block::{self as kernel, Affine, Tail};
+use crate::kernels::fresh::fresh;
+use crate::layout::Extents;
+use crate::{
+    BatchNormConfig, Conv2dConfig, Layout, Pool2dConfig, Result, batch_norm_eval, batch_norm_train,
+};
+use crate::{conv, conv2d, cpu, custom_op, max_pool2d, relu};
+
+/// The parameters and statistics of a batch norm, each `(C)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// The factor of the normalised values.
+    pub weight: &'a Tensor,
+    /// What is added to them.
+    pub bias: &'a Tensor,
+    /// Moved towards the batch's mean in training.
+    pub running_mean: &'a Var,
+    /// Moved towards the batch's unbiased variance in training.
+    pub running_var: &'a Var,
+    /// Its constants and the axis order.
+    pub config: BatchNormConfig,
+}
+
+/// [`conv2d`], [`batch_norm_train`], [`relu`] and, if `pool`, a 2x2 [`max_pool2d`], as one node of the graph.
+///
+/// Shapes and settings are those of the single operators, which run for everything but `f32` in [`Layout::Nhwc`] without groups
+/// on the CPU. There the convolution's output is kept for backward, and nothing else in between is ever stored. The gradient of
+/// the convolution's bias is exactly zero, since the normalisation subtracts it again; PyTorch returns rounding noise there.
+///
+/// # Errors
+/// As the single operators.
+pub fn conv_bn_relu_train(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    norm: Norm,
+    conv: &Conv2dConfig,
+    pool: bool,
+) -> Result<Tensor> {
+    let geometry = conv::geometry(x, weight, bias, conv)?;
+    let Norm {
+        weight: gamma,
+        bias: beta,
+        running_mean,
+        running_var,
+        config,
+    } = norm;
+    let maps = Extents {
+        n: geometry.batch,
+        c: geometry.out_channels,
+        h: geometry.out_height,
+        w: geometry.out_width,
+    };
+    if !is_fast(x, conv, &config, &geometry) || (pool && maps.h.min(maps.w) < 2) {
+        let y = conv2d(x, weight, bias, conv)?;
+        let y = relu(&batch_norm_train(
+            &y,
+            gamma,
+            beta,
+            running_mean,
+            running_var,
+            &config,
+        )?)?;
+        return pooled(y, conv.layout, pool);
+    }
+    batch_norm::check_parameters(
+        maps.c,
+        x.dtype(),
+        [gamma, beta, running_mean, running_var],
+        &config,
+    )?;
+    batch_norm::check_count(maps, &maps.shape(conv.layout))?;
+
+    let tail = if pool { Tail::ReluPool } else { Tail::Relu };
+    let moments = Arc::new(OnceLock::new());
+    let op = Train {
+        geometry,
+        maps,
+        tail,
+        eps: config.eps,
+        moments: moments.clone(),
+        kept: Mutex::new(None),
+    };
+    // An operator has three arguments at most, so the small parameters travel as one.
+    let parameters: Vec<&Tensor> = [gamma, beta].into_iter().chain(bias).collect();
+    let parameters = Tensor::cat(&parameters, 0)?;
+    let out = x
+        .contiguous()?
+        .apply_op3(&weight.contiguous()?, &parameters, op)?;
+
+    let Moments { mean, variance } = custom_op::saved(&moments)?;
+    let mean = match bias {
+        // The convolution runs without its bias, which PyTorch's running mean contains.
+        Some(bias) => mean
+            .iter()
+            .zip(to_f64(bias)?)
+            .map(|(mean, bias)| mean + bias)
+            .collect(),
+        None => mean.clone(),
+    };
+    let count = (maps.n * maps.h * maps.w) as f64;
+    move_towards(running_mean, &mean, 1., config.momentum)?;
+    move_towards(running_var, variance, count / (count - 1.), config.momentum)?;
+    Ok(out)
+}
+
+/// As [`conv_bn_relu_train`], with [`batch_norm_eval`]: on the fast path the norm is folded into the convolution's filters.
+///
+/// # Errors
+/// As the single operators.
+pub fn conv_bn_relu_eval(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    norm: Norm,
+    conv: &Conv2dConfig,
+    pool: bool,
+) -> Result<Tensor> {
+    let geometry = conv::geometry(x, weight, bias, conv)?;
+    let Norm {
+        weight: gamma,
+        bias: beta,
+        running_mean,
+        running_var,
+        config,
+    } = norm;
+    if !is_fast(x, conv, &config, &geometry) {
+        let y = composed_eval(
+            x,
+            weight,
+            bias,
+            [gamma, beta, running_mean, running_var],
+            conv,
+            &config,
+        )?;
+        return pooled(y, conv.layout, pool);
+    }
+    let tensors = [
+        gamma,
+        beta,
+        running_mean.as_tensor(),
+        running_var.as_tensor(),
+    ];
+    batch_norm::check_parameters(geometry.out_channels, x.dtype(), tensors, &config)?;
+    let statistics = [running_mean, running_var].map(|v| v.as_detached_tensor());
+    let op = Eval {
+        geometry,
+        conv: *conv,
+        config,
+        statistics,
+    };
+    let parameters: Vec<&Tensor> = [gamma, beta].into_iter().chain(bias).collect();
+    let out =
+        x.contiguous()?
+            .apply_op3(&weight.contiguous()?, &Tensor::cat(&parameters, 0)?, op)?;
+    pooled(out, conv.layout, pool)
+}
+
+fn is_fast(x: &Tensor, conv: &Conv2dConfig, norm: &BatchNormConfig, geometry: &Geometry) -> bool {
+    (conv.layout, norm.layout) == (Layout::Nhwc, Layout::Nhwc)
+        && x.device().is_cpu()
+        && x.dtype() == DType::F32
+        && channels_last::suits(geometry)
+}
+
+fn pooled(y: Tensor, layout: Layout, pool: bool) -> Result<Tensor> {
+    if pool {
+        max_pool2d(
+            &y,
+            &Pool2dConfig {
+                layout,
+                ..Pool2dConfig::new(2)
+            },
+        )
+    } else {
+        Ok(y)
+    }
+}
+
+fn composed_eval(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    [gamma, beta, mean, var]: [&Tensor; 4],
+    conv: &Conv2dConfig,
+    config: &BatchNormConfig,
+) -> Result<Tensor> {
+    relu(&batch_norm_eval(
+        &conv2d(x, weight, bias, conv)?,
+        gamma,
+        beta,
+        mean,
+        var,
+        config,
+    )?)
+}
+
+const NAME: &str = "conv_bn_relu";
+
+/// The operator in training. Its third argument is `weight, bias` of the norm and, if there is one, the convolution's bias.
+struct Train {
+    geometry: Geometry,
+    /// The convolution's output.
+    maps: Extents,
+    tail: Tail,
+    eps: f64,
+    /// What the running statistics are moved by once the operator has run.
+    moments: Arc<OnceLock<Moments>>,
+    /// The convolution's output, until backward turns it into its gradient.
+    kept: Mutex<Option<Vec<f32>>>,
+}
+
+impl Train {
+    fn convolve(&self, x: &[f32], w: &[f32]) -> Vec<f32> {
+        let Extents { n, c, h, w: width } = self.maps;
+        // SAFETY: the convolution writes every element of its result.
+        unsafe {
+            fresh(n * c * h * width, |y| {
+                channels_last::forward(&self.geometry, x, w, Epilogue::default(), y)
+            })
+        }
+    }
+
+    /// Scale and shift of the norm: `weight / sigma` and `bias - mean * weight / sigma`.
+    fn affine(&self, parameters: &[f32], moments: &Moments, normal: &Normal) -> Affine {
+        let (gamma, beta) = parameters.split_at(self.maps.c);
+        let scale = gamma
+            .iter()
+            .zip(&normal.inverse)
+            .map(|(g, inverse)| *g as f64 * inverse);
+        let shift = scale
+            .clone()
+            .zip(&moments.mean)
+            .zip(beta)
+            .map(|((scale, mean), beta)| (*beta as f64 - mean * scale) as f32);
+        Affine {
+            shift: shift.collect(),
+            scale: scale.map(|s| s as f32).collect(),
+        }
+    }
+
+    fn normal(&self, moments: &Moments) -> Normal {
+        Normal::new(moments.mean.clone(), &moments.variance, self.eps)
+    }
+}
+
+impl CustomOp3 for Train {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &candle_core::Layout,
+        weight: &CpuStorage,
+        weight_layout: &candle_core::Layout,
+        parameters: &CpuStorage,
+        parameters_layout: &candle_core::Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (x, w) = (
+            cpu::slice(NAME, x, x_layout)?,
+            cpu::slice(NAME, weight, weight_layout)?,
+        );
+        let parameters = cpu::slice::<f32>(NAME, parameters, parameters_layout)?;
+        let y = self.convolve(x, w);
+        let moments = kernel::statistics(&y, self.maps.c);
+        let affine = self.affine(parameters, &moments, &self.normal(&moments));
+        let output = self.tail.output(self.maps);
+        // SAFETY: the kernel writes every element of its result.
+        let out = unsafe {
+            fresh(output.count(), |out| {
+                kernel::forward(&y, self.maps, &affine, self.tail, out)
+            })
+        };
+        custom_op::save(&self.moments, moments)?;
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(y);
+        Ok((custom_op::storage(out), output.shape(Layout::Nhwc)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        parameters: &Tensor,
+        _out: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad = grad.contiguous()?;
+        let (x_storage, x_layout) = x.storage_and_layout();
+        let (w_storage, w_layout) = weight.storage_and_layout();
+        let (p_storage, p_layout) = parameters.storage_and_layout();
+        let (g_storage, g_layout) = grad.storage_and_layout();
+        let (xs, ws) = (
+            cpu::locked(NAME, &x_storage, x_layout)?,
+            cpu::locked(NAME, &w_storage, w_layout)?,
+        );
+        let (ps, gs) = (
+            cpu::locked(NAME, &p_storage, p_layout)?,
+            cpu::locked(NAME, &g_storage, g_layout)?,
+        );
+
+        let kept = self
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // A second backward pass finds its memory used up by the first.
+        let mut y = kept.unwrap_or_else(|| self.convolve(xs, ws));
+        let moments = custom_op::saved(&self.moments)?;
+        let normal = self.normal(moments);
+        let affine = self.affine(ps, moments, &normal);
+        let mean: Vec<f32> = moments.mean.iter().map(|&m| m as f32).collect();
+        let (sum, dot) = kernel::gradient_sums(&y, gs, self.maps, &affine, &mean, self.tail);
+
+        // Ioffe and Szegedy 2015, section 3: the batch's mean and variance depend on every value.
+        let count = (self.maps.n * self.maps.h * self.maps.w) as f64;
+        let mut through = Affine::default();
+        let mut dp = vec![0f32; parameters.elem_count()];
+        for i in 0..self.maps.c {
+            let (scale, inverse) = (affine.scale[i] as f64, normal.inverse[i]);
+            let slope = -scale * inverse * inverse * dot[i] / count;
+            through.scale.push(slope as f32);
+            through
+                .shift
+                .push((-scale * sum[i] / count - slope * moments.mean[i]) as f32);
+            dp[i] = (dot[i] * inverse) as f32;
+            dp[self.maps.c + i] = sum[i] as f32;
+        }
+        kernel::gradient(&mut y, gs, self.maps, &affine, &through, self.tail);
+
+        let g = &self.geometry;
+        // SAFETY (both): the gradient passes write every element of their results.
+        let dw = weight
+            .track_op()
+            .then(|| unsafe { fresh(ws.len(), |dw| channels_last::weight_grad(g, xs, &y, dw)) });
+        let dx = x
+            .track_op()
+            .then(|| unsafe { fresh(xs.len(), |dx| channels_last::input_grad(g, ws, &y, dx)) });
+        let tensor = |v: Option<Vec<f32>>, of: &Tensor| {
+            v.map(|v| custom_op::tensor(v, of.shape())).transpose()
+        };
+        Ok((
+            tensor(dx, x)?,
+            tensor(dw, weight)?,
+            Some(custom_op::tensor(dp, parameters.shape())?),
+        ))
+    }
+}
+
+/// The operator in evaluation; its third argument is as in [`Train`].
+struct Eval {
+    geometry: Geometry,
+    conv: Conv2dConfig,
+    config: BatchNormConfig,
+    /// Running mean and variance.
+    statistics: [Tensor; 2],
+}
+
+impl CustomOp3 for Eval {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &candle_core::Layout,
+        weight: &CpuStorage,
+        weight_layout: &candle_core::Layout,
+        parameters: &CpuStorage,
+        parameters_layout: &candle_core::Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (x, w) = (
+            cpu::slice::<f32>(NAME, x, x_layout)?,
+            cpu::slice::<f32>(NAME, weight, weight_layout)?,
+        );
+        let parameters = cpu::slice::<f32>(NAME, parameters, parameters_layout)?;
+        let (g, c) = (&self.geometry, self.geometry.out_channels);
+        let (gamma, rest) = parameters.split_at(c);
+        let (beta, bias) = rest.split_at(c);
+        let (mean, var) = (to_f64(&self.statistics[0])?, to_f64(&self.statistics[1])?);
+        let scale: Vec<f64> = (0..c)
+            .map(|i| gamma[i] as f64 / (var[i] + self.config.eps).sqrt())
+            .collect();
+        let shift: Vec<f32> = (0..c)
+            .map(|i| {
+                (beta[i] as f64 + (bias.get(i).map_or(0., |&b| b as f64) - mean[i]) * scale[i])
+                    as f32
+            })
+            .collect();
+        let filters = w.chunks_exact(g.depth()).zip(&scale);
+        let w: Vec<f32> = filters
+            .flat_map(|(w, &scale)| w.iter().map(move |w| (*w as f64 * scale) as f32))
+            .collect();
+        let epilogue = Epilogue {
+            bias: Some(&shift),
+            relu: true,
+        };
+        // SAFETY: the convolution writes every element of its result.
+        let out = unsafe {
+            fresh(g.batch * g.out_image(), |y| {
+                channels_last::forward(g, x, &w, epilogue, y)
+            })
+        };
+        Ok((
+            custom_op::storage(out),
+            (g.batch, g.out_height, g.out_width, c).into(),
+        ))
+    }
+
+    /// Gradients in evaluation are rare, so the single operators compute them.
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        parameters: &Tensor,
+        _out: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [x, weight, parameters] =
+            [x, weight, parameters].map(|t| Var::from_tensor(&t.detach()));
+        let (x, weight, parameters) = (x?, weight?, parameters?);
+        let c = self.geometry.out_channels;
+        let (gamma, beta) = (parameters.narrow(0, 0, c)?, parameters.narrow(0, c, c)?);
+        let bias = (parameters.elem_count() > 2 * c)
+            .then(|| parameters.narrow(0, 2 * c, c))
+            .transpose()?;
+        let [mean, var] = &self.statistics;
+        let y = composed_eval(
+            &x,
+            &weight,
+            bias.as_ref(),
+            [&gamma, &beta, mean, var],
+            &self.conv,
+            &self.config,
+        )?;
+        let mut gradients = (y * grad)?.sum_all()?.backward()?;
+        Ok((
+            gradients.remove(&x),
+            gradients.remove(&weight),
+            gradients.remove(&parameters),
+        ))
+    }
+}
