@@ -1,8 +1,8 @@
 //! Convolution composed of candle operations.
 //!
-//! candle's own `conv2d` takes one number for both directions, and its gradient fails or is wrong when the input is not square
-//! and the stride leaves a different rest in each direction. Gathering the patches by index and multiplying is differentiated
-//! by an index-add and two matrix products, which are right for every setting on every device.
+//! candle's own `conv2d` takes one number for both directions, and its gradient fails with a shape mismatch when the stride
+//! leaves a different rest in each (7 x 8 pixels, kernel 3, stride 2, padding 1). Gathering the patches by index and multiplying
+//! is differentiated by an index-add and two matrix products, which are right for every setting on every device.
 
 use candle_core::Tensor;
 

@@ -1,0 +1,263 @@
+//! Direct convolution for few channels and stride one, in NCHW: no patches, output channels in registers.
+//!
+//! Planes are flattened. In a padded input plane of row length `pitch`, output pixel `(oy, ox)` is position
+//! `p = oy * pitch + ox`, and kernel position `(ky, kx)` sees input `p + ky * dh * pitch + kx * dw`: one constant offset for
+//! the whole plane. So one loop over `p` serves every row with full registers; the positions between the rows (the last
+//! `pitch - out_width` of each) come out meaningless in the forward pass and are dropped, and are zeros in the output gradient.
+//!
+//! The input gradient is the same correlation of the output gradient with the flipped kernel, on the same pitch: the zeros
+//! after one row are the zeros before the next.
+
+mod correlate;
+mod grad_weight;
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::{Geometry, Gradients};
+use crate::kernels::parallel::Threads;
+use crate::kernels::real::Real;
+use crate::kernels::scratch;
+use correlate::{Correlate, pack};
+use grad_weight::GradWeight;
+
+/// Lanes of the widest register: what a loop may read or write past the end of a plane.
+const SLACK: usize = 16;
+/// Elements of inputs and output gradients that a run of images for the weight gradient may hold in cache.
+const RUN: usize = 1 << 15;
+
+/// The flattened planes of a convolution.
+struct Planes {
+    pitch: usize,
+    /// Elements of a padded input plane.
+    padded: usize,
+    /// Positions of an output plane, from its first pixel to its last.
+    outputs: usize,
+    /// Where each kernel position looks from position 0.
+    offsets: Vec<usize>,
+    /// The largest offset: the zeros that go before an output gradient.
+    lead: usize,
+    /// Elements of an output gradient's plane.
+    gradient: usize,
+}
+
+impl Planes {
+    fn new(g: &Geometry) -> Self {
+        let (pitch, rows) = (g.width + 2 * g.padding.1, g.height + 2 * g.padding.0);
+        let offset =
+            |tap: usize| tap / g.kernel.1 * g.dilation.0 * pitch + tap % g.kernel.1 * g.dilation.1;
+        let offsets: Vec<usize> = (0..g.taps()).map(offset).collect();
+        let lead = offset(g.taps() - 1);
+        Self {
+            pitch,
+            padded: rows * pitch,
+            outputs: (g.out_height - 1) * pitch + g.out_width,
+            offsets,
+            lead,
+            gradient: lead + rows * pitch + SLACK,
+        }
+    }
+}
+
+/// Whether this algorithm can run the convolution, and keeps its planes in cache and most of its lanes busy.
+pub(crate) fn suits(g: &Geometry) -> bool {
+    if g.stride != (1, 1) || g.groups != 1 || g.channels > 16 || g.out_channels > 32 {
+        return false;
+    }
+    let padded = |size: usize, padding: usize| size + 2 * padding;
+    let plane = padded(g.height, g.padding.0) * padded(g.width, g.padding.1);
+    let positions =
+        ((g.out_height - 1) * padded(g.width, g.padding.1) + g.out_width).next_multiple_of(SLACK);
+    (g.channels + 2 * g.out_channels) * plane <= 1 << 16 && 2 * g.out_plane() >= positions
+}
+
+/// `y = x * w + bias`.
+pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
+    let planes = Planes::new(g);
+    let weights = pack(g.out_channels, g.channels, g.taps(), |o, c, tap| {
+        w[(o * g.channels + c) * g.taps() + tap]
+    });
+    let per_task = images_per_task(g);
+    let task = |first: usize, y: &mut [T]| {
+        let plane = planes.outputs.next_multiple_of(SLACK);
+        let mut padded = scratch::zeroed(g.channels * planes.padded + SLACK);
+        let mut out = scratch::take(g.out_channels * plane);
+        for (i, y) in y.chunks_exact_mut(g.out_image()).enumerate() {
+            let from = padded_input(g, &planes, x, first + i, 1, &mut padded);
+            Arch::new().dispatch(Correlate {
+                source: from,
+                source_plane: planes.padded,
+                channels: g.channels,
+                offsets: &planes.offsets,
+                weights: &weights,
+                bias,
+                target: &mut out,
+                target_plane: plane,
+                out_channels: g.out_channels,
+                positions: planes.outputs,
+            });
+            for (y, out) in y
+                .chunks_exact_mut(g.out_plane())
+                .zip(out.chunks_exact(plane))
+            {
+                for (y, out) in y
+                    .chunks_exact_mut(g.out_width)
+                    .zip(out.chunks(planes.pitch))
+                {
+                    y.copy_from_slice(&out[..g.out_width]);
+                }
+            }
+        }
+    };
+    if g.batch <= per_task {
+        return task(0, y);
+    }
+    y.par_chunks_mut(per_task * g.out_image())
+        .enumerate()
+        .for_each(|(i, y)| task(i * per_task, y));
+}
+
+/// The gradients of input and weight.
+pub(crate) fn backward<T: Real>(g: &Geometry, x: &[T], w: &[T], dy: &[T], into: Gradients<T>) {
+    let planes = Planes::new(g);
+    let flipped = pack(g.channels, g.out_channels, g.taps(), |c, o, tap| {
+        w[(o * g.channels + c) * g.taps() + g.taps() - 1 - tap]
+    });
+    let per_task = images_per_task(g);
+    let tasks = g.batch.div_ceil(per_task);
+    let inputs: Vec<Option<&mut [T]>> = match into.input {
+        Some(dx) => dx.chunks_mut(per_task * g.image()).map(Some).collect(),
+        None => (0..tasks).map(|_| None).collect(),
+    };
+    let want_weight = into.weight.is_some();
+    let mut partial = scratch::zeroed::<T>(tasks * g.weights());
+    let task = |index: usize, mut dx: Option<&mut [T]>, dw: &mut [T]| {
+        let images = index * per_task..((index + 1) * per_task).min(g.batch);
+        let image = g.channels * planes.padded + g.out_channels * planes.gradient;
+        let run = (RUN / image).clamp(1, per_task);
+        // The zeros around the pixels are written once: every image fills the same places.
+        let mut gradients = scratch::zeroed(run * g.out_channels * planes.gradient);
+        let mut padded = scratch::zeroed(run * g.channels * planes.padded + SLACK);
+        let rows = g.height * planes.pitch;
+        let mut out = scratch::take(g.channels * rows.next_multiple_of(SLACK));
+        for start in images.clone().step_by(run) {
+            let count = run.min(images.end - start);
+            for (i, gradients) in gradients
+                .chunks_exact_mut(g.out_channels * planes.gradient)
+                .enumerate()
+                .take(count)
+            {
+                let dy = &dy[(start + i) * g.out_image()..][..g.out_image()];
+                for (to, from) in gradients
+                    .chunks_exact_mut(planes.gradient)
+                    .zip(dy.chunks_exact(g.out_plane()))
+                {
+                    for (to, from) in to[planes.lead..]
+                        .chunks_mut(planes.pitch)
+                        .zip(from.chunks_exact(g.out_width))
+                    {
+                        to[..g.out_width].copy_from_slice(from);
+                    }
+                }
+                if let Some(dx) = dx.as_deref_mut() {
+                    let dx = &mut dx[(start + i - images.start) * g.image()..][..g.image()];
+                    grad_input(g, &planes, &flipped, gradients, &mut out, dx);
+                }
+            }
+            if want_weight {
+                let inputs = padded_input(g, &planes, x, start, count, &mut padded);
+                Arch::new().dispatch(GradWeight {
+                    g,
+                    planes: &planes,
+                    images: count,
+                    inputs,
+                    gradients: &gradients,
+                    dw: &mut *dw,
+                });
+            }
+        }
+    };
+    if tasks == 1 {
+        inputs
+            .into_iter()
+            .zip(partial.chunks_mut(g.weights()))
+            .enumerate()
+            .for_each(|(i, (dx, dw))| task(i, dx, dw));
+    } else {
+        let parts = inputs
+            .into_par_iter()
+            .zip(partial.par_chunks_mut(g.weights()));
+        parts.enumerate().for_each(|(i, (dx, dw))| task(i, dx, dw));
+    }
+    if let Some(dw) = into.weight {
+        dw.fill(T::ZERO);
+        for part in partial.chunks_exact(g.weights()) {
+            dw.iter_mut().zip(part).for_each(|(sum, &v)| *sum += v);
+        }
+    }
+}
+
+/// One image's input gradient from its output gradient's planes.
+fn grad_input<T: Real>(
+    g: &Geometry,
+    planes: &Planes,
+    flipped: &[T],
+    gradients: &[T],
+    out: &mut [T],
+    dx: &mut [T],
+) {
+    let positions = g.height * planes.pitch;
+    let plane = positions.next_multiple_of(SLACK);
+    Arch::new().dispatch(Correlate {
+        source: &gradients[g.padding.0 * planes.pitch..],
+        source_plane: planes.gradient,
+        channels: g.out_channels,
+        offsets: &planes.offsets,
+        weights: flipped,
+        bias: None,
+        target: out,
+        target_plane: plane,
+        out_channels: g.channels,
+        positions,
+    });
+    for (dx, out) in dx.chunks_exact_mut(g.plane()).zip(out.chunks_exact(plane)) {
+        for (dx, out) in dx.chunks_exact_mut(g.width).zip(out.chunks(planes.pitch)) {
+            dx.copy_from_slice(&out[g.padding.1..][..g.width]);
+        }
+    }
+}
+
+/// The same number of images for each thread, so that sums over images fall into the same parts every time.
+fn images_per_task(g: &Geometry) -> usize {
+    g.batch
+        .div_ceil(Threads::for_work(g.multiply_adds()).count())
+        .max(1)
+}
+
+/// `count` images with their padding, each `channels * padded` elements, and [`SLACK`] readable elements after the last: the
+/// images themselves where nothing has to be added.
+fn padded_input<'a, T: Real>(
+    g: &Geometry,
+    planes: &Planes,
+    x: &'a [T],
+    first: usize,
+    count: usize,
+    padded: &'a mut [T],
+) -> &'a [T] {
+    let images = &x[first * g.image()..];
+    if g.padding == (0, 0) && images.len() >= count * g.image() + SLACK {
+        return images;
+    }
+    let planes_out = padded
+        .chunks_exact_mut(planes.padded)
+        .take(count * g.channels);
+    for (to, from) in planes_out.zip(images.chunks_exact(g.plane())) {
+        for (to, from) in to[g.padding.0 * planes.pitch..]
+            .chunks_exact_mut(planes.pitch)
+            .zip(from.chunks_exact(g.width))
+        {
+            to[g.padding.1..][..g.width].copy_from_slice(from);
+        }
+    }
+    padded
+}
