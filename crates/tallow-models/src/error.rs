@@ -1,0 +1,57 @@
+/// What can go wrong when a model is built or run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No model of that name.
+    #[error("there is no model `{name}`{}; the models are {}", suggestion(nearest), known.join(", "))]
+    UnknownModel {
+        /// The name asked for.
+        name: String,
+        /// The model whose name is most like it, if one is.
+        nearest: Option<&'static str>,
+        /// All models.
+        known: Vec<&'static str>,
+    },
+    /// A setting that the model cannot take.
+    #[error("{model}: {message}")]
+    Config {
+        /// The model.
+        model: &'static str,
+        /// What is wrong with the setting.
+        message: String,
+    },
+    /// An input that does not fit the model.
+    #[error("{model}: takes {expected}, got {found}")]
+    Input {
+        /// The model.
+        model: &'static str,
+        /// What the model takes.
+        expected: String,
+        /// What it got.
+        found: String,
+    },
+    /// An operator or the parameter store refused.
+    #[error(transparent)]
+    Ops(#[from] tallow_ops::Error),
+    /// candle refused.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(inner) => inner,
+            Error::Ops(inner) => inner.into(),
+            other => candle_core::Error::wrap(other),
+        }
+    }
+}
+
+fn suggestion(nearest: &Option<&'static str>) -> String {
+    nearest
+        .map(|name| format!(" (did you mean `{name}`?)"))
+        .unwrap_or_default()
+}

@@ -1,0 +1,119 @@
+use candle_core::{Tensor, Var};
+use tallow_ops::{Conv2dConfig, ParamPath, conv2d};
+
+use super::linear::{bias_init, weight_init};
+use crate::{Context, Module, Result};
+
+/// The settings of a [`Conv2d`] with square kernels, as `torch.nn.Conv2d` names them and with its defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvOptions {
+    /// 1.
+    pub stride: usize,
+    /// Zeros added on each side; 0.
+    pub padding: usize,
+    /// 1.
+    pub dilation: usize,
+    /// Groups of channels convolved apart; 1.
+    pub groups: usize,
+    /// Whether a bias is added; yes.
+    pub bias: bool,
+}
+
+impl Default for ConvOptions {
+    fn default() -> Self {
+        Self {
+            stride: 1,
+            padding: 0,
+            dilation: 1,
+            groups: 1,
+            bias: true,
+        }
+    }
+}
+
+/// `torch.nn.Conv2d` with a square kernel: `weight` is `(O, I / groups, K, K)`, `bias` is `(O)`.
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    name: String,
+    weight: Var,
+    bias: Option<Var>,
+    options: ConvOptions,
+}
+
+impl Conv2d {
+    /// Stride 1, no padding, with bias.
+    pub fn new(p: ParamPath, inputs: usize, outputs: usize, kernel: usize) -> Result<Self> {
+        Self::with(p, inputs, outputs, kernel, ConvOptions::default())
+    }
+
+    /// With all settings. Fails when the name is taken, when there are no inputs, or when the groups do not divide the channels.
+    pub fn with(
+        p: ParamPath,
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+        options: ConvOptions,
+    ) -> Result<Self> {
+        let groups = options.groups;
+        if groups == 0 || inputs % groups != 0 || outputs % groups != 0 {
+            let message =
+                format!("{groups} groups do not divide {inputs} inputs and {outputs} outputs");
+            return Err(tallow_ops::Error::Config {
+                op: "conv2d",
+                message,
+            }
+            .into());
+        }
+        let inputs = inputs / groups;
+        let fan_in = inputs * kernel * kernel;
+        let weight = p.param(
+            "weight",
+            (outputs, inputs, kernel, kernel),
+            weight_init(fan_in),
+        )?;
+        let bias = options
+            .bias
+            .then(|| p.param("bias", outputs, bias_init(fan_in)))
+            .transpose()?;
+        Ok(Self {
+            name: p.name().into(),
+            weight,
+            bias,
+            options,
+        })
+    }
+}
+
+impl Module for Conv2d {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let ConvOptions {
+            stride,
+            padding,
+            dilation,
+            groups,
+            ..
+        } = self.options;
+        let config = Conv2dConfig {
+            stride: (stride, stride),
+            padding: (padding, padding),
+            dilation: (dilation, dilation),
+            groups,
+            layout: cx.layout,
+        };
+        let bias = self.bias.as_ref().map(Var::as_tensor);
+        let y = conv2d(x, &self.weight, bias, &config)?;
+        let weights = self.weight.elem_count();
+        let outputs = self.weight.dims().first().copied().unwrap_or(0);
+        // Each weight meets every pixel of its output map once.
+        let pixels = y.elem_count() / (y.dims()[0] * outputs).max(1);
+        let parameters = weights + bias.map_or(0, Tensor::elem_count);
+        cx.report(
+            &self.name,
+            "Conv2d",
+            &y,
+            parameters,
+            (weights * pixels) as u64,
+        );
+        Ok(y)
+    }
+}

@@ -1,0 +1,102 @@
+use candle_core::Tensor;
+use tallow_ops::{ParamPath, Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d};
+
+use crate::{Context, Module, Result};
+
+/// `torch.nn.MaxPool2d`.
+#[derive(Clone, Debug)]
+pub struct MaxPool2d {
+    name: String,
+    config: Pool2dConfig,
+}
+
+impl MaxPool2d {
+    /// Windows of `kernel` by `kernel`, side by side.
+    pub fn new(p: ParamPath, kernel: usize) -> Self {
+        Self::with(p, Pool2dConfig::new(kernel))
+    }
+
+    /// With all settings; the layout is that of the pass.
+    pub fn with(p: ParamPath, config: Pool2dConfig) -> Self {
+        Self {
+            name: p.name().into(),
+            config,
+        }
+    }
+}
+
+impl Module for MaxPool2d {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let y = max_pool2d(
+            x,
+            &Pool2dConfig {
+                layout: cx.layout,
+                ..self.config
+            },
+        )?;
+        cx.report(&self.name, "MaxPool2d", &y, 0, 0);
+        Ok(y)
+    }
+}
+
+/// `torch.nn.AvgPool2d`; padding counts in the average, as is PyTorch's default.
+#[derive(Clone, Debug)]
+pub struct AvgPool2d {
+    name: String,
+    config: Pool2dConfig,
+}
+
+impl AvgPool2d {
+    /// Windows of `kernel` by `kernel`, side by side.
+    pub fn new(p: ParamPath, kernel: usize) -> Self {
+        Self::with(p, Pool2dConfig::new(kernel))
+    }
+
+    /// With all settings; the layout is that of the pass.
+    pub fn with(p: ParamPath, config: Pool2dConfig) -> Self {
+        Self {
+            name: p.name().into(),
+            config,
+        }
+    }
+}
+
+impl Module for AvgPool2d {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let y = avg_pool2d(
+            x,
+            &Pool2dConfig {
+                layout: cx.layout,
+                ..self.config
+            },
+            true,
+        )?;
+        cx.report(&self.name, "AvgPool2d", &y, 0, 0);
+        Ok(y)
+    }
+}
+
+/// `torch.nn.AdaptiveAvgPool2d`: averages any image down, or up, to `output` rows and columns.
+#[derive(Clone, Debug)]
+pub struct AdaptiveAvgPool2d {
+    name: String,
+    output: (usize, usize),
+}
+
+impl AdaptiveAvgPool2d {
+    /// To `(rows, columns)`.
+    pub fn new(p: ParamPath, output: (usize, usize)) -> Self {
+        Self {
+            name: p.name().into(),
+            output,
+        }
+    }
+}
+
+impl Module for AdaptiveAvgPool2d {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let y = adaptive_avg_pool2d(x, self.output, cx.layout)?;
+        cx.report(&self.name, "AdaptiveAvgPool2d", &y, 0, 0);
+        Ok(y)
+    }
+}

@@ -1,0 +1,347 @@
+//! The registry, configurations, initialisation, and errors.
+mod common;
+
+use std::collections::HashSet;
+
+use candle_core::{DType, Device, ModuleT, Tensor};
+use common::{difference, fill, floats, pass};
+use tallow_models::{Error, Model, ModelConfig, find, registry};
+use tallow_ops::Layout;
+
+const MNIST: (usize, usize, usize) = (1, 28, 28);
+const CIFAR: (usize, usize, usize) = (3, 32, 32);
+
+fn message(result: Result<Model, Error>) -> String {
+    match result {
+        Ok(model) => panic!("{} was built", model.name()),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn parameter_counts() {
+    let expected = [
+        ("mlp", 6_442),
+        ("cnn", 6_422),
+        ("cifar-cnn", 62_006),
+        ("lenet", 121_182),
+        ("vgg16-slim", 9_231_114),
+    ];
+    assert_eq!(registry().len(), expected.len());
+    for (entry, (name, parameters)) in registry().iter().zip(expected) {
+        assert_eq!(entry.name, name);
+        let model = Model::build(name, &entry.config()).unwrap();
+        assert_eq!(model.store().num_parameters(), parameters, "{name}");
+        assert_eq!(model.name(), name);
+        assert_eq!(model.input_shape(), entry.default_input);
+        assert_eq!(model.classes(), entry.default_classes);
+    }
+    let names: HashSet<_> = registry().iter().map(|e| e.name).collect();
+    assert_eq!(names.len(), registry().len());
+}
+
+#[test]
+fn unknown_names_suggest_the_nearest() {
+    let config = ModelConfig::new(10, MNIST);
+    for (asked, nearest) in [
+        ("cifar_cnn", "cifar-cnn"),
+        ("LeNet", "lenet"),
+        ("vgg16", "vgg16-slim"),
+        ("mpl", "mlp"),
+        ("cnn2", "cnn"),
+    ] {
+        let message = message(Model::build(asked, &config));
+        assert!(
+            message.contains(&format!("no model `{asked}` (did you mean `{nearest}`?)")),
+            "{message}"
+        );
+        assert!(
+            message.contains("mlp, cnn, cifar-cnn, lenet, vgg16-slim"),
+            "{message}"
+        );
+    }
+    let message = message(Model::build("zzzz", &config));
+    assert!(!message.contains("did you mean"), "{message}");
+    assert!(matches!(
+        find("zzzz"),
+        Err(Error::UnknownModel { nearest: None, .. })
+    ));
+    assert_eq!(find("cnn").unwrap().name, "cnn");
+}
+
+#[test]
+fn settings_without_meaning_are_refused() {
+    for (name, config, says) in [
+        (
+            "cnn",
+            ModelConfig {
+                hidden: Some(vec![3]),
+                ..ModelConfig::new(10, MNIST)
+            },
+            "no hidden widths",
+        ),
+        (
+            "mlp",
+            ModelConfig {
+                width_divisor: 2,
+                ..ModelConfig::new(10, MNIST)
+            },
+            "no width_divisor",
+        ),
+        (
+            "mlp",
+            ModelConfig {
+                hidden: Some(vec![3, 0]),
+                ..ModelConfig::new(10, MNIST)
+            },
+            "width 0",
+        ),
+        ("mlp", ModelConfig::new(0, MNIST), "0 classes"),
+        ("mlp", ModelConfig::new(10, (1, 0, 28)), "1 x 0 x 28"),
+        (
+            "mlp",
+            ModelConfig {
+                dtype: DType::U32,
+                ..ModelConfig::new(10, MNIST)
+            },
+            "U32",
+        ),
+        (
+            "cnn",
+            ModelConfig::new(10, (1, 15, 28)),
+            "15 x 28 are too small: two 5x5 convolutions and poolings need 16 x 16",
+        ),
+        ("lenet", ModelConfig::new(10, (3, 32, 3)), "too small"),
+        (
+            "vgg16-slim",
+            ModelConfig::new(10, (3, 28, 28)),
+            "28 x 28 are too small: the poolings need 32 x 32",
+        ),
+        (
+            "vgg16-slim",
+            ModelConfig {
+                width_divisor: 3,
+                ..ModelConfig::new(10, CIFAR)
+            },
+            "3 does not divide 64",
+        ),
+        (
+            "vgg16-slim",
+            ModelConfig {
+                width_divisor: 0,
+                ..ModelConfig::new(10, CIFAR)
+            },
+            "0 does not divide",
+        ),
+    ] {
+        let message = message(Model::build(name, &config));
+        assert!(
+            message.starts_with(name) && message.contains(says),
+            "`{says}` is not in `{message}`"
+        );
+    }
+}
+
+#[test]
+fn other_inputs_and_classes() {
+    for (name, shape, classes) in [
+        ("mlp", (3, 7, 5), 2),
+        ("cnn", (3, 32, 40), 100),
+        ("cnn", (1, 16, 16), 1),
+        ("cifar-cnn", (1, 28, 28), 47),
+        ("lenet", (4, 64, 16), 3),
+    ] {
+        let model = Model::build(name, &ModelConfig::new(classes, shape)).unwrap();
+        let (c, h, w) = shape;
+        let logits = model.forward(
+            &Tensor::zeros((2, c, h, w), DType::F32, &Device::Cpu).unwrap(),
+            true,
+        );
+        assert_eq!(logits.unwrap().dims(), [2, classes], "{name}");
+    }
+    let config = ModelConfig {
+        width_divisor: 16,
+        ..ModelConfig::new(7, (2, 64, 96))
+    };
+    let model = Model::build("vgg16-slim", &config).unwrap();
+    let images = Tensor::zeros((1, 2, 64, 96), DType::F32, &Device::Cpu).unwrap();
+    assert_eq!(model.forward(&images, false).unwrap().dims(), [1, 7]);
+    let none = ModelConfig {
+        hidden: Some(vec![]),
+        ..ModelConfig::new(10, MNIST)
+    };
+    assert_eq!(
+        Model::build("mlp", &none).unwrap().store().num_parameters(),
+        7850
+    );
+}
+
+#[test]
+fn wrong_inputs_are_refused_in_words() {
+    let model = Model::build("cnn", &ModelConfig::new(10, MNIST)).unwrap();
+    let takes = "cnn: takes a batch of one or more images, (N, 1, 28, 28), F32 on Cpu, got ";
+    for (dims, dtype, found) in [
+        (vec![2, 3, 32, 32], DType::F32, "[2, 3, 32, 32], F32 on Cpu"),
+        (vec![2, 28, 28, 1], DType::F32, "[2, 28, 28, 1], F32 on Cpu"),
+        (vec![1, 28, 28], DType::F32, "[1, 28, 28], F32 on Cpu"),
+        (vec![784], DType::F32, "[784], F32 on Cpu"),
+        (vec![], DType::F32, "[], F32 on Cpu"),
+        (vec![0, 1, 28, 28], DType::F32, "[0, 1, 28, 28], F32 on Cpu"),
+        (vec![2, 1, 28, 28], DType::U8, "[2, 1, 28, 28], U8 on Cpu"),
+        (vec![2, 1, 28, 28], DType::F64, "[2, 1, 28, 28], F64 on Cpu"),
+    ] {
+        let images = Tensor::zeros(dims, dtype, &Device::Cpu).unwrap();
+        let error = model.forward(&images, true).unwrap_err();
+        assert!(matches!(error, Error::Input { .. }));
+        assert_eq!(error.to_string(), format!("{takes}{found}"));
+        let through_candle = model.forward_t(&images, true).unwrap_err();
+        assert!(
+            through_candle.to_string().contains(found),
+            "{through_candle}"
+        );
+    }
+}
+
+#[test]
+fn the_seed_decides_every_bit() {
+    for entry in registry() {
+        let build = |seed| {
+            let config = ModelConfig {
+                seed,
+                ..entry.config()
+            };
+            let state = Model::build(entry.name, &config)
+                .unwrap()
+                .store()
+                .state_dict()
+                .unwrap();
+            state
+                .iter()
+                .map(|(name, t)| (name.clone(), floats(t)))
+                .collect::<Vec<_>>()
+        };
+        let first = build(5);
+        assert!(first == build(5), "{}", entry.name);
+        for ((name, a), (_, b)) in first.iter().zip(build(6)) {
+            let drawn = !name.contains("features") || a[0] != 1. && a[0] != 0.;
+            assert!((*a != b) == drawn, "{} {name}", entry.name);
+        }
+    }
+}
+
+/// `reset_parameters` of PyTorch's layers: uniform within `1 / sqrt(fan_in)`; batch norm at 1 and 0.
+#[test]
+fn initialisation_is_pytorchs() {
+    for entry in registry() {
+        let model = Model::build(entry.name, &entry.config()).unwrap();
+        let state = model.store().state_dict().unwrap();
+        for (i, (name, tensor)) in state.iter().enumerate() {
+            let values = floats(tensor);
+            let constant = |c: f64| assert!(values.iter().all(|v| *v == c), "{name} is not {c}");
+            let leaf = name.rsplit('.').next().unwrap();
+            let after_norm_weight = leaf == "bias" && state[i - 1].1.rank() == 1;
+            match leaf {
+                "running_mean" | "num_batches_tracked" => constant(0.),
+                "running_var" => constant(1.),
+                "weight" if tensor.rank() == 1 => constant(1.),
+                "bias" if after_norm_weight => constant(0.),
+                _ => {
+                    let weight = if leaf == "bias" {
+                        &state[i - 1].1
+                    } else {
+                        tensor
+                    };
+                    let fan_in: usize = weight.dims()[1..].iter().product();
+                    let bound = 1. / (fan_in as f64).sqrt();
+                    let largest = values.iter().fold(0f64, |m, v| m.max(v.abs()));
+                    // Rounding the bound to f32 may lift it by half a unit in the last place.
+                    assert!(
+                        largest <= bound * (1. + 6e-8),
+                        "{name}: {largest} > {bound}"
+                    );
+                    let n = values.len() as f64;
+                    let mean = values.iter().sum::<f64>() / n;
+                    let second = values.iter().map(|v| v * v).sum::<f64>() / n;
+                    // Five standard errors: bound / sqrt(3 n), and (bound^2 / 3) sqrt(0.8 / n).
+                    assert!(
+                        mean.abs() < 5. * bound / (3. * n).sqrt(),
+                        "{name}: mean {mean}"
+                    );
+                    let ratio = second / (bound * bound / 3.);
+                    assert!(
+                        (ratio - 1.).abs() < 5. * (0.8 / n).sqrt(),
+                        "{name}: variance ratio {ratio}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn both_layouts_give_the_same_logits_and_gradients() {
+    for entry in registry() {
+        let divisor = if entry.takes_width_divisor { 8 } else { 1 };
+        for (dtype, tolerance) in [(DType::F64, 1e-10), (DType::F32, 2e-5)] {
+            for train in [false, true] {
+                let run = |layout| {
+                    let config = ModelConfig {
+                        layout: Some(layout),
+                        width_divisor: divisor,
+                        dtype,
+                        ..entry.config()
+                    };
+                    let model = Model::build(entry.name, &config).unwrap();
+                    assert_eq!(model.layout(), layout);
+                    fill(&model);
+                    let (logits, _, gradients) = pass(&model, 8, 0, dtype, train);
+                    let mut all = vec![("logits".to_string(), floats(&logits))];
+                    for (name, var) in model.store().parameters() {
+                        all.push((name, floats(gradients.get(&var).unwrap())));
+                    }
+                    all
+                };
+                let (first, last) = (run(Layout::Nchw), run(Layout::Nhwc));
+                for ((name, a), (_, b)) in first.iter().zip(&last) {
+                    // Batch norm takes the bias before it away again: its gradient is zero but for rounding.
+                    if common::norm(a) < 1e-5 * common::norm(&first[1].1) {
+                        continue;
+                    }
+                    let error = difference(b, a);
+                    assert!(
+                        error < tolerance,
+                        "{} {name} {dtype:?} train {train}: {error}",
+                        entry.name
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_go_through_a_file_into_either_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let config = ModelConfig {
+        width_divisor: 16,
+        ..ModelConfig::new(10, CIFAR)
+    };
+    let source = Model::build("vgg16-slim", &config).unwrap();
+    let images = common::images(&source, 4, 0, DType::F32);
+    source.forward(&images, true).unwrap();
+    source.store().save(&path).unwrap();
+    let target = Model::build(
+        "vgg16-slim",
+        &ModelConfig {
+            seed: 1,
+            layout: Some(Layout::Nhwc),
+            ..config
+        },
+    )
+    .unwrap();
+    let run = |model: &Model| floats(&model.forward(&images, false).unwrap());
+    assert!(difference(&run(&target), &run(&source)) > 0.1);
+    target.store().load(&path, true).unwrap();
+    assert!(difference(&run(&target), &run(&source)) < 1e-5);
+}

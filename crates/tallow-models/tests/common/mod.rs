@@ -1,0 +1,101 @@
+//! The formulas of `fixtures/make_fixtures.py`.
+#![allow(dead_code)]
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Shape, Tensor};
+use tallow_models::Model;
+use tallow_ops::{CrossEntropyConfig, cross_entropy};
+
+pub fn wave(shape: impl Into<Shape>, phase: f64, square: f64, line: f64) -> Tensor {
+    let shape = shape.into();
+    let values: Vec<f64> = (0..shape.elem_count())
+        .map(|i| {
+            let i = i as f64;
+            (square * (i * i) + line * i + phase).sin()
+        })
+        .collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+pub fn images(model: &Model, n: usize, batch: usize, dtype: DType) -> Tensor {
+    let (c, h, w) = model.input_shape();
+    wave((n, c, h, w), batch as f64, 0.001, 0.)
+        .to_dtype(dtype)
+        .unwrap()
+}
+
+pub fn labels(n: usize, batch: usize) -> Tensor {
+    let labels: Vec<u32> = (0..n).map(|i| ((3 * i + batch) % 10) as u32).collect();
+    Tensor::from_vec(labels, n, &Device::Cpu).unwrap()
+}
+
+/// Sets every parameter and buffer by the formula.
+pub fn fill(model: &Model) {
+    let filled: Vec<(String, Tensor)> = model
+        .store()
+        .state_dict()
+        .unwrap()
+        .into_iter()
+        .enumerate()
+        .map(|(k, (name, tensor))| {
+            let v = wave(tensor.shape(), k as f64, 0.013, 0.37);
+            let dims = tensor.dims();
+            let v = match name.rsplit('.').next().unwrap() {
+                "num_batches_tracked" => v.zeros_like(),
+                "running_var" => v.affine(0.2, 1.),
+                "weight" if dims.len() == 1 => v.affine(0.2, 1.),
+                "weight" => v.affine(2. / (dims[1..].iter().product::<usize>() as f64).sqrt(), 0.),
+                _ => v.affine(0.1, 0.),
+            };
+            (name, v.unwrap())
+        })
+        .collect();
+    assert!(
+        model
+            .store()
+            .load_state_dict(&filled, true)
+            .unwrap()
+            .is_clean()
+    );
+}
+
+pub fn floats(tensor: &Tensor) -> Vec<f64> {
+    tensor
+        .to_dtype(DType::F64)
+        .unwrap()
+        .flatten_all()
+        .unwrap()
+        .to_vec1()
+        .unwrap()
+}
+
+/// Logits, loss and gradients of one pass.
+pub fn pass(
+    model: &Model,
+    n: usize,
+    batch: usize,
+    dtype: DType,
+    train: bool,
+) -> (Tensor, Tensor, GradStore) {
+    let logits = model
+        .forward(&images(model, n, batch, dtype), train)
+        .unwrap();
+    let loss = cross_entropy(&logits, &labels(n, batch), &CrossEntropyConfig::default()).unwrap();
+    let gradients = loss.backward().unwrap();
+    (logits, loss, gradients)
+}
+
+pub fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// The largest difference, relative to the largest value expected.
+pub fn difference(ours: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(ours.len(), expected.len());
+    let largest = expected.iter().fold(0f64, |m, v| m.max(v.abs()));
+    let difference = ours.iter().zip(expected).fold(0f64, |m, (a, b)| {
+        assert!(a.is_finite() && b.is_finite());
+        m.max((a - b).abs())
+    });
+    difference / largest.max(f64::MIN_POSITIVE)
+}

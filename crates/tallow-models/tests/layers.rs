@@ -1,0 +1,236 @@
+//! The layers by themselves, and what they tell the observer.
+mod common;
+
+use candle_core::{DType, Device, Tensor};
+use common::{difference, floats};
+use tallow_models::nn::{
+    AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, ConvBnRelu, ConvOptions, Dropout, Flatten,
+    Linear, MaxPool2d, Relu, Sequential, Tanh,
+};
+use tallow_models::{Context, Error, Model, ModelConfig, Module, Result};
+use tallow_ops::{Layout, ParamStore, Pool2dConfig, to_layout};
+
+fn store() -> ParamStore {
+    ParamStore::new(DType::F64, &Device::Cpu, 0)
+}
+
+fn input() -> Tensor {
+    common::wave((2, 4, 9, 8), 0., 0.01, 0.3)
+}
+
+/// One of each layer, one after another.
+fn everything(store: &ParamStore) -> Result<Sequential> {
+    let p = store.root();
+    let strided = ConvOptions {
+        stride: 2,
+        padding: 1,
+        groups: 2,
+        bias: false,
+        ..Default::default()
+    };
+    let overlapping = Pool2dConfig {
+        stride: (1, 1),
+        padding: (1, 1),
+        ..Pool2dConfig::new(3)
+    };
+    Ok(Sequential::new()
+        .add(ConvBnRelu::new(
+            Conv2d::with(p.pp("conv1"), 4, 6, 3, strided)?,
+            BatchNorm2d::new(p.pp("bn1"), 6)?,
+            Relu::new(p.pp("relu1")),
+        ))
+        .add(MaxPool2d::with(p.pp("pool"), overlapping))
+        .add(AvgPool2d::new(p.pp("avg"), 2))
+        .add(Tanh::new(p.pp("tanh")))
+        .add(Dropout::new(p.pp("drop"), 0.5))
+        .add(AdaptiveAvgPool2d::new(p.pp("avgpool"), (1, 2)))
+        .add(Flatten::new(p.pp("flatten")))
+        .add(Linear::new(p.pp("fc"), 12, 3)?))
+}
+
+#[test]
+fn the_observer_hears_of_every_leaf_in_order() {
+    let expected: [(&str, &str, &[usize], usize, u64); 10] = [
+        // 6 maps of 5 x 4, each from 2 maps by 3 x 3.
+        ("conv1", "Conv2d", &[6, 5, 4], 6 * 2 * 9, 6 * 2 * 9 * 20),
+        ("bn1", "BatchNorm2d", &[6, 5, 4], 12, 0),
+        ("relu1", "ReLU", &[6, 5, 4], 0, 0),
+        ("pool", "MaxPool2d", &[6, 5, 4], 0, 0),
+        ("avg", "AvgPool2d", &[6, 2, 2], 0, 0),
+        ("tanh", "Tanh", &[6, 2, 2], 0, 0),
+        ("drop", "Dropout", &[6, 2, 2], 0, 0),
+        ("avgpool", "AdaptiveAvgPool2d", &[6, 1, 2], 0, 0),
+        ("flatten", "Flatten", &[12], 0, 0),
+        ("fc", "Linear", &[3], 39, 36),
+    ];
+    for layout in [Layout::Nchw, Layout::Nhwc] {
+        let net = everything(&store()).unwrap();
+        let mut heard = Vec::new();
+        let mut observer = |l: &tallow_models::Layer| {
+            heard.push((
+                l.name.to_string(),
+                l.kind,
+                l.output_shape(),
+                l.parameters,
+                l.multiply_adds,
+            ));
+        };
+        let x = to_layout(&input(), Layout::Nchw, layout).unwrap();
+        let y = net
+            .forward(&x, &mut Context::observed(true, layout, &mut observer))
+            .unwrap();
+        assert_eq!(y.dims(), [2, 3]);
+        assert_eq!(heard.len(), expected.len());
+        for (heard, (name, kind, shape, parameters, multiply_adds)) in
+            heard.into_iter().zip(expected)
+        {
+            assert_eq!(
+                heard,
+                (
+                    name.to_string(),
+                    kind,
+                    shape.to_vec(),
+                    parameters,
+                    multiply_adds
+                )
+            );
+        }
+    }
+}
+
+#[test]
+fn both_layouts_agree() {
+    for train in [false, true] {
+        let run = |layout| {
+            let x = to_layout(&input(), Layout::Nchw, layout).unwrap();
+            // Dropout's mask follows the memory, so it is left out in training.
+            let store = store();
+            let p = store.root();
+            let net = Sequential::new()
+                .add(Conv2d::new(p.pp("conv"), 4, 6, 3).unwrap())
+                .add(BatchNorm2d::new(p.pp("bn"), 6).unwrap())
+                .add(MaxPool2d::new(p.pp("max"), 2))
+                .add(AvgPool2d::new(p.pp("avg"), 2))
+                .add(AdaptiveAvgPool2d::new(p.pp("to"), (3, 2)))
+                .add(Flatten::new(p.pp("flatten")));
+            floats(&net.forward(&x, &mut Context::new(train, layout)).unwrap())
+        };
+        assert!(difference(&run(Layout::Nhwc), &run(Layout::Nchw)) < 1e-12);
+    }
+}
+
+#[test]
+fn evaluation_changes_nothing_and_is_the_same_each_time() {
+    let store = store();
+    let net = everything(&store).unwrap();
+    let values = || {
+        let state = store.state_dict().unwrap();
+        state
+            .iter()
+            .map(|(name, t)| (name.clone(), floats(t)))
+            .collect::<Vec<_>>()
+    };
+    let (before, position) = (values(), store.generator().state());
+    let run = |train| {
+        floats(
+            &net.forward(&input(), &mut Context::new(train, Layout::Nchw))
+                .unwrap(),
+        )
+    };
+    assert_eq!(run(false), run(false));
+    assert_eq!(values(), before);
+    assert_eq!(store.generator().state(), position);
+    // Training draws a new mask and moves the statistics.
+    assert_ne!(run(true), run(true));
+    assert_ne!(values(), before);
+    assert_ne!(store.generator().state(), position);
+}
+
+#[test]
+fn dropout_draws_from_the_stores_stream() {
+    let run = |seed| {
+        let store = ParamStore::new(DType::F64, &Device::Cpu, seed);
+        let drop = Dropout::new(store.root().pp("drop"), 0.25);
+        let x = Tensor::ones((100, 100), DType::F64, &Device::Cpu).unwrap();
+        floats(
+            &drop
+                .forward(&x, &mut Context::new(true, Layout::Nchw))
+                .unwrap(),
+        )
+    };
+    let first = run(1);
+    assert_eq!(first, run(1));
+    assert_ne!(first, run(2));
+    assert!(
+        first
+            .iter()
+            .all(|v| *v == 0. || (*v - 4. / 3.).abs() < 1e-15)
+    );
+    let kept = first.iter().filter(|v| **v != 0.).count();
+    // Five standard deviations of a binomial.
+    assert!((7284..7717).contains(&kept), "{kept}");
+    let store = store();
+    let drop = Dropout::new(store.root(), 1.);
+    assert!(
+        drop.forward(&input(), &mut Context::new(true, Layout::Nchw))
+            .is_err()
+    );
+}
+
+#[test]
+fn impossible_layers_are_refused() {
+    let s = store();
+    let p = s.root();
+    let grouped = |groups| ConvOptions {
+        groups,
+        ..Default::default()
+    };
+    for groups in [0, 3, 4] {
+        let error = Conv2d::with(p.pp(groups), 4, 6, 3, grouped(groups)).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("{groups} groups do not divide")),
+            "{error}"
+        );
+    }
+    assert!(matches!(
+        Conv2d::new(p.pp("a"), 0, 6, 3),
+        Err(Error::Ops(_))
+    ));
+    assert!(matches!(Linear::new(p.pp("b"), 0, 6), Err(Error::Ops(_))));
+    assert_eq!(s.state_dict().unwrap().len(), 0);
+    Linear::new(p.pp("c"), 2, 2).unwrap();
+    let taken = Linear::new(p.pp("c"), 2, 2).unwrap_err();
+    assert!(taken.to_string().contains("c.weight"), "{taken}");
+}
+
+#[test]
+fn features_can_be_taken_from_inside() {
+    let model = Model::build("cnn", &ModelConfig::new(10, (1, 28, 28))).unwrap();
+    let images = common::images(&model, 3, 0, DType::F32);
+    let mut features = None;
+    let mut observer = |layer: &tallow_models::Layer| {
+        if layer.name == "relu3" {
+            features = Some(layer.output.clone());
+        }
+    };
+    let logits = model
+        .forward_observed(&images, false, &mut observer)
+        .unwrap();
+    let features = features.unwrap();
+    assert_eq!(features.dims(), [3, 50]);
+    let state = model.store().parameters();
+    let find = |name: &str| {
+        state
+            .iter()
+            .find(|(n, _)| n == name)
+            .unwrap()
+            .1
+            .as_tensor()
+            .clone()
+    };
+    let head = features.matmul(&find("fc2.weight").t().unwrap()).unwrap();
+    let expected = head.broadcast_add(&find("fc2.bias")).unwrap();
+    assert!(difference(&floats(&logits), &floats(&expected)) < 1e-6);
+}
