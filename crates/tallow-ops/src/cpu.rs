@@ -19,11 +19,6 @@ pub(crate) fn slice<'a, T: WithDType>(
     Ok(&storage.as_slice::<T>()?[start..end])
 }
 
-/// The elements of a storage of our own.
-pub(crate) fn values<T: WithDType>(storage: &CpuStorage) -> Result<&[T]> {
-    T::cpu_storage_as_slice(storage)
-}
-
 /// The elements of a contiguous tensor whose storage is already locked.
 pub(crate) fn locked<'a, T: WithDType>(
     op: &'static str,

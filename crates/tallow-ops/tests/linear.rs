@@ -161,7 +161,8 @@ fn an_empty_batch_has_zero_gradients() {
 #[test]
 fn bad_shapes_are_typed_errors() {
     let t = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
-    let cases: [(&[usize], &[usize], Option<&[usize]>, &str); 6] = [
+    type Dims = &'static [usize];
+    let cases: [(Dims, Dims, Option<Dims>, &str); 6] = [
         (&[3], &[2, 3], None, "x"),
         (&[1, 2, 3], &[2, 3], None, "x"),
         (&[1, 3], &[3], None, "weight"),
