@@ -46,9 +46,9 @@ impl FromStr for Split {
         match text {
             "train" => Ok(Split::Train),
             "test" => Ok(Split::Test),
-            other => {
-                Err(Error::Argument(format!("unknown split `{other}`: it is `train` or `test`")))
-            }
+            other => Err(Error::Argument(format!(
+                "unknown split `{other}`: it is `train` or `test`"
+            ))),
         }
     }
 }
@@ -122,10 +122,28 @@ impl ImageSet {
         pixels: Vec<u8>,
         labels: Vec<u32>,
     ) -> Result<Self> {
+        let provenance = provenance.into();
+        Self::described(name.into(), split, classes, shape, pixels, labels, |_| {
+            Ok(provenance)
+        })
+    }
+
+    /// As [`ImageSet::from_parts`], with a provenance that depends on the digest.
+    pub(crate) fn described(
+        name: String,
+        split: Split,
+        classes: Vec<String>,
+        shape: (usize, usize, usize),
+        pixels: Vec<u8>,
+        labels: Vec<u32>,
+        provenance: impl FnOnce(&str) -> Result<String>,
+    ) -> Result<Self> {
         let (c, h, w) = shape;
         let size = c.checked_mul(h).and_then(|s| s.checked_mul(w)).unwrap_or(0);
         if size == 0 {
-            return Err(Error::Argument(format!("no image has the shape {c}x{h}x{w}")));
+            return Err(Error::Argument(format!(
+                "no image has the shape {c}x{h}x{w}"
+            )));
         }
         if labels.len().checked_mul(size) != Some(pixels.len()) {
             return Err(Error::Argument(format!(
@@ -143,14 +161,20 @@ impl ImageSet {
             )));
         }
         let digest = digest(shape, &pixels, &labels);
+        let provenance = provenance(&digest)?;
         let info = DatasetInfo {
-            name: name.into(),
+            name,
             split,
-            provenance: provenance.into(),
+            provenance,
             digest,
             classes,
         };
-        Ok(Self(Arc::new(Inner { info, shape, pixels, labels })))
+        Ok(Self(Arc::new(Inner {
+            info,
+            shape,
+            pixels,
+            labels,
+        })))
     }
 
     /// All pixels, N x C x H x W.
@@ -189,7 +213,10 @@ impl Dataset for ImageSet {
 
     fn label(&self, index: usize) -> Result<u32> {
         let labels = &self.0.labels;
-        labels.get(index).copied().ok_or(Error::Index { index, len: labels.len() })
+        labels.get(index).copied().ok_or(Error::Index {
+            index,
+            len: labels.len(),
+        })
     }
 
     fn image<'a>(&'a self, index: usize, _scratch: &'a mut Vec<u8>) -> Result<ImageRef<'a>> {
@@ -200,7 +227,12 @@ impl Dataset for ImageSet {
         let (channels, height, width) = self.0.shape;
         let size = channels * height * width;
         let data = &self.0.pixels[index * size..][..size];
-        Ok(ImageRef { data, channels, height, width })
+        Ok(ImageRef {
+            data,
+            channels,
+            height,
+            width,
+        })
     }
 }
 
@@ -225,7 +257,15 @@ mod tests {
 
     fn set(pixels: Vec<u8>, labels: Vec<u32>) -> Result<ImageSet> {
         let classes = vec!["a".into(), "b".into()];
-        ImageSet::from_parts("t", Split::Train, "made up", classes, (1, 2, 3), pixels, labels)
+        ImageSet::from_parts(
+            "t",
+            Split::Train,
+            "made up",
+            classes,
+            (1, 2, 3),
+            pixels,
+            labels,
+        )
     }
 
     #[test]
@@ -236,8 +276,14 @@ mod tests {
         assert_eq!((image.channels, image.height, image.width), (1, 2, 3));
         assert_eq!(image.data, [6, 7, 8, 9, 10, 11]);
         assert_eq!(set.label(0).unwrap(), 1);
-        assert!(matches!(set.label(2), Err(Error::Index { index: 2, len: 2 })));
-        assert!(matches!(set.image(2, &mut scratch), Err(Error::Index { index: 2, len: 2 })));
+        assert!(matches!(
+            set.label(2),
+            Err(Error::Index { index: 2, len: 2 })
+        ));
+        assert!(matches!(
+            set.image(2, &mut scratch),
+            Err(Error::Index { index: 2, len: 2 })
+        ));
     }
 
     #[test]

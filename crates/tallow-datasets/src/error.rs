@@ -58,6 +58,30 @@ pub enum Error {
     /// An argument that cannot be: zero batch size, labels without a class, pixels that do not fill the shape.
     #[error("{0}")]
     Argument(String),
+    /// A transform failed on one sample of a batch.
+    #[error("sample {index}: {source}")]
+    Sample {
+        /// The sample.
+        index: usize,
+        /// What was wrong.
+        source: tallow_transforms::Error,
+    },
+    /// The images of a batch are not all of one shape after the transforms.
+    #[error(
+        "sample {index} is {found:?} after the transforms, its batch began with {expected:?}: \
+         a batch needs one shape (C, H, W), which a resize or crop to a fixed size gives"
+    )]
+    Shapes {
+        /// The first sample that differs.
+        index: usize,
+        /// Shape of the first image of the batch.
+        expected: (usize, usize, usize),
+        /// Shape of this one.
+        found: (usize, usize, usize),
+    },
+    /// The data loader itself failed: the dataset panicked, or a thread could not be started.
+    #[error("data loader: {0}")]
+    Loader(String),
     /// A transform refused its configuration or an image.
     #[error(transparent)]
     Transform(#[from] tallow_transforms::Error),
@@ -114,7 +138,10 @@ impl std::error::Error for NotFound {}
 
 impl Error {
     pub(crate) fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Error::Io { path: path.as_ref().to_path_buf(), source }
+        Error::Io {
+            path: path.as_ref().to_path_buf(),
+            source,
+        }
     }
 
     pub(crate) fn invalid(

@@ -1,9 +1,41 @@
-//! Finding, checking, decoding and batching image classification datasets for candle.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod catalog;
+mod cifar;
+mod classes;
 mod dataset;
+mod decode;
+#[cfg(feature = "download")]
+mod download;
 mod error;
+mod fetch;
+mod folder;
+mod idx;
+mod inspect;
+mod jpeg;
+mod load;
+mod loader;
+mod parquet_file;
+mod places;
+#[cfg(feature = "sample")]
+mod sample;
+mod sampler;
+mod source;
+mod subset;
 
+pub use catalog::{Entry, Format, catalog, entry};
 pub use dataset::{Dataset, DatasetInfo, ImageSet, Split};
 pub use error::{Error, NotFound, Place, Result};
+pub use fetch::{Fetched, fetch};
+pub use folder::ImageFolder;
+pub use inspect::{
+    FileCheck, Inspection, SplitCheck, SplitInfo, Verdict, Verification, inspect, verify,
+};
+pub use load::{LoadOptions, Progress, ProgressFn, load};
+pub use loader::{Batch, DataLoader, Epoch, LoaderConfig};
+pub use sampler::Sampler;
+pub use subset::{
+    Fold, Sizes, Subset, class_filter, k_fold, stratified_split, take, take_stratified,
+};
 pub use tallow_transforms::ImageRef;

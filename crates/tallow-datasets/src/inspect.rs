@@ -1,0 +1,222 @@
+//! What is on this machine, and whether it is still what it was.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::catalog::{Entry, Format, entry};
+use crate::dataset::{Dataset, DatasetInfo, ImageSet, Split};
+use crate::error::{Error, Result};
+use crate::load::{LoadOptions, read};
+use crate::source::sha256_file;
+
+/// A dataset as found on this machine.
+#[derive(Debug, Clone, Serialize)]
+pub struct Inspection {
+    /// Name in the catalog.
+    pub name: String,
+    /// Both splits.
+    pub splits: Vec<SplitInfo>,
+}
+
+/// A split as found on this machine.
+#[derive(Debug, Clone, Serialize)]
+pub struct SplitInfo {
+    /// Name, provenance, digest, classes.
+    pub info: DatasetInfo,
+    /// Kind of place: `given directory`, `TALLOW_DATA`, `user cache`, `system directory`, `embedded`.
+    pub place: String,
+    /// How it is stored.
+    pub format: Format,
+    /// The files read, with their sizes in bytes.
+    pub files: Vec<(PathBuf, u64)>,
+    /// Images.
+    pub len: usize,
+    /// `(C, H, W)` of every image.
+    pub shape: (usize, usize, usize),
+    /// Images of each class.
+    pub per_class: Vec<usize>,
+}
+
+/// Whether files and contents are what they should be.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verification {
+    /// Name in the catalog.
+    pub name: String,
+    /// Every file that is read, once.
+    pub files: Vec<FileCheck>,
+    /// The decoded contents of both splits.
+    pub splits: Vec<SplitCheck>,
+}
+
+/// A file held against its digest.
+#[derive(Debug, Clone, Serialize)]
+pub struct FileCheck {
+    /// The file.
+    pub path: PathBuf,
+    /// Hex SHA-256 of its bytes as they are.
+    pub sha256: String,
+    /// What that was held against.
+    pub verdict: Verdict,
+}
+
+/// The decoded images and labels of a split held against the published ones.
+#[derive(Debug, Clone, Serialize)]
+pub struct SplitCheck {
+    /// Name, provenance, digest, classes.
+    pub info: DatasetInfo,
+    /// Images.
+    pub len: usize,
+    /// What the digest was held against.
+    pub verdict: Verdict,
+}
+
+/// The outcome of a comparison of digests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "verdict")]
+pub enum Verdict {
+    /// The digest is the expected one.
+    Same {
+        /// Where the expectation is from: `SHA256SUMS` beside the file, or `published`.
+        as_in: String,
+    },
+    /// It is not.
+    Differs {
+        /// Where the expectation is from.
+        from: String,
+        /// The expected digest.
+        expected: String,
+    },
+    /// Nothing is known to compare with.
+    Unknown,
+}
+
+impl Verification {
+    /// Whether nothing differs from what is known.
+    pub fn is_sound(&self) -> bool {
+        let mut verdicts = self
+            .files
+            .iter()
+            .map(|f| &f.verdict)
+            .chain(self.splits.iter().map(|s| &s.verdict));
+        !verdicts.any(|v| matches!(v, Verdict::Differs { .. }))
+    }
+}
+
+/// Finds, reads and counts both splits of a dataset. Errors as [`load`](crate::load); nothing is fetched.
+pub fn inspect(name: &str, options: &LoadOptions) -> Result<Inspection> {
+    let entry = entry(name)?;
+    let splits = Split::ALL.into_iter().map(|split| {
+        let found = options.places().find(entry, split)?;
+        let set = read(entry, split, &found, options.emnist_as_stored)?;
+        let size = |path: PathBuf| {
+            let size = fs::metadata(&path).map_err(|e| Error::io(&path, e))?.len();
+            Ok((path, size))
+        };
+        Ok(SplitInfo {
+            place: found.place.to_string(),
+            format: found.format,
+            files: found.files.into_iter().map(size).collect::<Result<_>>()?,
+            len: set.len(),
+            shape: entry.shape,
+            per_class: per_class(&set),
+            info: set.info().clone(),
+        })
+    });
+    Ok(Inspection {
+        name: name.to_string(),
+        splits: splits.collect::<Result<_>>()?,
+    })
+}
+
+/// Reads every file of a dataset again. Files are held against a `SHA256SUMS` in their directory or the one
+/// above (one is written by every download) and the digests of the published files; the decoded splits
+/// against the published ones. A file packed anew differs from the published file without being wrong, so
+/// that alone counts for nothing. Errors as [`load`](crate::load): damage that the format itself shows.
+pub fn verify(name: &str, options: &LoadOptions) -> Result<Verification> {
+    let entry = entry(name)?;
+    let mut files: Vec<FileCheck> = Vec::new();
+    let mut splits = Vec::new();
+    for split in Split::ALL {
+        let found = options.places().find(entry, split)?;
+        for path in &found.files {
+            if files.iter().all(|f| f.path != *path) {
+                files.push(check_file(entry, path)?);
+            }
+        }
+        let set = read(entry, split, &found, false)?;
+        let digest = set.info().digest.clone();
+        let verdict = match entry.digest(split) {
+            Some(known) => compare(known, &digest, "published"),
+            None => Verdict::Unknown,
+        };
+        splits.push(SplitCheck {
+            info: set.info().clone(),
+            len: set.len(),
+            verdict,
+        });
+    }
+    Ok(Verification {
+        name: name.to_string(),
+        files,
+        splits,
+    })
+}
+
+fn per_class(set: &ImageSet) -> Vec<usize> {
+    let mut counts = vec![0; set.info().classes.len()];
+    set.labels().iter().for_each(|&l| counts[l as usize] += 1);
+    counts
+}
+
+fn check_file(entry: &Entry, path: &Path) -> Result<FileCheck> {
+    let sha256 = sha256_file(path)?;
+    let verdict = match recorded(path)? {
+        Some((sums, expected)) => compare(&expected, &sha256, &sums.display().to_string()),
+        None if entry.published.iter().any(|p| p.sha256 == sha256) => Verdict::Same {
+            as_in: "published".into(),
+        },
+        None => Verdict::Unknown,
+    };
+    Ok(FileCheck {
+        path: path.to_path_buf(),
+        sha256,
+        verdict,
+    })
+}
+
+fn compare(expected: &str, found: &str, from: &str) -> Verdict {
+    match expected == found {
+        true => Verdict::Same { as_in: from.into() },
+        false => Verdict::Differs {
+            from: from.into(),
+            expected: expected.into(),
+        },
+    }
+}
+
+/// The digest a `SHA256SUMS` in the file's directory or the one above states for it.
+fn recorded(path: &Path) -> Result<Option<(PathBuf, String)>> {
+    for dir in path.ancestors().skip(1).take(2) {
+        let sums = dir.join("SHA256SUMS");
+        let Ok(name) = path.strip_prefix(dir) else {
+            continue;
+        };
+        let text = match fs::read_to_string(&sums) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(Error::io(sums, e)),
+        };
+        let lines: BTreeMap<&Path, &str> = text
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(sum, name)| (Path::new(name.trim_start_matches([' ', '*'])), sum))
+            .collect();
+        if let Some(sum) = lines.get(name) {
+            return Ok(Some((sums, sum.to_ascii_lowercase())));
+        }
+    }
+    Ok(None)
+}

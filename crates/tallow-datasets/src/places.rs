@@ -1,0 +1,486 @@
+//! Where a dataset may lie, and which of its files are there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::catalog::{Entry, Files, Format};
+use crate::dataset::Split;
+use crate::error::{Error, NotFound, Place, Result};
+
+/// The places to look in, in this order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Places {
+    /// A directory named by the caller: a folder that holds `<folder>/`, or the dataset's folder itself.
+    pub given: Option<PathBuf>,
+    /// `TALLOW_DATA`: a folder that holds `<folder>/`.
+    pub env: Option<PathBuf>,
+    /// `tallow` in the platform's cache directory.
+    pub cache: Option<PathBuf>,
+    /// `/usr/share/datasets` where there is such a thing.
+    pub system: Option<PathBuf>,
+}
+
+impl Places {
+    /// The places of this process, with what the caller gave.
+    pub fn new(given: Option<&Path>, cache: Option<&Path>) -> Self {
+        Self {
+            given: given.map(Path::to_path_buf),
+            env: std::env::var_os("TALLOW_DATA")
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from),
+            cache: cache.map(Path::to_path_buf).or_else(user_cache),
+            system: cfg!(unix).then(|| PathBuf::from("/usr/share/datasets")),
+        }
+    }
+
+    /// Directories that may hold the dataset, with what kind of place each is.
+    fn directories(&self, folder: &str) -> Vec<(&'static str, PathBuf)> {
+        let mut dirs = Vec::new();
+        if let Some(given) = &self.given {
+            dirs.push(("given directory", given.join(folder)));
+            dirs.push(("given directory", given.clone()));
+        }
+        let named = [
+            ("TALLOW_DATA", &self.env),
+            ("user cache", &self.cache),
+            ("system directory", &self.system),
+        ];
+        for (kind, root) in named {
+            dirs.extend(root.iter().map(|root| (kind, root.join(folder))));
+        }
+        dirs
+    }
+
+    /// The files of a split in the first place that has them all.
+    pub fn find(&self, entry: &Entry, split: Split) -> Result<Found> {
+        #[cfg(feature = "sample")]
+        if let Files::Sample = entry.files {
+            return Ok(Found::embedded());
+        }
+        if let Some(given) = &self.given
+            && !given.is_dir()
+        {
+            // Looking on would train on data from a place that was not asked for.
+            return Err(Error::NotFound(Box::new(NotFound {
+                name: entry.name.to_string(),
+                looked: vec![place("given directory", given, "no such directory")],
+                remedies: Vec::new(),
+            })));
+        }
+        let mut looked = Vec::new();
+        for (kind, dir) in self.directories(entry.folder) {
+            match search(entry, split, &dir)? {
+                Search::Found(format, files) => {
+                    return Ok(Found {
+                        place: kind,
+                        dir,
+                        format,
+                        files,
+                    });
+                }
+                Search::Lacks(finding) => looked.push(place(kind, &dir, &finding)),
+            }
+        }
+        if self.env.is_none() {
+            let at = usize::from(self.given.is_some()) * 2;
+            let finding = "not set".to_string();
+            looked.insert(
+                at,
+                Place {
+                    kind: "TALLOW_DATA",
+                    path: None,
+                    finding,
+                },
+            );
+        }
+        Err(Error::NotFound(Box::new(NotFound {
+            name: entry.name.to_string(),
+            looked,
+            remedies: remedies(entry, split, self.cache.as_deref()),
+        })))
+    }
+}
+
+fn place(kind: &'static str, path: &Path, finding: &str) -> Place {
+    Place {
+        kind,
+        path: Some(path.to_path_buf()),
+        finding: finding.to_string(),
+    }
+}
+
+/// `tallow` in the platform's cache directory: `~/.cache/tallow` on Linux, `~/Library/Caches/tallow` on
+/// macOS, `%LOCALAPPDATA%\tallow\cache` on Windows.
+fn user_cache() -> Option<PathBuf> {
+    directories::ProjectDirs::from("", "", "tallow").map(|d| d.cache_dir().to_path_buf())
+}
+
+fn remedies(entry: &Entry, split: Split, cache: Option<&Path>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let wanted = entry
+        .wanted(split)
+        .into_iter()
+        .next()
+        .unwrap_or_default()
+        .join(" and ");
+    if let Some(cache) = cache {
+        let folder = cache.join(entry.folder);
+        lines.push(format!(
+            "put {wanted} from {} into {}",
+            entry.source,
+            folder.display()
+        ));
+    }
+    let folder = entry.folder;
+    lines.push(format!(
+        "or set TALLOW_DATA to a directory that has them in its folder {folder}"
+    ));
+    lines
+}
+
+/// Files of a split that were found.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub place: &'static str,
+    pub dir: PathBuf,
+    pub format: Format,
+    pub files: Vec<PathBuf>,
+}
+
+impl Found {
+    #[cfg(feature = "sample")]
+    fn embedded() -> Self {
+        Self {
+            place: "embedded",
+            dir: PathBuf::new(),
+            format: Format::Embedded,
+            files: Vec::new(),
+        }
+    }
+}
+
+enum Search {
+    Found(Format, Vec<PathBuf>),
+    /// What was found instead.
+    Lacks(String),
+}
+
+impl Entry {
+    /// Stems of the IDX files of a split: images, labels.
+    pub(crate) fn idx_names(&self, split: Split) -> Option<[String; 2]> {
+        let prefix = match (&self.files, split) {
+            (Files::Mnist, Split::Train) => "train".to_string(),
+            (Files::Mnist, Split::Test) => "t10k".to_string(),
+            (Files::Emnist(kind), split) => format!("emnist-{kind}-{split}"),
+            _ => return None,
+        };
+        Some([
+            format!("{prefix}-images-idx3-ubyte"),
+            format!("{prefix}-labels-idx1-ubyte"),
+        ])
+    }
+
+    /// Sets of files each of which is a split, in order of preference; IDX without its optional `.gz`.
+    fn wanted(&self, split: Split) -> Vec<Vec<String>> {
+        let mut sets = Vec::new();
+        if let Some(names) = self.idx_names(split) {
+            sets.push(names.map(|n| n + ".gz").to_vec());
+        }
+        match &self.files {
+            Files::Emnist(_) => sets.push(vec!["gzip.zip".to_string()]),
+            Files::Cifar(kind) => {
+                sets.push(vec![kind.archive().to_string()]);
+                sets.push(kind.files(split).0.iter().map(|n| n.to_string()).collect());
+            }
+            _ => {}
+        }
+        if self.formats.contains(&Format::Parquet) {
+            sets.push(vec![format!("{split}.parquet")]);
+        }
+        sets
+    }
+}
+
+/// Looks for a split in `dir` and those of its subfolders in which other tools put it.
+fn search(entry: &Entry, split: Split, dir: &Path) -> Result<Search> {
+    if !dir.is_dir() {
+        return Ok(Search::Lacks("no such directory".into()));
+    }
+    let folders = std::iter::once(dir.to_path_buf()).chain(entry.inner.iter().map(|i| dir.join(i)));
+    let mut partly = None;
+    for folder in folders.filter(|f| f.is_dir()) {
+        match search_folder(entry, split, &folder)? {
+            Search::Lacks(finding) => partly = partly.or(Some(finding).filter(|f| !f.is_empty())),
+            found => return Ok(found),
+        }
+    }
+    Ok(Search::Lacks(partly.unwrap_or_else(|| {
+        format!("has no {}", entry.kinds(split))
+    })))
+}
+
+impl Entry {
+    fn kinds(&self, split: Split) -> String {
+        let sets: Vec<String> = self
+            .wanted(split)
+            .into_iter()
+            .map(|s| s[0].clone())
+            .collect();
+        sets.join(", ")
+    }
+}
+
+fn search_folder(entry: &Entry, split: Split, folder: &Path) -> Result<Search> {
+    let mut partly = String::new();
+    for names in entry.wanted(split) {
+        let files: Vec<_> = names.iter().map(|n| existing(folder, n)).collect();
+        if files.iter().all(Option::is_some) {
+            let format = format_of(&names[0]);
+            return Ok(Search::Found(format, files.into_iter().flatten().collect()));
+        }
+        if partly.is_empty()
+            && let Some(here) = files.iter().position(Option::is_some)
+            && let Some(missing) = files.iter().position(Option::is_none)
+        {
+            partly = format!("has {} but not {}", names[here], names[missing]);
+        }
+    }
+    if entry.formats.contains(&Format::Parquet)
+        && let Some(files) = shards(folder, split)?
+    {
+        return Ok(Search::Found(Format::Parquet, files));
+    }
+    Ok(Search::Lacks(partly))
+}
+
+/// The file of that name, or of that name without `.gz`.
+fn existing(folder: &Path, name: &str) -> Option<PathBuf> {
+    let plain = name.strip_suffix(".gz").filter(|n| n.ends_with("-ubyte"));
+    [Some(name), plain]
+        .into_iter()
+        .flatten()
+        .map(|n| folder.join(n))
+        .find(|p| p.is_file())
+}
+
+fn format_of(name: &str) -> Format {
+    if name.ends_with(".zip") {
+        Format::IdxZip
+    } else if name.ends_with(".parquet") {
+        Format::Parquet
+    } else if name.contains("-idx") {
+        Format::Idx
+    } else {
+        Format::CifarBinary
+    }
+}
+
+/// `train-00000-of-00002.parquet` and its like, in order; all of them must be there.
+fn shards(folder: &Path, split: Split) -> Result<Option<Vec<PathBuf>>> {
+    let mut found: Vec<(usize, usize, PathBuf)> = Vec::new();
+    for item in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
+        let item = item.map_err(|e| Error::io(folder, e))?;
+        if let Some((number, of)) = item.file_name().to_str().and_then(|n| shard(n, split)) {
+            found.push((number, of, item.path()));
+        }
+    }
+    found.sort();
+    let Some((_, total, _)) = found.first().cloned() else {
+        return Ok(None);
+    };
+    let in_order = found
+        .iter()
+        .enumerate()
+        .all(|(i, (n, of, _))| (*n, *of) == (i, total));
+    if found.len() != total || !in_order {
+        let names = found
+            .iter()
+            .filter_map(|f| f.2.file_name()?.to_str())
+            .collect::<Vec<_>>();
+        return Err(Error::invalid(
+            folder,
+            format!("all of the {total} shards of the {split} split, once each"),
+            names.join(", "),
+        ));
+    }
+    Ok(Some(found.into_iter().map(|f| f.2).collect()))
+}
+
+/// Number and total of a shard of the split.
+fn shard(name: &str, split: Split) -> Option<(usize, usize)> {
+    let rest = name
+        .strip_prefix(split.as_str())?
+        .strip_prefix('-')?
+        .strip_suffix(".parquet")?;
+    let (number, of) = rest.split_once("-of-")?;
+    Some((number.parse().ok()?, of.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::entry;
+
+    fn touch(path: PathBuf) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, b"").unwrap();
+    }
+
+    fn mnist(folder: &Path) {
+        touch(folder.join("train-images-idx3-ubyte.gz"));
+        touch(folder.join("train-labels-idx1-ubyte"));
+    }
+
+    #[test]
+    fn the_first_place_wins() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = |name: &str| Some(root.path().join(name));
+        let mut places = Places {
+            given: None,
+            env: dir("env"),
+            cache: dir("cache"),
+            system: dir("system"),
+        };
+        let found = |places: &Places| {
+            let found = places.find(entry("mnist").unwrap(), Split::Train).unwrap();
+            (found.place, found.dir)
+        };
+        for (kind, at) in [
+            ("system directory", "system/mnist"),
+            ("user cache", "cache/mnist"),
+            ("TALLOW_DATA", "env/mnist"),
+        ] {
+            mnist(&root.path().join(at));
+            assert_eq!(found(&places), (kind, root.path().join(at)));
+        }
+        // A given directory may be the dataset's own, or hold it.
+        mnist(&root.path().join("own"));
+        places.given = dir("own");
+        assert_eq!(found(&places), ("given directory", root.path().join("own")));
+        mnist(&root.path().join("own/mnist"));
+        assert_eq!(
+            found(&places),
+            ("given directory", root.path().join("own/mnist"))
+        );
+    }
+
+    #[test]
+    fn every_place_is_named_when_it_is_nowhere() {
+        let root = tempfile::tempdir().unwrap();
+        let given = root.path().join("given");
+        fs::create_dir(&given).unwrap();
+        touch(root.path().join("cache/mnist/train-images-idx3-ubyte"));
+        let places = Places {
+            given: Some(given.clone()),
+            env: None,
+            cache: Some(root.path().join("cache")),
+            system: Some(root.path().join("system")),
+        };
+        let error = places
+            .find(entry("mnist").unwrap(), Split::Train)
+            .unwrap_err();
+        let Error::NotFound(error) = error else {
+            panic!("{error}")
+        };
+        let kinds: Vec<_> = error.looked.iter().map(|p| p.kind).collect();
+        let expected = [
+            "given directory",
+            "given directory",
+            "TALLOW_DATA",
+            "user cache",
+            "system directory",
+        ];
+        assert_eq!(kinds, expected);
+        let text = error.to_string();
+        for part in [
+            "dataset `mnist` is not here",
+            "has train-images-idx3-ubyte.gz but not train-labels-idx1-ubyte.gz",
+            "TALLOW_DATA: not set",
+            &given.display().to_string(),
+            &root.path().join("system/mnist").display().to_string(),
+            "To get it:",
+        ] {
+            assert!(text.contains(part), "`{part}` is missing from: {text}");
+        }
+    }
+
+    #[test]
+    fn a_given_directory_that_is_not_there_ends_the_search() {
+        let root = tempfile::tempdir().unwrap();
+        mnist(&root.path().join("cache/mnist"));
+        let places = Places {
+            given: Some(root.path().join("typo")),
+            cache: Some(root.path().join("cache")),
+            ..Default::default()
+        };
+        let error = places
+            .find(entry("mnist").unwrap(), Split::Train)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("typo (no such directory)"), "{error}");
+    }
+
+    #[test]
+    fn what_other_tools_unpack_is_found() {
+        let cases = [
+            (
+                "mnist",
+                "mnist/raw/train-images-idx3-ubyte mnist/raw/train-labels-idx1-ubyte.gz",
+            ),
+            ("emnist-letters", "emnist/gzip.zip"),
+            (
+                "emnist-letters",
+                "emnist/gzip/emnist-letters-train-images-idx3-ubyte.gz \
+                 emnist/gzip/emnist-letters-train-labels-idx1-ubyte.gz",
+            ),
+            ("cifar10", "cifar10/cifar-10-binary.tar.gz"),
+            ("cifar100-coarse", "cifar100/cifar-100-binary/train.bin"),
+            ("cifar10", "cifar10/plain_text/train-00000-of-00001.parquet"),
+            (
+                "cifar10",
+                "cifar10/train-00000-of-00002.parquet cifar10/train-00001-of-00002.parquet",
+            ),
+            ("cifar10", "cifar10/train.parquet"),
+        ];
+        for (name, files) in cases {
+            let root = tempfile::tempdir().unwrap();
+            files
+                .split_whitespace()
+                .for_each(|f| touch(root.path().join(f)));
+            let places = Places {
+                env: Some(root.path().into()),
+                ..Default::default()
+            };
+            let found = places.find(entry(name).unwrap(), Split::Train).unwrap();
+            let expected: Vec<_> = files
+                .split_whitespace()
+                .map(|f| root.path().join(f))
+                .collect();
+            assert_eq!(found.files, expected);
+        }
+    }
+
+    #[test]
+    fn missing_and_doubled_shards_are_refused() {
+        for names in [
+            &["train-00001-of-00002.parquet"][..],
+            &[
+                "train-00000-of-00002.parquet",
+                "train-00000-of-00001.parquet",
+            ],
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            names
+                .iter()
+                .for_each(|n| touch(root.path().join("cifar10").join(n)));
+            let places = Places {
+                env: Some(root.path().into()),
+                ..Default::default()
+            };
+            let error = places
+                .find(entry("cifar10").unwrap(), Split::Train)
+                .unwrap_err();
+            assert!(error.to_string().contains("once each"), "{error}");
+        }
+    }
+}
