@@ -96,7 +96,11 @@ impl Model {
         }
         let store = ParamStore::new(config.dtype, &config.device, config.seed);
         let network = (entry.build)(&store.root(), config)?;
-        let layout = config.layout.unwrap_or(entry.default_layout);
+        let own = match config.device {
+            Device::Cpu => entry.default_layout,
+            _ => Layout::Nchw,
+        };
+        let layout = config.layout.unwrap_or(own);
         Ok(Self {
             name: entry.name,
             config: config.clone(),

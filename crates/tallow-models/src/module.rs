@@ -67,6 +67,11 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Whether an observer wants to see every leaf layer's output, so that layers must not be merged.
+    pub fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
     /// Tells the observer, if there is one, about a leaf layer's output.
     pub fn report(
         &mut self,

@@ -13,7 +13,7 @@ pub struct Entry {
     pub default_input: (usize, usize, usize),
     /// The number of classes it was made for.
     pub default_classes: usize,
-    /// The axis order it works in unless the configuration says otherwise.
+    /// The axis order it works in on the CPU unless the configuration says otherwise; elsewhere that is `(N, C, H, W)`.
     pub default_layout: Layout,
     /// Whether [`ModelConfig::hidden`] means something to it.
     pub takes_hidden: bool,
@@ -80,7 +80,7 @@ pub fn registry() -> &'static [Entry] {
             description: "VGG of eight 3x3 convolutions with batch norm, 64 to 512 maps, one linear layer; narrower by `width_divisor`",
             default_input: CIFAR,
             default_classes: 10,
-            default_layout: Layout::Nchw,
+            default_layout: Layout::Nhwc,
             takes_hidden: false,
             takes_width_divisor: true,
             build: zoo::vgg16_slim,

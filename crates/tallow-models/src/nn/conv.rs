@@ -1,5 +1,5 @@
 use candle_core::{Tensor, Var};
-use tallow_ops::{Conv2dConfig, ParamPath, conv2d};
+use tallow_ops::{Conv2dConfig, Layout, ParamPath, conv2d};
 
 use super::linear::{bias_init, weight_init};
 use crate::{Context, Module, Result};
@@ -82,10 +82,14 @@ impl Conv2d {
             options,
         })
     }
-}
 
-impl Module for Conv2d {
-    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+    /// Weight and bias.
+    pub(super) fn parameters(&self) -> (&Tensor, Option<&Tensor>) {
+        (&self.weight, self.bias.as_ref().map(Var::as_tensor))
+    }
+
+    /// The settings in an axis order.
+    pub(super) fn config(&self, layout: Layout) -> Conv2dConfig {
         let ConvOptions {
             stride,
             padding,
@@ -93,17 +97,22 @@ impl Module for Conv2d {
             groups,
             ..
         } = self.options;
-        let config = Conv2dConfig {
+        Conv2dConfig {
             stride: (stride, stride),
             padding: (padding, padding),
             dilation: (dilation, dilation),
             groups,
-            layout: cx.layout,
-        };
-        let bias = self.bias.as_ref().map(Var::as_tensor);
-        let y = conv2d(x, &self.weight, bias, &config)?;
-        let weights = self.weight.elem_count();
-        let outputs = self.weight.dims().first().copied().unwrap_or(0);
+            layout,
+        }
+    }
+}
+
+impl Module for Conv2d {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let (weight, bias) = self.parameters();
+        let y = conv2d(x, weight, bias, &self.config(cx.layout))?;
+        let weights = weight.elem_count();
+        let outputs = weight.dims().first().copied().unwrap_or(0);
         // Each weight meets every pixel of its output map once.
         let pixels = y.elem_count() / (y.dims()[0] * outputs).max(1);
         let parameters = weights + bias.map_or(0, Tensor::elem_count);

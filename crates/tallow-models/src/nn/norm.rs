@@ -1,5 +1,7 @@
 use candle_core::{Device, Tensor, Var};
-use tallow_ops::{BatchNormConfig, Init, ParamPath, batch_norm_eval, batch_norm_train};
+use tallow_ops::{
+    BatchNormConfig, Init, Layout, Norm, ParamPath, batch_norm_eval, batch_norm_train,
+};
 
 use crate::{Context, Module, Result};
 
@@ -28,36 +30,49 @@ impl BatchNorm2d {
                 .buffer_from("num_batches_tracked", &Tensor::new(0i64, &Device::Cpu)?)?,
         })
     }
+
+    /// Parameters and statistics for an operator that takes them all.
+    pub(super) fn norm(&self, layout: Layout) -> Norm<'_> {
+        Norm {
+            weight: &self.weight,
+            bias: &self.bias,
+            running_mean: &self.running_mean,
+            running_var: &self.running_var,
+            config: BatchNormConfig {
+                layout,
+                ..Default::default()
+            },
+        }
+    }
+
+    /// Counts a batch of training.
+    pub(super) fn count_batch(&self) -> Result<()> {
+        let batches = self.num_batches_tracked.to_scalar::<i64>()? + 1;
+        let device = self.num_batches_tracked.device();
+        self.num_batches_tracked
+            .set(&Tensor::new(batches, device)?)?;
+        Ok(())
+    }
 }
 
 impl Module for BatchNorm2d {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        let config = BatchNormConfig {
-            layout: cx.layout,
-            ..Default::default()
-        };
-        let (weight, bias, mean, var) = (
-            &self.weight,
-            &self.bias,
-            &self.running_mean,
-            &self.running_var,
-        );
+        let Norm {
+            weight,
+            bias,
+            running_mean,
+            running_var,
+            config,
+        } = self.norm(cx.layout);
         let y = if cx.train {
-            let y = batch_norm_train(x, weight, bias, mean, var, &config)?;
-            let batches = self.num_batches_tracked.to_scalar::<i64>()? + 1;
-            self.num_batches_tracked
-                .set(&Tensor::new(batches, x.device())?)?;
+            let y = batch_norm_train(x, weight, bias, running_mean, running_var, &config)?;
+            self.count_batch()?;
             y
         } else {
-            batch_norm_eval(x, weight, bias, mean, var, &config)?
+            batch_norm_eval(x, weight, bias, running_mean, running_var, &config)?
         };
-        cx.report(
-            &self.name,
-            "BatchNorm2d",
-            &y,
-            weight.elem_count() + bias.elem_count(),
-            0,
-        );
+        let parameters = weight.elem_count() + bias.elem_count();
+        cx.report(&self.name, "BatchNorm2d", &y, parameters, 0);
         Ok(y)
     }
 }

@@ -23,6 +23,15 @@ impl MaxPool2d {
             config,
         }
     }
+
+    /// Whether it takes the maximum of each 2x2 square and nothing else.
+    pub(super) fn is_halving(&self) -> bool {
+        self.config
+            == Pool2dConfig {
+                layout: self.config.layout,
+                ..Pool2dConfig::new(2)
+            }
+    }
 }
 
 impl Module for MaxPool2d {

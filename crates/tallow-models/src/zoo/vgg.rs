@@ -28,7 +28,7 @@ pub(crate) fn vgg16_slim(p: &ParamPath, config: &ModelConfig) -> Result<Box<dyn 
 
 fn vgg(
     model: &'static str,
-    steps: &[Step],
+    layers: &[Step],
     p: &ParamPath,
     config: &ModelConfig,
 ) -> Result<Box<dyn Module>> {
@@ -43,15 +43,21 @@ fn vgg(
         p.pp("features").pp(index - 1)
     };
     let mut net = Sequential::new();
-    for step in steps {
+    let mut steps = layers.iter().peekable();
+    while let Some(step) = steps.next() {
         match *step {
             Conv(width) => {
                 let width = config.narrowed(model, width)?;
-                net = net.add(ConvBnRelu::new(
+                let mut block = ConvBnRelu::new(
                     Conv2d::with(place(), maps, width, 3, same)?,
                     BatchNorm2d::new(place(), width)?,
                     Relu::new(place()),
-                ));
+                );
+                if let Some(Pool) = steps.next_if(|step| matches!(step, Pool)) {
+                    block = block.pooled(MaxPool2d::new(place(), 2));
+                    (h, w) = (h / 2, w / 2);
+                }
+                net = net.add(block);
                 maps = width;
             }
             Pool => {
@@ -62,7 +68,7 @@ fn vgg(
     }
     if h * w == 0 {
         let (_, h, w) = config.input_shape;
-        let least = 1 << steps.iter().filter(|step| matches!(step, Pool)).count();
+        let least = 1 << layers.iter().filter(|step| matches!(step, Pool)).count();
         let message =
             format!("images of {h} x {w} are too small: the poolings need {least} x {least}");
         return Err(Error::Config { model, message });
