@@ -12,6 +12,18 @@ use serde::Serialize;
 /// The metric meant when a claim names a variant alone.
 pub const DEFAULT_METRIC: &str = "test_accuracy";
 
+/// The metrics that a claim may speak of: those of a run record's summary.
+pub const METRICS: [&str; 8] = [
+    "best_epoch",
+    "best_test_accuracy",
+    "images_per_second",
+    "test_accuracy",
+    "test_loss",
+    "test_top5",
+    "train_accuracy",
+    "train_loss",
+];
+
 /// One claim, ready to be judged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claim {

@@ -1,2 +1,68 @@
-//! The runner.
-fn main() {}
+//! The runner: lists and runs experiments, fetches and checks data, describes models.
+//!
+//! It is the only place that reads TOML, prints tables or ends the process.
+
+mod claims;
+mod cli;
+mod data;
+mod device;
+mod experiment;
+mod interrupt;
+mod list;
+mod outcome;
+mod output;
+mod progress;
+mod run;
+mod suggest;
+mod summary;
+mod table;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use cli::{Cli, Command};
+
+/// Large activations are allocated and freed in every step; the system's allocator gives their pages back
+/// each time and faults them in again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a command comes to, when it is no error.
+pub enum Ending {
+    /// All is well.
+    Done,
+    /// A claim of the experiment does not hold.
+    ClaimFailed,
+    /// The user interrupted it.
+    Interrupted,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    match dispatch(cli.command) {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::ClaimFailed) => ExitCode::from(1),
+        Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
+        Err(error) => {
+            eprintln!("error: {}", output::message(&error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<Ending> {
+    match command {
+        Command::List => list::list(),
+        Command::Run(args) => return run::run(&args),
+        Command::Data { command } => data::data(&command),
+        Command::Summary(args) => summary::summary(&args),
+    }?;
+    Ok(Ending::Done)
+}

@@ -1,8 +1,10 @@
 //! What `run` found, in the shape that `--json` prints.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tallow_report::Statistic;
 
 use crate::claims::Verdict;
 use crate::experiment::Published;
@@ -46,53 +48,22 @@ pub struct Variant {
     pub model: String,
     /// Parameters that are trained.
     pub parameters: usize,
-    /// By name, in the order of [`crate::metrics::NAMES`].
-    pub metrics: Metrics,
+    /// Over the seeds, by name; accuracies are fractions.
+    pub metrics: BTreeMap<String, Statistic>,
     /// What others reported.
     pub published: Vec<Published>,
 }
 
-impl Variant {
-    /// Mean of a metric over the seeds.
-    pub fn mean(&self, metric: &str) -> Option<f64> {
-        self.metrics.get(metric).map(|s| s.mean)
+impl Outcome {
+    /// Whether a claim that was judged does not hold.
+    pub fn failed(&self) -> bool {
+        self.claims.iter().any(|claim| claim.holds == Some(false))
     }
 }
 
-/// Statistics by metric name.
-pub type Metrics = std::collections::BTreeMap<&'static str, Statistic>;
-
-/// A metric over the seeds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Statistic {
-    /// Arithmetic mean.
-    pub mean: f64,
-    /// Sample standard deviation; `None` with one seed, which has no spread.
-    pub std: Option<f64>,
-    /// One for each seed, in order.
-    pub values: Vec<f64>,
-}
-
-impl Statistic {
-    /// Of at least one value.
-    pub fn of(values: Vec<f64>) -> Self {
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-        let std = (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt());
-        Self { mean, std, values }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statistics() {
-        let s = Statistic::of(vec![1.0, 2.0, 4.5]);
-        assert_eq!(s.mean, 2.5);
-        assert!((s.std.unwrap() - 3.25f64.sqrt()).abs() < 1e-12);
-        assert_eq!(Statistic::of(vec![0.5]).std, None);
-    }
+/// The mean of a metric over the seeds of a variant: `None` where the variant was not run, NaN where it has no
+/// such figure (a loss that is not finite), so that no claim about it holds.
+pub fn mean(variants: &[Variant], name: &str, metric: &str) -> Option<f64> {
+    let variant = variants.iter().find(|v| v.name == name)?;
+    Some(variant.metrics.get(metric).map_or(f64::NAN, |s| s.mean))
 }

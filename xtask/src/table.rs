@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::outcome::{Outcome, Statistic, Variant};
+use tallow_report::Statistic;
+
+use crate::outcome::{Outcome, Variant};
 
 /// The results of a run: a row a variant, then the verdict of each claim.
 pub fn render(outcome: &Outcome) -> String {
@@ -113,7 +115,7 @@ pub fn thousands(number: u64) -> String {
 /// A table in the style of them all.
 pub fn new_table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header(header);
     table
 }
@@ -130,14 +132,14 @@ mod tests {
     use super::*;
     use crate::claims::Verdict;
     use crate::experiment::Published;
-    use crate::outcome::{Dataset, Metrics};
+    use crate::outcome::Dataset;
 
     fn outcome() -> Outcome {
         let variant = |name: &str, parameters, values: &[f64], published: &[f64]| Variant {
             name: name.to_string(),
             model: "mlp".to_string(),
             parameters,
-            metrics: Metrics::from([("test_accuracy", Statistic::of(values.to_vec()))]),
+            metrics: [("test_accuracy".to_string(), Statistic::of(values).unwrap())].into(),
             published: published
                 .iter()
                 .map(|&test_accuracy| Published {

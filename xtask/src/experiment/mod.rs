@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::claims::Claim;
+use crate::claims::{Claim, METRICS};
 use crate::suggest;
 
-pub use recipe::{Data, Model, Recipe, Train};
+pub use recipe::Recipe;
 
 /// An experiment as run: the changes of its variants worked into the base recipe.
 #[derive(Debug)]
@@ -190,11 +190,11 @@ fn parse(name: &str, text: &str, sets: &[String]) -> Result<Experiment> {
                     suggest::unknown("variant", variant, &names)
                 );
             }
-            if !crate::metrics::NAMES.contains(&metric) {
+            if !METRICS.contains(&metric) {
                 bail!(
                     "claim `{}`: {}",
                     claim.text,
-                    suggest::unknown("metric", metric, &crate::metrics::NAMES)
+                    suggest::unknown("metric", metric, &METRICS)
                 );
             }
         }

@@ -1,0 +1,220 @@
+//! Datasets: loading them for a run, and `cargo xtask data`.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow, bail, ensure};
+use tallow_datasets::{
+    Dataset, Error, Inspection, LoadOptions, Split, Verdict, Verification, catalog, entry, fetch,
+    inspect, load, verify,
+};
+use tallow_transforms::Compose;
+
+use crate::cli::{DataArgs, DataCommand};
+use crate::progress::DownloadProgress;
+use crate::table::{align_right, new_table, thousands};
+use crate::{outcome, output, suggest};
+
+/// Both splits of a dataset.
+pub struct Splits {
+    /// What is trained on.
+    pub train: Arc<dyn Dataset>,
+    /// What is tested on.
+    pub test: Arc<dyn Dataset>,
+}
+
+impl Splits {
+    /// Loads them, downloading the dataset if it is nowhere.
+    pub fn load(name: &str, data_dir: Option<PathBuf>) -> Result<Self> {
+        let options = LoadOptions {
+            download: true,
+            ..options(data_dir)
+        };
+        let load = |split| {
+            let set = load(name, split, &options).map_err(explain)?;
+            ensure!(!set.is_empty(), "the {split} split of `{name}` has no images");
+            Ok(set)
+        };
+        let splits = Self {
+            train: load(Split::Train)?,
+            test: load(Split::Test)?,
+        };
+        eprintln!(
+            "{}: {} images to train on, {} to test",
+            splits.train.info().provenance,
+            thousands(splits.train.len() as u64),
+            thousands(splits.test.len() as u64),
+        );
+        Ok(splits)
+    }
+
+    /// The shape `(C, H, W)` that a model gets to see. Images of different shapes must come out alike, so the
+    /// first one tells.
+    pub fn output_shape(&self, transforms: &Compose) -> Result<(usize, usize, usize)> {
+        let shape = match self.train.shape() {
+            Some(shape) => shape,
+            None => {
+                let mut scratch = Vec::new();
+                let image = self.train.image(0, &mut scratch)?;
+                (image.channels, image.height, image.width)
+            }
+        };
+        Ok(transforms.output_shape(shape)?)
+    }
+
+    /// What a result says about its data.
+    pub fn outcome(&self) -> outcome::Dataset {
+        let info = self.train.info();
+        outcome::Dataset {
+            name: info.name.clone(),
+            provenance: info.provenance.clone(),
+            digest: info.digest.clone(),
+            test_digest: self.test.info().digest.clone(),
+        }
+    }
+}
+
+/// `cargo xtask data`.
+pub fn data(command: &DataCommand) -> Result<()> {
+    match command {
+        DataCommand::List(_) => list(),
+        DataCommand::Get(args) => get(args),
+        DataCommand::Verify(args) => check(args),
+        DataCommand::Info(args) => info(args),
+    }
+}
+
+fn options(data_dir: Option<PathBuf>) -> LoadOptions {
+    let progress = DownloadProgress::default();
+    LoadOptions {
+        data_dir,
+        progress: Some(Arc::new(move |p| progress.show(&p))),
+        ..LoadOptions::default()
+    }
+}
+
+/// An error with what this program can say beyond the library: the nearest name, the command that gets the data.
+fn explain(error: Error) -> anyhow::Error {
+    match error {
+        Error::UnknownDataset { name, known } => {
+            anyhow!(suggest::unknown("dataset", &name, &known))
+        }
+        Error::NotFound(mut not_found) if !not_found.remedies.is_empty() => {
+            let command = format!(
+                "or, where there is a network, run: cargo xtask data get {}",
+                not_found.name
+            );
+            not_found.remedies.push(command);
+            Error::NotFound(not_found).into()
+        }
+        other => other.into(),
+    }
+}
+
+fn list() -> Result<()> {
+    let mut table = new_table(&["name", "train", "test", "shape", "classes", "what"]);
+    for entry in catalog() {
+        let (c, h, w) = entry.shape;
+        table.add_row([
+            entry.name.to_string(),
+            thousands(entry.train_len as u64),
+            thousands(entry.test_len as u64),
+            format!("{c}x{h}x{w}"),
+            entry.classes.len().to_string(),
+            entry.description.to_string(),
+        ]);
+    }
+    for column in [1, 2, 4] {
+        align_right(&mut table, column);
+    }
+    output::print(&format!(
+        "{table}\nAlso folder:PATH, a folder of images with subfolders train and test.\n"
+    ))
+}
+
+fn get(args: &DataArgs) -> Result<()> {
+    let fetched = fetch(&args.name, &options(args.place.data.clone())).map_err(|e| match e {
+        // The command that this error would name has just failed.
+        Error::NotFound(_) => e.into(),
+        other => explain(other),
+    })?;
+    let name = &args.name;
+    output::print(&match (fetched.downloaded, fetched.dir.display()) {
+        (true, dir) => format!("{name}: downloaded to {dir}\n"),
+        (false, _) if fetched.dir.as_os_str().is_empty() => format!("{name}: built in\n"),
+        (false, dir) => format!("{name}: already in {dir}\n"),
+    })
+}
+
+fn info(args: &DataArgs) -> Result<()> {
+    let entry = entry(&args.name).map_err(explain)?;
+    let found = inspect(&args.name, &options(args.place.data.clone())).map_err(explain)?;
+    let mut text = format!(
+        "{}\n  {}\n  source   {}\n  licence  {}\n",
+        entry.name, entry.description, entry.source, entry.licence
+    );
+    describe(&mut text, &found);
+    output::print(&text)
+}
+
+fn describe(text: &mut String, found: &Inspection) {
+    for split in &found.splits {
+        let (c, h, w) = split.shape;
+        let _ = writeln!(
+            text,
+            "\n{}: {} images of {c}x{h}x{w}\n  {} ({})\n  sha256 {}",
+            split.info.split,
+            thousands(split.len as u64),
+            split.info.provenance,
+            split.place,
+            split.info.digest
+        );
+        for (path, bytes) in &split.files {
+            let _ = writeln!(text, "  {} ({} bytes)", path.display(), thousands(*bytes));
+        }
+        let _ = writeln!(text, "  images of each class:");
+        for (class, count) in split.info.classes.iter().zip(&split.per_class) {
+            let _ = writeln!(text, "    {:>7}  {class}", thousands(*count as u64));
+        }
+    }
+}
+
+fn check(args: &DataArgs) -> Result<()> {
+    let found = verify(&args.name, &options(args.place.data.clone())).map_err(explain)?;
+    output::print(&verdicts(&found))?;
+    if !found.is_sound() {
+        bail!("{}: not what it should be (see above)", found.name);
+    }
+    Ok(())
+}
+
+fn verdicts(found: &Verification) -> String {
+    let verdict = |verdict: &Verdict| match verdict {
+        Verdict::Same { as_in } => format!("ok, as in {as_in}"),
+        Verdict::Differs { from, expected } => format!("DIFFERS: {from} has {expected}"),
+        Verdict::Unknown => "readable; nothing to compare it with".to_string(),
+    };
+    let mut text = format!("{}\n", found.name);
+    for file in &found.files {
+        let _ = writeln!(
+            text,
+            "  {}\n    sha256 {}\n    {}",
+            file.path.display(),
+            file.sha256,
+            verdict(&file.verdict)
+        );
+    }
+    for split in &found.splits {
+        let _ = writeln!(
+            text,
+            "  {}: {} images, {}\n    sha256 of the decoded images and labels {}\n    {}",
+            split.info.split,
+            thousands(split.len as u64),
+            split.info.provenance,
+            split.info.digest,
+            verdict(&split.verdict)
+        );
+    }
+    text
+}

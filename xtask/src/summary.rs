@@ -1,0 +1,54 @@
+//! `cargo xtask summary`.
+
+use anyhow::Result;
+use tallow_models::{Model, ModelConfig, find};
+
+use crate::cli::SummaryArgs;
+use crate::output;
+use crate::table::{align_right, new_table, thousands};
+
+/// Prints a model's layers.
+pub fn summary(args: &SummaryArgs) -> Result<()> {
+    let entry = find(&args.model)?;
+    let config = ModelConfig {
+        classes: args.classes.map_or(entry.default_classes, |n| n as usize),
+        input_shape: args.input.unwrap_or(entry.default_input),
+        ..entry.config()
+    };
+    let summary = Model::build(entry.name, &config)?.summary()?;
+    let (c, h, w) = summary.input_shape;
+    let mut table = new_table(&["layer", "kind", "output", "parameters", "multiply-adds"]);
+    for layer in &summary.layers {
+        table.add_row([
+            layer.name.clone(),
+            layer.kind.to_string(),
+            shape(&layer.output_shape),
+            count(layer.parameters as u64),
+            count(layer.multiply_adds),
+        ]);
+    }
+    for column in [2, 3, 4] {
+        align_right(&mut table, column);
+    }
+    output::print(&format!(
+        "{}: {}\ninput {c}x{h}x{w}, {} classes\n{table}\n{} parameters, {} multiply-adds an image\n",
+        entry.name,
+        entry.description,
+        config.classes,
+        thousands(summary.parameters as u64),
+        thousands(summary.multiply_adds),
+    ))
+}
+
+fn shape(sizes: &[usize]) -> String {
+    let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+    sizes.join("x")
+}
+
+/// Layers without parameters or products show nothing, which reads easier than zeros.
+fn count(n: u64) -> String {
+    match n {
+        0 => String::new(),
+        n => thousands(n),
+    }
+}

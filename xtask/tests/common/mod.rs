@@ -1,0 +1,79 @@
+//! A place without data or network to run the runner in.
+#![allow(dead_code)] // Each test file uses a part of it.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use assert_cmd::Command;
+
+/// The runner.
+pub fn xtask() -> Command {
+    assert_cmd::cargo::cargo_bin_cmd!("xtask")
+}
+
+/// An empty home, data folder and working folder, with every way to the network closed.
+pub struct Sandbox(tempfile::TempDir);
+
+impl Sandbox {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["home", "data"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        Self(dir)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.path().join("home")
+    }
+
+    /// What `TALLOW_DATA` names.
+    pub fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// Where run records go.
+    pub fn out(&self) -> PathBuf {
+        self.path().join("runs")
+    }
+
+    /// The runner, in here.
+    pub fn xtask(&self) -> Command {
+        let mut command = xtask();
+        command.current_dir(self.path()).timeout(Duration::from_secs(300));
+        for (name, value) in self.environment() {
+            command.env(name, value);
+        }
+        command
+    }
+
+    /// Port 9 answers nobody, so that downloads fail at once on machines with a network too.
+    pub fn environment(&self) -> Vec<(&'static str, std::ffi::OsString)> {
+        let home = self.home();
+        let closed = "http://127.0.0.1:9";
+        vec![
+            ("HOME", home.clone().into()),
+            ("XDG_CACHE_HOME", home.join(".cache").into()),
+            ("HF_HOME", home.join("hf").into()),
+            ("TALLOW_DATA", self.data().into()),
+            ("HF_ENDPOINT", closed.into()),
+            ("HTTP_PROXY", closed.into()),
+            ("HTTPS_PROXY", closed.into()),
+            ("ALL_PROXY", closed.into()),
+            ("NO_PROXY", "".into()),
+        ]
+    }
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
