@@ -1,0 +1,143 @@
+//! The batches of one epoch as an iterator, made by this thread or by workers.
+
+use std::iter::FusedIterator;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use super::Batch;
+use super::plan::Plan;
+use crate::error::{Error, Result};
+
+/// The batches of one epoch, in order: [`DataLoader::epoch`](super::DataLoader::epoch).
+///
+/// The first error ends the epoch. Dropping it, at whatever point, stops the workers at their next sample and waits
+/// for them.
+pub struct Epoch {
+    plan: Arc<Plan>,
+    next: usize,
+    scratch: Vec<u8>,
+    workers: Option<Workers>,
+    failure: Option<Error>,
+}
+
+impl Epoch {
+    pub(super) fn start(plan: Arc<Plan>, workers: usize, prefetch: usize) -> Self {
+        let mut epoch = Self {
+            plan,
+            next: 0,
+            scratch: Vec::new(),
+            workers: None,
+            failure: None,
+        };
+        let count = workers.min(epoch.plan.batches());
+        if count > 0 {
+            match Workers::start(&epoch.plan, count, prefetch) {
+                Ok(workers) => epoch.workers = Some(workers),
+                Err(error) => {
+                    epoch.failure = Some(Error::Loader(format!("cannot start a thread, {error}")))
+                }
+            }
+        }
+        epoch
+    }
+
+    fn make(&mut self) -> Result<Batch> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        match &self.workers {
+            None => self.plan.batch(self.next, &mut self.scratch),
+            Some(workers) => workers.receive(self.next),
+        }
+    }
+}
+
+impl Iterator for Epoch {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batches = self.plan.batches();
+        if self.next == batches {
+            return None;
+        }
+        let batch = self.make();
+        self.next = if batch.is_ok() {
+            self.next + 1
+        } else {
+            batches
+        };
+        if self.next == batches {
+            self.workers = None;
+        }
+        Some(batch)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.plan.batches() - self.next;
+        (left.min(1), Some(left))
+    }
+}
+
+impl FusedIterator for Epoch {}
+
+/// Threads of which number `i` of `n` makes the batches `i`, `i + n`, `i + 2n`, ... and sends them through a bounded
+/// channel of its own. Taking from the channels in turn gives the batches in order, with nothing to sort or to wait
+/// for but the next one.
+struct Workers {
+    plan: Arc<Plan>,
+    channels: Vec<Receiver<Result<Batch>>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    fn start(plan: &Arc<Plan>, count: usize, prefetch: usize) -> std::io::Result<Self> {
+        let mut workers = Self {
+            plan: plan.clone(),
+            channels: Vec::new(),
+            threads: Vec::new(),
+        };
+        for worker in 0..count {
+            let (sender, receiver) = sync_channel(prefetch);
+            let plan = plan.clone();
+            let thread = Builder::new().name(format!("tallow-loader-{worker}"));
+            workers.channels.push(receiver);
+            workers
+                .threads
+                .push(thread.spawn(move || work(&plan, worker, count, &sender))?);
+        }
+        Ok(workers)
+    }
+
+    fn receive(&self, number: usize) -> Result<Batch> {
+        let channel = &self.channels[number % self.channels.len()];
+        channel.recv().unwrap_or_else(|_| {
+            Err(Error::Loader(format!(
+                "the worker for batch {number} is gone"
+            )))
+        })
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.plan.stop();
+        // Wakes the workers that wait for room in a channel.
+        self.channels.clear();
+        for thread in self.threads.drain(..) {
+            // Panics are caught where they happen and have arrived as errors.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(plan: &Plan, worker: usize, workers: usize, channel: &SyncSender<Result<Batch>>) {
+    let mut scratch = Vec::new();
+    for number in (worker..plan.batches()).step_by(workers) {
+        let batch = plan.batch(number, &mut scratch);
+        let failed = batch.is_err();
+        if channel.send(batch).is_err() || failed {
+            return;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Everything that the batches of one epoch depend on, and how one is made from it.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{Device, Tensor};
+use tallow_transforms::{Compose, SampleRng};
+
+use super::{Batch, DataLoader};
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+
+pub(super) struct Plan {
+    dataset: Arc<dyn Dataset>,
+    transform: Arc<Compose>,
+    order: Vec<usize>,
+    batch_size: usize,
+    batches: usize,
+    seed: u64,
+    epoch: u64,
+    random: bool,
+    stopped: AtomicBool,
+}
+
+impl Plan {
+    pub fn new(loader: &DataLoader, epoch: u64, order: Vec<usize>) -> Self {
+        Self {
+            dataset: loader.dataset.clone(),
+            transform: loader.transform.clone(),
+            order,
+            batch_size: loader.config.batch_size,
+            batches: loader.num_batches(),
+            seed: loader.config.seed,
+            epoch,
+            random: loader.transform.is_random(),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    pub fn batches(&self) -> usize {
+        self.batches
+    }
+
+    /// Makes every batch under way fail at its next sample.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Batch `number` of the epoch. A dataset that panics gives an error; `scratch` may hold anything.
+    pub fn batch(&self, number: usize, scratch: &mut Vec<u8>) -> Result<Batch> {
+        let start = number * self.batch_size;
+        let end = start.saturating_add(self.batch_size).min(self.order.len());
+        // The dataset is behind a shared reference and the rest of what the closure touches is dropped or overwritten.
+        catch_unwind(AssertUnwindSafe(|| {
+            self.make(&self.order[start..end], scratch)
+        }))
+        .unwrap_or_else(|panic| {
+            Err(Error::Loader(format!(
+                "batch {number}: a panic, {}",
+                message(&*panic)
+            )))
+        })
+    }
+
+    fn make(&self, indices: &[usize], scratch: &mut Vec<u8>) -> Result<Batch> {
+        let mut pixels = Vec::new();
+        let mut labels = Vec::with_capacity(indices.len());
+        // Shape of the image before, and what the transforms make of it: most often the same for all.
+        let (mut input, mut output) = ((0, 0, 0), (0, 0, 0));
+        let mut first = output;
+        let mut rng = SampleRng::new(self.seed, self.epoch, 0);
+        for (slot, &index) in indices.iter().enumerate() {
+            if self.stopped.load(Ordering::Relaxed) {
+                return Err(Error::Loader("stopped".into()));
+            }
+            let at_sample = |source| Error::Sample { index, source };
+            let image = self.dataset.image(index, scratch)?;
+            if image.shape() != input {
+                input = image.shape();
+                output = self.transform.output_shape(input).map_err(at_sample)?;
+            }
+            let (c, h, w) = output;
+            if slot == 0 {
+                first = output;
+                let size = c
+                    .checked_mul(h)
+                    .and_then(|s| s.checked_mul(w)?.checked_mul(indices.len()));
+                let too_large = || {
+                    Error::Argument(format!(
+                        "{} images of {c}x{h}x{w} in a batch",
+                        indices.len()
+                    ))
+                };
+                pixels = vec![0.0; size.ok_or_else(too_large)?];
+            } else if output != first {
+                return Err(Error::Shapes {
+                    index,
+                    expected: first,
+                    found: output,
+                });
+            }
+            let size = c * h * w;
+            if self.random {
+                rng = SampleRng::new(self.seed, self.epoch, index as u64);
+            }
+            touch(image.data);
+            let out = &mut pixels[slot * size..][..size];
+            self.transform
+                .apply(image, &mut rng, out)
+                .map_err(at_sample)?;
+            labels.push(self.dataset.label(index)?);
+        }
+        let (c, h, w) = first;
+        Ok(Batch {
+            images: Tensor::from_vec(pixels, (indices.len(), c, h, w), &Device::Cpu)?,
+            labels: Tensor::from_vec(labels, indices.len(), &Device::Cpu)?,
+            indices: indices.to_vec(),
+        })
+    }
+}
+
+/// Asks for all of an image at once: reading one byte of each cache line lets the misses of a shuffled order overlap,
+/// which the transforms, going pixel by pixel, would wait for one after the other.
+fn touch(data: &[u8]) {
+    std::hint::black_box(data.iter().step_by(64).fold(0, |all, byte| all ^ byte));
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}
