@@ -25,6 +25,8 @@ use grad_weight::GradWeight;
 const SLACK: usize = 16;
 /// Elements of inputs and output gradients that a run of images for the weight gradient may hold in cache.
 const RUN: usize = 1 << 15;
+/// Elements that the planes of one image may take.
+const CACHED: usize = 1 << 18;
 
 /// The flattened planes of a convolution.
 struct Planes {
@@ -59,16 +61,20 @@ impl Planes {
     }
 }
 
-/// Whether this algorithm can run the convolution, and keeps its planes in cache and most of its lanes busy.
+/// Whether this algorithm can run the convolution, and beats matrix products: few enough channels for the planes to stay in
+/// cache, maps large enough to keep most lanes busy, and a kernel of more than one position.
 pub(crate) fn suits(g: &Geometry) -> bool {
-    if g.stride != (1, 1) || g.groups != 1 || g.channels > 16 || g.out_channels > 32 {
+    if g.stride != (1, 1)
+        || g.groups != 1
+        || g.channels > 32
+        || g.out_channels > 64
+        || g.taps() == 1
+    {
         return false;
     }
-    let padded = |size: usize, padding: usize| size + 2 * padding;
-    let plane = padded(g.height, g.padding.0) * padded(g.width, g.padding.1);
-    let positions =
-        ((g.out_height - 1) * padded(g.width, g.padding.1) + g.out_width).next_multiple_of(SLACK);
-    (g.channels + 2 * g.out_channels) * plane <= 1 << 16 && 2 * g.out_plane() >= positions
+    let (pitch, rows) = (g.width + 2 * g.padding.1, g.height + 2 * g.padding.0);
+    let positions = ((g.out_height - 1) * pitch + g.out_width).next_multiple_of(SLACK);
+    rows * pitch <= CACHED / (g.channels + 2 * g.out_channels) && 2 * g.out_plane() >= positions
 }
 
 /// `y = x * w + bias`.
