@@ -1,19 +1,17 @@
 //! Convolution with 3x3 filters and stride 1 in `(N, H, W, C)` by Winograd's minimal filtering, all three passes.
 
+mod step;
 mod tile;
 mod transform;
 
-use std::marker::PhantomData;
-use std::ops::Range;
-
-use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{Epilogue, Geometry};
 use crate::kernels::panel::{self, Mat, PANEL};
 use crate::kernels::scratch;
+use step::{Step, run};
 use tile::{F2, F4, Tile};
-use transform::{Maps, Planes, gather, scatter, weights, weights_grad};
+use transform::{Maps, Planes};
 
 /// Whether this convolution is one of those, with enough channels to fill vectors.
 pub(super) fn suits(g: &Geometry) -> bool {
@@ -117,164 +115,6 @@ const CHUNK: usize = 20 << 20;
 /// Tiles a task transforms in that case.
 const PART: usize = 16;
 
-/// One step of a pass, run under the best instruction set the processor has.
-enum Step<'a> {
-    /// Tiles of a tensor to frequencies; `grad` for output gradients.
-    Gather {
-        x: *const f32,
-        maps: Maps,
-        first: usize,
-        count: usize,
-        out: Planes,
-        row: usize,
-        grad: bool,
-    },
-    /// Frequencies to tiles of a tensor.
-    Scatter {
-        m: Planes,
-        row: usize,
-        maps: Maps,
-        first: usize,
-        count: usize,
-        epilogue: Epilogue<'a>,
-        y: *mut f32,
-    },
-    /// One panel of filters to frequencies; `flip` turns them for the input gradient.
-    Weights {
-        w: &'a [f32],
-        dims: (usize, usize),
-        panel: usize,
-        out: Planes,
-        flip: bool,
-    },
-    /// One panel of frequencies to filter gradients.
-    WeightsGrad {
-        du: Planes,
-        dims: (usize, usize),
-        panel: usize,
-        dw: *mut f32,
-    },
-    /// `out = a b` at the frequencies given.
-    Multiply {
-        dims: (usize, usize, usize),
-        a: Planes,
-        b: Planes,
-        out: Planes,
-        frequencies: Range<usize>,
-    },
-    /// `out (+)= a^T b` at the frequencies given.
-    MultiplyTransposed {
-        dims: (usize, usize, usize),
-        a: Planes,
-        b: Planes,
-        out: Planes,
-        frequencies: Range<usize>,
-        accumulate: bool,
-    },
-}
-
-/// Steps of one task in a row; `F` is the tile size.
-struct Task<'a, const L: usize, F>([Step<'a>; L], PhantomData<F>);
-
-impl<const L: usize, F: Tile> WithSimd for Task<'_, L, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        for step in self.0 {
-            // SAFETY: whoever made the step promised what its kernel asks for.
-            unsafe {
-                match step {
-                    Step::Gather {
-                        x,
-                        maps,
-                        first,
-                        count,
-                        out,
-                        row,
-                        grad: false,
-                    } => {
-                        gather::<S, F, false>(s, x, maps, first, count, out, row);
-                    }
-                    Step::Gather {
-                        x,
-                        maps,
-                        first,
-                        count,
-                        out,
-                        row,
-                        grad: true,
-                    } => {
-                        gather::<S, F, true>(s, x, maps, first, count, out, row);
-                    }
-                    Step::Scatter {
-                        m,
-                        row,
-                        maps,
-                        first,
-                        count,
-                        epilogue,
-                        y,
-                    } => {
-                        scatter::<S, F>(s, m, row, maps, first, count, epilogue, y);
-                    }
-                    Step::Weights {
-                        w,
-                        dims,
-                        panel,
-                        out,
-                        flip: false,
-                    } => {
-                        weights::<S, F, false>(s, w, dims, panel, out);
-                    }
-                    Step::Weights {
-                        w,
-                        dims,
-                        panel,
-                        out,
-                        flip: true,
-                    } => {
-                        weights::<S, F, true>(s, w, dims, panel, out);
-                    }
-                    Step::WeightsGrad {
-                        du,
-                        dims,
-                        panel,
-                        dw,
-                    } => weights_grad::<S, F>(s, du, dims, panel, dw),
-                    Step::Multiply {
-                        dims,
-                        a,
-                        b,
-                        out,
-                        frequencies,
-                    } => {
-                        for f in frequencies {
-                            panel::nn(s, dims, a.of(f), b.of(f), out.of(f));
-                        }
-                    }
-                    Step::MultiplyTransposed {
-                        dims,
-                        a,
-                        b,
-                        out,
-                        frequencies,
-                        accumulate,
-                    } => {
-                        for f in frequencies {
-                            panel::tn(s, dims, a.of(f), b.of(f), out.of(f), accumulate);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn run<const L: usize, F: Tile>(steps: [Step; L]) {
-    Arch::new().dispatch(Task::<L, F>(steps, PhantomData));
-}
-
 /// Floats between frequencies of `rows x cols` matrices.
 fn plane(rows: usize, cols: usize) -> usize {
     panel::len(rows, cols) + SKEW
@@ -352,7 +192,7 @@ fn product<F: Tile, const FLIP: bool>(
     let u = planes(&mut u, c, k);
     let dims = if FLIP { (c, k) } else { (k, c) };
     (0..k.div_ceil(PANEL)).into_par_iter().for_each(|panel| {
-        run::<1, F>([Step::Weights {
+        run::<F>(&[Step::Weights {
             w,
             dims,
             panel,
@@ -371,7 +211,7 @@ fn product<F: Tile, const FLIP: bool>(
                 scratch::take::<f32>(frequencies * plane(rows, k)),
             );
             let (v, m) = (planes(&mut v, rows, c), planes(&mut m, rows, k));
-            run::<3, F>([
+            run::<F>(&[
                 Step::Gather {
                     x: x.as_ptr(),
                     maps: input,
@@ -386,7 +226,7 @@ fn product<F: Tile, const FLIP: bool>(
                     a: v,
                     b: u,
                     out: m,
-                    frequencies: 0..frequencies,
+                    frequencies: (0, frequencies),
                 },
                 Step::Scatter {
                     m,
@@ -411,7 +251,7 @@ fn product<F: Tile, const FLIP: bool>(
         let part = |row: usize| PART.min(total - row);
         let parts = || (0..total).into_par_iter().step_by(PART);
         parts().for_each(|row| {
-            run::<1, F>([Step::Gather {
+            run::<F>(&[Step::Gather {
                 x: x.as_ptr(),
                 maps: input,
                 first: start + row,
@@ -422,16 +262,16 @@ fn product<F: Tile, const FLIP: bool>(
             }]);
         });
         (0..frequencies).into_par_iter().for_each(|f| {
-            run::<1, F>([Step::Multiply {
+            run::<F>(&[Step::Multiply {
                 dims: (total, k, c),
                 a: v,
                 b: u,
                 out: m,
-                frequencies: f..f + 1,
+                frequencies: (f, f + 1),
             }]);
         });
         parts().for_each(|row| {
-            run::<1, F>([Step::Scatter {
+            run::<F>(&[Step::Scatter {
                 m,
                 row,
                 maps: output,
@@ -489,7 +329,7 @@ fn weight_product<F: Tile>(x: &[f32], dy: &[f32], shape: Shape, dw: &mut [f32]) 
                 }
                 for first in range.clone().step_by(rows) {
                     let count = rows.min(range.end - first);
-                    run::<3, F>([
+                    run::<F>(&[
                         Step::Gather {
                             x: x.as_ptr(),
                             maps: input,
@@ -513,7 +353,7 @@ fn weight_product<F: Tile>(x: &[f32], dy: &[f32], shape: Shape, dw: &mut [f32]) 
                             a: v,
                             b: m,
                             out: sum,
-                            frequencies: 0..frequencies,
+                            frequencies: (0, frequencies),
                             accumulate: first > range.start,
                         },
                     ]);
@@ -537,7 +377,7 @@ fn weight_product<F: Tile>(x: &[f32], dy: &[f32], shape: Shape, dw: &mut [f32]) 
             let total = rows.min(tiles - start);
             (0..total).into_par_iter().step_by(PART).for_each(|row| {
                 let count = PART.min(total - row);
-                run::<2, F>([
+                run::<F>(&[
                     Step::Gather {
                         x: x.as_ptr(),
                         maps: input,
@@ -559,12 +399,12 @@ fn weight_product<F: Tile>(x: &[f32], dy: &[f32], shape: Shape, dw: &mut [f32]) 
                 ]);
             });
             (0..frequencies).into_par_iter().for_each(|f| {
-                run::<1, F>([Step::MultiplyTransposed {
+                run::<F>(&[Step::MultiplyTransposed {
                     dims: (c, k, total),
                     a: v,
                     b: m,
                     out: sum,
-                    frequencies: f..f + 1,
+                    frequencies: (f, f + 1),
                     accumulate: start > 0,
                 }]);
             });
@@ -573,7 +413,7 @@ fn weight_product<F: Tile>(x: &[f32], dy: &[f32], shape: Shape, dw: &mut [f32]) 
     let du = planes(&mut du, c, k);
     let dw = Shared(dw.as_mut_ptr());
     (0..k.div_ceil(PANEL)).into_par_iter().for_each(|panel| {
-        run::<1, F>([Step::WeightsGrad {
+        run::<F>(&[Step::WeightsGrad {
             du,
             dims: (k, c),
             panel,
