@@ -27,13 +27,19 @@ pub struct Splits {
 impl Splits {
     /// Loads them, downloading the dataset if it is nowhere.
     pub fn load(name: &str, data_dir: Option<PathBuf>) -> Result<Self> {
+        if let Some(dir) = data_dir.as_ref().filter(|dir| !dir.is_dir()) {
+            bail!("--data {}: no such directory", dir.display());
+        }
         let options = LoadOptions {
             download: true,
             ..options(data_dir)
         };
         let load = |split| {
             let set = load(name, split, &options).map_err(explain)?;
-            ensure!(!set.is_empty(), "the {split} split of `{name}` has no images");
+            ensure!(
+                !set.is_empty(),
+                "the {split} split of `{name}` has no images"
+            );
             Ok(set)
         };
         let splits = Self {

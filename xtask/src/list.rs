@@ -12,7 +12,11 @@ pub fn list() -> Result<()> {
     let mut text = String::from("Experiments (cargo xtask run NAME)\n");
     for name in experiment::names()? {
         let experiment = experiment::load(&name, &[])?;
-        let variants: Vec<&str> = experiment.variants.iter().map(|v| v.name.as_str()).collect();
+        let variants: Vec<&str> = experiment
+            .variants
+            .iter()
+            .map(|v| v.name.as_str())
+            .collect();
         let dataset = &experiment.variants[0].recipe.data.dataset;
         let _ = writeln!(
             text,

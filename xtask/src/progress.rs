@@ -59,8 +59,12 @@ impl Callback for RunProgress {
         self.bar.set_length(self.steps as u64);
         self.bar.set_position(0);
         self.bar.set_message("");
-        self.bar
-            .set_prefix(format!("{} epoch {}/{}", self.label, epoch + 1, self.epochs));
+        self.bar.set_prefix(format!(
+            "{} epoch {}/{}",
+            self.label,
+            epoch + 1,
+            self.epochs
+        ));
         Ok(())
     }
 
@@ -76,9 +80,9 @@ impl Callback for RunProgress {
     fn on_evaluation_batch(&mut self, done: usize, batches: usize) -> Result<()> {
         if self.terminal && self.shown.elapsed() >= REFRESH {
             self.shown = Instant::now();
-            self.bar.set_length(batches as u64);
-            self.bar.set_position(done as u64);
             self.bar.set_message("testing");
+            self.bar.set_position(done as u64);
+            self.bar.set_length(batches as u64);
         }
         Ok(())
     }
@@ -122,7 +126,9 @@ impl DownloadProgress {
     /// A bar on a terminal, a line a file elsewhere.
     pub fn show(&self, progress: &Progress) {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = current.as_ref().is_some_and(|(file, _)| *file == progress.file);
+        let same = current
+            .as_ref()
+            .is_some_and(|(file, _)| *file == progress.file);
         if !same {
             if let Some((_, bar)) = current.take() {
                 bar.finish();

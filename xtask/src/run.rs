@@ -72,7 +72,11 @@ pub fn run(args: &RunArgs) -> Result<Ending> {
     } else {
         output::print(&text)?;
     }
-    Ok(if outcome.failed() { Ending::ClaimFailed } else { Ending::Done })
+    Ok(if outcome.failed() {
+        Ending::ClaimFailed
+    } else {
+        Ending::Done
+    })
 }
 
 /// The variants' results, as their records tell them.
@@ -171,7 +175,12 @@ impl Job {
         })
         .with_callback(&mut record)
         .with_callback(RunProgress::new(label.clone()))
-        .fit(&self.model, self.model.store(), &self.train, Some(&self.test))
+        .fit(
+            &self.model,
+            self.model.store(),
+            &self.train,
+            Some(&self.test),
+        )
         .context(label)?;
         if interrupt::requested() {
             return Ok(None);
@@ -214,7 +223,13 @@ fn set_threads(threads: Option<u16>) -> Result<()> {
 fn commit() -> Option<String> {
     let output = Command::new("git")
         .args(["-C", env!("CARGO_MANIFEST_DIR")])
-        .args(["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])
+        .args([
+            "describe",
+            "--always",
+            "--dirty",
+            "--abbrev=40",
+            "--exclude=*",
+        ])
         .output()
         .ok()?;
     let commit = String::from_utf8(output.stdout).ok()?.trim().to_string();

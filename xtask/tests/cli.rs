@@ -38,7 +38,10 @@ fn refusal(args: &[&str]) -> String {
     let message = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
     assert_eq!(stdout(&output), "", "{args:?}");
-    assert!(!message.contains("panicked") && !message.contains("backtrace"), "{message}");
+    assert!(
+        !message.contains("panicked") && !message.contains("backtrace"),
+        "{message}"
+    );
     message
 }
 
@@ -47,16 +50,34 @@ fn unknown_names_get_the_nearest_one() {
     for (args, near) in [
         (&["run", "quikstart"][..], "quickstart"),
         (&["summary", "vgg16-slin"], "vgg16-slim"),
-        (&["data", "info", "fashion-mnist-sampel"], "fashion-mnist-sample"),
+        (
+            &["data", "info", "fashion-mnist-sampel"],
+            "fashion-mnist-sample",
+        ),
         (&["data", "get", "minst"], "mnist"),
         (&["run", "quickstart", "--only", "cnm"], "cnn"),
-        (&["run", "quickstart", "--set", "train.epoch=1"], "train.epochs"),
-        (&["run", "quickstart", "--set", "model.name=cifar-cn"], "cifar-cnn"),
-        (&["run", "quickstart", "--set", "data.dataset=kmnits"], "kmnist"),
-        (&["run", "quickstart", "--set", "train.optimizer.name=adan"], "adam"),
+        (
+            &["run", "quickstart", "--set", "train.epoch=1"],
+            "train.epochs",
+        ),
+        (
+            &["run", "quickstart", "--set", "model.name=cifar-cn"],
+            "cifar-cnn",
+        ),
+        (
+            &["run", "quickstart", "--set", "data.dataset=kmnits"],
+            "kmnist",
+        ),
+        (
+            &["run", "quickstart", "--set", "train.optimizer.name=adan"],
+            "adam",
+        ),
     ] {
         let message = refusal(args);
-        assert!(message.contains(&format!("did you mean `{near}`?")), "{args:?}: {message}");
+        assert!(
+            message.contains(&format!("did you mean `{near}`?")),
+            "{args:?}: {message}"
+        );
     }
 }
 
@@ -67,8 +88,14 @@ fn bad_values_are_refused() {
         (&["run", "quickstart", "--device", "tpu"], "tpu"),
         (&["run", "quickstart", "--threads", "0"], "threads"),
         (&["run", "quickstart", "--set", "train.epochs=0"], "epochs"),
-        (&["run", "quickstart", "--set", "train.batch_size=none"], "batch_size"),
-        (&["run", "quickstart", "--set", "train.optimizer.lr=-1"], "lr"),
+        (
+            &["run", "quickstart", "--set", "train.batch_size=none"],
+            "batch_size",
+        ),
+        (
+            &["run", "quickstart", "--set", "train.optimizer.lr=-1"],
+            "lr",
+        ),
         (&["run", "no-such-file.toml"], "no-such-file.toml"),
         (&["summary", "cnn", "--input", "1,2"], "three"),
         (&["summary", "cnn", "--input", "1,2,2"], "cnn"),
@@ -81,7 +108,10 @@ fn bad_values_are_refused() {
 #[test]
 fn a_model_that_does_not_fit_the_images_is_refused_before_training() {
     let message = refusal(&["run", "quickstart", "--set", "model.name=vgg16-slim"]);
-    assert!(message.contains("vgg16-slim") || message.contains("28"), "{message}");
+    assert!(
+        message.contains("vgg16-slim") || message.contains("28"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -122,7 +152,11 @@ fn a_broken_file_is_named() {
         "t10k-images-idx3-ubyte",
         "t10k-labels-idx1-ubyte",
     ] {
-        fs::write(folder.join(name), b"not an IDX file, whatever its name says").unwrap();
+        fs::write(
+            folder.join(name),
+            b"not an IDX file, whatever its name says",
+        )
+        .unwrap();
     }
     let output = sandbox
         .xtask()
@@ -132,14 +166,24 @@ fn a_broken_file_is_named() {
     let message = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{message}");
     assert!(message.contains("train-images-idx3-ubyte"), "{message}");
-    assert!(message.contains("expected") && message.contains("found"), "{message}");
+    assert!(
+        message.contains("expected") && message.contains("found"),
+        "{message}"
+    );
 }
 
 #[test]
 fn lists_experiments_and_models() {
     let output = xtask().arg("list").output().unwrap();
     let text = stdout(&output);
-    for name in ["quickstart", "mnist-pixel-order", "cifar10-cnn", "cifar10-vgg16", "mlp", "lenet"] {
+    for name in [
+        "quickstart",
+        "mnist-pixel-order",
+        "cifar10-cnn",
+        "cifar10-vgg16",
+        "mlp",
+        "lenet",
+    ] {
         assert!(text.contains(name), "{text}");
     }
 }

@@ -61,21 +61,41 @@ fn json_has_the_promised_shape() {
     let result = run_json(&sandbox, &["--seeds", "0..2"]);
     assert_eq!(result["experiment"], "small");
     assert_eq!(result["dataset"]["name"], "fashion-mnist-sample");
-    assert!(result["dataset"]["provenance"].as_str().unwrap().contains("fashion-mnist"));
+    assert!(
+        result["dataset"]["provenance"]
+            .as_str()
+            .unwrap()
+            .contains("fashion-mnist")
+    );
     assert_eq!(result["dataset"]["digest"].as_str().unwrap().len(), 64);
     let [fc, cnn] = &result["variants"].as_array().unwrap()[..] else {
         panic!("{result}")
     };
-    assert_eq!((&fc["name"], &fc["model"], &fc["parameters"]), (&"fc".into(), &"mlp".into(), &6442.into()));
-    assert_eq!((&cnn["name"], &cnn["model"], &cnn["parameters"]), (&"cnn".into(), &"cnn".into(), &6422.into()));
+    assert_eq!(
+        (&fc["name"], &fc["model"], &fc["parameters"]),
+        (&"fc".into(), &"mlp".into(), &6442.into())
+    );
+    assert_eq!(
+        (&cnn["name"], &cnn["model"], &cnn["parameters"]),
+        (&"cnn".into(), &"cnn".into(), &6422.into())
+    );
     assert_eq!(fc["published"][0]["test_accuracy"], 0.75);
     assert_eq!(cnn["published"].as_array().unwrap().len(), 0);
     for variant in [fc, cnn] {
         let accuracy = &variant["metrics"]["test_accuracy"];
-        let values: Vec<f64> =
-            accuracy["values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
-        let [a, b] = values[..] else { panic!("{result}") };
-        assert!((0.3..1.0).contains(&a) && (0.3..1.0).contains(&b), "{values:?}");
+        let values: Vec<f64> = accuracy["values"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_f64().unwrap())
+            .collect();
+        let [a, b] = values[..] else {
+            panic!("{result}")
+        };
+        assert!(
+            (0.3..1.0).contains(&a) && (0.3..1.0).contains(&b),
+            "{values:?}"
+        );
         assert!((accuracy["mean"].as_f64().unwrap() - (a + b) / 2.0).abs() < 1e-12);
         let std = (a - b).abs() / 2f64.sqrt();
         assert!((accuracy["std"].as_f64().unwrap() - std).abs() < 1e-12);
@@ -83,7 +103,11 @@ fn json_has_the_promised_shape() {
     }
     let claims = result["claims"].as_array().unwrap();
     assert_eq!(claims.len(), 2);
-    assert!(claims.iter().all(|c| c["holds"] == true && c["text"].is_string()));
+    assert!(
+        claims
+            .iter()
+            .all(|c| c["holds"] == true && c["text"].is_string())
+    );
     assert!(result["seconds"].as_f64().unwrap() > 0.0);
 
     let runs = result["runs"].as_array().unwrap();
@@ -97,7 +121,11 @@ fn json_has_the_promised_shape() {
             "model.safetensors",
             "environment.json",
         ] {
-            assert!(folder.join(file).is_file(), "{file} in {}", folder.display());
+            assert!(
+                folder.join(file).is_file(),
+                "{file} in {}",
+                folder.display()
+            );
         }
         let config = fs::read_to_string(folder.join("config.toml")).unwrap();
         // A default that the experiment does not state.
@@ -113,8 +141,17 @@ fn the_table_shows_ours_beside_the_published_and_each_verdict() {
     let text = stdout(&output);
     let row = text.lines().find(|l| l.contains("6,442")).unwrap();
     assert!(row.contains("75.00 %"), "{text}");
-    let verdict = |claim: &str| text.lines().find(|l| l.contains(claim)).unwrap().trim().to_string();
-    assert!(verdict("fc.test_accuracy > 0.3").starts_with("holds"), "{text}");
+    let verdict = |claim: &str| {
+        text.lines()
+            .find(|l| l.contains(claim))
+            .unwrap()
+            .trim()
+            .to_string()
+    };
+    assert!(
+        verdict("fc.test_accuracy > 0.3").starts_with("holds"),
+        "{text}"
+    );
     assert!(verdict("cnn - fc < 1").starts_with('-'), "{text}");
     // Not a terminal: a plain line an epoch, no escape codes.
     assert!(stderr(&output).contains("epoch 1/1"));
@@ -145,7 +182,10 @@ fn same_seed_same_bits_whatever_the_number_of_workers() {
     assert!(first == weights(&["--workers", "0"]), "twice the same");
     assert!(first == weights(&["--workers", "1"]), "1 worker");
     assert!(first == weights(&["--workers", "3"]), "3 workers");
-    assert!(first != weights(&["--workers", "0", "--seeds", "1"]), "another seed");
+    assert!(
+        first != weights(&["--workers", "0", "--seeds", "1"]),
+        "another seed"
+    );
 }
 
 #[cfg(unix)]
@@ -154,7 +194,13 @@ fn ctrl_c_stops_cleanly() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path().join("small.toml"), SMALL).unwrap();
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("xtask"))
-        .args(["run", "small.toml", "--json", "--set", "train.epochs=100000"])
+        .args([
+            "run",
+            "small.toml",
+            "--json",
+            "--set",
+            "train.epochs=100000",
+        ])
         .current_dir(sandbox.path())
         .envs(sandbox.environment())
         .stdout(Stdio::piped())
@@ -175,7 +221,10 @@ fn ctrl_c_stops_cleanly() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{rest:?}");
     assert!(output.stdout.is_empty(), "half a result");
-    assert!(!rest.iter().any(|line| line.contains("panicked")), "{rest:?}");
+    assert!(
+        !rest.iter().any(|line| line.contains("panicked")),
+        "{rest:?}"
+    );
     assert_eq!(finished_runs(&sandbox.out()), 0);
 }
 
@@ -183,5 +232,6 @@ fn ctrl_c_stops_cleanly() {
 fn finished_runs(out: &Path) -> usize {
     let experiments = fs::read_dir(out).into_iter().flatten().flatten();
     let runs = experiments.flat_map(|e| fs::read_dir(e.path()).into_iter().flatten().flatten());
-    runs.filter(|r| r.path().join("summary.json").exists()).count()
+    runs.filter(|r| r.path().join("summary.json").exists())
+        .count()
 }

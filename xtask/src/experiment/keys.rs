@@ -43,7 +43,10 @@ impl Assignment {
         let mut path = self.path.iter().rev();
         let innermost = path.next().cloned().unwrap_or_default();
         path.fold((innermost, self.value.clone()), |(key, value), outer| {
-            (outer.clone(), Value::Table(Table::from_iter([(key, value)])))
+            (
+                outer.clone(),
+                Value::Table(Table::from_iter([(key, value)])),
+            )
         })
     }
 }
@@ -55,7 +58,10 @@ pub fn merge(table: &mut Table, key: &str, value: Value) {
         table.insert(key.to_string(), value);
         return;
     };
-    if new.get("name").is_some_and(|name| old.get("name") != Some(name)) {
+    if new
+        .get("name")
+        .is_some_and(|name| old.get("name") != Some(name))
+    {
         table.insert(key.to_string(), value);
         return;
     }
@@ -109,7 +115,9 @@ fn check_path(table: &Table, set: &Assignment) -> Result<()> {
 fn explain_sets(sets: &[Assignment], before: &Recipe, error: &str) -> anyhow::Error {
     if let Some((word, expected)) = suggest::parse_unknown(error) {
         if error.contains("unknown field")
-            && let Some(set) = sets.iter().rfind(|s| s.path.iter().any(|part| part == word))
+            && let Some(set) = sets
+                .iter()
+                .rfind(|s| s.path.iter().any(|part| part == word))
         {
             let key = set.key();
             return match nearest_key(&key, word, &expected, before) {
@@ -159,8 +167,8 @@ fn flatten(prefix: &str, table: &Table, keys: &mut Vec<String>) {
 
 /// `error`, with the nearest expected word when it is about an unknown one.
 fn explain(error: &str) -> String {
-    let near = suggest::parse_unknown(error)
-        .and_then(|(word, expected)| suggest::nearest(word, expected));
+    let near =
+        suggest::parse_unknown(error).and_then(|(word, expected)| suggest::nearest(word, expected));
     match near {
         Some(near) => format!("{error}; did you mean `{near}`?"),
         None => error.to_string(),

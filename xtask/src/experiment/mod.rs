@@ -137,7 +137,11 @@ fn parse(name: &str, text: &str, sets: &[String]) -> Result<Experiment> {
         .collect::<Result<Vec<_>>>()?;
 
     let mut base = Table::new();
-    for (key, table) in [("data", file.data), ("model", file.model), ("train", file.train)] {
+    for (key, table) in [
+        ("data", file.data),
+        ("model", file.model),
+        ("train", file.train),
+    ] {
         base.insert(key.to_string(), table.into());
     }
     let mut variants: Vec<Variant> = Vec::new();
@@ -157,8 +161,8 @@ fn parse(name: &str, text: &str, sets: &[String]) -> Result<Experiment> {
         for (key, table) in changes {
             keys::merge(&mut merged, key, table.into());
         }
-        let recipe = keys::recipe(merged, &sets)
-            .with_context(|| format!("variant `{}`", variant.name))?;
+        let recipe =
+            keys::recipe(merged, &sets).with_context(|| format!("variant `{}`", variant.name))?;
         variants.push(Variant {
             name: variant.name,
             recipe,
@@ -290,8 +294,12 @@ mod tests {
 
     #[test]
     fn set_changes_every_variant() {
-        let experiment =
-            load_small(&["train.epochs=5", "data.dataset=kmnist", "train.shuffle=false"]).unwrap();
+        let experiment = load_small(&[
+            "train.epochs=5",
+            "data.dataset=kmnist",
+            "train.shuffle=false",
+        ])
+        .unwrap();
         for variant in &experiment.variants {
             assert_eq!(variant.recipe.train.epochs, 5);
             assert_eq!(variant.recipe.data.dataset, "kmnist");
@@ -304,10 +312,7 @@ mod tests {
         let sets = ["train.optimizer.name=adam", "train.optimizer.lr=0.002"];
         let experiment = load_small(&sets).unwrap();
         let again = load_small(&[r#"train.optimizer={name="adam",lr=0.002}"#]).unwrap();
-        assert_eq!(
-            experiment.variants[0].recipe,
-            again.variants[0].recipe
-        );
+        assert_eq!(experiment.variants[0].recipe, again.variants[0].recipe);
     }
 
     #[test]
@@ -320,8 +325,14 @@ mod tests {
         ] {
             let message = error(SMALL, &[set]);
             let key = set.split('=').next().unwrap();
-            assert!(message.contains(&format!("unknown key `{key}`")), "{message}");
-            assert!(message.contains(&format!("did you mean `{near}`?")), "{message}");
+            assert!(
+                message.contains(&format!("unknown key `{key}`")),
+                "{message}"
+            );
+            assert!(
+                message.contains(&format!("did you mean `{near}`?")),
+                "{message}"
+            );
         }
     }
 
@@ -329,7 +340,10 @@ mod tests {
     fn set_refuses_what_does_not_fit() {
         assert!(error(SMALL, &["train.epochs"]).contains("key=value"));
         let message = error(SMALL, &["train.epochs=many"]);
-        assert!(message.contains("train.epochs") && message.contains("many"), "{message}");
+        assert!(
+            message.contains("train.epochs") && message.contains("many"),
+            "{message}"
+        );
         assert!(error(SMALL, &["train.epochs.x=1"]).contains("train.epochs"));
         assert!(error(SMALL, &["train.epochs=0"]).contains("epochs"));
     }
@@ -337,7 +351,10 @@ mod tests {
     #[test]
     fn refuses_unknown_keys() {
         let message = error(&SMALL.replace("[data]", "sed = 1\n[data]"), &[]);
-        assert!(message.contains("sed") && message.contains("did you mean `seeds`?"), "{message}");
+        assert!(
+            message.contains("sed") && message.contains("did you mean `seeds`?"),
+            "{message}"
+        );
         let message = error(&SMALL.replace("train.epochs = 2", "train.epoch = 2"), &[]);
         assert!(message.contains("variant `cnn`"), "{message}");
         assert!(message.contains("did you mean `epochs`?"), "{message}");
@@ -350,7 +367,10 @@ mod tests {
         let message = error(&SMALL.replace("cnn > fc", "cnnn > fc"), &[]);
         assert!(message.contains("did you mean `cnn`?"), "{message}");
         let message = error(&SMALL.replace("cnn > fc", "cnn.test_acuracy > 0.5"), &[]);
-        assert!(message.contains("did you mean `test_accuracy`?"), "{message}");
+        assert!(
+            message.contains("did you mean `test_accuracy`?"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -45,7 +45,9 @@ impl Sandbox {
     /// The runner, in here.
     pub fn xtask(&self) -> Command {
         let mut command = xtask();
-        command.current_dir(self.path()).timeout(Duration::from_secs(300));
+        command
+            .current_dir(self.path())
+            .timeout(Duration::from_secs(300));
         for (name, value) in self.environment() {
             command.env(name, value);
         }
