@@ -44,6 +44,8 @@ impl Dataset for Told {
         self.inner.image(index, scratch)
     }
 }
+
+/// Images of 1 x 2 x `widths[index]`, decoded anew each time.
 pub struct Ragged {
     widths: Vec<usize>,
     info: DatasetInfo,
