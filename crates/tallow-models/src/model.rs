@@ -42,7 +42,7 @@ impl ModelConfig {
     /// `width` divided by the divisor, which must divide it.
     pub(crate) fn narrowed(&self, model: &'static str, width: usize) -> Result<usize> {
         let divisor = self.width_divisor;
-        if divisor == 0 || width % divisor != 0 {
+        if divisor == 0 || !width.is_multiple_of(divisor) {
             let message = format!("width_divisor {divisor} does not divide {width} maps");
             return Err(Error::Config { model, message });
         }

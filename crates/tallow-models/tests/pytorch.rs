@@ -174,7 +174,7 @@ fn check(name: &str, fixture: &str) {
     let case: Value = serde_json::from_str(fixture).unwrap();
     check_structure(name, &case);
     // In double precision nothing but rounding may differ; in single precision 1e-4.
-    for (dtype, tolerance) in [(DType::F64, 1e-9), (DType::F32, 1e-4)] {
+    for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-4)] {
         for layout in [Layout::Nchw, Layout::Nhwc] {
             for mode in ["eval", "train"] {
                 check_pass(name, &case, mode, dtype, layout, tolerance);

@@ -55,7 +55,7 @@ impl Conv2d {
         options: ConvOptions,
     ) -> Result<Self> {
         let groups = options.groups;
-        if groups == 0 || inputs % groups != 0 || outputs % groups != 0 {
+        if groups == 0 || !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
             let message =
                 format!("{groups} groups do not divide {inputs} inputs and {outputs} outputs");
             return Err(tallow_ops::Error::Config {
