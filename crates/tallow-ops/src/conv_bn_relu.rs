@@ -339,13 +339,14 @@ impl CustomOp3 for Train {
         kernel::gradient(&mut y, gs, self.maps, &affine, &through, self.tail);
 
         let g = &self.geometry;
-        // SAFETY (both): the gradient passes write every element of their results.
-        let dw = weight
-            .track_op()
-            .then(|| unsafe { fresh(ws.len(), |dw| channels_last::weight_grad(g, xs, &y, dw)) });
-        let dx = x
-            .track_op()
-            .then(|| unsafe { fresh(xs.len(), |dx| channels_last::input_grad(g, ws, &y, dx)) });
+        let dw = weight.track_op().then(|| {
+            // SAFETY: the pass writes every element of its result.
+            unsafe { fresh(ws.len(), |dw| channels_last::weight_grad(g, xs, &y, dw)) }
+        });
+        let dx = x.track_op().then(|| {
+            // SAFETY: the pass writes every element of its result.
+            unsafe { fresh(xs.len(), |dx| channels_last::input_grad(g, ws, &y, dx)) }
+        });
         let tensor = |v: Option<Vec<f32>>, of: &Tensor| {
             v.map(|v| custom_op::tensor(v, of.shape())).transpose()
         };

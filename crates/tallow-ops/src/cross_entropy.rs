@@ -189,7 +189,7 @@ impl CustomOp1 for Hard {
         for_float!(logits.dtype(), self.name(), T => {
             let p = probabilities.as_slice::<T>()?;
             let mut gz = custom_op::zeros::<T>(p.len());
-            let scale = grad.to_scalar::<T>()?.into();
+            let scale = grad.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
             softmax::loss_backward(p, self.classes, &self.labels, self.smoothing, scale, &mut gz);
             Ok(Some(custom_op::tensor(gz, logits.shape())?))
         })
@@ -235,7 +235,7 @@ impl CustomOp2 for Soft {
             let p = probabilities.as_slice::<T>()?;
             let (storage, layout) = targets.storage_and_layout();
             let q = cpu::locked::<T>(self.name(), &storage, layout)?;
-            let scale = grad.to_scalar::<T>()?.into();
+            let scale = grad.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
             let mut gz = custom_op::zeros::<T>(p.len());
             softmax::soft_loss_backward(p, q, self.classes, scale, &mut gz);
             let gz = custom_op::tensor(gz, logits.shape())?;

@@ -267,7 +267,7 @@ fn winner(y: [f32; 4], scale: f32, shift: f32) -> (u32, f32, bool) {
         value = if take { y[j] } else { value };
         best = if take { z } else { best };
     }
-    (at, value, !(best <= 0.0))
+    (at, value, best > 0.0 || best.is_nan())
 }
 
 #[inline(always)]
