@@ -112,7 +112,8 @@ proptest! {
         let x = noise(&shape, seed, 2.);
         for (dtype, _) in TYPES {
             let x = x.to_dtype(dtype).unwrap();
-            let pairs: [[&dyn Fn(&Tensor) -> Result<Tensor>; 2]; 3] = [
+            type Operator<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor>;
+            let pairs: [[Operator; 2]; 3] = [
                 [&relu, &reference::relu],
                 [&|x| to_layout(x, from, to), &|x| reference::to_layout(x, from, to)],
                 [&|x| flatten(x, from), &|x| reference::flatten(x, from)],
