@@ -1,7 +1,7 @@
 //! CIFAR's binary format: records of one label byte (CIFAR-100: two, coarse and fine) and 3,072 pixels,
 //! planar RGB. Published as `.bin` files inside a `.tar.gz`.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use tar::Archive;
@@ -86,68 +86,60 @@ pub(crate) fn read_archive(
     path: &Path,
 ) -> Result<(Vec<u8>, Vec<u32>)> {
     let (names, most) = kind.files(split);
-    let what = "the CIFAR archive, a gzipped tar file";
     let mut source = Source::open(path)?;
-    let mut files: Vec<Option<Vec<u8>>> = vec![None; names.len()];
-    let mut failure = None;
-    let mut archive = Archive::new(source.reader());
-    let entries = archive.entries().map_err(|e| Error::io(path, e))?;
-    for entry in entries {
-        let step = entry.and_then(|mut entry| {
-            let name = entry
-                .path()?
-                .file_name()
-                .and_then(|n| n.to_str())
-                .map(str::to_owned);
-            let Some(i) = names.iter().position(|n| Some(*n) == name.as_deref()) else {
-                return Ok(None);
-            };
-            let inside = path.join(names[i]);
-            let size = match check_size(kind, &inside, entry.size(), most) {
-                Ok(size) => size,
-                Err(e) => return Ok(Some(e)),
-            };
-            let mut bytes = Vec::with_capacity(size as usize);
-            entry.by_ref().take(size).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 != size {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            files[i] = Some(bytes);
-            Ok(None)
-        });
-        match step {
-            Ok(None) => {}
-            Ok(Some(error)) => return Err(error),
-            Err(e) => {
-                failure = Some(e);
-                break;
-            }
-        }
-    }
-    drop(archive);
-    // The rest holds the gzip checksum.
-    let failure = failure.or_else(|| std::io::copy(source.reader(), &mut std::io::sink()).err());
-    if let Some(e) = failure {
-        return Err(source.broken(what, e));
-    }
+    let files = match unpack(kind, source.reader(), path, names, most) {
+        Ok(files) => files?,
+        Err(e) => return Err(source.broken("the CIFAR archive, a gzipped tar file", e)),
+    };
     let mut out = Records::new(kind, classes);
     for (name, bytes) in names.iter().zip(files) {
         let Some(bytes) = bytes else {
-            return Err(Error::invalid(
-                path,
-                format!("an archive with {name}"),
-                "none of that name",
-            ));
+            let expected = format!("an archive with {name}");
+            return Err(Error::invalid(path, expected, "none of that name"));
         };
         out.push(&path.join(name), &bytes)?;
     }
     Ok((out.pixels, out.labels))
 }
 
+/// The files called `names` in a tar stream. The outer error is the stream's.
+fn unpack(
+    kind: Cifar,
+    mut tar: &mut dyn Read,
+    path: &Path,
+    names: &[&str],
+    most: usize,
+) -> io::Result<Result<Vec<Option<Vec<u8>>>>> {
+    let mut files = vec![None; names.len()];
+    for entry in Archive::new(&mut tar).entries()? {
+        let mut entry = entry?;
+        let file = entry.path()?.file_name().map(|n| n.to_owned());
+        let Some(i) = names
+            .iter()
+            .position(|n| file.as_deref() == Some(n.as_ref()))
+        else {
+            continue;
+        };
+        let size = match check_size(kind, &path.join(names[i]), entry.size(), most) {
+            Ok(size) => size,
+            Err(e) => return Ok(Err(e)),
+        };
+        let mut bytes = Vec::with_capacity(size as usize);
+        entry.read_to_end(&mut bytes)?;
+        if bytes.len() as u64 != size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        files[i] = Some(bytes);
+    }
+    // What follows the last entry holds the gzip checksum.
+    io::copy(tar, &mut io::sink())?;
+    Ok(Ok(files))
+}
+
 /// `size` when it is a whole number of records from 1 to `most`.
 fn check_size(kind: Cifar, path: &Path, size: u64, most: usize) -> Result<u64> {
     let record = kind.record() as u64;
-    if size == 0 || size % record != 0 || size / record > most as u64 {
+    if size == 0 || !size.is_multiple_of(record) || size / record > most as u64 {
         return Err(Error::invalid(
             path,
             format!("1 to {most} records of {record} bytes"),

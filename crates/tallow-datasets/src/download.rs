@@ -71,20 +71,16 @@ pub(crate) fn download(
     {
         return Ok(Ok(target));
     }
-    let client = Client::builder()
-        .connect_timeout(PATIENCE)
-        .timeout(PATIENCE) // for each read, not for the whole
-        .user_agent(concat!("tallow-datasets/", env!("CARGO_PKG_VERSION")))
-        .build();
-    let client = match client {
-        Ok(client) => client,
+    let (host_client, hub_client) = match clients() {
+        Ok(clients) => clients,
         Err(e) => return Ok(Err(vec![format!("no HTTP client: {}", chain(&e))])),
     };
     let mut failures = Vec::new();
     for source in sources(entry) {
         let partial = Partial::new(cache.join(format!(".{}.partial", entry.folder)))?;
         let job = Job {
-            client: &client,
+            host_client: &host_client,
+            hub_client: &hub_client,
             network,
             entry,
             dir: &partial.0,
@@ -111,6 +107,20 @@ pub(crate) fn download(
         failures.push(format!("no source is known; see {}", entry.source));
     }
     Ok(Err(failures))
+}
+
+/// Clients for the original hosts and for the hub. Time limits are for each read, not for a whole file.
+fn clients() -> reqwest::Result<(Client, reqwest::Client)> {
+    const AGENT: &str = concat!("tallow-datasets/", env!("CARGO_PKG_VERSION"));
+    let host = Client::builder()
+        .user_agent(AGENT)
+        .connect_timeout(PATIENCE)
+        .timeout(PATIENCE);
+    let hub = reqwest::Client::builder()
+        .user_agent(AGENT)
+        .connect_timeout(PATIENCE)
+        .read_timeout(PATIENCE);
+    Ok((host.build()?, hub.build()?))
 }
 
 /// A directory for an unfinished download: emptied before, removed after.
@@ -155,7 +165,8 @@ impl SourceKind {
 
 /// Files of `entry` to be fetched into `dir`.
 struct Job<'a> {
-    client: &'a Client,
+    host_client: &'a Client,
+    hub_client: &'a reqwest::Client,
     network: &'a Network,
     entry: &'static Entry,
     dir: &'a Path,
@@ -166,26 +177,27 @@ impl Job<'_> {
     fn fetch(&self, source: &SourceKind) -> std::result::Result<Vec<Item>, String> {
         match source {
             SourceKind::Hub(hub) => {
-                // The hub's client has no time limits: ask first whether anyone answers.
-                let hello = self.client.head(&self.network.endpoint).send();
+                // The hub's own requests try again and again: ask first whether anyone answers.
+                let hello = self.host_client.head(&self.network.endpoint).send();
                 hello.map_err(|e| chain(&e))?;
                 hub.files
                     .iter()
-                    .map(|file| self.from_hub(hub, file))
+                    .map(|file| self.hub_file(hub, file))
                     .collect()
             }
             SourceKind::Host(host) => host
                 .files
                 .iter()
-                .map(|file| self.from_host(host, file))
+                .map(|file| self.host_file(host, file))
                 .collect(),
         }
     }
 
-    fn from_hub(&self, hub: &Hub, file: &str) -> std::result::Result<Item, String> {
+    fn hub_file(&self, hub: &Hub, file: &str) -> std::result::Result<Item, String> {
         let name = file.rsplit('/').next().unwrap_or(file).to_string();
         let client = |cache: Option<&Path>| {
             let client = HFClient::builder()
+                .client(self.hub_client.clone())
                 .endpoint(&self.network.endpoint)
                 .retry_max_attempts(2);
             match cache {
@@ -223,12 +235,12 @@ impl Job<'_> {
         Ok(Item { name, sha256 })
     }
 
-    fn from_host(&self, host: &Host, name: &str) -> std::result::Result<Item, String> {
+    fn host_file(&self, host: &Host, name: &str) -> std::result::Result<Item, String> {
         let published = self.entry.published.iter().find(|p| p.name == name);
         let published = published.ok_or_else(|| format!("{name}: no digest is known"))?;
         let url = format!("{}{name}", host.base);
         let response = self
-            .client
+            .host_client
             .get(url)
             .send()
             .and_then(Response::error_for_status);

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::source::{Source, kind_of};
+use crate::source::Source;
 
 const IMAGES: u32 = 0x0803;
 const LABELS: u32 = 0x0801;
@@ -79,7 +79,7 @@ pub(crate) fn classes(
 fn magic(source: &mut Source, expected: u32, what: &str) -> Result<()> {
     let start: [u8; 4] = source.array(what)?;
     if u32::from_be_bytes(start) != expected {
-        return Err(Error::invalid(source.path(), what, kind_of(&start)));
+        return Err(Error::invalid(source.path(), what, source.kind(&start)));
     }
     Ok(())
 }

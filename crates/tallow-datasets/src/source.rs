@@ -20,6 +20,8 @@ pub(crate) struct Source<'a> {
     /// Bytes as stored.
     stored: u64,
     gzip: bool,
+    /// What the stored file seems to be.
+    kind: String,
     /// Bytes handed out so far.
     position: u64,
 }
@@ -47,8 +49,9 @@ impl<'a> Source<'a> {
             .read_to_end(&mut start)
             .map_err(|e| Error::io(&path, e))?;
         let gzip = start.starts_with(&[0x1f, 0x8b]);
+        let kind = kind_of(&start);
         if !gzip && path.extension().is_some_and(|e| e == "gz") {
-            return Err(Error::invalid(path, "a gzip file", kind_of(&start)));
+            return Err(Error::invalid(path, "a gzip file", kind));
         }
         let whole = Cursor::new(start).chain(reader);
         let reader: Box<dyn Read + 'a> = if gzip {
@@ -61,12 +64,22 @@ impl<'a> Source<'a> {
             reader,
             stored,
             gzip,
+            kind,
             position: 0,
         })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What the file seems to be, `start` being its first bytes after decompression.
+    pub fn kind(&self, start: &[u8]) -> String {
+        if self.gzip {
+            format!("{}, gzipped", kind_of(start))
+        } else {
+            self.kind.clone()
+        }
     }
 
     pub fn stored(&self) -> u64 {

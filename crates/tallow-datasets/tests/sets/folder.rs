@@ -92,7 +92,7 @@ fn every_format_becomes_rgb_as_with_pillow() {
             .data
             .iter()
             .zip(&pillow)
-            .all(|(a, b)| a.abs_diff(*b) <= 3)
+            .all(|(a, b)| a.abs_diff(*b) <= 2)
     );
 }
 

@@ -18,6 +18,9 @@ fn cifar10(fixture: &str) -> Dir {
     dir
 }
 
+type Images = Vec<Option<Vec<u8>>>;
+type Labels = Vec<Option<i64>>;
+
 /// One row group of images and labels; a `None` is a null.
 fn file(images: &[Option<Vec<u8>>], labels: &[Option<i64>]) -> Vec<u8> {
     let schema =
@@ -95,20 +98,34 @@ fn jpeg_is_never_taken_for_the_original() {
     assert_eq!(set.info().provenance, "cifar10 lossy (parquet)");
 }
 
+/// The largest and the mean difference from what Pillow decodes.
+fn from_pillow(name: &str) -> (u8, f64) {
+    let set = cifar10(&format!("cifar10-{name}.parquet")).train("cifar10");
+    assert_eq!(set.info().provenance, "cifar10 jpeg-q75 (parquet)");
+    let pillow = fixture_bytes(&format!("cifar-{name}.bin"));
+    let differences: Vec<_> = planes(&*set)
+        .iter()
+        .zip(&pillow)
+        .map(|(a, b)| a.abs_diff(*b))
+        .collect();
+    let sum: f64 = differences.iter().map(|&d| d as f64).sum();
+    (
+        differences.iter().copied().max().unwrap(),
+        sum / pillow.len() as f64,
+    )
+}
+
 #[test]
 fn jpeg_is_close_to_what_pillow_decodes() {
-    let set = cifar10("cifar10-jpeg75.parquet").train("cifar10");
-    let differences: Vec<_> = planes(&*set)
-        .into_iter()
-        .zip(fixture_bytes("cifar-jpeg75.bin"))
-        .map(|(a, b)| a.abs_diff(b) as u32)
-        .collect();
-    let mean = differences.iter().sum::<u32>() as f64 / differences.len() as f64;
-    let most = differences.iter().max().unwrap();
+    let (most, mean) = from_pillow("jpeg75-444");
     assert!(
-        *most <= 2 && mean < 0.1,
+        most <= 3 && mean < 0.05,
         "at most {most}, on average {mean}"
     );
+    // With halved chroma the two round differently when they double it again: on 2,000 photographs of
+    // CIFAR-10 by at most 4 grey levels and 0.30 on average.
+    let (most, mean) = from_pillow("jpeg75");
+    assert!(most <= 4 && mean < 0.5, "at most {most}, on average {mean}");
 }
 
 #[test]
@@ -135,7 +152,7 @@ fn wrong_rows_are_named() {
         bytes.truncate(200);
         Some(bytes)
     };
-    let cases: [(Vec<Option<Vec<u8>>>, Vec<Option<i64>>, &[&str]); 9] = [
+    let cases: [(Images, Labels, &[&str]); 9] = [
         (
             vec![good(), Some(png(33, 32))],
             vec![Some(0); 2],
