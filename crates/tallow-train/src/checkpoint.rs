@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tallow_datasets::DataLoader;
 use tallow_ops::{GeneratorState, ParamStore};
 
 use crate::files::{sync_dir, write_atomic};
@@ -28,9 +29,37 @@ pub(crate) struct Checkpoints {
 struct State {
     version: u32,
     config: TrainConfig,
-    steps_per_epoch: usize,
+    data: Data,
     generator: GeneratorState,
     history: History,
+}
+
+/// What decides the batches of a run; loader workers do not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Data {
+    digest: String,
+    transforms: serde_json::Value,
+    batch_size: usize,
+    shuffle: bool,
+    drop_last: bool,
+    seed: u64,
+    steps_per_epoch: usize,
+}
+
+impl Data {
+    pub fn of(loader: &DataLoader) -> Self {
+        let config = loader.config();
+        Self {
+            digest: loader.dataset().info().digest.clone(),
+            // Transforms are plain data: no value of theirs fails to be written.
+            transforms: serde_json::to_value(loader.transform()).unwrap_or_default(),
+            batch_size: config.batch_size,
+            shuffle: config.shuffle,
+            drop_last: config.drop_last,
+            seed: config.seed,
+            steps_per_epoch: loader.num_batches(),
+        }
+    }
 }
 
 /// A checkpoint that is written and synced, but not yet in place.
@@ -48,7 +77,7 @@ impl Checkpoints {
     pub fn save(
         &self,
         config: &TrainConfig,
-        steps_per_epoch: usize,
+        data: &Data,
         store: &ParamStore,
         optimizer: &Optimizer,
         history: &History,
@@ -56,7 +85,7 @@ impl Checkpoints {
         let state = State {
             version: VERSION,
             config: config.clone(),
-            steps_per_epoch,
+            data: data.clone(),
             generator: store.generator().state(),
             history: history.clone(),
         };
@@ -96,12 +125,12 @@ impl Checkpoints {
     /// Puts the newest checkpoint into `store` (with its generator) and `optimizer`, and gives its
     /// history; an empty one where there is no checkpoint.
     ///
-    /// Fails when the checkpoint is of a run with other settings. The number of epochs may differ,
+    /// Fails when the checkpoint is of a run with other settings or other data. The number of epochs may differ,
     /// unless the schedule spans the run.
     pub fn resume(
         &self,
         config: &TrainConfig,
-        steps_per_epoch: usize,
+        data: &Data,
         store: &ParamStore,
         optimizer: &mut Optimizer,
     ) -> Result<History> {
@@ -126,13 +155,10 @@ impl Checkpoints {
                 ),
             ));
         }
-        if state.steps_per_epoch != steps_per_epoch {
+        if state.data != *data {
             return Err(Error::mismatch(
                 &path,
-                format!(
-                    "the run had {} steps an epoch, now there are {steps_per_epoch}",
-                    state.steps_per_epoch
-                ),
+                format!("the run was trained on {:?}, not on {data:?}", state.data),
             ));
         }
         let mut saved = state.config;

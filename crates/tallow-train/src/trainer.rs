@@ -11,7 +11,7 @@ use tallow_datasets::{Batch, DataLoader};
 use tallow_ops::ParamStore;
 
 use crate::callback::{BatchEnd, EpochEnd, FitStart, Flow};
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{Checkpoints, Data};
 use crate::schedule::Per;
 use crate::tally::{TestTally, TrainTally};
 use crate::{
@@ -108,7 +108,7 @@ impl<'a> Trainer<'a> {
         let (epochs, steps) = (config.epochs, train.num_batches());
         for (which, loader) in [("training", Some(train)), ("test", test)] {
             if let Some(loader) = loader.filter(|loader| loader.num_batches() == 0) {
-                let samples = loader.num_samples();
+                let samples = loader.dataset().len();
                 return Err(Error::EmptyLoader { which, samples });
             }
         }
@@ -121,7 +121,7 @@ impl<'a> Trainer<'a> {
         let mut optimizer =
             Optimizer::with_rules(config.optimizer.clone(), store.parameters(), &config.rules)?;
         let mut history = match &self.checkpoints {
-            Some(dir) => dir.resume(&config, steps, store, &mut optimizer)?,
+            Some(dir) => dir.resume(&config, &Data::of(train), store, &mut optimizer)?,
             None => History::default(),
         };
         history.stopped = self.ask(|callback| {
@@ -205,7 +205,7 @@ impl<'a> Trainer<'a> {
             })?;
             history.rows.push(row);
             if let Some(dir) = &self.checkpoints {
-                dir.save(&config, steps, store, &optimizer, &history)?;
+                dir.save(&config, &Data::of(train), store, &optimizer, &history)?;
             }
         }
 
@@ -263,7 +263,7 @@ fn evaluate(
     }
     tally.finish().ok_or_else(|| Error::EmptyLoader {
         which: "test",
-        samples: loader.num_samples(),
+        samples: loader.dataset().len(),
     })
 }
 

@@ -398,7 +398,7 @@ fn the_best_weights_are_kept() {
     let mut config = recipe(4);
     config.schedule.curve = Curve::MultiStep {
         milestones: vec![2],
-        gamma: 1000.0,
+        gamma: 40.0,
     };
     let mut trainer =
         Trainer::new(config).with_callback(KeepBest::new(Monitor::TestAccuracy, &path));
@@ -447,21 +447,36 @@ fn schedules_by_step_and_by_epoch() {
     assert_eq!(rates(Per::Step), by_step);
 }
 
+/// One matrix and nothing else: (N, 1, 8, 8) to (N, 6).
+struct Linear(candle_core::Var);
+
+impl ModuleT for Linear {
+    fn forward_t(&self, x: &Tensor, _: bool) -> candle_core::Result<Tensor> {
+        x.flatten_from(1)?.matmul(&self.0.t()?)
+    }
+}
+
 #[test]
 fn double_precision_trains_too() {
-    let store = ParamStore::new(DType::F64, &Device::Cpu, 0);
-    let init = tallow_ops::Init::Const(0.0);
-    let weight = store.root().param("weight", (CLASSES, 64), init).unwrap();
-    struct Linear(candle_core::Var);
-    impl ModuleT for Linear {
-        fn forward_t(&self, x: &Tensor, _: bool) -> candle_core::Result<Tensor> {
-            x.flatten_from(1)?.matmul(&self.0.t()?)
-        }
-    }
     let (train, test) = loaders(0, 0);
-    let mut trainer = Trainer::new(recipe(1));
-    let history = trainer
-        .fit(&Linear(weight), &store, &train, Some(&test))
-        .unwrap();
-    assert!(history.rows[0].test_accuracy.unwrap() > 0.4, "{history:?}");
+    let run = |dtype: DType| {
+        let store = ParamStore::new(dtype, &Device::Cpu, 0);
+        let init = tallow_ops::Init::Const(0.0);
+        let weight = store.root().param("weight", (CLASSES, 64), init).unwrap();
+        let mut trainer = Trainer::new(TrainConfig::new(2, OptimizerConfig::sgd(0.01)));
+        let model = Linear(weight.clone());
+        let history = trainer.fit(&model, &store, &train, Some(&test)).unwrap();
+        let weight = weight.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
+        (history.rows[1].clone(), weight.to_vec1::<f64>().unwrap())
+    };
+    let ((single, weights32), (double, weights64)) = (run(DType::F32), run(DType::F64));
+    assert!(double.train_accuracy > 0.4, "nothing was learned: {double:?}");
+    assert!(
+        (single.train_loss - double.train_loss).abs() < 1e-6,
+        "{single:?} {double:?}"
+    );
+    assert_eq!(single.test_accuracy, double.test_accuracy);
+    let differences = weights32.iter().zip(&weights64).map(|(a, b)| (a - b).abs());
+    let largest = differences.fold(0.0, f64::max);
+    assert!(largest > 0.0 && largest < 1e-6, "{largest}");
 }

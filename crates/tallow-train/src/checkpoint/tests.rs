@@ -6,7 +6,17 @@ use tallow_ops::Init;
 use super::*;
 use crate::{EpochRow, OptimizerConfig};
 
-const STEPS: usize = 5;
+fn data() -> Data {
+    Data {
+        digest: "0123".to_string(),
+        transforms: serde_json::json!([{"name": "to-tensor"}]),
+        batch_size: 32,
+        shuffle: true,
+        drop_last: false,
+        seed: 0,
+        steps_per_epoch: 5,
+    }
+}
 
 fn config() -> TrainConfig {
     TrainConfig::new(4, OptimizerConfig::sgd_momentum(0.1, 0.9))
@@ -46,7 +56,7 @@ fn save(checkpoints: &Checkpoints, epochs: usize) {
     checkpoints
         .save(
             &config(),
-            STEPS,
+            &data(),
             &store,
             &optimizer(&store),
             &history(epochs),
@@ -56,7 +66,7 @@ fn save(checkpoints: &Checkpoints, epochs: usize) {
 
 fn resume(checkpoints: &Checkpoints, config: &TrainConfig) -> Result<(usize, Vec<f32>)> {
     let store = store(-1.0);
-    let history = checkpoints.resume(config, STEPS, &store, &mut optimizer(&store))?;
+    let history = checkpoints.resume(config, &data(), &store, &mut optimizer(&store))?;
     let weights = store.parameters()[0].1.to_vec1().unwrap();
     Ok((history.rows.len(), weights))
 }
@@ -96,11 +106,17 @@ fn the_generator_goes_on_where_it_was() {
     };
     draw(&before);
     checkpoints
-        .save(&config(), STEPS, &before, &optimizer(&before), &history(1))
+        .save(
+            &config(),
+            &data(),
+            &before,
+            &optimizer(&before),
+            &history(1),
+        )
         .unwrap();
     let after = store(0.0);
     checkpoints
-        .resume(&config(), STEPS, &after, &mut optimizer(&after))
+        .resume(&config(), &data(), &after, &mut optimizer(&after))
         .unwrap();
     assert_eq!(draw(&before), draw(&after));
 }
@@ -118,7 +134,7 @@ fn stage_and_abort() {
     let state = State {
         version: VERSION,
         config: config(),
-        steps_per_epoch: STEPS,
+        data: data(),
         generator: store.generator().state(),
         history: history(2),
     };
@@ -186,12 +202,14 @@ fn other_settings_are_refused() {
     );
 
     let other = store(0.0);
+    let mut shuffled = data();
+    shuffled.seed = 1;
     let message = checkpoints
-        .resume(&config(), STEPS + 1, &other, &mut optimizer(&other))
+        .resume(&config(), &shuffled, &other, &mut optimizer(&other))
         .unwrap_err()
         .to_string();
     assert!(
-        message.contains("the run had 5 steps an epoch, now there are 6"),
+        message.contains("state.json: the run was trained on"),
         "{message}"
     );
 }
@@ -204,7 +222,7 @@ fn a_schedule_over_the_whole_run_fixes_its_length() {
     cosine.schedule = serde_json::from_str(r#"{"curve": {"name": "cosine"}}"#).unwrap();
     let saved = store(1.0);
     checkpoints
-        .save(&cosine, STEPS, &saved, &optimizer(&saved), &history(1))
+        .save(&cosine, &data(), &saved, &optimizer(&saved), &history(1))
         .unwrap();
     assert_eq!(resume(&checkpoints, &cosine).unwrap().0, 1);
     cosine.epochs += 1;

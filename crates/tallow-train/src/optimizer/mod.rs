@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Tensor, Var};
 
+pub(crate) use config::not_negative;
 pub use config::{OptimizerConfig, ParamRule};
 use update::Update;
 
