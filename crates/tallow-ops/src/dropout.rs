@@ -48,7 +48,7 @@ impl CustomOp2 for Masked {
         for_float!(custom_op::dtype(x), self.name(), T => {
             let x = cpu::slice::<T>(self.name(), x, x_layout)?;
             let mut y = custom_op::zeros::<T>(x.len());
-            map2(x, cpu::slice(self.name(), mask, mask_layout)?, &mut y, |x, m| x * m);
+            map2(x, cpu::slice(self.name(), mask, mask_layout)?, &mut y, #[inline(always)] |x, m| x * m);
             Ok((custom_op::storage(y), x_layout.shape().clone()))
         })
     }

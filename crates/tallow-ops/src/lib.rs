@@ -1,4 +1,4 @@
-//! Differentiable vision operators for candle: convolution, pooling, batch norm, losses, with right gradients and fast CPU paths.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)

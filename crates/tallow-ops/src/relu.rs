@@ -30,7 +30,7 @@ impl CustomOp1 for Relu {
         for_float!(custom_op::dtype(storage), self.name(), T => {
             let x = cpu::slice::<T>(self.name(), storage, layout)?;
             let mut y = custom_op::zeros::<T>(x.len());
-            map1(x, &mut y, |x| if x <= 0. { 0. } else { x });
+            map1(x, &mut y, #[inline(always)] |x| if x <= 0. { 0. } else { x });
             Ok((custom_op::storage(y), layout.shape().clone()))
         })
     }
@@ -42,7 +42,7 @@ impl CustomOp1 for Relu {
             let (grad_storage, grad_layout) = grad.storage_and_layout();
             let y = cpu::locked::<T>(self.name(), &y_storage, y_layout)?;
             let mut gx = custom_op::zeros::<T>(y.len());
-            map2(y, cpu::locked(self.name(), &grad_storage, grad_layout)?, &mut gx, |y, g| if y <= 0. { 0. } else { g });
+            map2(y, cpu::locked(self.name(), &grad_storage, grad_layout)?, &mut gx, #[inline(always)] |y, g| if y <= 0. { 0. } else { g });
             Ok(Some(custom_op::tensor(gx, grad.shape())?))
         })
     }

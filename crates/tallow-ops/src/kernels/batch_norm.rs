@@ -37,10 +37,17 @@ pub(crate) fn moments<T: Float>(x: &[T], extents: Extents, layout: Layout) -> Mo
             .collect(),
         Layout::Nhwc => x.iter().take(c).map(|x| x.to_f64()).collect(),
     };
-    let (sum, squares) = channels::sums([x], extents, layout, &shift, |[x], shift| {
-        let d = x - shift;
-        [d, d * d]
-    });
+    let (sum, squares) = channels::sums(
+        [x],
+        extents,
+        layout,
+        &shift,
+        #[inline(always)]
+        |[x], shift| {
+            let d = x - shift;
+            [d, d * d]
+        },
+    );
     let count = (n * h * w) as f64;
     let mean = shift
         .iter()
@@ -72,6 +79,7 @@ pub(crate) fn forward<T: Float>(
         extents,
         layout,
         y,
+        #[inline(always)]
         |[x], [mean, scale, bias]| (x - mean) * scale + bias,
     );
 }
@@ -102,6 +110,7 @@ pub(crate) fn backward_train<T: Float>(
         extents,
         layout,
         gx,
+        #[inline(always)]
         |[x, g], [mean, scale, offset, slope]| (g - offset - (x - mean) * slope) * scale,
     );
     parameter_gradients(&sum, &dot, normal)
@@ -124,6 +133,7 @@ pub(crate) fn backward_eval<T: Float>(
         extents,
         layout,
         gx,
+        #[inline(always)]
         |[g], [scale]| g * scale,
     );
     parameter_gradients(&sum, &dot, normal)
@@ -137,9 +147,14 @@ fn gradient_sums<T: Float>(
     layout: Layout,
     normal: &Normal,
 ) -> (Vec<f64>, Vec<f64>) {
-    channels::sums([x, gy], extents, layout, &normal.mean, |[x, g], mean| {
-        [g, g * (x - mean)]
-    })
+    channels::sums(
+        [x, gy],
+        extents,
+        layout,
+        &normal.mean,
+        #[inline(always)]
+        |[x, g], mean| [g, g * (x - mean)],
+    )
 }
 
 /// The gradients of weight and bias.

@@ -1,6 +1,6 @@
 //! Sums over, and maps with, one parameter a channel: what batch norm is made of, with or without something fused to it.
 
-use rayon::prelude::*;
+use std::array::from_fn;
 
 use super::Float;
 use super::pieces::pieces;
@@ -15,8 +15,6 @@ const BLOCK: usize = 1 << 16;
 const BLOCKS: usize = 64;
 /// Elements of rows that are mapped as one piece of work.
 const MAP_PIECE: usize = 1 << 12;
-/// Elements below which the sums are taken on one thread.
-const SERIAL: usize = 1 << 16;
 
 /// For every channel, the sums of the two terms that `term(elements, centre of the channel)` gives, over `K` tensors of the
 /// same shape. Everything is summed in `f64`.
@@ -46,26 +44,39 @@ pub(crate) fn map<T: Float, const K: usize, const P: usize>(
     match layout {
         Layout::Nchw => {
             let plane = extents.h * extents.w;
-            pieces(y, plane, plane, |i, y| {
-                let inputs = inputs.map(|x| &x[i * plane..][..y.len()]);
-                let params = params.map(|p| p[i % c]);
-                for (j, y) in y.iter_mut().enumerate() {
-                    *y = f(inputs.map(|x| x[j]), params);
-                }
-            });
+            pieces(
+                y,
+                plane,
+                plane,
+                #[inline(always)]
+                |i, y| {
+                    let inputs = inputs.map(|x| &x[i * plane..][..y.len()]);
+                    let params = params.map(|p| p[i % c]);
+                    for (j, y) in y.iter_mut().enumerate() {
+                        *y = f(from_fn(|i| inputs[i][j]), params);
+                    }
+                },
+            );
         }
         Layout::Nhwc => {
-            let params = params.map(|p| &p[..c]);
             let rows = MAP_PIECE.div_ceil(c);
-            pieces(y, rows * c, rows * c, |i, y| {
-                for (j, y) in y.chunks_exact_mut(c).enumerate() {
-                    let at = (i * rows + j) * c;
-                    let inputs = inputs.map(|x| &x[at..][..c]);
-                    for (k, y) in y.iter_mut().enumerate() {
-                        *y = f(inputs.map(|x| x[k]), params.map(|p| p[k]));
+            pieces(
+                y,
+                rows * c,
+                rows * c,
+                #[inline(always)]
+                |i, y| {
+                    // Of their own here: the compiler cannot know that `y` does not overlap what a closure borrows.
+                    let params = params.map(|p| &p[..c]);
+                    for (j, y) in y.chunks_exact_mut(c).enumerate() {
+                        let at = (i * rows + j) * c;
+                        let inputs = inputs.map(|x| &x[at..][..c]);
+                        for (k, y) in y.iter_mut().enumerate() {
+                            *y = f(from_fn(|i| inputs[i][k]), from_fn(|i| params[i][k]));
+                        }
                     }
-                }
-            });
+                },
+            );
         }
     }
 }
@@ -77,28 +88,31 @@ fn sums_of_planes<T: Float, const K: usize>(
     term: impl Fn([f64; K], f64) -> [f64; 2] + Send + Sync,
 ) -> (Vec<f64>, Vec<f64>) {
     let plane = h * w;
-    let channel = |channel: usize| {
-        let mut lanes = [[0f64; LANES]; 2];
-        for image in 0..n {
-            let at = (image * c + channel) * plane;
-            run(
-                inputs.map(|x| &x[at..][..plane]),
-                centre[channel],
-                &term,
-                &mut lanes,
-            );
-        }
-        let total = |lanes: [f64; LANES]| lanes.iter().sum::<f64>();
-        (total(lanes[0]), total(lanes[1]))
-    };
-    if n * c * plane < SERIAL {
-        (0..c).map(channel).unzip()
-    } else {
-        (0..c).into_par_iter().map(channel).unzip()
-    }
+    let mut sums = vec![(0., 0.); c];
+    pieces(
+        &mut sums,
+        1,
+        n * plane,
+        #[inline(always)]
+        |channel, sums| {
+            let mut lanes = [[0f64; LANES]; 2];
+            for image in 0..n {
+                let at = (image * c + channel) * plane;
+                run(
+                    inputs.map(|x| &x[at..][..plane]),
+                    centre[channel],
+                    &term,
+                    &mut lanes,
+                );
+            }
+            sums.fill((lanes[0].iter().sum(), lanes[1].iter().sum()));
+        },
+    );
+    sums.into_iter().unzip()
 }
 
 /// Adds the terms of a run of elements of one channel to the lanes.
+#[inline(always)]
 fn run<T: Float, const K: usize>(
     inputs: [&[T]; K],
     centre: f64,
@@ -111,13 +125,13 @@ fn run<T: Float, const K: usize>(
     for at in (0..whole).step_by(LANES) {
         let inputs = inputs.map(|x| &x[at..][..LANES]);
         for lane in 0..LANES {
-            let [s, t] = term(inputs.map(|x| x[lane].to_f64()), centre);
+            let [s, t] = term(from_fn(|i| inputs[i][lane].to_f64()), centre);
             a[lane] += s;
             b[lane] += t;
         }
     }
     for at in whole..len {
-        let [s, t] = term(inputs.map(|x| x[at].to_f64()), centre);
+        let [s, t] = term(from_fn(|i| inputs[i][at].to_f64()), centre);
         a[at - whole] += s;
         b[at - whole] += t;
     }
@@ -134,18 +148,24 @@ fn sums_of_rows<T: Float, const K: usize>(
     let blocks = (len / BLOCK).clamp(1, BLOCKS);
     let block_rows = rows.div_ceil(blocks).max(1);
     let mut partial = vec![0.; rows.div_ceil(block_rows).max(1) * 2 * c];
-    pieces(&mut partial, 2 * c, block_rows * c, |block, partial| {
-        let (a, b) = partial.split_at_mut(c);
-        let centre = &centre[..c];
-        for row in block * block_rows..rows.min((block + 1) * block_rows) {
-            let inputs = inputs.map(|x| &x[row * c..][..c]);
-            for (k, (a, b)) in a.iter_mut().zip(b.iter_mut()).enumerate() {
-                let [s, t] = term(inputs.map(|x| x[k].to_f64()), centre[k]);
-                *a += s;
-                *b += t;
+    pieces(
+        &mut partial,
+        2 * c,
+        block_rows * c,
+        #[inline(always)]
+        |block, partial| {
+            let (a, b) = partial.split_at_mut(c);
+            let centre = &centre[..c];
+            for row in block * block_rows..rows.min((block + 1) * block_rows) {
+                let inputs = inputs.map(|x| &x[row * c..][..c]);
+                for (k, (a, b)) in a.iter_mut().zip(b.iter_mut()).enumerate() {
+                    let [s, t] = term(from_fn(|i| inputs[i][k].to_f64()), centre[k]);
+                    *a += s;
+                    *b += t;
+                }
             }
-        }
-    });
+        },
+    );
     let mut total = vec![0.; 2 * c];
     for partial in partial.chunks_exact(2 * c) {
         total

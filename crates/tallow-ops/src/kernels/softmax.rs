@@ -11,6 +11,7 @@ pub(crate) fn forward<T: Float>(z: &[T], classes: usize, p: &mut [T], log_sum: &
         (p, classes),
         (log_sum, 1),
         8 * classes,
+        #[inline(always)]
         |row, p, log_sum| {
             let z = &z[row * classes..][..classes];
             let max = z
@@ -63,14 +64,20 @@ pub(crate) fn loss_backward<T: Float>(
     let scale = T::from_f64(scale / labels.len() as f64);
     let hard = T::from_f64(1. - smoothing);
     let even = T::from_f64(smoothing / classes as f64);
-    pieces(gz, classes, classes, |row, gz| {
-        let p = &p[row * classes..][..classes];
-        gz.iter_mut().zip(p).for_each(|(gz, &p)| *gz = p - even);
-        if let Some(gz) = gz.get_mut(labels[row] as usize) {
-            *gz = *gz - hard;
-        }
-        gz.iter_mut().for_each(|gz| *gz = *gz * scale);
-    });
+    pieces(
+        gz,
+        classes,
+        classes,
+        #[inline(always)]
+        |row, gz| {
+            let p = &p[row * classes..][..classes];
+            gz.iter_mut().zip(p).for_each(|(gz, &p)| *gz = p - even);
+            if let Some(gz) = gz.get_mut(labels[row] as usize) {
+                *gz = *gz - hard;
+            }
+            gz.iter_mut().for_each(|gz| *gz = *gz * scale);
+        },
+    );
 }
 
 /// The mean over the rows of the cross entropy with the target probabilities `q`.
@@ -99,18 +106,24 @@ pub(crate) fn soft_loss_backward<T: Float>(
     gz: &mut [T],
 ) {
     let scale = T::from_f64(scale / (p.len() / classes) as f64);
-    pieces(gz, classes, classes, |row, gz| {
-        let (p, q) = (
-            &p[row * classes..][..classes],
-            &q[row * classes..][..classes],
-        );
-        // One for probabilities; PyTorch does not ask that they add up.
-        let mass = T::from_f64(q.iter().map(|q| q.to_f64()).sum());
-        gz.iter_mut()
-            .zip(p)
-            .zip(q)
-            .for_each(|((gz, &p), &q)| *gz = (p * mass - q) * scale);
-    });
+    pieces(
+        gz,
+        classes,
+        classes,
+        #[inline(always)]
+        |row, gz| {
+            let (p, q) = (
+                &p[row * classes..][..classes],
+                &q[row * classes..][..classes],
+            );
+            // One for probabilities; PyTorch does not ask that they add up.
+            let mass = T::from_f64(q.iter().map(|q| q.to_f64()).sum());
+            gz.iter_mut()
+                .zip(p)
+                .zip(q)
+                .for_each(|((gz, &p), &q)| *gz = (p * mass - q) * scale);
+        },
+    );
 }
 
 /// The gradient of [`soft_loss`] times `scale`, with respect to the target probabilities.
@@ -122,10 +135,16 @@ pub(crate) fn soft_loss_backward_targets<T: Float>(
 ) {
     let classes = z.len() / log_sum.len();
     let scale = scale / log_sum.len() as f64;
-    pieces(gq, classes, classes, |row, gq| {
-        let z = &z[row * classes..][..classes];
-        gq.iter_mut()
-            .zip(z)
-            .for_each(|(gq, z)| *gq = T::from_f64((log_sum[row] - z.to_f64()) * scale));
-    });
+    pieces(
+        gq,
+        classes,
+        classes,
+        #[inline(always)]
+        |row, gq| {
+            let z = &z[row * classes..][..classes];
+            gq.iter_mut()
+                .zip(z)
+                .for_each(|(gq, z)| *gq = T::from_f64((log_sum[row] - z.to_f64()) * scale));
+        },
+    );
 }

@@ -28,7 +28,8 @@ pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
         })
         .collect();
     let early = Tensor::from_vec(early, (1, 1, windows.count(), taps), x.device())?;
-    let late: Vec<f32> = (0..taps).map(|tap| (taps + 1 + tap) as f32).collect();
+    // A NaN counts among the maxima too: by twos, so that its score still grows from tap to tap.
+    let late: Vec<f32> = (0..taps).map(|tap| (taps + 1 + 2 * tap) as f32).collect();
     let late = Tensor::from_vec(late, (1, 1, 1, taps), x.device())?;
     let scores = maxima
         .broadcast_mul(&early)?

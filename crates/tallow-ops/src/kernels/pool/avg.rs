@@ -39,39 +39,51 @@ pub(crate) fn forward<T: Float>(
     match layout {
         Layout::Nchw => {
             let out = rows.len() * columns.len();
-            pieces(y, out, h * w + out, |i, y| {
-                let x = &x[i * h * w..][..h * w];
-                let mut sums = vec![T::ZERO; w];
-                for (&row, y) in rows.iter().zip(y.chunks_exact_mut(columns.len())) {
-                    sums.fill(T::ZERO);
-                    for r in row.range() {
-                        add(&mut sums, &x[r * w..][..w]);
+            pieces(
+                y,
+                out,
+                h * w + out,
+                #[inline(always)]
+                |i, y| {
+                    let x = &x[i * h * w..][..h * w];
+                    let mut sums = vec![T::ZERO; w];
+                    for (&row, y) in rows.iter().zip(y.chunks_exact_mut(columns.len())) {
+                        sums.fill(T::ZERO);
+                        for r in row.range() {
+                            add(&mut sums, &x[r * w..][..w]);
+                        }
+                        for (&column, y) in columns.iter().zip(y) {
+                            let sum = sums[column.range()].iter().fold(T::ZERO, |sum, &x| sum + x);
+                            *y = sum / divisor(row, column);
+                        }
                     }
-                    for (&column, y) in columns.iter().zip(y) {
-                        let sum = sums[column.range()].iter().fold(T::ZERO, |sum, &x| sum + x);
-                        *y = sum / divisor(row, column);
-                    }
-                }
-            });
+                },
+            );
         }
         Layout::Nhwc => {
             let out = columns.len() * c;
-            pieces(y, out, h.div_ceil(rows.len()) * w * c + out, |i, y| {
-                let row = rows[i % rows.len()];
-                let image = &x[i / rows.len() * h * w * c..][..h * w * c];
-                for (&column, y) in columns.iter().zip(y.chunks_exact_mut(c)) {
-                    y.fill(T::ZERO);
-                    for r in row.range() {
-                        for x in image[(r * w + column.start) * c..(r * w + column.end) * c]
-                            .chunks_exact(c)
-                        {
-                            add(y, x);
+            pieces(
+                y,
+                out,
+                h.div_ceil(rows.len()) * w * c + out,
+                #[inline(always)]
+                |i, y| {
+                    let row = rows[i % rows.len()];
+                    let image = &x[i / rows.len() * h * w * c..][..h * w * c];
+                    for (&column, y) in columns.iter().zip(y.chunks_exact_mut(c)) {
+                        y.fill(T::ZERO);
+                        for r in row.range() {
+                            for x in image[(r * w + column.start) * c..(r * w + column.end) * c]
+                                .chunks_exact(c)
+                            {
+                                add(y, x);
+                            }
                         }
+                        let divisor = divisor(row, column);
+                        y.iter_mut().for_each(|y| *y = *y / divisor);
                     }
-                    let divisor = divisor(row, column);
-                    y.iter_mut().for_each(|y| *y = *y / divisor);
-                }
-            });
+                },
+            );
         }
     }
 }
@@ -88,47 +100,61 @@ pub(crate) fn backward<T: Float>(
     let (rows, columns) = (&spans.rows, &spans.columns);
     let out = rows.len() * columns.len();
     match layout {
-        Layout::Nchw => pieces(gx, h * w, h * w + out, |i, gx| {
-            let gy = &gy[i * out..][..out];
-            let mut shares = vec![T::ZERO; w];
-            for (&row, gy) in rows.iter().zip(gy.chunks_exact(columns.len())) {
-                shares.fill(T::ZERO);
-                for (&column, &g) in columns.iter().zip(gy) {
-                    let share = g / divisor(row, column);
-                    shares[column.range()].iter_mut().for_each(|s| *s += share);
-                }
-                for r in row.range() {
-                    add(&mut gx[r * w..][..w], &shares);
-                }
-            }
-        }),
-        Layout::Nhwc => pieces(gx, h * w * c, (h * w + out) * c, |i, gx| {
-            let gy = &gy[i * out * c..][..out * c];
-            let mut share = vec![T::ZERO; c];
-            for (&row, gy) in rows.iter().zip(gy.chunks_exact(columns.len() * c)) {
-                for (&column, gy) in columns.iter().zip(gy.chunks_exact(c)) {
-                    let divisor = divisor(row, column);
-                    share
-                        .iter_mut()
-                        .zip(gy)
-                        .for_each(|(share, &g)| *share = g / divisor);
+        Layout::Nchw => pieces(
+            gx,
+            h * w,
+            h * w + out,
+            #[inline(always)]
+            |i, gx| {
+                let gy = &gy[i * out..][..out];
+                let mut shares = vec![T::ZERO; w];
+                for (&row, gy) in rows.iter().zip(gy.chunks_exact(columns.len())) {
+                    shares.fill(T::ZERO);
+                    for (&column, &g) in columns.iter().zip(gy) {
+                        let share = g / divisor(row, column);
+                        shares[column.range()].iter_mut().for_each(|s| *s += share);
+                    }
                     for r in row.range() {
-                        for gx in gx[(r * w + column.start) * c..(r * w + column.end) * c]
-                            .chunks_exact_mut(c)
-                        {
-                            add(gx, &share);
+                        add(&mut gx[r * w..][..w], &shares);
+                    }
+                }
+            },
+        ),
+        Layout::Nhwc => pieces(
+            gx,
+            h * w * c,
+            (h * w + out) * c,
+            #[inline(always)]
+            |i, gx| {
+                let gy = &gy[i * out * c..][..out * c];
+                let mut share = vec![T::ZERO; c];
+                for (&row, gy) in rows.iter().zip(gy.chunks_exact(columns.len() * c)) {
+                    for (&column, gy) in columns.iter().zip(gy.chunks_exact(c)) {
+                        let divisor = divisor(row, column);
+                        share
+                            .iter_mut()
+                            .zip(gy)
+                            .for_each(|(share, &g)| *share = g / divisor);
+                        for r in row.range() {
+                            for gx in gx[(r * w + column.start) * c..(r * w + column.end) * c]
+                                .chunks_exact_mut(c)
+                            {
+                                add(gx, &share);
+                            }
                         }
                     }
                 }
-            }
-        }),
+            },
+        ),
     }
 }
 
+#[inline(always)]
 fn divisor<T: Float>(row: Span, column: Span) -> T {
     T::from_f64((row.divisor * column.divisor) as f64)
 }
 
+#[inline(always)]
 fn add<T: Float>(sum: &mut [T], x: &[T]) {
     for (sum, &x) in sum.iter_mut().zip(x) {
         *sum += x;

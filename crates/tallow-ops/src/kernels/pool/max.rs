@@ -1,5 +1,7 @@
 //! Maximum pooling. Beside each maximum goes its place in the input plane, `row * W + column`, for the backward pass.
 
+use std::hint::select_unpredictable;
+
 use super::Axis;
 use crate::Layout;
 use crate::kernels::Float;
@@ -25,16 +27,28 @@ pub(crate) fn forward<T: Float>(
     match layout {
         Layout::Nchw => {
             let out = rows.output * columns.output;
-            pieces2((y, out), (winner, out), out * area, |i, y, winner| {
-                plane(&x[i * h * w..][..h * w], rows, columns, y, winner);
-            });
+            pieces2(
+                (y, out),
+                (winner, out),
+                out * area,
+                #[inline(always)]
+                |i, y, winner| {
+                    plane(&x[i * h * w..][..h * w], rows, columns, y, winner);
+                },
+            );
         }
         Layout::Nhwc => {
             let out = columns.output * c;
-            pieces2((y, out), (winner, out), out * area, |i, y, winner| {
-                let image = &x[i / rows.output * h * w * c..][..h * w * c];
-                row_of_pixels(image, c, rows, columns, i % rows.output, y, winner);
-            });
+            pieces2(
+                (y, out),
+                (winner, out),
+                out * area,
+                #[inline(always)]
+                |i, y, winner| {
+                    let image = &x[i / rows.output * h * w * c..][..h * w * c];
+                    row_of_pixels(image, c, rows, columns, i % rows.output, y, winner);
+                },
+            );
         }
     }
 }
@@ -51,18 +65,25 @@ pub(crate) fn backward<T: Float>(
     let Extents { c, h, w, .. } = extents;
     let out = rows.output * columns.output;
     match layout {
-        Layout::Nchw => pieces(gx, h * w, h * w + out, |i, gx| {
-            for (&g, &place) in gy[i * out..][..out].iter().zip(&winner[i * out..][..out]) {
-                // NOBODY lies outside the plane.
-                if let Some(gx) = gx.get_mut(place as usize) {
-                    *gx += g;
+        Layout::Nchw => pieces(
+            gx,
+            h * w,
+            h * w + out,
+            #[inline(always)]
+            |i, gx| {
+                for (&g, &place) in gy[i * out..][..out].iter().zip(&winner[i * out..][..out]) {
+                    // NOBODY lies outside the plane.
+                    if let Some(gx) = gx.get_mut(place as usize) {
+                        *gx += g;
+                    }
                 }
-            }
-        }),
+            },
+        ),
         Layout::Nhwc => pieces(
             gx,
             h * w * c,
             h * w * c + out * c * rows.kernel * columns.kernel,
+            #[inline(always)]
             |i, gx| {
                 let (gy, winner) = (
                     &gy[i * out * c..][..out * c],
@@ -89,6 +110,7 @@ pub(crate) fn backward<T: Float>(
 }
 
 /// The places in the input plane that one window covers, in row-major order.
+#[inline(always)]
 fn places(rows: Axis, columns: Axis, row: usize, column: usize) -> impl Iterator<Item = usize> {
     rows.taps(row).flat_map(move |r| {
         let start = rows.position(row, r) * columns.input;
@@ -99,6 +121,7 @@ fn places(rows: Axis, columns: Axis, row: usize, column: usize) -> impl Iterator
 }
 
 /// One output row of `(OW, C)`: every window position is compared for all channels at once.
+#[inline(always)]
 fn row_of_pixels<T: Float>(
     image: &[T],
     c: usize,
@@ -125,14 +148,15 @@ fn row_of_pixels<T: Float>(
             let x = &image[place * c..][..c];
             for ((y, winner), &x) in y.iter_mut().zip(winner.iter_mut()).zip(x) {
                 let better = (x > *y) | x.is_nan();
-                *y = if better { x } else { *y };
-                *winner = if better { place as u32 } else { *winner };
+                *y = select_unpredictable(better, x, *y);
+                *winner = select_unpredictable(better, place as u32, *winner);
             }
         }
     }
 }
 
 /// One plane of `(H, W)`: every tap is compared for all outputs of a row at once.
+#[inline(always)]
 fn plane<T: Float>(x: &[T], rows: Axis, columns: Axis, y: &mut [T], winner: &mut [u32]) {
     y.fill(T::NEG_INFINITY);
     winner.fill(NOBODY);
@@ -150,36 +174,44 @@ fn plane<T: Float>(x: &[T], rows: Axis, columns: Axis, y: &mut [T], winner: &mut
                     continue;
                 }
                 let first = start + columns.position(outputs.start, k);
+                let reach = (outputs.len() - 1) * columns.stride + 1;
+                let x = &x[first..][..reach];
                 let (y, winner) = (&mut y[outputs.clone()], &mut winner[outputs]);
                 // The usual strides get code of their own, for the compiler to vectorise.
                 match columns.stride {
-                    1 => tap::<T, 1>(x, first, 1, y, winner),
-                    2 => tap::<T, 2>(x, first, 2, y, winner),
-                    stride => tap::<T, 0>(x, first, stride, y, winner),
+                    1 => tap::<T, 1>(x, first as u32, y, winner),
+                    2 => tap::<T, 2>(x, first as u32, y, winner),
+                    3 => tap::<T, 3>(x, first as u32, y, winner),
+                    stride => {
+                        for (i, (y, winner)) in y.iter_mut().zip(winner).enumerate() {
+                            compare(x[i * stride], (first + i * stride) as u32, y, winner);
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// Compares `x[first + i * stride]` with the best of output `i`. `STRIDE` is the stride where the compiler should know it, or 0.
-fn tap<T: Float, const STRIDE: usize>(
-    x: &[T],
-    first: usize,
-    stride: usize,
-    y: &mut [T],
-    winner: &mut [u32],
-) {
-    let stride = if STRIDE == 0 { stride } else { STRIDE };
-    let x = &x[first..][..(y.len() - 1) * stride + 1];
-    for (i, (y, winner)) in y.iter_mut().zip(winner).enumerate() {
-        let x = x[i * stride];
-        let better = (x > *y) | x.is_nan() | (*winner == NOBODY);
-        *y = if better { x } else { *y };
-        *winner = if better {
-            (first + i * stride) as u32
-        } else {
-            *winner
-        };
+/// Compares `x[i * STRIDE]`, at the place `first + i * STRIDE`, with the best of output `i`.
+#[inline(always)]
+fn tap<T: Float, const STRIDE: usize>(x: &[T], first: u32, y: &mut [T], winner: &mut [u32]) {
+    // The last element stands alone: there may be nothing behind it.
+    let (groups, last) = x.as_chunks::<STRIDE>();
+    let mut place = first;
+    for ((x, y), winner) in groups.iter().zip(y.iter_mut()).zip(winner.iter_mut()) {
+        compare(x[0], place, y, winner);
+        place += STRIDE as u32;
     }
+    if let ([x, ..], [.., y], [.., winner]) = (last, y, winner) {
+        compare(*x, place, y, winner);
+    }
+}
+
+#[inline(always)]
+fn compare<T: Float>(x: T, place: u32, y: &mut T, winner: &mut u32) {
+    let better = (x > *y) | x.is_nan() | (*winner == NOBODY);
+    // A branch would be mispredicted half of the time, and keep the loop from being vectorised.
+    *y = select_unpredictable(better, x, *y);
+    *winner = select_unpredictable(better, place, *winner);
 }

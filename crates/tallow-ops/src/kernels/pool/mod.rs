@@ -18,6 +18,7 @@ pub(crate) struct Axis {
 
 impl Axis {
     /// The taps of output `o` that fall on the input and not on the padding.
+    #[inline(always)]
     pub(crate) fn taps(&self, o: usize) -> Range<usize> {
         let at = o * self.stride;
         let first = self.padding.saturating_sub(at).div_ceil(self.dilation);
@@ -29,6 +30,7 @@ impl Axis {
     }
 
     /// The outputs whose tap `k` falls on the input.
+    #[inline(always)]
     fn outputs(&self, k: usize) -> Range<usize> {
         let at = k * self.dilation;
         let first = self.padding.saturating_sub(at).div_ceil(self.stride);
@@ -40,6 +42,7 @@ impl Axis {
     }
 
     /// Where tap `k` of output `o` falls; it must be one of [`Axis::taps`].
+    #[inline(always)]
     pub(crate) fn position(&self, o: usize, k: usize) -> usize {
         o * self.stride + k * self.dilation - self.padding
     }
