@@ -179,7 +179,7 @@ impl Job<'_> {
             SourceKind::Hub(hub) => {
                 // The hub's own requests try again and again: ask first whether anyone answers.
                 let hello = self.host_client.head(&self.network.endpoint).send();
-                hello.map_err(|e| chain(&e))?;
+                hello.map_err(|e| chain(&e.without_url()))?;
                 hub.files
                     .iter()
                     .map(|file| self.hub_file(hub, file))
@@ -244,7 +244,7 @@ impl Job<'_> {
             .get(url)
             .send()
             .and_then(Response::error_for_status);
-        let response = response.map_err(|e| chain(&e))?;
+        let response = response.map_err(|e| format!("{name}: {}", chain(&e.without_url())))?;
         let sha256 = stream(response, published, &self.dir.join(name), self.tell)?;
         check_published(self.entry, name, &sha256)?;
         Ok(Item {

@@ -79,7 +79,7 @@ pub struct SplitCheck {
 pub enum Verdict {
     /// The digest is the expected one.
     Same {
-        /// Where the expectation is from: `SHA256SUMS` beside the file, or `published`.
+        /// Where the expectation is from: the path of a `SHA256SUMS`, or what was published.
         as_in: String,
     },
     /// It is not.
@@ -149,7 +149,7 @@ pub fn verify(name: &str, options: &LoadOptions) -> Result<Verification> {
         let set = read(entry, split, &found, false)?;
         let digest = set.info().digest.clone();
         let verdict = match entry.digest(split) {
-            Some(known) => compare(known, &digest, "published"),
+            Some(known) => compare(known, &digest, "the published images and labels"),
             None => Verdict::Unknown,
         };
         splits.push(SplitCheck {
@@ -173,12 +173,13 @@ fn per_class(set: &ImageSet) -> Vec<usize> {
 
 fn check_file(entry: &Entry, path: &Path) -> Result<FileCheck> {
     let sha256 = sha256_file(path)?;
-    let verdict = match recorded(path)? {
-        Some((sums, expected)) => compare(&expected, &sha256, &sums.display().to_string()),
-        None if entry.published.iter().any(|p| p.sha256 == sha256) => Verdict::Same {
-            as_in: "published".into(),
+    let published = entry.published.iter().find(|p| p.sha256 == sha256);
+    let verdict = match (recorded(path)?, published) {
+        (Some((sums, expected)), _) => compare(&expected, &sha256, &sums.display().to_string()),
+        (None, Some(p)) => Verdict::Same {
+            as_in: format!("the published {}", p.name),
         },
-        None => Verdict::Unknown,
+        (None, None) => Verdict::Unknown,
     };
     Ok(FileCheck {
         path: path.to_path_buf(),

@@ -96,7 +96,7 @@ impl Places {
         Err(Error::NotFound(Box::new(NotFound {
             name: entry.name.to_string(),
             looked,
-            remedies: remedies(entry, split, self.cache.as_deref()),
+            remedies: remedies(entry, self.cache.as_deref()),
         })))
     }
 }
@@ -115,20 +115,22 @@ fn user_cache() -> Option<PathBuf> {
     directories::ProjectDirs::from("", "", "tallow").map(|d| d.cache_dir().to_path_buf())
 }
 
-fn remedies(entry: &Entry, split: Split, cache: Option<&Path>) -> Vec<String> {
+fn remedies(entry: &Entry, cache: Option<&Path>) -> Vec<String> {
+    let folder = match cache {
+        Some(cache) => cache.join(entry.folder),
+        None => PathBuf::from(entry.folder),
+    };
+    let folder = folder.display();
     let mut lines = Vec::new();
-    let wanted = entry
-        .wanted(split)
-        .into_iter()
-        .next()
-        .unwrap_or_default()
-        .join(" and ");
-    if let Some(cache) = cache {
-        let folder = cache.join(entry.folder);
+    if let Some(host) = entry.hosts.first() {
+        let files = host.files.join(", ");
+        lines.push(format!("put {files} from {} into {folder}", host.base));
+    }
+    if let Some(hub) = &entry.hub {
+        let files = hub.files.join(", ");
+        let (owner, name) = (hub.owner, hub.name);
         lines.push(format!(
-            "put {wanted} from {} into {}",
-            entry.source,
-            folder.display()
+            "or put {files} from https://huggingface.co/datasets/{owner}/{name} there"
         ));
     }
     let folder = entry.folder;

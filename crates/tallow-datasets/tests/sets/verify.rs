@@ -107,6 +107,6 @@ fn verify_compares_contents_with_published_digests() {
     let result = verify("mnist", &dir.options()).unwrap();
     assert!(!result.is_sound(), "this is not MNIST");
     assert!(
-        matches!(&result.splits[0].verdict, Verdict::Differs { from, .. } if from == "published")
+        matches!(&result.splits[0].verdict, Verdict::Differs { from, .. } if from == "the published images and labels")
     );
 }
