@@ -470,7 +470,10 @@ fn double_precision_trains_too() {
         (history.rows[1].clone(), weight.to_vec1::<f64>().unwrap())
     };
     let ((single, weights32), (double, weights64)) = (run(DType::F32), run(DType::F64));
-    assert!(double.train_accuracy > 0.4, "nothing was learned: {double:?}");
+    assert!(
+        double.train_accuracy > 0.4,
+        "nothing was learned: {double:?}"
+    );
     assert!(
         (single.train_loss - double.train_loss).abs() < 1e-6,
         "{single:?} {double:?}"
