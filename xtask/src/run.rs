@@ -44,11 +44,14 @@ pub fn run(args: &RunArgs) -> Result<Ending> {
 
     interrupt::listen()?;
     let commit = commit();
+    let total = experiment.variants.len() * experiment.seeds.len();
     let mut folders = Vec::new();
     for variant in &experiment.variants {
         for &seed in &experiment.seeds {
             let job = Job::new(&experiment, variant, seed, &splits, &device)?;
-            match job.train(&args.out, commit.clone())? {
+            let number = folders.len() + 1;
+            let label = format!("[{number}/{total}] {} seed {seed}", variant.name);
+            match job.train(label, &args.out, commit.clone())? {
                 Some(folder) => folders.push(folder),
                 None => return Ok(Ending::Interrupted),
             }
@@ -65,6 +68,10 @@ pub fn run(args: &RunArgs) -> Result<Ending> {
         runs: folders,
         seconds: started.elapsed().as_secs_f64(),
     };
+    eprintln!(
+        "run records: {}",
+        args.out.join(&outcome.experiment).display()
+    );
     let text = table::render(&outcome);
     if args.json {
         eprint!("{text}");
@@ -162,8 +169,7 @@ impl Job {
     }
 
     /// Trains it and writes its record under `out`: the record's folder, or `None` when the user interrupted it.
-    fn train(self, out: &Path, commit: Option<String>) -> Result<Option<PathBuf>> {
-        let label = format!("{} seed {}", self.info.variant, self.info.seed);
+    fn train(self, label: String, out: &Path, commit: Option<String>) -> Result<Option<PathBuf>> {
         let environment = Environment::capture(&self.device, commit);
         let config = self.config()?;
         let mut record = RunRecord::create(out, self.info, environment, &config)?;
