@@ -1,6 +1,6 @@
 //! Loss and accuracy of one pass over the data.
 
-use candle_core::{CpuStorage, DType, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use tallow_metrics::{Accuracy, ConfusionMatrix, MeanMetric, TopK};
 
 use crate::{Error, Evaluation, Result};
@@ -12,8 +12,8 @@ const WAITING: usize = 32;
 ///
 /// On the CPU each batch is counted at once. On other devices reading a number waits for all
 /// work before it, so the figures gather there and are read together.
-#[derive(Default)]
 pub(crate) struct TrainTally {
+    gather: bool,
     loss: MeanMetric,
     right: u64,
     samples: u64,
@@ -28,6 +28,17 @@ struct Waiting {
 }
 
 impl TrainTally {
+    /// Nothing counted yet, of batches on `device`.
+    pub fn new(device: &Device) -> Self {
+        Self {
+            gather: !device.is_cpu(),
+            loss: MeanMetric::new(),
+            right: 0,
+            samples: 0,
+            waiting: Vec::new(),
+        }
+    }
+
     /// Counts a batch. Fails when its loss, or one that had been waiting, is not finite.
     pub fn add(
         &mut self,
@@ -37,7 +48,7 @@ impl TrainTally {
         labels: &Tensor,
     ) -> Result<()> {
         let samples = labels.elem_count();
-        if output.device().is_cpu() {
+        if !self.gather {
             let classes = output.dim(1)?;
             let mut batch = Accuracy::new();
             with_slices(output, labels, |output, labels| {
@@ -169,7 +180,7 @@ fn with_slices<T>(
     labels: &Tensor,
     f: impl FnOnce(&[f32], &[u32]) -> Result<T>,
 ) -> Result<T> {
-    let cpu = candle_core::Device::Cpu;
+    let cpu = Device::Cpu;
     let output = output
         .detach()
         .to_device(&cpu)?
@@ -187,5 +198,75 @@ fn with_slices<T>(
             )
         }
         _ => Err(candle_core::Error::Msg("labels must be u32".into()).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Loss;
+
+    /// Batch `step` of scores for 7 samples of 3 classes; two scores are equal in every row.
+    fn batch(step: usize) -> (Tensor, Tensor) {
+        let score = |i: usize| ((i * 37 + step * 11) % 8) as f32 / 4.0;
+        let rows = (0..7).flat_map(|i| [score(2 * i), score(2 * i + 1), score(2 * i)]);
+        let rows: Vec<f32> = rows.collect();
+        let labels: Vec<u32> = (0..7).map(|i| (i + step as u32) % 3).collect();
+        let output = Tensor::from_vec(rows, (7, 3), &Device::Cpu).unwrap();
+        (output, Tensor::new(labels, &Device::Cpu).unwrap())
+    }
+
+    fn tally(gather: bool, steps: usize, diverges_at: usize) -> Result<TrainTally> {
+        let mut tally = TrainTally::new(&Device::Cpu);
+        tally.gather = gather;
+        for step in 0..steps {
+            let (output, labels) = batch(step);
+            let mut loss = Loss::default().compute(&output, &labels)?;
+            if step == diverges_at {
+                loss = (loss * f64::INFINITY)?;
+            }
+            tally.add((5, step), &loss, &output, &labels)?;
+        }
+        tally.read(5)?;
+        Ok(tally)
+    }
+
+    #[test]
+    fn gathered_figures_are_those_counted_at_once() {
+        for steps in [1, WAITING, 2 * WAITING + 3] {
+            let (at_once, gathered) = (
+                tally(false, steps, 999).unwrap(),
+                tally(true, steps, 999).unwrap(),
+            );
+            assert_eq!(at_once.samples(), 7 * steps as u64);
+            assert_eq!(at_once.samples(), gathered.samples());
+            assert_eq!(at_once.mean_loss(), gathered.mean_loss());
+            assert_eq!(at_once.accuracy(), gathered.accuracy());
+            assert!(at_once.accuracy() > 0.1 && at_once.accuracy() < 0.9);
+        }
+    }
+
+    #[test]
+    fn the_step_that_diverged_is_named_however_late_it_is_read() {
+        for gather in [false, true] {
+            for at in [0, WAITING - 1, WAITING + 2] {
+                let error = tally(gather, WAITING + 5, at).err().unwrap();
+                assert!(
+                    matches!(error, Error::NonFiniteLoss { epoch: 5, step, .. } if step == at),
+                    "{error}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn labels_of_another_type_are_an_error() {
+        let (output, labels) = batch(0);
+        let labels = labels.to_dtype(DType::I64).unwrap();
+        let mut tally = TestTally::default();
+        let loss = Tensor::new(1f32, &Device::Cpu).unwrap();
+        let error = tally.add(&loss, &output, &labels).unwrap_err();
+        assert!(error.to_string().contains("labels must be u32"), "{error}");
+        assert!(TestTally::default().finish().is_none());
     }
 }

@@ -140,7 +140,7 @@ impl<'a> Trainer<'a> {
             }
             let started = Instant::now();
             self.tell(|callback| callback.on_epoch_start(epoch))?;
-            let mut tally = TrainTally::default();
+            let mut tally = TrainTally::new(store.device());
 
             for (step, batch) in train.epoch(epoch as u64).enumerate() {
                 self.tell(|callback| callback.on_batch_start(epoch, step))?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{bytes, loaders, net, recipe};
 use tallow_train::Trainer;
 
-const EPOCHS: usize = 8;
+const EPOCHS: usize = 12;
 
 /// The process that is killed: trains on from the last checkpoint, and saves its weights at the end.
 #[test]
