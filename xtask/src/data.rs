@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow, bail, ensure};
 use tallow_datasets::{
     Dataset, Error, Inspection, LoadOptions, Split, Verdict, Verification, catalog, entry, fetch,
-    inspect, load, verify,
+    inspect, load, locate, verify,
 };
 use tallow_transforms::Compose;
 
@@ -84,7 +84,7 @@ impl Splits {
 /// `cargo xtask data`.
 pub fn data(command: &DataCommand) -> Result<()> {
     match command {
-        DataCommand::List(_) => list(),
+        DataCommand::List(args) => list(args.data.clone()),
         DataCommand::Get(args) => get(args),
         DataCommand::Verify(args) => check(args),
         DataCommand::Info(args) => info(args),
@@ -118,10 +118,17 @@ fn explain(error: Error) -> anyhow::Error {
     }
 }
 
-fn list() -> Result<()> {
-    let mut table = new_table(&["name", "train", "test", "shape", "classes", "what"]);
+fn list(data_dir: Option<PathBuf>) -> Result<()> {
+    let options = options(data_dir);
+    let mut table = new_table(&["name", "train", "test", "shape", "classes", "what", "where"]);
     for entry in catalog() {
         let (c, h, w) = entry.shape;
+        let place = match locate(entry.name, &options) {
+            Ok(dir) if dir.as_os_str().is_empty() => "built in".to_string(),
+            Ok(dir) => dir.display().to_string(),
+            Err(Error::NotFound(_)) => "—".to_string(),
+            Err(error) => error.to_string(),
+        };
         table.add_row([
             entry.name.to_string(),
             thousands(entry.train_len as u64),
@@ -129,6 +136,7 @@ fn list() -> Result<()> {
             format!("{c}x{h}x{w}"),
             entry.classes.len().to_string(),
             entry.description.to_string(),
+            place,
         ]);
     }
     for column in [1, 2, 4] {

@@ -228,6 +228,35 @@ fn the_built_in_sample_is_there_and_sound() {
     assert!(text.contains("10,000") && text.contains("2,000"), "{text}");
 }
 
+#[test]
+fn the_list_of_datasets_says_where_each_is() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.data().join("kmnist");
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["train", "t10k"] {
+        fs::write(folder.join(format!("{name}-images-idx3-ubyte")), b"").unwrap();
+        fs::write(folder.join(format!("{name}-labels-idx1-ubyte")), b"").unwrap();
+    }
+    let output = sandbox.xtask().args(["data", "list"]).output().unwrap();
+    let text = stdout(&output);
+    let place = |name: &str| {
+        let row = text.lines().find(|l| l.contains(&format!(" {name} ")));
+        let cell = row.and_then(|row| row.rsplit('┆').next());
+        cell.map(|cell| cell.trim_matches(['│', ' ']).to_string())
+    };
+    assert_eq!(
+        place("fashion-mnist-sample").as_deref(),
+        Some("built in"),
+        "{text}"
+    );
+    assert_eq!(
+        place("kmnist"),
+        Some(folder.display().to_string()),
+        "{text}"
+    );
+    assert_eq!(place("cifar100").as_deref(), Some("—"), "{text}");
+}
+
 /// Files under `folder`.
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();

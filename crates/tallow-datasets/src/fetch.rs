@@ -28,14 +28,13 @@ pub struct Fetched {
 /// [`Error::NotFound`] with the failure of every source, when none has it. [`Error::Io`] when the cache
 /// cannot be written.
 pub fn fetch(name: &str, options: &LoadOptions) -> Result<Fetched> {
-    let entry = entry(name)?;
-    match locate(entry, options) {
+    match locate(name, options) {
         Ok(dir) => Ok(Fetched {
             dir,
             downloaded: false,
         }),
         Err(Error::NotFound(not_found)) => {
-            let dir = fetch_missing(entry, options, *not_found)?;
+            let dir = fetch_missing(entry(name)?, options, *not_found)?;
             Ok(Fetched {
                 dir,
                 downloaded: true,
@@ -45,8 +44,10 @@ pub fn fetch(name: &str, options: &LoadOptions) -> Result<Fetched> {
     }
 }
 
-/// The directory of both splits.
-fn locate(entry: &'static Entry, options: &LoadOptions) -> Result<PathBuf> {
+/// The directory that holds a dataset on this machine; empty for an embedded one. Its files are looked for in
+/// the places of [`load`](crate::load), not read. [`Error::NotFound`] when they are nowhere: nothing is fetched.
+pub fn locate(name: &str, options: &LoadOptions) -> Result<PathBuf> {
+    let entry = entry(name)?;
     let places = options.places();
     places.find(entry, Split::Train)?;
     Ok(places.find(entry, Split::Test)?.dir)

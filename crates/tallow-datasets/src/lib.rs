@@ -30,7 +30,7 @@ mod subset;
 pub use catalog::{Entry, Format, catalog, entry};
 pub use dataset::{Dataset, DatasetInfo, ImageSet, Split};
 pub use error::{Error, NotFound, Place, Result};
-pub use fetch::{Fetched, fetch};
+pub use fetch::{Fetched, fetch, locate};
 pub use folder::ImageFolder;
 pub use inspect::{
     FileCheck, Inspection, SplitCheck, SplitInfo, Verdict, Verification, inspect, verify,
