@@ -16,6 +16,8 @@ mod fetch;
 mod folder;
 mod idx;
 mod inspect;
+#[cfg(feature = "candle-datasets")]
+mod interop;
 mod jpeg;
 mod load;
 mod loader;
@@ -35,6 +37,8 @@ pub use folder::ImageFolder;
 pub use inspect::{
     FileCheck, Inspection, SplitCheck, SplitInfo, Verdict, Verification, inspect, verify,
 };
+#[cfg(feature = "candle-datasets")]
+pub use interop::to_candle;
 pub use load::{LoadOptions, Progress, ProgressFn, load};
 pub use loader::{Batch, DataLoader, Epoch, LoaderConfig};
 pub use sampler::Sampler;
