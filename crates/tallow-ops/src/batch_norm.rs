@@ -63,9 +63,7 @@ pub fn batch_norm_train(
         .contiguous()?
         .apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?;
     let Moments { mean, variance } = custom_op::saved(&moments)?;
-    let count = (extents.n * extents.h * extents.w) as f64;
-    move_towards(running_mean, mean, 1., config.momentum)?;
-    move_towards(running_var, variance, count / (count - 1.), config.momentum)?;
+    update_running(running_mean, running_var, mean, variance, extents, config)?;
     Ok(y)
 }
 
@@ -190,8 +188,22 @@ pub(crate) fn to_f64(x: &Tensor) -> Result<Vec<f64>> {
     Ok(x.to_dtype(DType::F64)?.to_vec1()?)
 }
 
+/// Moves the running statistics towards the mean and the unbiased variance of a batch of these extents.
+pub(crate) fn update_running(
+    running_mean: &Var,
+    running_var: &Var,
+    mean: &[f64],
+    variance: &[f64],
+    extents: Extents,
+    config: &BatchNormConfig,
+) -> Result<()> {
+    let count = (extents.n * extents.h * extents.w) as f64;
+    move_towards(running_mean, mean, 1., config.momentum)?;
+    move_towards(running_var, variance, count / (count - 1.), config.momentum)
+}
+
 /// `running = (1 - momentum) * running + momentum * factor * batch`.
-pub(crate) fn move_towards(running: &Var, batch: &[f64], factor: f64, momentum: f64) -> Result<()> {
+fn move_towards(running: &Var, batch: &[f64], factor: f64, momentum: f64) -> Result<()> {
     let moved: Vec<f64> = to_f64(running)?
         .iter()
         .zip(batch)

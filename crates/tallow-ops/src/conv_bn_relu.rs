@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp3, DType, Shape, Tensor, Var};
 
-use crate::batch_norm::{self, move_towards, to_f64};
-use crate::kernels::batch_norm::{Moments, Normal};
+use crate::batch_norm::{self, to_f64, update_running};
+use crate::kernels::batch_norm::{Moments, Normal, moments};
 use crate::kernels::conv::{Epilogue, Geometry, channels_last};
 use crate::kernels::conv_block::{self as kernel, Affine, Tail};
 use crate::kernels::fresh::fresh;
@@ -107,9 +107,7 @@ pub fn conv_bn_relu_train(
             .collect(),
         None => mean.clone(),
     };
-    let count = (maps.n * maps.h * maps.w) as f64;
-    move_towards(running_mean, &mean, 1., config.momentum)?;
-    move_towards(running_var, variance, count / (count - 1.), config.momentum)?;
+    update_running(running_mean, running_var, &mean, variance, maps, &config)?;
     Ok(out)
 }
 
@@ -273,7 +271,7 @@ impl CustomOp3 for Train {
         );
         let parameters = cpu::slice::<f32>(NAME, parameters, parameters_layout)?;
         let y = self.convolve(x, w);
-        let moments = kernel::statistics(&y, self.maps.c);
+        let moments = moments(&y, self.maps, Layout::Nhwc);
         let affine = self.affine(parameters, &moments, &self.normal(&moments));
         let output = self.tail.output(self.maps);
         // SAFETY: the kernel writes every element of its result.

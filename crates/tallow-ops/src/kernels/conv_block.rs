@@ -6,7 +6,6 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::batch_norm::Moments;
 use crate::layout::Extents;
 
 /// What follows the normalisation.
@@ -28,59 +27,6 @@ impl Tail {
                 w: y.w / 2,
                 ..y
             },
-        }
-    }
-}
-
-/// Rows summed in f32 before they are added up in f64.
-const RUN: usize = 64;
-
-/// Mean and biased variance of each channel of `y`, `(pixels, C)`.
-///
-/// Sums are of differences from the first pixel, so that a mean far from zero costs no digits.
-pub(crate) fn statistics(y: &[f32], c: usize) -> Moments {
-    let pixels = y.len() / c;
-    let (first, per) = (
-        &y[..c],
-        pixels
-            .div_ceil(rayon::current_num_threads())
-            .next_multiple_of(RUN),
-    );
-    let partial: Vec<Vec<f64>> = y
-        .par_chunks(per * c)
-        .map(|y| {
-            let mut total = vec![0f64; 2 * c];
-            let mut sums = vec![0f32; 2 * c];
-            for run in y.chunks(RUN * c) {
-                sums.fill(0.0);
-                Arch::new().dispatch(|| moments(run, first, &mut sums));
-                total
-                    .iter_mut()
-                    .zip(&sums)
-                    .for_each(|(t, s)| *t += *s as f64);
-            }
-            total
-        })
-        .collect();
-    let n = pixels as f64;
-    let sum = |i: usize| partial.iter().map(|p| p[i]).sum::<f64>() / n;
-    let (mean, variance) = (0..c)
-        .map(|i| {
-            let (s, q) = (sum(i), sum(c + i));
-            (first[i] as f64 + s, (q - s * s).max(0.0))
-        })
-        .unzip();
-    Moments { mean, variance }
-}
-
-#[inline(always)]
-fn moments(run: &[f32], first: &[f32], sums: &mut [f32]) {
-    let (s, q) = sums.split_at_mut(first.len());
-    for row in run.chunks_exact(first.len()) {
-        for (((x, k), s), q) in row.iter().zip(first).zip(&mut *s).zip(&mut *q) {
-            let d = x - k;
-            *s += d;
-            *q += d * d;
         }
     }
 }
