@@ -7,6 +7,7 @@
 mod batch_norm;
 mod conv;
 mod conv_bn_relu;
+mod conv_relu;
 mod cpu;
 mod cross_entropy;
 mod custom_op;
@@ -26,6 +27,7 @@ mod store;
 pub use batch_norm::{BatchNormConfig, batch_norm_eval, batch_norm_train};
 pub use conv::{Conv2dConfig, conv2d};
 pub use conv_bn_relu::{Norm, conv_bn_relu_eval, conv_bn_relu_train};
+pub use conv_relu::conv_relu;
 pub use cross_entropy::{CrossEntropyConfig, cross_entropy, cross_entropy_soft};
 pub use dropout::dropout;
 pub use error::{Error, Result};

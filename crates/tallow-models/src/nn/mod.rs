@@ -25,6 +25,7 @@
 
 mod block;
 mod conv;
+mod conv_relu;
 mod linear;
 mod norm;
 mod pool;
@@ -33,6 +34,7 @@ mod simple;
 
 pub use block::ConvBnRelu;
 pub use conv::{Conv2d, ConvOptions};
+pub use conv_relu::ConvRelu;
 pub use linear::Linear;
 pub use norm::BatchNorm2d;
 pub use pool::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};

@@ -1,7 +1,7 @@
 use tallow_ops::ParamPath;
 
 use super::after_two_convolutions;
-use crate::nn::{Conv2d, Flatten, Linear, MaxPool2d, Relu, Sequential};
+use crate::nn::{Conv2d, ConvRelu, Flatten, Linear, MaxPool2d, Relu, Sequential};
 use crate::{ModelConfig, Module, Result};
 
 /// Two convolutions of 6 maps and two linear layers: `conv1`, `conv2`, `fc1`, `fc2`.
@@ -9,12 +9,8 @@ pub(crate) fn cnn(p: &ParamPath, config: &ModelConfig) -> Result<Box<dyn Module>
     let (h, w) = after_two_convolutions("cnn", config.input_shape)?;
     Ok(Box::new(
         Sequential::new()
-            .add(Conv2d::new(p.pp("conv1"), config.input_shape.0, 6, 5)?)
-            .add(Relu::new(p.pp("relu1")))
-            .add(MaxPool2d::new(p.pp("pool1"), 2))
-            .add(Conv2d::new(p.pp("conv2"), 6, 6, 5)?)
-            .add(Relu::new(p.pp("relu2")))
-            .add(MaxPool2d::new(p.pp("pool2"), 2))
+            .add(convolution(p, 1, config.input_shape.0, 6)?)
+            .add(convolution(p, 2, 6, 6)?)
             .add(Flatten::new(p.pp("flatten")))
             .add(Linear::new(p.pp("fc1"), 6 * h * w, 50)?)
             .add(Relu::new(p.pp("relu3")))
@@ -43,12 +39,8 @@ fn two_convolutions(
     let (h, w) = after_two_convolutions(model, config.input_shape)?;
     Ok(Box::new(
         Sequential::new()
-            .add(Conv2d::new(p.pp("conv1"), config.input_shape.0, a, 5)?)
-            .add(Relu::new(p.pp("relu1")))
-            .add(MaxPool2d::new(p.pp("pool1"), 2))
-            .add(Conv2d::new(p.pp("conv2"), a, b, 5)?)
-            .add(Relu::new(p.pp("relu2")))
-            .add(MaxPool2d::new(p.pp("pool2"), 2))
+            .add(convolution(p, 1, config.input_shape.0, a)?)
+            .add(convolution(p, 2, a, b)?)
             .add(Flatten::new(p.pp("flatten")))
             .add(Linear::new(p.pp("fc1"), b * h * w, 120)?)
             .add(Relu::new(p.pp("relu3")))
@@ -56,4 +48,11 @@ fn two_convolutions(
             .add(Relu::new(p.pp("relu4")))
             .add(Linear::new(p.pp("fc3"), 84, config.classes)?),
     ))
+}
+
+/// `conv{i}` 5x5, `relu{i}`, `pool{i}`.
+fn convolution(p: &ParamPath, i: usize, inputs: usize, outputs: usize) -> Result<ConvRelu> {
+    let conv = Conv2d::new(p.pp(format!("conv{i}")), inputs, outputs, 5)?;
+    let relu = Relu::new(p.pp(format!("relu{i}")));
+    Ok(ConvRelu::new(conv, relu).pooled(MaxPool2d::new(p.pp(format!("pool{i}")), 2)))
 }

@@ -8,6 +8,7 @@ pub(crate) mod elementwise;
 mod float;
 pub(crate) mod fresh;
 pub(crate) mod gemm;
+pub(crate) mod lanes;
 pub(crate) mod linear;
 pub(crate) mod panel;
 pub(crate) mod parallel;

@@ -1,0 +1,184 @@
+//! Convolution, ReLU and pooling as one operator.
+
+use std::sync::OnceLock;
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout as Strides, Shape, Tensor};
+
+use crate::kernels::fresh::fresh;
+use crate::kernels::lanes::{Gradients, Kept, Plan, backward, forward};
+use crate::{
+    Conv2dConfig, Layout, Pool2dConfig, Result, conv, conv2d, cpu, custom_op, max_pool2d, relu,
+};
+
+/// [`conv2d`], [`relu`] and, if `pool`, a 2x2 [`max_pool2d`], as one node of the graph.
+///
+/// Shapes, settings and gradients are those of the single operators, which run for everything but small `f32` convolutions of stride 1
+/// in [`Layout::Nchw`] on the CPU: up to 64 channels, without groups or dilation. There nothing in between is stored; backward keeps
+/// the input and the position of each maximum.
+///
+/// # Errors
+/// As [`conv2d`] and [`max_pool2d`].
+pub fn conv_relu(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    config: &Conv2dConfig,
+    pool: bool,
+) -> Result<Tensor> {
+    let geometry = conv::geometry(x, weight, bias, config)?;
+    let fast = x.device().is_cpu() && x.dtype() == DType::F32 && config.layout == Layout::Nchw;
+    let Some(plan) = Plan::new(geometry, pool).filter(|_| fast) else {
+        let y = relu(&conv2d(x, weight, bias, config)?)?;
+        let halving = Pool2dConfig {
+            layout: config.layout,
+            ..Pool2dConfig::new(2)
+        };
+        return if pool {
+            max_pool2d(&y, &halving)
+        } else {
+            Ok(y)
+        };
+    };
+    let op = ConvRelu {
+        plan,
+        kept: OnceLock::new(),
+    };
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    Ok(match bias {
+        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op)?,
+        None => x.apply_op2(&weight, op)?,
+    })
+}
+
+const NAME: &str = "conv_relu";
+
+/// One call of [`conv_relu`].
+struct ConvRelu {
+    plan: Plan,
+    kept: OnceLock<Kept>,
+}
+
+type Argument<'a> = (&'a CpuStorage, &'a Strides);
+
+impl ConvRelu {
+    fn forward(
+        &self,
+        x: Argument,
+        w: Argument,
+        b: Option<Argument>,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (x, w) = (cpu::slice(NAME, x.0, x.1)?, cpu::slice(NAME, w.0, w.1)?);
+        let b = b.map(|b| cpu::slice(NAME, b.0, b.1)).transpose()?;
+        let g = &self.plan.geometry;
+        let (h, w_) = self.plan.output();
+        let shape = (g.batch, g.out_channels, h, w_);
+        let mut kept = None;
+        // SAFETY: the kernel writes every element of its result.
+        let y = unsafe {
+            fresh(g.batch * g.out_channels * h * w_, |y| {
+                kept = Some(forward(&self.plan, x, w, b, y));
+            })
+        };
+        if let Some(kept) = kept {
+            custom_op::save(&self.kept, kept)?;
+        }
+        Ok((custom_op::storage(y), shape.into()))
+    }
+
+    /// The gradients of input, weight and bias.
+    fn backward(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: Option<&Tensor>,
+        dy: &Tensor,
+    ) -> candle_core::Result<[Option<Tensor>; 3]> {
+        let dy = dy.contiguous()?;
+        let (w_guard, dy_guard) = (w.storage_and_layout(), dy.storage_and_layout());
+        let ws = cpu::locked::<f32>(NAME, &w_guard.0, w_guard.1)?;
+        let dys = cpu::locked::<f32>(NAME, &dy_guard.0, dy_guard.1)?;
+        let kept = custom_op::saved(&self.kept)?;
+        let mut dx = None;
+        let mut dw = vec![0f32; ws.len()];
+        let mut db = b.map(|b| vec![0f32; b.elem_count()]);
+        let mut run = |dx: Option<&mut [f32]>| {
+            let into = Gradients {
+                input: dx,
+                weight: &mut dw,
+                bias: db.as_deref_mut(),
+            };
+            backward(&self.plan, ws, kept, dys, into);
+        };
+        if x.track_op() {
+            // SAFETY: the kernel writes every element of the input's gradient.
+            dx = Some(unsafe { fresh(x.elem_count(), |dx| run(Some(dx))) });
+        } else {
+            run(None);
+        }
+        let tensor = |v: Option<Vec<f32>>, of: &Tensor| {
+            v.map(|v| custom_op::tensor(v, of.shape())).transpose()
+        };
+        Ok([
+            tensor(dx, x)?,
+            tensor(Some(dw), w)?,
+            b.map_or(Ok(None), |b| tensor(db, b))?,
+        ])
+    }
+}
+
+impl CustomOp2 for ConvRelu {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Strides,
+        w: &CpuStorage,
+        lw: &Strides,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        self.forward((x, lx), (w, lw), None)
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw, _] = self.backward(x, w, None, dy)?;
+        Ok((dx, dw))
+    }
+}
+
+impl CustomOp3 for ConvRelu {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Strides,
+        w: &CpuStorage,
+        lw: &Strides,
+        b: &CpuStorage,
+        lb: &Strides,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        self.forward((x, lx), (w, lw), Some((b, lb)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw, db] = self.backward(x, w, Some(b), dy)?;
+        Ok((dx, dw, db))
+    }
+}

@@ -1,0 +1,508 @@
+//! Small convolutions with images in the vector lanes.
+//!
+//! A vector holds the same pixel of as many images as it has lanes (cuda-convnet kept its batches like this). Whatever the number of
+//! channels and the width of the map, every load is whole and aligned, and pooling or its gradient need no shuffles. The tensors
+//! outside stay `(N, C, H, W)`: a block of images is turned on the way in and on the way out, which costs little beside a
+//! convolution over it. Each block is one task, so the bits do not depend on the number of threads.
+
+mod buffer;
+mod correlate;
+mod tail;
+mod tile;
+mod turn;
+mod weight_grad;
+mod winograd;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+pub(crate) use buffer::Lines;
+use buffer::aligned;
+
+use super::conv::Geometry;
+use super::parallel::Threads;
+use super::scratch;
+use correlate::{Filters, Source, correlate};
+use turn::Frame;
+use winograd::Frequencies;
+
+/// Bytes that a block's input and output gradient may take; more would not stay in the second-level cache.
+const MOST_BYTES: usize = 2 << 20;
+
+/// Channels up to which this is worth while; beyond, matrix products have enough to fill their vectors with.
+const MOST_CHANNELS: usize = 64;
+
+/// Filters from which Winograd's filtering pays.
+const LEAST_FILTERS: usize = 16;
+
+/// A convolution of stride 1 followed by ReLU and perhaps 2x2 max pooling.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) geometry: Geometry,
+    pub(crate) pool: bool,
+    /// Images in a block.
+    lanes: usize,
+    /// Whether by Winograd's filtering.
+    winograd: bool,
+}
+
+impl Plan {
+    /// The plan for this convolution, if it is one of those.
+    pub(crate) fn new(geometry: Geometry, pool: bool) -> Option<Self> {
+        let g = &geometry;
+        let plan = Self {
+            geometry,
+            pool,
+            lanes: lanes(),
+            // With few filters the transforms cost more than they save.
+            winograd: g.kernel == (5, 5) && g.channels * g.out_channels >= LEAST_FILTERS,
+        };
+        let plain = (g.stride, g.dilation, g.groups) == ((1, 1), (1, 1), 1);
+        let few = g.channels.max(g.out_channels) <= MOST_CHANNELS;
+        let small = 4 * (plan.input_block() + plan.gradient_block()) <= MOST_BYTES;
+        let poolable = !pool || g.out_height.min(g.out_width) >= 2;
+        // The input gradient is computed from the output gradient with margins of the kernel's size less one.
+        let margins = g.padding.0 < g.kernel.0 && g.padding.1 < g.kernel.1;
+        (plain && few && small && poolable && margins && g.batch > 0).then_some(plan)
+    }
+
+    fn blocks(&self) -> usize {
+        self.geometry.batch.div_ceil(self.lanes)
+    }
+
+    /// Height and width of the result.
+    pub(crate) fn output(&self) -> (usize, usize) {
+        let halved = |size| if self.pool { size / 2 } else { size };
+        (
+            halved(self.geometry.out_height),
+            halved(self.geometry.out_width),
+        )
+    }
+
+    /// Height and width of the convolution's output as far as it is used.
+    fn computed(&self) -> (usize, usize) {
+        let even = |size| if self.pool { size / 2 * 2 } else { size };
+        (
+            even(self.geometry.out_height),
+            even(self.geometry.out_width),
+        )
+    }
+
+    /// Height and width of the input with its padding and what the last tiles need beyond it.
+    fn padded(&self) -> (usize, usize) {
+        let g = &self.geometry;
+        let (h, w) = self.computed();
+        let beyond = |size: usize| {
+            if self.winograd {
+                size.next_multiple_of(tile::M) + tile::R - 1
+            } else {
+                0
+            }
+        };
+        (
+            (g.height + 2 * g.padding.0).max(beyond(h)),
+            (g.width + 2 * g.padding.1).max(beyond(w)),
+        )
+    }
+
+    /// Where the input lies in a block.
+    fn frame(&self) -> Frame {
+        let g = &self.geometry;
+        Frame {
+            channels: g.channels,
+            size: (g.height, g.width),
+            block: self.padded(),
+            offset: g.padding,
+        }
+    }
+
+    /// Width of the output gradient with its margins.
+    fn gradient_width(&self) -> usize {
+        self.geometry.out_width + 2 * (self.geometry.kernel.1 - 1)
+    }
+
+    /// Floats of a block's input.
+    fn input_block(&self) -> usize {
+        let (h, w) = self.padded();
+        self.geometry.channels * h * w * self.lanes
+    }
+
+    /// Floats of a block's output gradient.
+    fn gradient_block(&self) -> usize {
+        let g = &self.geometry;
+        g.out_channels * g.out_height * self.gradient_width() * self.lanes
+    }
+
+    /// Floats of a block's result.
+    fn output_block(&self) -> usize {
+        let (h, w) = self.output();
+        self.geometry.out_channels * h * w * self.lanes
+    }
+
+    /// Elements of one image's result.
+    fn output_image(&self) -> usize {
+        self.output_block() / self.lanes
+    }
+
+    /// Images in this block.
+    fn images(&self, block: usize) -> usize {
+        self.lanes.min(self.geometry.batch - block * self.lanes)
+    }
+
+    fn threads(&self, passes: usize) -> Threads {
+        Threads::for_work(passes * self.geometry.multiply_adds())
+    }
+}
+
+/// What backward needs of forward.
+pub(crate) struct Kept {
+    /// The input, in blocks.
+    input: Lines,
+    /// For each output the position in its square that won, or [`tail::DEAD`], in blocks.
+    codes: Lines,
+}
+
+/// `y = pool(relu(conv(x, w) + bias))`: `x` `(N, C, H, W)`, `w` `(K, C, KH, KW)`, `y` `(N, K, H', W')`.
+pub(crate) fn forward(
+    plan: &Plan,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) -> Kept {
+    let (g, blocks) = (&plan.geometry, plan.blocks());
+    let filters = Prepared::new(plan, w, false);
+    let mut input = Lines::new(blocks * plan.input_block());
+    let mut codes = Lines::new(blocks * plan.output_block());
+    let arch = Arch::new();
+    let work = |(block, ((y, input), codes)): (usize, ((&mut [f32], &mut [f32]), &mut [f32]))| {
+        let x = &x[block * plan.lanes * g.image()..][..plan.images(block) * g.image()];
+        arch.dispatch(Forward {
+            plan,
+            filters: &filters,
+            bias,
+            x,
+            input,
+            codes,
+            y,
+        });
+    };
+    let (image, each) = (plan.lanes * plan.output_image(), plan.output_block());
+    match plan.threads(1) {
+        Threads::One => y
+            .chunks_mut(image)
+            .zip(input.chunks_mut(plan.input_block()))
+            .zip(codes.chunks_mut(each))
+            .enumerate()
+            .for_each(work),
+        Threads::All => y
+            .par_chunks_mut(image)
+            .zip(input.par_chunks_mut(plan.input_block()))
+            .zip(codes.par_chunks_mut(each))
+            .enumerate()
+            .for_each(work),
+    }
+    Kept { input, codes }
+}
+
+/// Where the gradients go; none where nobody asks.
+pub(crate) struct Gradients<'a> {
+    pub(crate) input: Option<&'a mut [f32]>,
+    pub(crate) weight: &'a mut [f32],
+    pub(crate) bias: Option<&'a mut [f32]>,
+}
+
+/// The gradients, of `dy` `(N, K, H', W')`.
+pub(crate) fn backward(plan: &Plan, w: &[f32], kept: &Kept, dy: &[f32], into: Gradients) {
+    let (g, blocks) = (&plan.geometry, plan.blocks());
+    let filters = into.input.is_some().then(|| Prepared::new(plan, w, true));
+    let arch = Arch::new();
+    let work = |block: usize, dx: Option<&mut [f32]>| {
+        let image = plan.output_image();
+        let mut sums = vec![0f32; w.len() + g.out_channels];
+        let (weight, bias) = sums.split_at_mut(w.len());
+        arch.dispatch(Backward {
+            plan,
+            filters: filters.as_ref(),
+            input: &kept.input[block * plan.input_block()..][..plan.input_block()],
+            codes: &kept.codes[block * plan.output_block()..][..plan.output_block()],
+            dy: &dy[block * plan.lanes * image..][..plan.images(block) * image],
+            dx,
+            weight,
+            bias,
+        });
+        sums
+    };
+    let images = plan.lanes * g.image();
+    let sums: Vec<Vec<f32>> = match (into.input, plan.threads(2)) {
+        (Some(dx), Threads::One) => dx
+            .chunks_mut(images)
+            .enumerate()
+            .map(|(block, dx)| work(block, Some(dx)))
+            .collect(),
+        (Some(dx), Threads::All) => dx
+            .par_chunks_mut(images)
+            .enumerate()
+            .map(|(block, dx)| work(block, Some(dx)))
+            .collect(),
+        (None, Threads::One) => (0..blocks).map(|block| work(block, None)).collect(),
+        (None, Threads::All) => (0..blocks)
+            .into_par_iter()
+            .map(|block| work(block, None))
+            .collect(),
+    };
+    // In the order of the blocks, whoever computed them.
+    let add = |to: &mut [f32], from: usize| {
+        to.fill(0.0);
+        for sums in &sums {
+            to.iter_mut()
+                .zip(&sums[from..])
+                .for_each(|(to, s)| *to += s);
+        }
+    };
+    add(into.weight, 0);
+    if let Some(bias) = into.bias {
+        add(bias, w.len());
+    }
+}
+
+/// Filters ready for use.
+enum Prepared {
+    Direct(Filters),
+    Winograd(Frequencies),
+}
+
+impl Prepared {
+    /// For forward, or `turned` for the input gradient.
+    fn new(plan: &Plan, w: &[f32], turned: bool) -> Self {
+        if plan.winograd {
+            return Prepared::Winograd(Arch::new().dispatch(Transform { plan, w, turned }));
+        }
+        Prepared::Direct(if turned {
+            Filters::turned(&plan.geometry, w)
+        } else {
+            Filters::forward(&plan.geometry, w)
+        })
+    }
+}
+
+struct Transform<'a> {
+    plan: &'a Plan,
+    w: &'a [f32],
+    turned: bool,
+}
+
+impl WithSimd for Transform<'_> {
+    type Output = Frequencies;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Frequencies {
+        let g = &self.plan.geometry;
+        Frequencies::new(simd, (g.out_channels, g.channels), self.w, self.turned)
+    }
+}
+
+/// The lanes of this processor's vectors.
+fn lanes() -> usize {
+    struct Count;
+    impl WithSimd for Count {
+        type Output = usize;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    Arch::new().dispatch(Count)
+}
+
+/// The forward pass of one block.
+struct Forward<'a> {
+    plan: &'a Plan,
+    filters: &'a Prepared,
+    bias: Option<&'a [f32]>,
+    x: &'a [f32],
+    input: &'a mut [f32],
+    codes: &'a mut [f32],
+    y: &'a mut [f32],
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let plan = self.plan;
+        turn::inward::<S>(simd, self.x, plan.frame(), self.input);
+        let mut out = scratch::take::<f32>(plan.output_block() + S::F32_LANES);
+        let out = &mut aligned(&mut out)[..plan.output_block()];
+        match self.filters {
+            Prepared::Winograd(u) => {
+                winograd::forward(simd, plan, u, self.bias, self.input, out, self.codes);
+            }
+            Prepared::Direct(filters) => self.direct(simd, filters, out),
+        }
+        turn::outward::<S>(simd, out, Frame::whole(plan.output_image()), self.y);
+    }
+}
+
+impl Forward<'_> {
+    #[inline(always)]
+    fn direct<S: Simd>(&mut self, simd: S, filters: &Filters, out: &mut [f32]) {
+        let (plan, g) = (self.plan, &self.plan.geometry);
+        let (ph, pw) = plan.padded();
+        let (oh, ow) = plan.output();
+        // Rows of the convolution that make one of the result.
+        let rows = if plan.pool { 2 } else { 1 };
+        let l = S::F32_LANES;
+        let mut lines = scratch::take::<f32>(filters.outputs() * rows * g.out_width * l + l);
+        let lines = aligned(&mut lines);
+        for y in 0..oh {
+            for row in 0..rows {
+                let source = Source {
+                    start: self.input[(y * rows + row) * pw * l..].as_ptr(),
+                    plane: ph * pw,
+                    row: pw,
+                };
+                // SAFETY: the kernel's rows and columns lie inside the padded input, and a line of every output channel in `lines`.
+                unsafe {
+                    correlate(
+                        simd,
+                        source,
+                        filters,
+                        0..g.kernel.0,
+                        self.bias,
+                        g.out_width,
+                        (
+                            lines.as_mut_ptr().add(row * g.out_width * l),
+                            rows * g.out_width,
+                        ),
+                    );
+                }
+            }
+            for k in 0..g.out_channels {
+                let at = (k * oh + y) * ow * l;
+                tail::forward::<S>(
+                    simd,
+                    plan.pool,
+                    &lines[k * rows * g.out_width * l..][..rows * g.out_width * l],
+                    &mut out[at..at + ow * l],
+                    &mut self.codes[at..at + ow * l],
+                );
+            }
+        }
+    }
+}
+
+/// The backward pass of one block.
+struct Backward<'a> {
+    plan: &'a Plan,
+    filters: Option<&'a Prepared>,
+    input: &'a [f32],
+    codes: &'a [f32],
+    dy: &'a [f32],
+    dx: Option<&'a mut [f32]>,
+    weight: &'a mut [f32],
+    bias: &'a mut [f32],
+}
+
+impl WithSimd for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let plan = self.plan;
+        let (oh, ow) = plan.output();
+        let mut grad = scratch::take::<f32>(plan.output_block() + S::F32_LANES);
+        let grad = &mut aligned(&mut grad)[..plan.output_block()];
+        turn::inward::<S>(simd, self.dy, Frame::whole(plan.output_image()), grad);
+        let map = oh * ow * S::F32_LANES;
+        let maps = grad.chunks_exact(map).zip(self.codes.chunks_exact(map));
+        for (bias, (grad, codes)) in self.bias.iter_mut().zip(maps) {
+            *bias = tail::bias_grad::<S>(simd, grad, codes);
+        }
+        if !plan.winograd {
+            return self.direct(simd, grad);
+        }
+        let grad = (&*grad, self.codes);
+        let (Some(Prepared::Winograd(u)), Some(dx)) = (self.filters, self.dx) else {
+            return winograd::backward(simd, plan, self.input, grad, self.weight, None);
+        };
+        let mut maps = scratch::take::<f32>(plan.input_block() + S::F32_LANES);
+        let maps = &mut aligned(&mut maps)[..plan.input_block()];
+        winograd::backward(simd, plan, self.input, grad, self.weight, Some((u, maps)));
+        turn::outward::<S>(simd, maps, plan.frame(), dx);
+    }
+}
+
+impl Backward<'_> {
+    #[inline(always)]
+    fn direct<S: Simd>(&mut self, simd: S, grad: &[f32]) {
+        let (plan, g) = (self.plan, &self.plan.geometry);
+        let l = S::F32_LANES;
+        let (oh, ow) = plan.output();
+        let mut gradient = scratch::take::<f32>(plan.gradient_block() + l);
+        let gradient = &mut aligned(&mut gradient)[..plan.gradient_block()];
+        gradient.fill(0.0);
+        let (width, margin) = (plan.gradient_width(), g.kernel.1 - 1);
+        for k in 0..g.out_channels {
+            let at = k * oh * ow * l..(k + 1) * oh * ow * l;
+            let map = &mut gradient[k * g.out_height * width * l..][..g.out_height * width * l];
+            tail::backward::<S>(
+                simd,
+                plan.pool,
+                (ow, &grad[at.clone()], &self.codes[at]),
+                (width, margin),
+                map,
+            );
+        }
+        let (ph, pw) = plan.padded();
+        // SAFETY: the sizes are the plan's.
+        unsafe {
+            weight_grad::weight_grad(
+                simd,
+                g,
+                (self.input.as_ptr(), ph * pw, pw),
+                (
+                    gradient.as_ptr().add(margin * l),
+                    g.out_height * width,
+                    width,
+                ),
+                self.weight,
+            );
+        }
+        let (Some(Prepared::Direct(filters)), Some(dx)) = (self.filters, &mut self.dx) else {
+            return;
+        };
+        let mut maps = scratch::take::<f32>(filters.outputs() * g.plane() * l + l);
+        let maps = aligned(&mut maps);
+        for y in 0..g.height {
+            // Row `ky` of the turned kernel meets row `y + padding - (KH - 1) + ky` of the gradient.
+            let reach = (g.kernel.0 - 1) as isize - (y + g.padding.0) as isize;
+            let first = reach.max(0) as usize;
+            let last = g
+                .kernel
+                .0
+                .min((reach + g.out_height as isize).max(0) as usize);
+            let source = Source {
+                start: gradient
+                    .as_ptr()
+                    .wrapping_offset((g.padding.1 as isize - reach * width as isize) * l as isize),
+                plane: g.out_height * width,
+                row: width,
+            };
+            // SAFETY: the rows of the kernel are those that meet the gradient, whose margins take the columns beyond it.
+            unsafe {
+                correlate(
+                    simd,
+                    source,
+                    filters,
+                    first..last.max(first),
+                    None,
+                    g.width,
+                    (maps.as_mut_ptr().add(y * g.width * l), g.plane()),
+                );
+            }
+        }
+        turn::outward::<S>(simd, &maps[..g.image() * l], Frame::whole(g.image()), dx);
+    }
+}

@@ -1,0 +1,226 @@
+//! ReLU and pooling, and their gradient.
+
+use pulp::Simd;
+
+use super::Plan;
+use super::tile::M;
+use crate::kernels::panel::{load, store};
+
+/// A tile of the convolution's output.
+pub(super) type Square<S> = [[<S as Simd>::f32s; M]; M];
+
+/// The code of an output that the ReLU cut off; others have the position of the winner in its square.
+pub(super) const DEAD: f32 = 4.0;
+
+#[inline(always)]
+fn vectors<S: Simd>(v: &[f32]) -> &[S::f32s] {
+    S::as_simd_f32s(v).0
+}
+
+#[inline(always)]
+fn vectors_mut<S: Simd>(v: &mut [f32]) -> &mut [S::f32s] {
+    S::as_mut_simd_f32s(v).0
+}
+
+/// One line of the result and its codes from one line of the convolution, or from two if `pool`.
+///
+/// As PyTorch: the first of equal values wins, and a NaN always does.
+#[inline(always)]
+pub(super) fn forward<S: Simd>(
+    simd: S,
+    pool: bool,
+    lines: &[f32],
+    out: &mut [f32],
+    codes: &mut [f32],
+) {
+    let (zero, dead) = (simd.splat_f32s(0.0), simd.splat_f32s(DEAD));
+    let (lines, out, codes) = (
+        vectors::<S>(lines),
+        vectors_mut::<S>(out),
+        vectors_mut::<S>(codes),
+    );
+    let (upper, lower) = lines.split_at(lines.len() / 2);
+    for x in 0..out.len() {
+        let (best, code) = if pool {
+            let square = [
+                upper[2 * x],
+                upper[2 * x + 1],
+                lower[2 * x],
+                lower[2 * x + 1],
+            ];
+            winner::<S>(simd, square)
+        } else {
+            (lines[x], zero)
+        };
+        let cut = simd.less_than_or_equal_f32s(best, zero);
+        out[x] = simd.select_f32s(cut, zero, best);
+        codes[x] = simd.select_f32s(cut, dead, code);
+    }
+}
+
+/// Spreads a map of gradients `(width, values, codes)` over the convolution's output, whose lines are `line.0` vectors of which
+/// `line.1` come before the map.
+#[inline(always)]
+pub(super) fn backward<S: Simd>(
+    simd: S,
+    pool: bool,
+    (width, grad, codes): (usize, &[f32], &[f32]),
+    line: (usize, usize),
+    map: &mut [f32],
+) {
+    let zero = simd.splat_f32s(0.0);
+    let (grad, codes, map) = (
+        vectors::<S>(grad),
+        vectors::<S>(codes),
+        vectors_mut::<S>(map),
+    );
+    for (y, (grad, codes)) in grad
+        .chunks_exact(width)
+        .zip(codes.chunks_exact(width))
+        .enumerate()
+    {
+        if pool {
+            let (upper, lower) = map[2 * y * line.0..(2 * y + 2) * line.0].split_at_mut(line.0);
+            let (upper, lower) = (
+                &mut upper[line.1..][..2 * width],
+                &mut lower[line.1..][..2 * width],
+            );
+            for x in 0..width {
+                let (g, code) = (grad[x], codes[x]);
+                macro_rules! at {
+                    ($position:literal) => {
+                        simd.select_f32s(simd.equal_f32s(code, simd.splat_f32s($position)), g, zero)
+                    };
+                }
+                upper[2 * x] = at!(0.0);
+                upper[2 * x + 1] = at!(1.0);
+                lower[2 * x] = at!(2.0);
+                lower[2 * x + 1] = at!(3.0);
+            }
+        } else {
+            let to = &mut map[y * line.0 + line.1..][..width];
+            for x in 0..width {
+                let dead = simd.equal_f32s(codes[x], simd.splat_f32s(DEAD));
+                to[x] = simd.select_f32s(dead, zero, grad[x]);
+            }
+        }
+    }
+}
+
+/// The largest of a square, the first of equals, and its position; a NaN always wins.
+#[inline(always)]
+fn winner<S: Simd>(simd: S, square: [S::f32s; 4]) -> (S::f32s, S::f32s) {
+    let (mut best, mut code) = (square[0], simd.splat_f32s(0.0));
+    for i in 1..4 {
+        let v = square[i];
+        let take = simd.or_m32s(
+            simd.greater_than_f32s(v, best),
+            simd.not_m32s(simd.equal_f32s(v, v)),
+        );
+        best = simd.select_f32s(take, v, best);
+        code = simd.select_f32s(take, simd.splat_f32s(i as f32), code);
+    }
+    (best, code)
+}
+
+/// As [`forward`], for one tile of channel `k`; what lies outside the map is dropped.
+#[inline(always)]
+pub(super) fn forward_tile<S: Simd>(
+    simd: S,
+    plan: &Plan,
+    k: usize,
+    (ty, tx): (usize, usize),
+    tile: Square<S>,
+    out: &mut [f32],
+    codes: &mut [f32],
+) {
+    let (zero, dead) = (simd.splat_f32s(0.0), simd.splat_f32s(DEAD));
+    let (h, w) = plan.output();
+    let side = if plan.pool { M / 2 } else { M };
+    let (y0, x0) = (ty * side, tx * side);
+    assert!(out.len() >= (k + 1) * h * w * S::F32_LANES && codes.len() >= out.len());
+    for i in 0..side.min(h - y0) {
+        for j in 0..side.min(w - x0) {
+            let (best, code) = if plan.pool {
+                let (upper, lower) = (tile[2 * i], tile[2 * i + 1]);
+                winner::<S>(
+                    simd,
+                    [
+                        upper[2 * j],
+                        upper[2 * j + 1],
+                        lower[2 * j],
+                        lower[2 * j + 1],
+                    ],
+                )
+            } else {
+                (tile[i][j], zero)
+            };
+            let cut = simd.less_than_or_equal_f32s(best, zero);
+            let at = ((k * h + y0 + i) * w + x0 + j) * S::F32_LANES;
+            // SAFETY: inside the map, as asserted.
+            unsafe {
+                store::<S>(out.as_mut_ptr().add(at), simd.select_f32s(cut, zero, best));
+                store::<S>(
+                    codes.as_mut_ptr().add(at),
+                    simd.select_f32s(cut, dead, code),
+                );
+            }
+        }
+    }
+}
+
+/// As [`backward`], for one tile of channel `k`, with zeros outside the map.
+#[inline(always)]
+pub(super) fn backward_tile<S: Simd>(
+    simd: S,
+    plan: &Plan,
+    k: usize,
+    (ty, tx): (usize, usize),
+    grad: &[f32],
+    codes: &[f32],
+) -> Square<S> {
+    let zero = simd.splat_f32s(0.0);
+    let (h, w) = plan.output();
+    let side = if plan.pool { M / 2 } else { M };
+    let (y0, x0) = (ty * side, tx * side);
+    assert!(grad.len() >= (k + 1) * h * w * S::F32_LANES && codes.len() >= grad.len());
+    let mut tile = [[zero; M]; M];
+    for i in 0..side.min(h - y0) {
+        for j in 0..side.min(w - x0) {
+            let at = ((k * h + y0 + i) * w + x0 + j) * S::F32_LANES;
+            // SAFETY: inside the map, as asserted.
+            let (g, code) = unsafe {
+                (
+                    load::<S>(grad.as_ptr().add(at)),
+                    load::<S>(codes.as_ptr().add(at)),
+                )
+            };
+            macro_rules! at {
+                ($position:literal) => {
+                    simd.select_f32s(simd.equal_f32s(code, simd.splat_f32s($position)), g, zero)
+                };
+            }
+            if plan.pool {
+                tile[2 * i][2 * j] = at!(0.0);
+                tile[2 * i][2 * j + 1] = at!(1.0);
+                tile[2 * i + 1][2 * j] = at!(2.0);
+                tile[2 * i + 1][2 * j + 1] = at!(3.0);
+            } else {
+                tile[i][j] = at!(0.0);
+            }
+        }
+    }
+    tile
+}
+
+/// The sum of the gradients that pass the ReLU.
+#[inline(always)]
+pub(super) fn bias_grad<S: Simd>(simd: S, grad: &[f32], codes: &[f32]) -> f32 {
+    let (zero, dead) = (simd.splat_f32s(0.0), simd.splat_f32s(DEAD));
+    let mut sum = zero;
+    for (g, code) in vectors::<S>(grad).iter().zip(vectors::<S>(codes)) {
+        let pass = simd.select_f32s(simd.equal_f32s(*code, dead), zero, *g);
+        sum = simd.add_f32s(sum, pass);
+    }
+    simd.reduce_sum_f32s(sum)
+}

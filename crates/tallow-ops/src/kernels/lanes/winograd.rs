@@ -1,0 +1,494 @@
+//! 5x5 convolutions by Winograd's F(4x4, 5x5): 64 multiplications for sixteen outputs where direct convolution needs 400.
+//!
+//! An output tile is four squares of the pooling, so ReLU and pooling run on a tile while it is in registers. The gradients are the
+//! transposes of the forward pass's steps, so that the input gradient needs no more tiles than the output has.
+
+use pulp::Simd;
+
+use super::Plan;
+use super::buffer::aligned;
+use super::correlate::{Filters, Source, correlate};
+use super::tail::{self, Square};
+use super::tile::{self, M, R, T};
+use crate::kernels::panel::{load, store};
+use crate::kernels::scratch;
+
+/// Frequencies of a tile.
+const F: usize = T * T;
+
+/// Bytes of transformed maps worked on at once.
+const CHUNK: usize = 640 << 10;
+
+/// Filters at all frequencies.
+pub(super) struct Frequencies(Vec<Filters>);
+
+impl Frequencies {
+    /// `G g G^T` of `(K, C, 5, 5)`; with `turned`, inputs and outputs are exchanged.
+    #[inline(always)]
+    pub(super) fn new<S: Simd>(simd: S, (k, c): (usize, usize), w: &[f32], turned: bool) -> Self {
+        let pairs = k * c;
+        // A vector holds the same tap of several filters.
+        let mut taps = vec![0f32; R * R * pairs];
+        for (pair, filter) in w.chunks_exact(R * R).enumerate() {
+            for (tap, v) in filter.iter().enumerate() {
+                taps[tap * pairs + pair] = *v;
+            }
+        }
+        let mut u = vec![0f32; F * pairs];
+        let zero = simd.splat_f32s(0.0);
+        for first in (0..pairs).step_by(S::F32_LANES) {
+            let end = pairs.min(first + S::F32_LANES);
+            let mut half = [[zero; R]; T];
+            for j in 0..R {
+                let mut column = [zero; R];
+                for i in 0..R {
+                    column[i] = simd.partial_load_f32s(&taps[(i * R + j) * pairs..][first..end]);
+                }
+                let column = tile::weight(simd, column);
+                for i in 0..T {
+                    half[i][j] = column[i];
+                }
+            }
+            for i in 0..T {
+                let line = tile::weight(simd, half[i]);
+                for j in 0..T {
+                    simd.partial_store_f32s(&mut u[(i * T + j) * pairs..][first..end], line[j]);
+                }
+            }
+        }
+        let (outputs, inputs) = if turned { (c, k) } else { (k, c) };
+        Self(
+            u.chunks_exact(pairs)
+                .map(|u| {
+                    Filters::new(outputs, inputs, (1, 1), |o, i, _| {
+                        if turned { u[i * c + o] } else { u[o * c + i] }
+                    })
+                })
+                .collect(),
+        )
+    }
+}
+
+/// Tiles of a map.
+#[derive(Clone, Copy)]
+struct Tiles {
+    high: usize,
+    wide: usize,
+}
+
+impl Tiles {
+    fn of(plan: &Plan) -> Self {
+        let (h, w) = plan.computed();
+        Self {
+            high: h.div_ceil(M),
+            wide: w.div_ceil(M),
+        }
+    }
+
+    /// Rows of tiles to work on at once.
+    fn rows(self, plan: &Plan) -> usize {
+        let g = &plan.geometry;
+        let row = 4 * F * self.wide * plan.lanes * (g.channels + g.out_channels);
+        (CHUNK / row).clamp(1, self.high)
+    }
+}
+
+/// A forward pass over a block: `out` and `codes` are `[K][H'][W'][lane]`.
+#[inline(always)]
+pub(super) fn forward<S: Simd>(
+    simd: S,
+    plan: &Plan,
+    u: &Frequencies,
+    bias: Option<&[f32]>,
+    input: &[f32],
+    out: &mut [f32],
+    codes: &mut [f32],
+) {
+    let (g, tiles) = (&plan.geometry, Tiles::of(plan));
+    let (c, k, l) = (g.channels, g.out_channels, S::F32_LANES);
+    let rows = tiles.rows(plan);
+    let most = rows * tiles.wide;
+    let mut v = scratch::take::<f32>(F * c * most * l + l);
+    let mut m = scratch::take::<f32>(F * k * most * l + l);
+    let (v, m) = (aligned(&mut v), aligned(&mut m));
+    for first in (0..tiles.high).step_by(rows) {
+        let last = tiles.high.min(first + rows);
+        let count = (last - first) * tiles.wide;
+        gather(simd, plan, input, tiles, (first, last), v);
+        // SAFETY: the products' sizes are those of the buffers.
+        unsafe { products(simd, &u.0, (v, c), (m, k), count) };
+        for k in 0..g.out_channels {
+            let bias = simd.splat_f32s(bias.map_or(0.0, |bias| bias[k]));
+            for t in 0..count {
+                let (ty, tx) = (first + t / tiles.wide, t % tiles.wide);
+                // SAFETY: frequency, channel and tile are inside the buffer.
+                let at = unsafe { m.as_ptr().add((k * count + t) * l) };
+                let pixels = scatter::<S>(simd, at, g.out_channels * count, bias);
+                tail::forward_tile::<S>(simd, plan, k, (ty, tx), pixels, out, codes);
+            }
+        }
+    }
+}
+
+/// `A^T m A` plus bias.
+#[inline(always)]
+fn scatter<S: Simd>(simd: S, m: *const f32, plane: usize, bias: S::f32s) -> [[S::f32s; M]; M] {
+    let zero = simd.splat_f32s(0.0);
+    let mut half = [[zero; T]; M];
+    for j in 0..T {
+        let mut column = [zero; T];
+        for i in 0..T {
+            // SAFETY: promised by the caller.
+            column[i] = unsafe { load::<S>(m.add((i * T + j) * plane * S::F32_LANES)) };
+        }
+        let column = tile::output(simd, column);
+        for i in 0..M {
+            half[i][j] = column[i];
+        }
+    }
+    let mut pixels = [[zero; M]; M];
+    for i in 0..M {
+        let line = tile::output(simd, half[i]);
+        for j in 0..M {
+            pixels[i][j] = simd.add_f32s(line[j], bias);
+        }
+    }
+    pixels
+}
+
+/// `B^T d B` of the tiles in these rows, to `[frequency][channel][tile]`.
+#[inline(always)]
+fn gather<S: Simd>(
+    simd: S,
+    plan: &Plan,
+    input: &[f32],
+    tiles: Tiles,
+    (first, last): (usize, usize),
+    v: &mut [f32],
+) {
+    let l = S::F32_LANES;
+    let (tall, wide) = plan.padded();
+    let channels = plan.geometry.channels;
+    let count = (last - first) * tiles.wide;
+    let zero = simd.splat_f32s(0.0);
+    assert!(v.len() >= F * channels * count * l && input.len() >= channels * tall * wide * l);
+    assert!(tall >= M * tiles.high + R - 1 && wide >= M * tiles.wide + R - 1);
+    for c in 0..channels {
+        for t in 0..count {
+            let (y, x) = (M * (first + t / tiles.wide), M * (t % tiles.wide));
+            let mut half = [[zero; T]; T];
+            for i in 0..T {
+                let mut line = [zero; T];
+                for j in 0..T {
+                    let at = ((c * tall + y + i) * wide + x + j) * l;
+                    // SAFETY: asserted above.
+                    line[j] = unsafe { load::<S>(input.as_ptr().add(at)) };
+                }
+                half[i] = tile::input(simd, line);
+            }
+            for j in 0..T {
+                let mut column = [zero; T];
+                for i in 0..T {
+                    column[i] = half[i][j];
+                }
+                let column = tile::input(simd, column);
+                for i in 0..T {
+                    let at = (((i * T + j) * channels + c) * count + t) * l;
+                    // SAFETY: asserted above.
+                    unsafe { store::<S>(v.as_mut_ptr().add(at), column[i]) };
+                }
+            }
+        }
+    }
+}
+
+/// `m = u v` at every frequency.
+///
+/// # Safety
+/// `v` and `m` hold `F` times their number of channels times `count` vectors.
+#[inline(always)]
+unsafe fn products<S: Simd>(
+    simd: S,
+    u: &[Filters],
+    (v, from): (&[f32], usize),
+    (m, to): (&mut [f32], usize),
+    count: usize,
+) {
+    let l = S::F32_LANES;
+    for (f, u) in u.iter().enumerate() {
+        let source = Source {
+            start: v[f * from * count * l..].as_ptr(),
+            plane: count,
+            row: 0,
+        };
+        // SAFETY: promised by the caller.
+        unsafe {
+            correlate(
+                simd,
+                source,
+                u,
+                0..1,
+                None,
+                count,
+                (m[f * to * count * l..].as_mut_ptr(), count),
+            );
+        }
+    }
+}
+
+/// A backward pass over a block: fills `dw` `(K, C, 5, 5)` and, with `filters`, `maps`, the gradient of the padded input.
+#[inline(always)]
+pub(super) fn backward<S: Simd>(
+    simd: S,
+    plan: &Plan,
+    input: &[f32],
+    (grad, codes): (&[f32], &[f32]),
+    dw: &mut [f32],
+    into: Option<(&Frequencies, &mut [f32])>,
+) {
+    let (g, tiles) = (&plan.geometry, Tiles::of(plan));
+    let (c, k, l) = (g.channels, g.out_channels, S::F32_LANES);
+    // Each tile adds one term to sums over lanes whose end costs as much as nine, so more tiles at a time than forward.
+    let rows = (2 * tiles.rows(plan)).min(tiles.high);
+    let most = rows * tiles.wide;
+    let mut v = scratch::take::<f32>(F * c * most * l + l);
+    let mut d = scratch::take::<f32>(F * k * most * l + l);
+    let mut du = scratch::zeroed::<f32>(F * k * c);
+    let (v, d) = (aligned(&mut v), aligned(&mut d));
+    let mut into = into;
+    if let Some((_, maps)) = &mut into {
+        maps.fill(0.0);
+    }
+    for first in (0..tiles.high).step_by(rows) {
+        let last = tiles.high.min(first + rows);
+        let count = (last - first) * tiles.wide;
+        gather(simd, plan, input, tiles, (first, last), v);
+        spread(simd, plan, (grad, codes), tiles, (first, last), d);
+        for f in 0..F {
+            // SAFETY: the buffers hold these vectors of every frequency.
+            unsafe {
+                outer::<S>(
+                    simd,
+                    (d.as_ptr().add(f * k * count * l), k),
+                    (v.as_ptr().add(f * c * count * l), c),
+                    count,
+                    &mut du[f * k * c..][..k * c],
+                );
+            }
+        }
+        if let Some((u, maps)) = &mut into {
+            // The input's frequencies have served, and their memory takes its gradient's.
+            // SAFETY: the products' sizes are those of the buffers.
+            unsafe { products(simd, &u.0, (d, k), (v, c), count) };
+            overlap(simd, plan, v, tiles, (first, last), maps);
+        }
+    }
+    weight_grad(simd, k * c, &du, dw);
+}
+
+/// `A dy A^T` of the tiles in these rows, where `dy` is the gradient before pooling and ReLU.
+#[inline(always)]
+fn spread<S: Simd>(
+    simd: S,
+    plan: &Plan,
+    (grad, codes): (&[f32], &[f32]),
+    tiles: Tiles,
+    (first, last): (usize, usize),
+    d: &mut [f32],
+) {
+    let l = S::F32_LANES;
+    let channels = plan.geometry.out_channels;
+    let count = (last - first) * tiles.wide;
+    let zero = simd.splat_f32s(0.0);
+    assert!(d.len() >= F * channels * count * l);
+    for k in 0..channels {
+        for t in 0..count {
+            let at = (first + t / tiles.wide, t % tiles.wide);
+            let pixels: Square<S> = tail::backward_tile::<S>(simd, plan, k, at, grad, codes);
+            let mut half = [[zero; M]; T];
+            for j in 0..M {
+                let mut column = [zero; M];
+                for i in 0..M {
+                    column[i] = pixels[i][j];
+                }
+                let column = tile::output_grad(simd, column);
+                for i in 0..T {
+                    half[i][j] = column[i];
+                }
+            }
+            for i in 0..T {
+                let line = tile::output_grad(simd, half[i]);
+                for j in 0..T {
+                    let at = (((i * T + j) * channels + k) * count + t) * l;
+                    // SAFETY: asserted above.
+                    unsafe { store::<S>(d.as_mut_ptr().add(at), line[j]) };
+                }
+            }
+        }
+    }
+}
+
+/// Adds `B r B^T` of the tiles in these rows to the gradient of the padded input.
+#[inline(always)]
+fn overlap<S: Simd>(
+    simd: S,
+    plan: &Plan,
+    r: &[f32],
+    tiles: Tiles,
+    (first, last): (usize, usize),
+    maps: &mut [f32],
+) {
+    let l = S::F32_LANES;
+    let (tall, wide) = plan.padded();
+    let channels = plan.geometry.channels;
+    let count = (last - first) * tiles.wide;
+    let zero = simd.splat_f32s(0.0);
+    assert!(r.len() >= F * channels * count * l && maps.len() >= channels * tall * wide * l);
+    assert!(tall >= M * tiles.high + R - 1 && wide >= M * tiles.wide + R - 1);
+    for c in 0..channels {
+        for t in 0..count {
+            let (y, x) = (M * (first + t / tiles.wide), M * (t % tiles.wide));
+            let mut half = [[zero; T]; T];
+            for j in 0..T {
+                let mut column = [zero; T];
+                for i in 0..T {
+                    let at = (((i * T + j) * channels + c) * count + t) * l;
+                    // SAFETY: asserted above.
+                    column[i] = unsafe { load::<S>(r.as_ptr().add(at)) };
+                }
+                let column = tile::input_grad(simd, column);
+                for i in 0..T {
+                    half[i][j] = column[i];
+                }
+            }
+            for i in 0..T {
+                let line = tile::input_grad(simd, half[i]);
+                for j in 0..T {
+                    let at = ((c * tall + y + i) * wide + x + j) * l;
+                    // SAFETY: asserted above.
+                    unsafe {
+                        let p = maps.as_mut_ptr().add(at);
+                        store::<S>(p, simd.add_f32s(load::<S>(p), line[j]));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `sums[k][c] += a[k] . b[c]` over `count` vectors and their lanes.
+///
+/// # Safety
+/// `a` and `b` hold `count` vectors of that many channels.
+#[inline(always)]
+unsafe fn outer<S: Simd>(
+    simd: S,
+    (a, k): (*const f32, usize),
+    (b, c): (*const f32, usize),
+    count: usize,
+    sums: &mut [f32],
+) {
+    let mut row = 0;
+    macro_rules! rows {
+        ($($rows:literal)*) => {$(
+            while row + $rows <= k {
+                let mut col = 0;
+                // SAFETY: promised by the caller.
+                unsafe {
+                    while col + 4 <= c {
+                        dots::<S, $rows, 4>(simd, a, b, count, (row, col, c), sums);
+                        col += 4;
+                    }
+                    while col + 3 <= c {
+                        dots::<S, $rows, 3>(simd, a, b, count, (row, col, c), sums);
+                        col += 3;
+                    }
+                    while col < c {
+                        dots::<S, $rows, 1>(simd, a, b, count, (row, col, c), sums);
+                        col += 1;
+                    }
+                }
+                row += $rows;
+            }
+        )*};
+    }
+    if S::REGISTER_COUNT >= 32 {
+        rows!(4 2 1);
+    } else {
+        rows!(2 1);
+    }
+}
+
+/// As [`outer`], for `ROWS` and `COLS` channels from `(row, col)` on.
+#[inline(always)]
+unsafe fn dots<S: Simd, const ROWS: usize, const COLS: usize>(
+    simd: S,
+    a: *const f32,
+    b: *const f32,
+    count: usize,
+    (row, col, c): (usize, usize, usize),
+    sums: &mut [f32],
+) {
+    let l = S::F32_LANES;
+    let mut acc = [[simd.splat_f32s(0.0); COLS]; ROWS];
+    let (a, b) = (
+        a.wrapping_add(row * count * l),
+        b.wrapping_add(col * count * l),
+    );
+    for t in 0..count {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let mut right = [simd.splat_f32s(0.0); COLS];
+            for j in 0..COLS {
+                right[j] = load::<S>(b.add((j * count + t) * l));
+            }
+            for i in 0..ROWS {
+                let left = load::<S>(a.add((i * count + t) * l));
+                for j in 0..COLS {
+                    acc[i][j] = simd.mul_add_e_f32s(left, right[j], acc[i][j]);
+                }
+            }
+        }
+    }
+    for i in 0..ROWS {
+        for j in 0..COLS {
+            sums[(row + i) * c + col + j] += simd.reduce_sum_f32s(acc[i][j]);
+        }
+    }
+}
+
+/// `G^T du G` of `[frequency][filter]` to `(filter, 5, 5)`.
+#[inline(always)]
+fn weight_grad<S: Simd>(simd: S, pairs: usize, du: &[f32], dw: &mut [f32]) {
+    let zero = simd.splat_f32s(0.0);
+    for first in (0..pairs).step_by(S::F32_LANES) {
+        let end = pairs.min(first + S::F32_LANES);
+        let mut half = [[zero; T]; R];
+        for j in 0..T {
+            let mut column = [zero; T];
+            for i in 0..T {
+                column[i] = simd.partial_load_f32s(&du[(i * T + j) * pairs..][first..end]);
+            }
+            let column = tile::weight_grad(simd, column);
+            for i in 0..R {
+                half[i][j] = column[i];
+            }
+        }
+        for i in 0..R {
+            let line = tile::weight_grad(simd, half[i]);
+            for j in 0..R {
+                let values: &[f32] = floats::<S>(&line[j]);
+                for (lane, v) in values.iter().enumerate().take(end - first) {
+                    dw[(first + lane) * R * R + i * R + j] = *v;
+                }
+            }
+        }
+    }
+}
+
+/// The floats of a vector.
+#[inline(always)]
+fn floats<S: Simd>(v: &S::f32s) -> &[f32] {
+    // SAFETY: a vector is its floats in a row.
+    unsafe { std::slice::from_raw_parts((v as *const S::f32s).cast(), S::F32_LANES) }
+}
