@@ -1,6 +1,6 @@
 //! Memory on cache lines: a vector across two costs two loads.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 
 const LINE: usize = 16;
 
@@ -15,12 +15,22 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// `len` zeros.
-    pub(crate) fn new(len: usize) -> Self {
-        Self {
-            lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)],
-            len,
+    /// `len` floats that `fill` writes.
+    ///
+    /// # Safety
+    /// `fill` writes every element, and reads none before it has.
+    pub(crate) unsafe fn fresh(len: usize, fill: impl FnOnce(&mut [f32])) -> Self {
+        let mut lines: Vec<Line> = Vec::with_capacity(len.div_ceil(LINE));
+        // SAFETY: the capacity is there, the caller promises that nothing is read before it is written, and no line is read beyond
+        // `len`.
+        unsafe {
+            fill(std::slice::from_raw_parts_mut(
+                lines.as_mut_ptr().cast(),
+                len,
+            ));
+            lines.set_len(len.div_ceil(LINE));
         }
+        Self { lines, len }
     }
 }
 
@@ -30,13 +40,6 @@ impl Deref for Lines {
     fn deref(&self) -> &[f32] {
         // SAFETY: the lines are `len` floats or more in a row.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
-    }
-}
-
-impl DerefMut for Lines {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
 }
 

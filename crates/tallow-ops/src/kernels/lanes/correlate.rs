@@ -65,6 +65,23 @@ impl Filters {
         }
     }
 
+    /// The first output channel of each block, how many there are of it, and its filters.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = (usize, usize, &[f32])> {
+        let size = self.inputs * self.kernel.0 * self.kernel.1 * self.block;
+        self.values
+            .chunks_exact(size)
+            .enumerate()
+            .map(move |(i, values)| {
+                let first = i * self.block;
+                (first, self.block.min(self.outputs - first), values)
+            })
+    }
+
+    /// Output channels of a block.
+    pub(super) fn block(&self) -> usize {
+        self.block
+    }
+
     /// Output channels.
     pub(super) fn outputs(&self) -> usize {
         self.outputs
@@ -94,10 +111,7 @@ pub(super) unsafe fn correlate<S: Simd>(
     out: (*mut f32, usize),
 ) {
     let l = S::F32_LANES;
-    let size = filters.inputs * filters.kernel.0 * filters.kernel.1 * filters.block;
-    for (i, values) in filters.values.chunks_exact(size).enumerate() {
-        let first = i * filters.block;
-        let live = filters.block.min(filters.outputs - first);
+    for (first, live, values) in filters.blocks() {
         let mut x = 0;
         macro_rules! columns {
             ($block:literal: $($columns:literal)*) => {{$(

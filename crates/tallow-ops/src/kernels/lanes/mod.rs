@@ -154,13 +154,9 @@ impl Plan {
     }
 }
 
-/// What backward needs of forward.
-pub(crate) struct Kept {
-    /// The input, in blocks.
-    input: Lines,
-    /// For each output the position in its square that won, or [`tail::DEAD`], in blocks.
-    codes: Lines,
-}
+/// What backward needs of forward: of each block the input, and for each output the position in its square that won, or
+/// [`tail::DEAD`].
+pub(crate) struct Kept(Lines);
 
 /// `y = pool(relu(conv(x, w) + bias))`: `x` `(N, C, H, W)`, `w` `(K, C, KH, KW)`, `y` `(N, K, H', W')`.
 pub(crate) fn forward(
@@ -172,11 +168,12 @@ pub(crate) fn forward(
 ) -> Kept {
     let (g, blocks) = (&plan.geometry, plan.blocks());
     let filters = Prepared::new(plan, w, false);
-    let mut input = Lines::new(blocks * plan.input_block());
-    let mut codes = Lines::new(blocks * plan.output_block());
     let arch = Arch::new();
-    let work = |(block, ((y, input), codes)): (usize, ((&mut [f32], &mut [f32]), &mut [f32]))| {
+    let (image, input_len) = (plan.lanes * plan.output_image(), plan.input_block());
+    let each = input_len + plan.output_block();
+    let work = |(block, (y, kept)): (usize, (&mut [f32], &mut [f32]))| {
         let x = &x[block * plan.lanes * g.image()..][..plan.images(block) * g.image()];
+        let (input, codes) = kept.split_at_mut(input_len);
         arch.dispatch(Forward {
             plan,
             filters: &filters,
@@ -187,22 +184,20 @@ pub(crate) fn forward(
             y,
         });
     };
-    let (image, each) = (plan.lanes * plan.output_image(), plan.output_block());
-    match plan.threads(1) {
+    let run = |kept: &mut [f32]| match plan.threads(1) {
         Threads::One => y
             .chunks_mut(image)
-            .zip(input.chunks_mut(plan.input_block()))
-            .zip(codes.chunks_mut(each))
+            .zip(kept.chunks_mut(each))
             .enumerate()
             .for_each(work),
         Threads::All => y
             .par_chunks_mut(image)
-            .zip(input.par_chunks_mut(plan.input_block()))
-            .zip(codes.par_chunks_mut(each))
+            .zip(kept.par_chunks_mut(each))
             .enumerate()
             .for_each(work),
-    }
-    Kept { input, codes }
+    };
+    // SAFETY: every block writes all of its input, zeros included, before it reads any, and all of its codes.
+    Kept(unsafe { Lines::fresh(blocks * each, run) })
 }
 
 /// Where the gradients go; none where nobody asks.
@@ -219,13 +214,15 @@ pub(crate) fn backward(plan: &Plan, w: &[f32], kept: &Kept, dy: &[f32], into: Gr
     let arch = Arch::new();
     let work = |block: usize, dx: Option<&mut [f32]>| {
         let image = plan.output_image();
+        let each = plan.input_block() + plan.output_block();
+        let (input, codes) = kept.0[block * each..][..each].split_at(plan.input_block());
         let mut sums = vec![0f32; w.len() + g.out_channels];
         let (weight, bias) = sums.split_at_mut(w.len());
         arch.dispatch(Backward {
             plan,
             filters: filters.as_ref(),
-            input: &kept.input[block * plan.input_block()..][..plan.input_block()],
-            codes: &kept.codes[block * plan.output_block()..][..plan.output_block()],
+            input,
+            codes,
             dy: &dy[block * plan.lanes * image..][..plan.images(block) * image],
             dx,
             weight,

@@ -123,41 +123,96 @@ fn winner<S: Simd>(simd: S, square: [S::f32s; 4]) -> (S::f32s, S::f32s) {
     (best, code)
 }
 
+/// Where the results of a tile lie in `[K][H'][W'][lane]`.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The first float.
+    start: usize,
+    /// Floats from line to line.
+    line: usize,
+    /// Rows and columns inside the map.
+    inside: (usize, usize),
+}
+
+impl Place {
+    /// Of the tile at `(ty, tx)` of channel `k`.
+    #[inline(always)]
+    fn new<S: Simd>(plan: &Plan, k: usize, (ty, tx): (usize, usize), side: usize) -> Self {
+        let (h, w) = plan.output();
+        let (y, x) = (ty * side, tx * side);
+        Self {
+            start: ((k * h + y) * w + x) * S::F32_LANES,
+            line: w * S::F32_LANES,
+            inside: (side.min(h - y), side.min(w - x)),
+        }
+    }
+
+    /// Whether results of this many floats hold it.
+    #[inline(always)]
+    fn fits<S: Simd>(self, floats: usize) -> bool {
+        let (rows, columns) = self.inside;
+        floats >= self.start + (rows - 1) * self.line + columns * S::F32_LANES
+    }
+}
+
 /// As [`forward`], for one tile of channel `k`; what lies outside the map is dropped.
 #[inline(always)]
 pub(super) fn forward_tile<S: Simd>(
     simd: S,
     plan: &Plan,
     k: usize,
-    (ty, tx): (usize, usize),
-    tile: Square<S>,
+    tile: (usize, usize),
+    pixels: Square<S>,
+    out: &mut [f32],
+    codes: &mut [f32],
+) {
+    let side = if plan.pool { M / 2 } else { M };
+    let place = Place::new::<S>(plan, k, tile, side);
+    assert!(place.fits::<S>(out.len()) && place.fits::<S>(codes.len()));
+    // Most tiles lie inside the map as a whole; with known bounds they stay in registers.
+    let whole = place.inside == (side, side);
+    // SAFETY: asserted above.
+    unsafe {
+        match (plan.pool, whole) {
+            (true, true) => forward_squares::<S, true>(simd, place, (2, 2), pixels, out, codes),
+            (true, false) => {
+                forward_squares::<S, true>(simd, place, place.inside, pixels, out, codes)
+            }
+            (false, true) => forward_squares::<S, false>(simd, place, (4, 4), pixels, out, codes),
+            (false, false) => {
+                forward_squares::<S, false>(simd, place, place.inside, pixels, out, codes)
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn forward_squares<S: Simd, const POOL: bool>(
+    simd: S,
+    place: Place,
+    (rows, columns): (usize, usize),
+    pixels: Square<S>,
     out: &mut [f32],
     codes: &mut [f32],
 ) {
     let (zero, dead) = (simd.splat_f32s(0.0), simd.splat_f32s(DEAD));
-    let (h, w) = plan.output();
-    let side = if plan.pool { M / 2 } else { M };
-    let (y0, x0) = (ty * side, tx * side);
-    assert!(out.len() >= (k + 1) * h * w * S::F32_LANES && codes.len() >= out.len());
-    for i in 0..side.min(h - y0) {
-        for j in 0..side.min(w - x0) {
-            let (best, code) = if plan.pool {
-                let (upper, lower) = (tile[2 * i], tile[2 * i + 1]);
-                winner::<S>(
-                    simd,
-                    [
-                        upper[2 * j],
-                        upper[2 * j + 1],
-                        lower[2 * j],
-                        lower[2 * j + 1],
-                    ],
-                )
+    for i in 0..rows {
+        for j in 0..columns {
+            let (best, code) = if POOL {
+                let (upper, lower) = (pixels[2 * i], pixels[2 * i + 1]);
+                let square = [
+                    upper[2 * j],
+                    upper[2 * j + 1],
+                    lower[2 * j],
+                    lower[2 * j + 1],
+                ];
+                winner::<S>(simd, square)
             } else {
-                (tile[i][j], zero)
+                (pixels[i][j], zero)
             };
             let cut = simd.less_than_or_equal_f32s(best, zero);
-            let at = ((k * h + y0 + i) * w + x0 + j) * S::F32_LANES;
-            // SAFETY: inside the map, as asserted.
+            let at = place.start + i * place.line + j * S::F32_LANES;
+            // SAFETY: promised by the caller.
             unsafe {
                 store::<S>(out.as_mut_ptr().add(at), simd.select_f32s(cut, zero, best));
                 store::<S>(
@@ -175,20 +230,39 @@ pub(super) fn backward_tile<S: Simd>(
     simd: S,
     plan: &Plan,
     k: usize,
-    (ty, tx): (usize, usize),
+    tile: (usize, usize),
+    grad: &[f32],
+    codes: &[f32],
+) -> Square<S> {
+    let side = if plan.pool { M / 2 } else { M };
+    let place = Place::new::<S>(plan, k, tile, side);
+    assert!(place.fits::<S>(grad.len()) && place.fits::<S>(codes.len()));
+    let whole = place.inside == (side, side);
+    // SAFETY: asserted above.
+    unsafe {
+        match (plan.pool, whole) {
+            (true, true) => backward_squares::<S, true>(simd, place, (2, 2), grad, codes),
+            (true, false) => backward_squares::<S, true>(simd, place, place.inside, grad, codes),
+            (false, true) => backward_squares::<S, false>(simd, place, (4, 4), grad, codes),
+            (false, false) => backward_squares::<S, false>(simd, place, place.inside, grad, codes),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn backward_squares<S: Simd, const POOL: bool>(
+    simd: S,
+    place: Place,
+    (rows, columns): (usize, usize),
     grad: &[f32],
     codes: &[f32],
 ) -> Square<S> {
     let zero = simd.splat_f32s(0.0);
-    let (h, w) = plan.output();
-    let side = if plan.pool { M / 2 } else { M };
-    let (y0, x0) = (ty * side, tx * side);
-    assert!(grad.len() >= (k + 1) * h * w * S::F32_LANES && codes.len() >= grad.len());
-    let mut tile = [[zero; M]; M];
-    for i in 0..side.min(h - y0) {
-        for j in 0..side.min(w - x0) {
-            let at = ((k * h + y0 + i) * w + x0 + j) * S::F32_LANES;
-            // SAFETY: inside the map, as asserted.
+    let mut pixels = [[zero; M]; M];
+    for i in 0..rows {
+        for j in 0..columns {
+            let at = place.start + i * place.line + j * S::F32_LANES;
+            // SAFETY: promised by the caller.
             let (g, code) = unsafe {
                 (
                     load::<S>(grad.as_ptr().add(at)),
@@ -200,17 +274,17 @@ pub(super) fn backward_tile<S: Simd>(
                     simd.select_f32s(simd.equal_f32s(code, simd.splat_f32s($position)), g, zero)
                 };
             }
-            if plan.pool {
-                tile[2 * i][2 * j] = at!(0.0);
-                tile[2 * i][2 * j + 1] = at!(1.0);
-                tile[2 * i + 1][2 * j] = at!(2.0);
-                tile[2 * i + 1][2 * j + 1] = at!(3.0);
+            if POOL {
+                pixels[2 * i][2 * j] = at!(0.0);
+                pixels[2 * i][2 * j + 1] = at!(1.0);
+                pixels[2 * i + 1][2 * j] = at!(2.0);
+                pixels[2 * i + 1][2 * j + 1] = at!(3.0);
             } else {
-                tile[i][j] = at!(0.0);
+                pixels[i][j] = at!(0.0);
             }
         }
     }
-    tile
+    pixels
 }
 
 /// The sum of the gradients that pass the ReLU.

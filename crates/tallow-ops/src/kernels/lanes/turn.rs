@@ -49,7 +49,7 @@ impl Frame {
 
 /// Images `(C, H, W)` into a block, with zeros around them and in lanes that have no image.
 #[inline(always)]
-pub(super) fn inward<S: Simd>(_simd: S, x: &[f32], frame: Frame, block: &mut [f32]) {
+pub(super) fn inward<S: Simd>(simd: S, x: &[f32], frame: Frame, block: &mut [f32]) {
     let l = S::F32_LANES;
     let image = frame.image();
     let images = x.len() / image;
@@ -59,13 +59,25 @@ pub(super) fn inward<S: Simd>(_simd: S, x: &[f32], frame: Frame, block: &mut [f3
     let (runs, length) = frame.runs();
     for run in 0..runs {
         let block = &mut block[frame.start(run) * l..][..length * l];
-        for (x0, block) in block.chunks_mut(l * l).enumerate() {
-            let count = block.len() / l;
-            for i in 0..images {
-                let from = &x[i * image + run * length + x0 * l..][..count];
-                for (j, v) in from.iter().enumerate() {
-                    block[j * l + i] = *v;
+        let mut done = 0;
+        if images == l {
+            let x = &x[run * length..(l - 1) * image + (run + 1) * length];
+            while done + l <= length {
+                // SAFETY: `l` rows of `l` elements on both sides.
+                unsafe {
+                    square(
+                        simd,
+                        (x.as_ptr().add(done), image),
+                        (block.as_mut_ptr().add(done * l), l),
+                    );
                 }
+                done += l;
+            }
+        }
+        for i in 0..images {
+            let from = &x[i * image + run * length..][..length];
+            for j in done..length {
+                block[j * l + i] = from[j];
             }
         }
     }
@@ -73,20 +85,98 @@ pub(super) fn inward<S: Simd>(_simd: S, x: &[f32], frame: Frame, block: &mut [f3
 
 /// The way back: the images of a block.
 #[inline(always)]
-pub(super) fn outward<S: Simd>(_simd: S, block: &[f32], frame: Frame, out: &mut [f32]) {
+pub(super) fn outward<S: Simd>(simd: S, block: &[f32], frame: Frame, out: &mut [f32]) {
     let l = S::F32_LANES;
     let image = frame.image();
+    let images = out.len() / image;
     let (runs, length) = frame.runs();
     for run in 0..runs {
         let block = &block[frame.start(run) * l..][..length * l];
-        for (x0, block) in block.chunks(l * l).enumerate() {
-            let count = block.len() / l;
-            for (i, out) in out.chunks_exact_mut(image).enumerate() {
-                let to = &mut out[run * length + x0 * l..][..count];
-                for (j, to) in to.iter_mut().enumerate() {
-                    *to = block[j * l + i];
+        let mut done = 0;
+        if images == l {
+            let out = &mut out[run * length..(l - 1) * image + (run + 1) * length];
+            while done + l <= length {
+                // SAFETY: `l` rows of `l` elements on both sides.
+                unsafe {
+                    square(
+                        simd,
+                        (block.as_ptr().add(done * l), l),
+                        (out.as_mut_ptr().add(done), image),
+                    );
                 }
+                done += l;
             }
         }
+        for (i, out) in out.chunks_exact_mut(image).enumerate() {
+            let to = &mut out[run * length..][..length];
+            for j in done..length {
+                to[j] = block[j * l + i];
+            }
+        }
+    }
+}
+
+/// Transposes as many rows as there are lanes, of as many elements; rows are `.1` apart.
+///
+/// # Safety
+/// The rows of `from` can be read and those of `to` written.
+#[inline(always)]
+unsafe fn square<S: Simd>(_simd: S, from: (*const f32, usize), to: (*mut f32, usize)) {
+    #[cfg(target_arch = "x86_64")]
+    if S::F32_LANES == 16 {
+        // SAFETY: vectors of sixteen floats are AVX-512's; the rest is promised by the caller.
+        return unsafe { square16(from, to) };
+    }
+    for i in 0..S::F32_LANES {
+        for j in 0..S::F32_LANES {
+            // SAFETY: promised by the caller.
+            unsafe { *to.0.add(j * to.1 + i) = *from.0.add(i * from.1 + j) };
+        }
+    }
+}
+
+/// [`square`] of sixteen: pairs, fours, and quarters of vectors change places.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn square16(from: (*const f32, usize), to: (*mut f32, usize)) {
+    use std::arch::x86_64::*;
+    let mut a = [_mm512_setzero_ps(); 16];
+    for i in 0..16 {
+        // SAFETY: promised by the caller.
+        a[i] = unsafe { _mm512_loadu_ps(from.0.add(i * from.1)) };
+    }
+    let mut b = a;
+    for i in (0..16).step_by(2) {
+        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for i in (0..16).step_by(4) {
+        for j in 0..2 {
+            let (x, y) = (_mm512_castps_pd(b[i + j]), _mm512_castps_pd(b[i + j + 2]));
+            a[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
+            a[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
+        }
+    }
+    // Now quarter `q` of `a[4 i + j]` is column `4 q + j` of rows `4 i..4 i + 4`.
+    for j in 0..4 {
+        let (low, high) = (
+            (
+                _mm512_shuffle_f32x4::<0x88>(a[j], a[4 + j]),
+                _mm512_shuffle_f32x4::<0xdd>(a[j], a[4 + j]),
+            ),
+            (
+                _mm512_shuffle_f32x4::<0x88>(a[8 + j], a[12 + j]),
+                _mm512_shuffle_f32x4::<0xdd>(a[8 + j], a[12 + j]),
+            ),
+        );
+        b[j] = _mm512_shuffle_f32x4::<0x88>(low.0, high.0);
+        b[8 + j] = _mm512_shuffle_f32x4::<0xdd>(low.0, high.0);
+        b[4 + j] = _mm512_shuffle_f32x4::<0x88>(low.1, high.1);
+        b[12 + j] = _mm512_shuffle_f32x4::<0xdd>(low.1, high.1);
+    }
+    for j in 0..16 {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_storeu_ps(to.0.add(j * to.1), b[j]) };
     }
 }

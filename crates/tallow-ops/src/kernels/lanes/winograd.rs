@@ -7,7 +7,7 @@ use pulp::Simd;
 
 use super::Plan;
 use super::buffer::aligned;
-use super::correlate::{Filters, Source, correlate};
+use super::correlate::Filters;
 use super::tail::{self, Square};
 use super::tile::{self, M, R, T};
 use crate::kernels::panel::{load, store};
@@ -18,6 +18,12 @@ const F: usize = T * T;
 
 /// Bytes of transformed maps worked on at once.
 const CHUNK: usize = 640 << 10;
+
+/// Vectors from one frequency to the next of so many channels and tiles. An odd number of cache lines: even ones would crowd the
+/// frequencies of a tile into few sets of the first-level cache.
+fn plane(channels: usize, count: usize) -> usize {
+    (channels * count) | 1
+}
 
 /// Filters at all frequencies.
 pub(super) struct Frequencies(Vec<Filters>);
@@ -108,8 +114,8 @@ pub(super) fn forward<S: Simd>(
     let (c, k, l) = (g.channels, g.out_channels, S::F32_LANES);
     let rows = tiles.rows(plan);
     let most = rows * tiles.wide;
-    let mut v = scratch::take::<f32>(F * c * most * l + l);
-    let mut m = scratch::take::<f32>(F * k * most * l + l);
+    let mut v = scratch::take::<f32>(F * plane(c, most) * l + l);
+    let mut m = scratch::take::<f32>(F * plane(k, most) * l + l);
     let (v, m) = (aligned(&mut v), aligned(&mut m));
     for first in (0..tiles.high).step_by(rows) {
         let last = tiles.high.min(first + rows);
@@ -123,7 +129,7 @@ pub(super) fn forward<S: Simd>(
                 let (ty, tx) = (first + t / tiles.wide, t % tiles.wide);
                 // SAFETY: frequency, channel and tile are inside the buffer.
                 let at = unsafe { m.as_ptr().add((k * count + t) * l) };
-                let pixels = scatter::<S>(simd, at, g.out_channels * count, bias);
+                let pixels = scatter::<S>(simd, at, plane(g.out_channels, count), bias);
                 tail::forward_tile::<S>(simd, plan, k, (ty, tx), pixels, out, codes);
             }
         }
@@ -171,7 +177,7 @@ fn gather<S: Simd>(
     let channels = plan.geometry.channels;
     let count = (last - first) * tiles.wide;
     let zero = simd.splat_f32s(0.0);
-    assert!(v.len() >= F * channels * count * l && input.len() >= channels * tall * wide * l);
+    assert!(v.len() >= F * plane(channels, count) * l && input.len() >= channels * tall * wide * l);
     assert!(tall >= M * tiles.high + R - 1 && wide >= M * tiles.wide + R - 1);
     for c in 0..channels {
         for t in 0..count {
@@ -193,7 +199,7 @@ fn gather<S: Simd>(
                 }
                 let column = tile::input(simd, column);
                 for i in 0..T {
-                    let at = (((i * T + j) * channels + c) * count + t) * l;
+                    let at = ((i * T + j) * plane(channels, count) + c * count + t) * l;
                     // SAFETY: asserted above.
                     unsafe { store::<S>(v.as_mut_ptr().add(at), column[i]) };
                 }
@@ -205,7 +211,7 @@ fn gather<S: Simd>(
 /// `m = u v` at every frequency.
 ///
 /// # Safety
-/// `v` and `m` hold `F` times their number of channels times `count` vectors.
+/// `v` and `m` hold that many channels of `count` vectors at every frequency.
 #[inline(always)]
 unsafe fn products<S: Simd>(
     simd: S,
@@ -216,24 +222,63 @@ unsafe fn products<S: Simd>(
 ) {
     let l = S::F32_LANES;
     for (f, u) in u.iter().enumerate() {
-        let source = Source {
-            start: v[f * from * count * l..].as_ptr(),
-            plane: count,
-            row: 0,
-        };
-        // SAFETY: promised by the caller.
-        unsafe {
-            correlate(
-                simd,
-                source,
-                u,
-                0..1,
-                None,
-                count,
-                (m[f * to * count * l..].as_mut_ptr(), count),
-            );
+        let v = v[f * plane(from, count) * l..].as_ptr();
+        let m = m[f * plane(to, count) * l..].as_mut_ptr();
+        for (first, live, values) in u.blocks() {
+            let mut t = 0;
+            macro_rules! columns {
+                ($block:literal: $($columns:literal)*) => {{$(
+                    while t + $columns <= count {
+                        // SAFETY: promised by the caller.
+                        unsafe {
+                            let acc = product::<S, $block, $columns>(simd, v.add(t * l), count, values);
+                            for k in 0..$block {
+                                if k < live {
+                                    for j in 0..$columns {
+                                        store::<S>(m.add(((first + k) * count + t + j) * l), acc[k][j]);
+                                    }
+                                }
+                            }
+                        }
+                        t += $columns;
+                    }
+                )*}};
+            }
+            match (u.block(), S::REGISTER_COUNT >= 32) {
+                (6, true) => columns!(6: 4 3 2 1),
+                (6, false) => columns!(6: 2 1),
+                (_, true) => columns!(4: 6 5 4 3 2 1),
+                (_, false) => columns!(4: 3 2 1),
+            }
         }
     }
+}
+
+/// `BLOCK` channels of `COLUMNS` neighbouring tiles.
+#[inline(always)]
+unsafe fn product<S: Simd, const BLOCK: usize, const COLUMNS: usize>(
+    simd: S,
+    v: *const f32,
+    count: usize,
+    values: &[f32],
+) -> [[S::f32s; COLUMNS]; BLOCK] {
+    let l = S::F32_LANES;
+    let mut acc = [[simd.splat_f32s(0.0); COLUMNS]; BLOCK];
+    for (c, w) in values.chunks_exact(BLOCK).enumerate() {
+        let line = v.wrapping_add(c * count * l);
+        let mut x = [simd.splat_f32s(0.0); COLUMNS];
+        for j in 0..COLUMNS {
+            // SAFETY: promised by the caller.
+            x[j] = unsafe { load::<S>(line.add(j * l)) };
+        }
+        for k in 0..BLOCK {
+            let w = simd.splat_f32s(w[k]);
+            for j in 0..COLUMNS {
+                acc[k][j] = simd.mul_add_e_f32s(w, x[j], acc[k][j]);
+            }
+        }
+    }
+    acc
 }
 
 /// A backward pass over a block: fills `dw` `(K, C, 5, 5)` and, with `filters`, `maps`, the gradient of the padded input.
@@ -251,8 +296,8 @@ pub(super) fn backward<S: Simd>(
     // Each tile adds one term to sums over lanes whose end costs as much as nine, so more tiles at a time than forward.
     let rows = (2 * tiles.rows(plan)).min(tiles.high);
     let most = rows * tiles.wide;
-    let mut v = scratch::take::<f32>(F * c * most * l + l);
-    let mut d = scratch::take::<f32>(F * k * most * l + l);
+    let mut v = scratch::take::<f32>(F * plane(c, most) * l + l);
+    let mut d = scratch::take::<f32>(F * plane(k, most) * l + l);
     let mut du = scratch::zeroed::<f32>(F * k * c);
     let (v, d) = (aligned(&mut v), aligned(&mut d));
     let mut into = into;
@@ -269,8 +314,8 @@ pub(super) fn backward<S: Simd>(
             unsafe {
                 outer::<S>(
                     simd,
-                    (d.as_ptr().add(f * k * count * l), k),
-                    (v.as_ptr().add(f * c * count * l), c),
+                    (d.as_ptr().add(f * plane(k, count) * l), k),
+                    (v.as_ptr().add(f * plane(c, count) * l), c),
                     count,
                     &mut du[f * k * c..][..k * c],
                 );
@@ -300,7 +345,7 @@ fn spread<S: Simd>(
     let channels = plan.geometry.out_channels;
     let count = (last - first) * tiles.wide;
     let zero = simd.splat_f32s(0.0);
-    assert!(d.len() >= F * channels * count * l);
+    assert!(d.len() >= F * plane(channels, count) * l);
     for k in 0..channels {
         for t in 0..count {
             let at = (first + t / tiles.wide, t % tiles.wide);
@@ -319,7 +364,7 @@ fn spread<S: Simd>(
             for i in 0..T {
                 let line = tile::output_grad(simd, half[i]);
                 for j in 0..T {
-                    let at = (((i * T + j) * channels + k) * count + t) * l;
+                    let at = ((i * T + j) * plane(channels, count) + k * count + t) * l;
                     // SAFETY: asserted above.
                     unsafe { store::<S>(d.as_mut_ptr().add(at), line[j]) };
                 }
@@ -343,7 +388,7 @@ fn overlap<S: Simd>(
     let channels = plan.geometry.channels;
     let count = (last - first) * tiles.wide;
     let zero = simd.splat_f32s(0.0);
-    assert!(r.len() >= F * channels * count * l && maps.len() >= channels * tall * wide * l);
+    assert!(r.len() >= F * plane(channels, count) * l && maps.len() >= channels * tall * wide * l);
     assert!(tall >= M * tiles.high + R - 1 && wide >= M * tiles.wide + R - 1);
     for c in 0..channels {
         for t in 0..count {
@@ -352,7 +397,7 @@ fn overlap<S: Simd>(
             for j in 0..T {
                 let mut column = [zero; T];
                 for i in 0..T {
-                    let at = (((i * T + j) * channels + c) * count + t) * l;
+                    let at = ((i * T + j) * plane(channels, count) + c * count + t) * l;
                     // SAFETY: asserted above.
                     column[i] = unsafe { load::<S>(r.as_ptr().add(at)) };
                 }
@@ -450,11 +495,69 @@ unsafe fn dots<S: Simd, const ROWS: usize, const COLS: usize>(
             }
         }
     }
+    #[cfg(target_arch = "x86_64")]
+    if (S::F32_LANES, ROWS, COLS) == (16, 4, 4) {
+        // SAFETY: vectors of sixteen floats are AVX-512's, and the accumulators are sixteen of them.
+        let all = unsafe { sums16((&raw const acc).cast()) };
+        for i in 0..ROWS {
+            let to = &mut sums[(row + i) * c + col..][..COLS];
+            for j in 0..COLS {
+                to[j] += all[i * COLS + j];
+            }
+        }
+        return;
+    }
     for i in 0..ROWS {
         for j in 0..COLS {
             sums[(row + i) * c + col + j] += simd.reduce_sum_f32s(acc[i][j]);
         }
     }
+}
+
+/// The sum of each of sixteen vectors: two are added into one of half sums, and so on, in three instructions a vector.
+///
+/// # Safety
+/// `v` points to sixteen vectors.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn sums16(v: *const std::arch::x86_64::__m512) -> [f32; 16] {
+    use std::arch::x86_64::*;
+    let mut a = [_mm512_setzero_ps(); 16];
+    for i in 0..16 {
+        // SAFETY: promised by the caller.
+        a[i] = unsafe { *v.add(i) };
+    }
+    let mut b = [_mm512_setzero_ps(); 8];
+    for i in 0..8 {
+        let (x, y) = (a[2 * i], a[2 * i + 1]);
+        b[i] = _mm512_add_ps(_mm512_unpacklo_ps(x, y), _mm512_unpackhi_ps(x, y));
+    }
+    let mut d = [_mm512_setzero_ps(); 4];
+    for i in 0..4 {
+        let (x, y) = (_mm512_castps_pd(b[2 * i]), _mm512_castps_pd(b[2 * i + 1]));
+        d[i] = _mm512_add_ps(
+            _mm512_castpd_ps(_mm512_unpacklo_pd(x, y)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)),
+        );
+    }
+    // Each quarter of `d[i]` has a part of the sums `4 i..4 i + 4`.
+    let mut e = [_mm512_setzero_ps(); 2];
+    for i in 0..2 {
+        let (x, y) = (d[2 * i], d[2 * i + 1]);
+        e[i] = _mm512_add_ps(
+            _mm512_shuffle_f32x4::<0x88>(x, y),
+            _mm512_shuffle_f32x4::<0xdd>(x, y),
+        );
+    }
+    let sums = _mm512_add_ps(
+        _mm512_shuffle_f32x4::<0x88>(e[0], e[1]),
+        _mm512_shuffle_f32x4::<0xdd>(e[0], e[1]),
+    );
+    let mut out = [0f32; 16];
+    // SAFETY: sixteen floats.
+    unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sums) };
+    out
 }
 
 /// `G^T du G` of `[frequency][filter]` to `(filter, 5, 5)`.
