@@ -85,6 +85,36 @@ pub fn registry() -> &'static [Entry] {
             takes_width_divisor: true,
             build: zoo::vgg16_slim,
         },
+        Entry {
+            name: "vgg16-bn-cifar",
+            description: "torchvision's vgg16_bn, thirteen 3x3 convolutions, with one linear layer as its head",
+            default_input: CIFAR,
+            default_classes: 10,
+            default_layout: Layout::Nhwc,
+            takes_hidden: false,
+            takes_width_divisor: true,
+            build: zoo::vgg16_bn_cifar,
+        },
+        Entry {
+            name: "resnet18-cifar",
+            description: "torchvision's resnet18 with a 3x3 stem and no pooling before the blocks",
+            default_input: CIFAR,
+            default_classes: 10,
+            default_layout: Layout::Nhwc,
+            takes_hidden: false,
+            takes_width_divisor: true,
+            build: zoo::resnet18_cifar,
+        },
+        Entry {
+            name: "resnet20",
+            description: "the CIFAR network of He et al., 16 to 64 maps, shortcuts without parameters (option A)",
+            default_input: CIFAR,
+            default_classes: 10,
+            default_layout: Layout::Nhwc,
+            takes_hidden: false,
+            takes_width_divisor: true,
+            build: zoo::resnet20,
+        },
     ]
 }
 

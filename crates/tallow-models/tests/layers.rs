@@ -4,8 +4,9 @@ mod common;
 use candle_core::{DType, Device, Tensor};
 use common::{difference, floats};
 use tallow_models::nn::{
-    AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, ConvBnRelu, ConvOptions, Dropout, Flatten,
-    Linear, MaxPool2d, Relu, Sequential, Tanh,
+    AdaptiveAvgPool2d, Add, AvgPool2d, BasicBlock, BatchNorm2d, Conv2d, ConvBn, ConvBnRelu,
+    ConvOptions, Dropout, Flatten, Linear, MaxPool2d, Relu, ResidualOptions, Sequential, Shortcut,
+    Tanh,
 };
 use tallow_models::{Context, Error, Model, ModelConfig, Module, Result};
 use tallow_ops::{Layout, ParamStore, Pool2dConfig, to_layout};
@@ -233,4 +234,103 @@ fn features_can_be_taken_from_inside() {
     let head = features.matmul(&find("fc2.weight").t().unwrap()).unwrap();
     let expected = head.broadcast_add(&find("fc2.bias")).unwrap();
     assert!(difference(&floats(&logits), &floats(&expected)) < 1e-6);
+}
+
+/// `relu(norm(conv(x)) + shortcut)`, watched or not, in both layouts and both modes, is what its parts give one by one.
+#[test]
+fn a_block_ends_by_adding_the_shortcut() {
+    for layout in [Layout::Nchw, Layout::Nhwc] {
+        for train in [false, true] {
+            let make = |store: &ParamStore| {
+                let p = store.root();
+                let conv = Conv2d::new(p.pp("conv"), 4, 6, 3).unwrap();
+                let norm = BatchNorm2d::new(p.pp("bn"), 6).unwrap();
+                (conv, norm, Add::new(p.pp("add")), Relu::new(p.pp("relu")))
+            };
+            let x = to_layout(&input(), Layout::Nchw, layout).unwrap();
+            let shortcut = common::wave((2, 6, 7, 6), 1., 0.02, 0.2);
+            let shortcut = to_layout(&shortcut, Layout::Nchw, layout).unwrap();
+            let mut names = Vec::new();
+            let mut observer = |l: &tallow_models::Layer| names.push(l.name.to_string());
+            let (apart, together, watched) = (store(), store(), store());
+
+            let (conv, norm, _, _) = make(&apart);
+            let cx = &mut Context::new(train, layout);
+            let y = norm.forward(&conv.forward(&x, cx).unwrap(), cx).unwrap();
+            let expected = (y + &shortcut).unwrap().relu().unwrap();
+
+            let (conv, norm, add, relu) = make(&together);
+            let block = ConvBn::new(conv, norm);
+            let y = block.forward_add_relu(
+                &x,
+                &shortcut,
+                &add,
+                &relu,
+                &mut Context::new(train, layout),
+            );
+            assert!(difference(&floats(&y.unwrap()), &floats(&expected)) < 1e-12);
+
+            let (conv, norm, add, relu) = make(&watched);
+            let block = ConvBn::new(conv, norm);
+            let cx = &mut Context::observed(train, layout, &mut observer);
+            let y = block.forward_add_relu(&x, &shortcut, &add, &relu, cx);
+            assert!(difference(&floats(&y.unwrap()), &floats(&expected)) < 1e-12);
+            assert_eq!(names, ["conv", "bn", "add", "relu"]);
+            for other in [together, watched] {
+                for ((name, a), (_, b)) in apart.buffers().iter().zip(other.buffers()) {
+                    assert!(difference(&floats(&b), &floats(a)) < 1e-12, "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shortcut_without_parameters_takes_every_other_pixel_and_adds_empty_maps() {
+    for layout in [Layout::Nchw, Layout::Nhwc] {
+        let store = store();
+        let options = ResidualOptions {
+            stride: 2,
+            shortcut: Shortcut::ZeroPad,
+            shortcut_name: "shortcut",
+            ..Default::default()
+        };
+        let block = BasicBlock::new(&store.root(), 4, 10, &options).unwrap();
+        let mut seen = None;
+        let mut observer = |l: &tallow_models::Layer| {
+            if l.name == "shortcut" {
+                seen = Some(to_layout(l.output, l.layout, Layout::Nchw).unwrap());
+            }
+        };
+        let x = to_layout(&input(), Layout::Nchw, layout).unwrap();
+        let y = block
+            .forward(&x, &mut Context::observed(false, layout, &mut observer))
+            .unwrap();
+        assert_eq!(
+            to_layout(&y, layout, Layout::Nchw).unwrap().dims(),
+            [2, 10, 5, 4]
+        );
+        let (seen, x) = (seen.unwrap(), input());
+        assert_eq!(seen.dims(), [2, 10, 5, 4]);
+        let seen: Vec<Vec<Vec<Vec<f64>>>> = (0..2)
+            .map(|n| seen.get(n).unwrap().to_vec3().unwrap())
+            .collect();
+        let x: Vec<Vec<Vec<Vec<f64>>>> = (0..2)
+            .map(|n| x.get(n).unwrap().to_vec3().unwrap())
+            .collect();
+        for n in 0..2 {
+            for c in 0..10 {
+                for h in 0..5 {
+                    for w in 0..4 {
+                        let expected = if (3..7).contains(&c) {
+                            x[n][c - 3][2 * h][2 * w]
+                        } else {
+                            0.
+                        };
+                        assert_eq!(seen[n][c][h][w], expected, "{n} {c} {h} {w}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 use tallow_ops::{conv_bn_relu_eval, conv_bn_relu_train};
 
-use super::{BatchNorm2d, Conv2d, MaxPool2d, Relu};
+use super::{Add, BatchNorm2d, Conv2d, MaxPool2d, Relu};
 use crate::{Context, Module, Result};
 
 /// Convolution, batch norm and rectifier, which almost always come together, and perhaps a 2x2 max pooling after them.
@@ -67,5 +67,42 @@ impl Module for ConvBnRelu {
             Some(pool) if !halving => pool.forward(&y, cx),
             _ => Ok(y),
         }
+    }
+}
+
+/// Convolution and batch norm without a rectifier: the shortcut that changes the shape, and the end of a residual block.
+#[derive(Clone, Debug)]
+pub struct ConvBn {
+    conv: Conv2d,
+    norm: BatchNorm2d,
+}
+
+impl ConvBn {
+    /// The two in the order they run.
+    pub fn new(conv: Conv2d, norm: BatchNorm2d) -> Self {
+        Self { conv, norm }
+    }
+
+    /// `relu(norm(conv(x)) + shortcut)`: where the two ways through a residual block meet.
+    ///
+    /// `shortcut` has the shape of the convolution's output.
+    pub fn forward_add_relu(
+        &self,
+        x: &Tensor,
+        shortcut: &Tensor,
+        add: &Add,
+        relu: &Relu,
+        cx: &mut Context,
+    ) -> Result<Tensor> {
+        let y = self.forward(x, cx)?;
+        let y = add.forward(&y, shortcut, cx)?;
+        relu.forward(&y, cx)
+    }
+}
+
+impl Module for ConvBn {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let y = self.conv.forward(x, cx)?;
+        self.norm.forward(&y, cx)
     }
 }

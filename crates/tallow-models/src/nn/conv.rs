@@ -1,11 +1,11 @@
 use candle_core::{Tensor, Var};
 use tallow_ops::{Conv2dConfig, Layout, ParamPath, conv2d};
 
-use super::linear::{bias_init, weight_init};
+use super::WeightInit;
 use crate::{Context, Module, Result};
 
 /// The settings of a [`Conv2d`] with square kernels, as `torch.nn.Conv2d` names them and with its defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConvOptions {
     /// 1.
     pub stride: usize,
@@ -17,6 +17,8 @@ pub struct ConvOptions {
     pub groups: usize,
     /// Whether a bias is added; yes.
     pub bias: bool,
+    /// How weights and bias start; as `torch.nn.Conv2d` has them.
+    pub init: WeightInit,
 }
 
 impl Default for ConvOptions {
@@ -27,6 +29,7 @@ impl Default for ConvOptions {
             dilation: 1,
             groups: 1,
             bias: true,
+            init: WeightInit::Uniform,
         }
     }
 }
@@ -66,14 +69,25 @@ impl Conv2d {
         }
         let inputs = inputs / groups;
         let fan_in = inputs * kernel * kernel;
+        if fan_in == 0 {
+            let message =
+                format!("a kernel of {kernel} x {kernel} over {inputs} maps sees nothing");
+            return Err(tallow_ops::Error::Config {
+                op: "conv2d",
+                message,
+            }
+            .into());
+        }
+        // As PyTorch counts it: all outputs, whatever the groups.
+        let fan_out = outputs * kernel * kernel;
         let weight = p.param(
             "weight",
             (outputs, inputs, kernel, kernel),
-            weight_init(fan_in),
+            options.init.weight(fan_in, fan_out),
         )?;
         let bias = options
             .bias
-            .then(|| p.param("bias", outputs, bias_init(fan_in)))
+            .then(|| p.param("bias", outputs, options.init.bias(fan_in)))
             .transpose()?;
         Ok(Self {
             name: p.name().into(),

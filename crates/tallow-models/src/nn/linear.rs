@@ -1,6 +1,7 @@
 use candle_core::{Tensor, Var};
-use tallow_ops::{Init, ParamPath, linear};
+use tallow_ops::{ParamPath, linear};
 
+use super::WeightInit;
 use crate::{Context, Module, Result};
 
 /// `torch.nn.Linear`: `(N, I)` to `(N, O)`, with `weight` `(O, I)` and `bias` `(O)`.
@@ -12,10 +13,23 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Fails when the name is taken, or when there are no inputs.
+    /// As PyTorch starts it. Fails when the name is taken, or when there are no inputs.
     pub fn new(p: ParamPath, inputs: usize, outputs: usize) -> Result<Self> {
-        let weight = p.param("weight", (outputs, inputs), weight_init(inputs))?;
-        let bias = p.param("bias", outputs, bias_init(inputs))?;
+        Self::with(p, inputs, outputs, WeightInit::Uniform)
+    }
+
+    /// With another start.
+    pub fn with(p: ParamPath, inputs: usize, outputs: usize, init: WeightInit) -> Result<Self> {
+        if inputs == 0 {
+            let message = "a linear layer needs at least one input".into();
+            return Err(tallow_ops::Error::Config {
+                op: "linear",
+                message,
+            }
+            .into());
+        }
+        let weight = p.param("weight", (outputs, inputs), init.weight(inputs, outputs))?;
+        let bias = p.param("bias", outputs, init.bias(inputs))?;
         Ok(Self {
             name: p.name().into(),
             weight,
@@ -36,22 +50,5 @@ impl Module for Linear {
             weights as u64,
         );
         Ok(y)
-    }
-}
-
-/// What `reset_parameters` of PyTorch's linear and convolution layers gives the weights: uniform within `1 / sqrt(fan_in)`.
-pub(super) fn weight_init(fan_in: usize) -> Init {
-    Init::KaimingUniform {
-        fan_in,
-        a: 5f64.sqrt(),
-    }
-}
-
-/// What it gives the biases: the same range.
-pub(super) fn bias_init(fan_in: usize) -> Init {
-    let bound = 1. / (fan_in as f64).sqrt();
-    Init::Uniform {
-        lo: -bound,
-        up: bound,
     }
 }

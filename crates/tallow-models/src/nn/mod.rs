@@ -25,16 +25,20 @@
 
 mod block;
 mod conv;
+mod init;
 mod linear;
 mod norm;
 mod pool;
+mod residual;
 mod sequential;
 mod simple;
 
-pub use block::ConvBnRelu;
+pub use block::{ConvBn, ConvBnRelu};
 pub use conv::{Conv2d, ConvOptions};
+pub use init::WeightInit;
 pub use linear::Linear;
 pub use norm::BatchNorm2d;
 pub use pool::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
+pub use residual::{BasicBlock, ResidualOptions, Shortcut};
 pub use sequential::Sequential;
-pub use simple::{Dropout, Flatten, Relu, Tanh};
+pub use simple::{Add, Dropout, Flatten, Relu, Tanh};

@@ -26,6 +26,30 @@ impl Module for Relu {
     }
 }
 
+/// The sum of two activations of one shape, as where a shortcut meets what it went round.
+///
+/// PyTorch has no module for it; the kind it reports is `Add`.
+#[derive(Clone, Debug)]
+pub struct Add {
+    name: String,
+}
+
+impl Add {
+    /// The name is the path's.
+    pub fn new(p: ParamPath) -> Self {
+        Self {
+            name: p.name().into(),
+        }
+    }
+
+    /// `x + y`. Fails when the shapes differ.
+    pub fn forward(&self, x: &Tensor, y: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let sum = (x + y)?;
+        cx.report(&self.name, "Add", &sum, 0, 0);
+        Ok(sum)
+    }
+}
+
 /// `torch.nn.Tanh`.
 #[derive(Clone, Debug)]
 pub struct Tanh {

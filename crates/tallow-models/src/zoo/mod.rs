@@ -2,11 +2,13 @@
 
 mod cnn;
 mod mlp;
+mod resnet;
 mod vgg;
 
 pub(crate) use cnn::{cifar_cnn, cnn, lenet};
 pub(crate) use mlp::mlp;
-pub(crate) use vgg::vgg16_slim;
+pub(crate) use resnet::{resnet18_cifar, resnet20};
+pub(crate) use vgg::{vgg16_bn_cifar, vgg16_slim};
 
 use crate::{Error, Result};
 

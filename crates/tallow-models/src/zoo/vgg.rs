@@ -2,6 +2,7 @@ use tallow_ops::ParamPath;
 
 use crate::nn::{
     BatchNorm2d, Conv2d, ConvBnRelu, ConvOptions, Flatten, Linear, MaxPool2d, Relu, Sequential,
+    WeightInit,
 };
 use crate::{Error, ModelConfig, Module, Result};
 
@@ -19,22 +20,41 @@ const SLIM: [Step; 13] = [
     Conv(64), Pool, Conv(128), Pool, Conv(256), Conv(256), Pool, Conv(512), Conv(512), Pool, Conv(512), Conv(512), Pool,
 ];
 
+#[rustfmt::skip]
+const VGG16: [Step; 18] = [
+    Conv(64), Conv(64), Pool, Conv(128), Conv(128), Pool, Conv(256), Conv(256), Conv(256), Pool,
+    Conv(512), Conv(512), Conv(512), Pool, Conv(512), Conv(512), Conv(512), Pool,
+];
+
 /// A VGG of eight convolutions with batch norm (Simonyan and Zisserman 2015; Ioffe and Szegedy 2015) and one linear layer.
 ///
 /// Names are torchvision's: `features.N`, counted over every layer (convolution, batch norm, rectifier, pooling), and `classifier`.
 pub(crate) fn vgg16_slim(p: &ParamPath, config: &ModelConfig) -> Result<Box<dyn Module>> {
-    vgg("vgg16-slim", &SLIM, p, config)
+    vgg("vgg16-slim", &SLIM, WeightInit::Uniform, p, config)
+}
+
+/// torchvision's `vgg16_bn` with a head for small images: one linear layer, `classifier`.
+pub(crate) fn vgg16_bn_cifar(p: &ParamPath, config: &ModelConfig) -> Result<Box<dyn Module>> {
+    vgg(
+        "vgg16-bn-cifar",
+        &VGG16,
+        WeightInit::KaimingFanOut,
+        p,
+        config,
+    )
 }
 
 fn vgg(
     model: &'static str,
     layers: &[Step],
+    init: WeightInit,
     p: &ParamPath,
     config: &ModelConfig,
 ) -> Result<Box<dyn Module>> {
     let (mut maps, mut h, mut w) = config.input_shape;
     let same = ConvOptions {
         padding: 1,
+        init,
         ..Default::default()
     };
     let mut index = 0;

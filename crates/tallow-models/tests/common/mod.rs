@@ -3,7 +3,7 @@
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Shape, Tensor};
-use tallow_models::Model;
+use tallow_models::{Entry, Model, ModelConfig};
 use tallow_ops::{CrossEntropyConfig, cross_entropy};
 
 pub fn wave(shape: impl Into<Shape>, phase: f64, square: f64, line: f64) -> Tensor {
@@ -15,6 +15,14 @@ pub fn wave(shape: impl Into<Shape>, phase: f64, square: f64, line: f64) -> Tens
         })
         .collect();
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+/// The configuration a model was made for, narrowed as far as is of use here where it can be.
+pub fn small(entry: &Entry) -> ModelConfig {
+    ModelConfig {
+        width_divisor: if entry.takes_width_divisor { 8 } else { 1 },
+        ..entry.config()
+    }
 }
 
 pub fn images(model: &Model, n: usize, batch: usize, dtype: DType) -> Tensor {

@@ -1,0 +1,48 @@
+use tallow_ops::Init;
+
+/// How the weights of a convolution or a linear layer start, and the biases with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum WeightInit {
+    /// `reset_parameters` of PyTorch's layers: weights and biases uniform within `1 / sqrt(fan_in)`.
+    #[default]
+    Uniform,
+    /// `kaiming_normal_(mode="fan_in")`: weights normal with deviation `sqrt(2 / fan_in)` (He et al. 2015), biases uniform as above.
+    KaimingFanIn,
+    /// `kaiming_normal_(mode="fan_out", nonlinearity="relu")` and biases 0: what torchvision gives convolutions.
+    KaimingFanOut,
+    /// Normal with this deviation, biases 0: what torchvision gives the linear layers of a VGG, with 0.01.
+    Normal {
+        /// The standard deviation.
+        std: f64,
+    },
+}
+
+impl WeightInit {
+    /// The weights' start. `fan_in` is the number of values that meet in one output, `fan_out` that of outputs a value goes to.
+    pub(super) fn weight(self, fan_in: usize, fan_out: usize) -> Init {
+        let normal = |std| Init::Normal { mean: 0., std };
+        match self {
+            Self::Uniform => Init::KaimingUniform {
+                fan_in,
+                a: 5f64.sqrt(),
+            },
+            Self::KaimingFanIn => normal((2. / fan_in as f64).sqrt()),
+            Self::KaimingFanOut => normal((2. / fan_out as f64).sqrt()),
+            Self::Normal { std } => normal(std),
+        }
+    }
+
+    /// The biases' start.
+    pub(super) fn bias(self, fan_in: usize) -> Init {
+        match self {
+            Self::Uniform | Self::KaimingFanIn => {
+                let bound = 1. / (fan_in as f64).sqrt();
+                Init::Uniform {
+                    lo: -bound,
+                    up: bound,
+                }
+            }
+            Self::KaimingFanOut | Self::Normal { .. } => Init::Const(0.),
+        }
+    }
+}
