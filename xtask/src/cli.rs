@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Trains published vision experiments and sets the results beside what was reported.
 ///
@@ -48,6 +48,29 @@ pub enum Command {
     /// Show a model's layers: output shapes, parameters, multiply-adds.
     #[command(after_help = "Example: cargo xtask summary vgg16-slim")]
     Summary(SummaryArgs),
+    /// Time training steps, inference, single operators, the loader and an epoch; beside PyTorch or candle if asked.
+    ///
+    /// The sides take turns in one run, so that a machine that drifts slows all of them; what counts is the ratio of the medians.
+    /// Each of them has the same number of threads. Times are good only on a quiet machine: stop compilers, browsers and other
+    /// runs first, keep a laptop on mains power, and repeat what matters. How it is measured is in docs/performance.md.
+    ///
+    /// PyTorch is taken from the Python that TALLOW_PYTHON names, or else python3:
+    ///   python3 -m venv target/pytorch
+    ///   target/pytorch/bin/pip install -r xtask/pytorch/requirements.txt
+    ///   export TALLOW_PYTHON=$PWD/target/pytorch/bin/python
+    #[command(
+        verbatim_doc_comment,
+        after_help = "Examples:
+  cargo xtask bench --filter fc
+  cargo xtask bench --filter step --against pytorch --json steps.json
+  cargo xtask bench --filter vgg16-bn --against pytorch --memory
+  cargo xtask bench --filter cnn,lenet --against pytorch,candle --repeats 3
+  TALLOW_DATA=~/datasets cargo xtask bench --filter epoch --against pytorch"
+    )]
+    Bench(BenchArgs),
+    /// Do the work of `bench` in a process of its own; not for people.
+    #[command(hide = true, after_help = "Started by: cargo xtask bench")]
+    BenchWorker(WorkerArgs),
 }
 
 /// Arguments of `run`.
@@ -132,6 +155,52 @@ pub struct SummaryArgs {
     pub input: Option<(usize, usize, usize)>,
 }
 
+/// Arguments of `bench`.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// Only this benchmark, kind (step, inference, operator, loader, epoch), or those whose names contain this. Several may be given.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub filter: Vec<String>,
+    /// What to compare with, in the same run. Several may be given. Candle is compared on whole networks alone.
+    #[arg(long, value_name = "OTHER", value_enum, value_delimiter = ',')]
+    pub against: Vec<Against>,
+    /// Images, or rows, at a time, in place of each benchmark's own number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: Option<u32>,
+    /// Write the rows to this file as a JSON array; - is standard output, and the table then goes to standard error.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Threads on every side; the physical cores by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Rounds, in each of which every side has its turn.
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeats: u32,
+    /// The least length of a turn in seconds; a step that takes longer is a turn by itself.
+    #[arg(long, value_name = "S", default_value = "0.2", value_parser = parse_seconds)]
+    pub seconds: f64,
+    /// Also measure the peak memory of each network, in fresh processes.
+    #[arg(long)]
+    pub memory: bool,
+}
+
+/// What can be compared with.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// PyTorch, in the better of its two memory formats.
+    Pytorch,
+    /// The same networks in candle-nn as it comes.
+    Candle,
+}
+
+/// Arguments of `bench-worker`.
+#[derive(Args, Debug)]
+pub struct WorkerArgs {
+    /// Candle's work and not ours.
+    #[arg(long)]
+    pub candle: bool,
+}
+
 /// Seeds of a run, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seeds(pub Vec<u64>);
@@ -167,6 +236,13 @@ fn parse_seeds(text: &str) -> Result<Seeds, String> {
         return Err(format!("`{text}` holds a seed twice"));
     }
     Ok(Seeds(seeds))
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 3600.0 => Ok(seconds),
+        _ => Err("expected seconds above 0 and up to 3600, such as 0.2".to_string()),
+    }
 }
 
 fn parse_shape(text: &str) -> Result<(usize, usize, usize), String> {
@@ -207,6 +283,14 @@ mod tests {
         assert_eq!(parse_shape("3,32,32").unwrap(), (3, 32, 32));
         for bad in ["3,32", "3,32,0", "x", "1,2,3,4"] {
             assert!(parse_shape(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn seconds() {
+        assert_eq!(parse_seconds("0.5").unwrap(), 0.5);
+        for bad in ["0", "-1", "nan", "inf", "1e9", "x"] {
+            assert!(parse_seconds(bad).is_err(), "{bad}");
         }
     }
 

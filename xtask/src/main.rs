@@ -1,7 +1,8 @@
-//! The runner: lists and runs experiments, fetches and checks data, describes models.
+//! The runner: lists and runs experiments, fetches and checks data, describes models, measures speed.
 //!
 //! It is the only place that reads TOML, prints tables or ends the process.
 
+mod bench;
 mod claims;
 mod cli;
 mod data;
@@ -63,6 +64,8 @@ fn dispatch(command: Command) -> Result<Ending> {
         Command::Run(args) => return run::run(&args),
         Command::Data { command } => data::data(&command),
         Command::Summary(args) => summary::summary(&args),
+        Command::Bench(args) => bench::bench(&args),
+        Command::BenchWorker(args) => bench::work(&args),
     }?;
     Ok(Ending::Done)
 }

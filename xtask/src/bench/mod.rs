@@ -1,0 +1,193 @@
+//! `cargo xtask bench`: how fast we are, by ourselves and beside others.
+//!
+//! Every side is a process of its own that does one thing at a time when told to, so that they are treated alike and only one of
+//! them works. This process times nothing but whole turns, and only waits meanwhile.
+
+mod candle;
+mod case;
+mod data;
+mod host;
+mod measure;
+mod network;
+mod operator;
+mod protocol;
+mod row;
+mod side;
+mod worker;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use tallow_datasets::{LoadOptions, locate};
+
+pub use worker::work;
+
+use crate::cli::{Against, BenchArgs};
+use crate::output;
+use case::{Case, Work};
+use measure::{Effort, measure, peak_memory};
+use protocol::{Gemm, Request};
+use row::Row;
+use side::{Side, Who};
+
+/// Measures what was asked for, prints it, and writes it as JSON.
+pub fn bench(args: &BenchArgs) -> Result<()> {
+    let mut cases = case::select(&args.filter)?;
+    if let Some(batch) = args.batch {
+        cases
+            .iter_mut()
+            .for_each(|case| case.batch = batch as usize);
+    }
+    if let Some(path) = &args.json {
+        // Now rather than when all is measured.
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        ensure!(
+            folder.is_none_or(Path::is_dir) && !path.is_dir(),
+            "--json {}: no such folder, or a folder itself",
+            path.display()
+        );
+    }
+    find_data(&mut cases, !args.filter.is_empty())?;
+    let threads = args.threads.map_or_else(host::cores, usize::from);
+    let mut against: Vec<Against> = Vec::new();
+    for &other in &args.against {
+        if !against.contains(&other) {
+            against.push(other);
+        }
+    }
+    let mut ours = Side::start(Who::Ours, threads)?;
+    let mut others = against
+        .into_iter()
+        .map(|other| Side::start(Who::Other(other), threads))
+        .collect::<Result<Vec<_>>>()?;
+    greet(&ours, &others, threads);
+
+    let effort = Effort {
+        rounds: args.repeats as usize,
+        turn: args.seconds,
+    };
+    let (mut rows, mut failures, mut peak) = (Vec::new(), 0, 0f64);
+    for case in &cases {
+        // Between the benchmarks, so that it is the peak of the same minutes.
+        peak = peak.max(ours.ask::<Gemm>(&Request::Gemm)?.gflops);
+        match compare(case, &mut ours, &mut others, effort, threads, args.memory) {
+            Ok(new) => {
+                new.iter().for_each(|row: &Row| eprintln!("{}", row.line()));
+                rows.extend(new);
+            }
+            Err(error) => {
+                failures += 1;
+                let message = output::message(&error);
+                eprintln!("{} {}: {message}", case.name, case.kind);
+            }
+        }
+    }
+    rows.iter_mut().for_each(|row| row.gemm_peak_gflops = peak);
+    report(&rows, args.json.as_deref())?;
+    if failures > 0 {
+        bail!(
+            "{failures} of {} benchmarks could not be measured",
+            cases.len()
+        );
+    }
+    Ok(())
+}
+
+/// Fills in where datasets are. What needs one that is not here is left out aloud, or refused if it was asked for.
+fn find_data(cases: &mut Vec<Case>, asked: bool) -> Result<()> {
+    let mut missing = None;
+    cases.retain_mut(|case| {
+        let Work::Epoch { data, .. } = &mut case.work else {
+            return true;
+        };
+        match locate("mnist", &LoadOptions::default()) {
+            Ok(dir) => *data = dir,
+            Err(error) => {
+                missing = Some(error);
+                eprintln!(
+                    "{} is left out: MNIST is not here; TALLOW_DATA can name its folder, and `cargo xtask data get mnist` gets it",
+                    case.name
+                );
+                return false;
+            }
+        }
+        true
+    });
+    match missing {
+        Some(error) if asked => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn greet(ours: &Side, others: &[Side], threads: usize) {
+    let names: Vec<&str> = [ours]
+        .into_iter()
+        .chain(others)
+        .map(|side| side.version.as_str())
+        .collect();
+    eprintln!("{} on {threads} threads", names.join("; "));
+    if let Some(load) = host::load().filter(|load| *load > 0.5) {
+        eprintln!("note: the machine is busy (load {load:.1}); times and even ratios will be off");
+    }
+}
+
+/// The rows of one benchmark: one for each of the others that can do it, or one of ours alone.
+fn compare(
+    case: &Case,
+    ours: &mut Side,
+    others: &mut [Side],
+    effort: Effort,
+    threads: usize,
+    memory: bool,
+) -> Result<Vec<Row>> {
+    let mut sides = vec![ours];
+    sides.extend(others.iter_mut().filter(|side| side.who.does(case)));
+    let timed = measure(&mut sides, case, effort)?;
+    let who: Vec<Who> = sides.iter().map(|side| side.who).collect();
+    let mut peaks = vec![None; who.len()];
+    if memory && matches!(case.work, Work::Network { .. }) {
+        for ((peak, who), timed) in peaks.iter_mut().zip(&who).zip(&timed) {
+            *peak = peak_memory(Side::start(*who, threads)?, case, &timed.variant)?;
+        }
+    }
+    let row = |index: usize| {
+        let other = (index > 0).then(|| (who[index].name(), &timed[index]));
+        Row {
+            peak_rss_mb: peaks[0],
+            other_peak_rss_mb: if index > 0 { peaks[index] } else { None },
+            ..Row::new(case, &timed[0], other, threads)
+        }
+    };
+    Ok(match who.len() {
+        1 => vec![row(0)],
+        n => (1..n).map(row).collect(),
+    })
+}
+
+/// The table on standard output and the rows in a file; the rows have standard output to themselves when it is that file.
+fn report(rows: &[Row], json: Option<&Path>) -> Result<()> {
+    let mut text = String::new();
+    if let Some(row) = rows.first() {
+        text = format!(
+            "{}\nMedians; GEMM: {:.0} GFLOP/s; GFLOP/s count the products of direct convolution.\n",
+            row::table(rows),
+            row.gemm_peak_gflops
+        );
+    }
+    let Some(path) = json else {
+        return output::print(&text);
+    };
+    let rows = format!("{}\n", serde_json::to_string_pretty(rows)?);
+    if path == Path::new("-") {
+        eprint!("{text}");
+        return output::print(&rows);
+    }
+    output::print(&text)?;
+    // Under another name first: whoever reads the file never finds half of one.
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    fs::write(&partial, rows)
+        .and_then(|()| fs::rename(&partial, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,47 @@
+//! Our networks: the calls that [`tallow_train::Trainer`] makes for a batch.
+
+use anyhow::{Result, bail};
+use candle_core::ModuleT;
+use tallow_models::{Model, ModelConfig, registry};
+use tallow_train::{Loss, Optimizer, OptimizerConfig};
+
+use super::worker::{Job, noise};
+
+/// A training step, or a forward pass in evaluation mode.
+pub fn job(
+    name: &str,
+    input: (usize, usize, usize),
+    config: &OptimizerConfig,
+    batch: usize,
+    train: bool,
+) -> Result<Job> {
+    if !registry().iter().any(|entry| entry.name == name) {
+        bail!("not in this build: there is no model `{name}`");
+    }
+    let model = Model::build(name, &ModelConfig::new(10, input))?;
+    let (images, labels) = noise(batch, input)?;
+    let parameters = Some(model.store().num_parameters());
+    // Backward computes the gradients of inputs and of weights, each as much work as forward.
+    let passes = if train { 3.0 } else { 1.0 };
+    let gflop = Some(passes * 2e-9 * batch as f64 * model.summary()?.multiply_adds as f64);
+    let run: Box<dyn FnMut() -> _> = if train {
+        let mut optimizer = Optimizer::new(config.clone(), model.store().parameters())?;
+        let (loss, lr) = (Loss::default(), config.lr());
+        Box::new(move || {
+            let output = model.forward_t(&images, true)?;
+            let loss = loss.compute(&output, &labels)?;
+            let grads = loss.backward()?;
+            optimizer.set_lr(lr);
+            optimizer.step(&grads)?;
+            Ok(Some(loss.detach()))
+        })
+    } else {
+        Box::new(move || Ok(Some(model.forward_t(&images, false)?.detach())))
+    };
+    Ok(Job {
+        parameters,
+        gflop,
+        pieces: 1,
+        run,
+    })
+}

@@ -1,0 +1,182 @@
+//! The processes that are timed.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::case::{Case, Work};
+use super::protocol::{Hello, Memory, Prepared, Ran, Request};
+use crate::cli::Against;
+
+/// Who does the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Tallow.
+    Ours,
+    /// What it is compared with.
+    Other(Against),
+}
+
+impl Who {
+    /// As rows name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Other(Against::Pytorch) => "pytorch",
+            Self::Other(Against::Candle) => "candle",
+        }
+    }
+
+    /// Whether it can do this work at all.
+    pub fn does(self, case: &Case) -> bool {
+        self != Self::Other(Against::Candle) || matches!(case.work, Work::Network { .. })
+    }
+
+    fn command(self, threads: usize) -> Result<Command> {
+        let mut command = match self {
+            Self::Ours | Self::Other(Against::Candle) => {
+                let this = std::env::current_exe().context("cannot find this program")?;
+                let mut command = Command::new(this);
+                command.arg("bench-worker");
+                if self != Self::Ours {
+                    command.arg("--candle");
+                }
+                // Read by rayon and by candle, both of them before anything else could tell them.
+                command.env("RAYON_NUM_THREADS", threads.to_string());
+                command
+            }
+            Self::Other(Against::Pytorch) => {
+                let mut command = Command::new(python());
+                command.arg(script("bench.py"));
+                command.args(["--threads", &threads.to_string()]);
+                command.env("OMP_NUM_THREADS", threads.to_string());
+                command
+            }
+        };
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Ok(command)
+    }
+}
+
+/// The interpreter that has PyTorch.
+fn python() -> OsString {
+    std::env::var_os("TALLOW_PYTHON")
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "python3".into())
+}
+
+fn script(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "pytorch", name]
+        .iter()
+        .collect()
+}
+
+/// A running process; it ends with this value.
+pub struct Side {
+    pub who: Who,
+    /// What it says it is.
+    pub version: String,
+    child: Child,
+    requests: ChildStdin,
+    replies: BufReader<ChildStdout>,
+}
+
+impl Side {
+    /// Starts it and waits until it is ready.
+    pub fn start(who: Who, threads: usize) -> Result<Self> {
+        let started = Self::launch(who, threads);
+        match who {
+            Who::Other(Against::Pytorch) => started.map_err(|cause| without_pytorch(&cause)),
+            _ => started.with_context(|| format!("cannot start the process for {}", who.name())),
+        }
+    }
+
+    fn launch(who: Who, threads: usize) -> Result<Self> {
+        let mut child = who.command(threads)?.spawn()?;
+        let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
+            bail!("it has no pipes"); // Not possible: both were asked for.
+        };
+        let mut side = Self {
+            who,
+            version: String::new(),
+            child,
+            requests,
+            replies: BufReader::new(replies),
+        };
+        side.version = side.reply::<Hello>()?.version;
+        Ok(side)
+    }
+
+    /// Makes it ready for a case.
+    pub fn prepare(&mut self, case: &Case) -> Result<Prepared> {
+        self.ask(&Request::Prepare { case: case.clone() })
+    }
+
+    /// Runs the case, and says how long each run took.
+    pub fn run(&mut self, variant: &str, steps: usize) -> Result<Vec<f64>> {
+        let variant = variant.to_string();
+        let ran: Ran = self.ask(&Request::Run { variant, steps })?;
+        Ok(ran.seconds)
+    }
+
+    /// The most memory it has held, in MiB.
+    pub fn memory(&mut self) -> Result<Option<f64>> {
+        Ok(self.ask::<Memory>(&Request::Memory)?.mb)
+    }
+
+    /// Sends a request and waits for what belongs to it.
+    pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T> {
+        let line = serde_json::to_string(request)?;
+        let sent = writeln!(self.requests, "{line}").and_then(|()| self.requests.flush());
+        sent.map_err(|error| self.ended().unwrap_or(error.into()))?;
+        self.reply()
+    }
+
+    fn reply<T: DeserializeOwned>(&mut self) -> Result<T> {
+        let mut line = String::new();
+        if self.replies.read_line(&mut line)? == 0 {
+            return Err(self
+                .ended()
+                .unwrap_or_else(|| anyhow!("it closed its output")));
+        }
+        let unreadable = || format!("unexpected reply `{}`", line.trim_end());
+        let reply: Value = serde_json::from_str(&line).with_context(unreadable)?;
+        if let Some(error) = reply.get("error").and_then(Value::as_str) {
+            bail!("{error}");
+        }
+        serde_json::from_value(reply).with_context(unreadable)
+    }
+
+    /// How the process ended, if it did.
+    fn ended(&mut self) -> Option<anyhow::Error> {
+        let status = self.child.wait().ok()?;
+        Some(anyhow!(
+            "the process for {} ended ({status})",
+            self.who.name()
+        ))
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        // It may have ended already; either way it must not outlive us.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn without_pytorch(cause: &anyhow::Error) -> anyhow::Error {
+    anyhow!(
+        "`--against pytorch` needs a Python that has PyTorch, and `{}` cannot be used: {cause:#}\n\
+         To install it and to name that Python:\n  \
+         python3 -m venv target/pytorch\n  \
+         target/pytorch/bin/pip install -r xtask/pytorch/requirements.txt\n  \
+         export TALLOW_PYTHON=$PWD/target/pytorch/bin/python",
+        python().display()
+    )
+}
