@@ -52,21 +52,19 @@ pub enum Command {
     ///
     /// The sides take turns in one run, so that a machine that drifts slows all of them; what counts is the ratio of the medians.
     /// Each of them has the same number of threads. Times are good only on a quiet machine: stop compilers, browsers and other
-    /// runs first, keep a laptop on mains power, and repeat what matters. How it is measured is in docs/performance.md.
-    ///
-    /// PyTorch is taken from the Python that TALLOW_PYTHON names, or else python3:
-    ///   python3 -m venv target/pytorch
-    ///   target/pytorch/bin/pip install -r xtask/pytorch/requirements.txt
-    ///   export TALLOW_PYTHON=$PWD/target/pytorch/bin/python
-    #[command(
-        verbatim_doc_comment,
-        after_help = "Examples:
+    /// runs first, keep a laptop on mains power, and repeat what matters. A busy machine flatters us: PyTorch's threads wait for
+    /// each other and lose more. All of it beside PyTorch takes about ten minutes. docs/performance.md says how it is measured.
+    #[command(after_help = "Examples:
   cargo xtask bench --filter fc
   cargo xtask bench --filter step --against pytorch --json steps.json
   cargo xtask bench --filter vgg16-bn --against pytorch --memory
   cargo xtask bench --filter cnn,lenet --against pytorch,candle --repeats 3
-  TALLOW_DATA=~/datasets cargo xtask bench --filter epoch --against pytorch"
-    )]
+  TALLOW_DATA=~/datasets cargo xtask bench --filter epoch --against pytorch
+
+PyTorch is taken from the Python that TALLOW_PYTHON names, or else python3. To install it:
+  python3 -m venv target/pytorch
+  target/pytorch/bin/pip install -r xtask/pytorch/requirements.txt
+  export TALLOW_PYTHON=$PWD/target/pytorch/bin/python")]
     Bench(BenchArgs),
     /// Do the work of `bench` in a process of its own; not for people.
     #[command(hide = true, after_help = "Started by: cargo xtask bench")]

@@ -17,6 +17,7 @@ fn every_help_text_has_a_description_and_an_example() {
         &["data", "verify"],
         &["data", "info"],
         &["summary"],
+        &["bench"],
         &[],
     ] {
         let output = xtask().args(command).arg("--help").output().unwrap();
@@ -56,6 +57,7 @@ fn unknown_names_get_the_nearest_one() {
         ),
         (&["data", "get", "minst"], "mnist"),
         (&["run", "quickstart", "--only", "cnm"], "cnn"),
+        (&["bench", "--filter", "vgg16-bm"], "vgg16-bn"),
         (
             &["run", "quickstart", "--set", "train.epoch=1"],
             "train.epochs",
@@ -98,6 +100,12 @@ fn bad_values_are_refused() {
         ),
         (&["run", "no-such-file.toml"], "no-such-file.toml"),
         (&["summary", "cnn", "--input", "1,2"], "three"),
+        (&["bench", "--filter", "fc", "--repeats", "0"], "repeats"),
+        (&["bench", "--filter", "fc", "--seconds", "0"], "seconds"),
+        (&["bench", "--filter", "fc", "--batch", "0"], "batch"),
+        (&["bench", "--against", "burn"], "pytorch"),
+        (&["bench", "--json", "no/such/folder.json"], "no/such"),
+        (&["bench", "--filter", "epoch"], "mnist"),
         (&["summary", "cnn", "--input", "1,2,2"], "cnn"),
     ] {
         let message = refusal(args);

@@ -16,6 +16,9 @@ use super::worker::{Job, noise};
 
 type Net = candle_core::Result<Layers>;
 
+/// Backward and the optimizer's step, for a loss.
+type Step = Box<dyn FnMut(&Tensor) -> candle_core::Result<()>>;
+
 /// candle's own `Sequential` has no training mode.
 #[derive(Default)]
 struct Layers(Vec<Box<dyn ModuleT>>);
@@ -33,8 +36,11 @@ impl Layers {
 
 impl ModuleT for Layers {
     fn forward_t(&self, x: &Tensor, train: bool) -> candle_core::Result<Tensor> {
-        let apply = |x: Tensor, layer: &Box<dyn ModuleT>| layer.forward_t(&x, train);
-        self.0.iter().try_fold(x.clone(), apply)
+        let mut x = x.clone();
+        for layer in &self.0 {
+            x = layer.forward_t(&x, train)?;
+        }
+        Ok(x)
     }
 }
 
@@ -73,7 +79,7 @@ pub fn network(case: &Case) -> Result<Job> {
     let parameters = Some(trained.iter().map(|var| var.elem_count()).sum());
     let (images, labels) = noise(case.batch, *input)?;
     let run: Box<dyn FnMut() -> _> = if case.kind == Kind::Step {
-        let mut step: Box<dyn FnMut(&Tensor) -> candle_core::Result<()>> = match optimizer {
+        let mut step: Step = match optimizer {
             // Without the momentum that PyTorch and we have: there is none in candle.
             OptimizerConfig::Sgd { lr, .. } => {
                 let mut sgd = SGD::new(trained, *lr)?;
@@ -267,5 +273,38 @@ impl ModuleT for Block {
             }
         };
         (y + x)?.relu()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tallow_models::{Model, find};
+
+    use super::super::case;
+    use super::*;
+
+    #[test]
+    fn the_networks_are_ours() {
+        let kinds = ["step".to_string(), "inference".to_string()];
+        for mut case in case::select(&kinds).unwrap() {
+            let Work::Network { model, .. } = &case.work else {
+                panic!("{} is no network", case.name);
+            };
+            let entry = find(model).unwrap();
+            let ours = Model::build(model, &entry.config()).unwrap();
+            case.batch = 2;
+            let mut job = network(&case).unwrap();
+            assert_eq!(
+                job.parameters,
+                Some(ours.store().num_parameters()),
+                "{model}"
+            );
+            let shape: &[usize] = if case.kind == Kind::Step {
+                &[]
+            } else {
+                &[2, 10]
+            };
+            assert_eq!((job.run)().unwrap().unwrap().dims(), shape, "{model}");
+        }
     }
 }

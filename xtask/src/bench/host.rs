@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::thread;
+use std::time::Duration;
 
 /// The physical cores given to this process: two threads of a core have one set of multipliers between them.
 pub fn cores() -> usize {
@@ -42,10 +43,42 @@ pub fn peak_memory_mb() -> Option<f64> {
     Some(kib / 1024.0)
 }
 
-/// Processes that were running or waiting to, on average over the last minute, where the system tells.
-pub fn load() -> Option<f64> {
-    let text = fs::read_to_string("/proc/loadavg").ok()?;
-    text.split_whitespace().next()?.parse().ok()
+/// How many processors are at work right now, where the system tells; watched for half a second.
+pub fn busy_cpus() -> Option<f64> {
+    let sample = || {
+        fs::read_to_string("/proc/stat")
+            .ok()
+            .as_deref()
+            .and_then(ticks)
+    };
+    let before = sample()?;
+    thread::sleep(Duration::from_millis(500));
+    let after = sample()?;
+    let total = after.total - before.total;
+    (total > 0.0).then(|| (after.busy - before.busy) / total * after.cpus as f64)
+}
+
+struct Ticks {
+    cpus: usize,
+    busy: f64,
+    total: f64,
+}
+
+/// What all processors together have done: working for anyone, other virtual machines too, or idle.
+fn ticks(stat: &str) -> Option<Ticks> {
+    let numbered = |line: &&str| line.starts_with("cpu") && !line.starts_with("cpu ");
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: Vec<f64> = all
+        .split_whitespace()
+        .map(|n| n.parse().ok())
+        .collect::<Option<_>>()?;
+    // user, nice, system, idle, waiting for disks, two kinds of interrupts, stolen; guests are counted in user.
+    let total: f64 = ticks.iter().take(8).sum();
+    Some(Ticks {
+        cpus: stat.lines().filter(numbered).count(),
+        busy: total - ticks.get(3)? - ticks.get(4)?,
+        total,
+    })
 }
 
 #[cfg(test)]
@@ -58,6 +91,14 @@ mod tests {
         let text = [cpu(0, 0), cpu(0, 0), cpu(0, 1), cpu(1, 0)].concat();
         assert_eq!(physical_cores(&text), 3);
         assert_eq!(physical_cores("processor : 0\n"), 0);
+    }
+
+    #[test]
+    fn idle_processors_are_not_busy() {
+        let stat = "cpu  10 1 5 80 4 0 0 2 7 0\ncpu0 1 2 3 4\ncpu1 1 2 3 4\nctxt 5\n";
+        let ticks = ticks(stat).unwrap();
+        assert_eq!((ticks.cpus, ticks.busy, ticks.total), (2, 18.0, 102.0));
+        assert!(super::ticks("intr 1\n").is_none());
     }
 
     #[cfg(target_os = "linux")]

@@ -1,11 +1,16 @@
 //! Timing the sides in turn.
 
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::case::Case;
 use super::side::Side;
+
+/// Before each turn. Threads of PyTorch's OpenMP go on spinning for up to 10 ms after their last work, ours for less; telling them not
+/// to (`OMP_WAIT_POLICY=PASSIVE`) would make PyTorch's steps on small networks 1.3 to 1.5 times slower.
+const SETTLE: Duration = Duration::from_millis(20);
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +73,7 @@ pub fn measure(sides: &mut [&mut Side], case: &Case, effort: Effort) -> Result<V
     for _ in 0..effort.rounds {
         for lane in &mut lanes {
             let side = &mut sides[lane.side];
+            thread::sleep(SETTLE);
             let seconds = side
                 .run(&lane.variant, lane.steps)
                 .with_context(|| side.who.name().to_string())?;
@@ -93,21 +99,27 @@ pub fn measure(sides: &mut [&mut Side], case: &Case, effort: Effort) -> Result<V
         .collect()
 }
 
-/// Runs until caches are warm and memory is allocated: twice, and for a turn at least. Gives the number of steps in a turn.
+/// Runs until caches are warm and memory is allocated: twice, and for a turn at least; a run of a second or more is enough by itself.
+/// Gives the number of steps in a turn.
 fn warm_up(side: &mut Side, variant: &str, effort: Effort) -> Result<usize> {
-    side.run(variant, 1)?;
-    let (mut steps, mut spent) = (1, 0.0);
-    loop {
-        // By our own clock: the times of a loader are for a batch, and a run of it is an epoch.
+    // By our own clock: the times of a loader are for a batch, and a run of it is an epoch.
+    let mut run = |steps| -> Result<f64> {
         let started = Instant::now();
         side.run(variant, steps)?;
-        let last = started.elapsed().as_secs_f64();
+        Ok(started.elapsed().as_secs_f64())
+    };
+    if run(1)? >= effort.turn.max(1.0) {
+        return Ok(1);
+    }
+    let (mut steps, mut spent) = (1, 0.0);
+    loop {
+        let last = run(steps)?;
         spent += last;
-        let turn = (effort.turn * steps as f64 / last).ceil().clamp(1.0, 1e6);
+        let turn = (effort.turn * steps as f64 / last).ceil().clamp(1.0, 1e6) as usize;
         if spent >= effort.turn {
-            return Ok(turn as usize);
+            return Ok(turn);
         }
-        steps = (turn as usize).min(4 * steps);
+        steps = turn.min(4 * steps);
     }
 }
 

@@ -83,6 +83,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
             }
         }
     }
+    warn_if_busy();
     rows.iter_mut().for_each(|row| row.gemm_peak_gflops = peak);
     report(&rows, args.json.as_deref())?;
     if failures > 0 {
@@ -127,8 +128,15 @@ fn greet(ours: &Side, others: &[Side], threads: usize) {
         .map(|side| side.version.as_str())
         .collect();
     eprintln!("{} on {threads} threads", names.join("; "));
-    if let Some(load) = host::load().filter(|load| *load > 0.5) {
-        eprintln!("note: the machine is busy (load {load:.1}); times and even ratios will be off");
+    warn_if_busy();
+}
+
+/// Says so if other programs work too. All sides wait for requests when this is called.
+fn warn_if_busy() {
+    if let Some(cpus) = host::busy_cpus().filter(|cpus| *cpus > 0.15) {
+        eprintln!(
+            "note: other programs keep {cpus:.1} processors busy; not even the ratios can be trusted"
+        );
     }
 }
 

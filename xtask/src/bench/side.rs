@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::de::DeserializeOwned;
@@ -82,7 +84,8 @@ pub struct Side {
     /// What it says it is.
     pub version: String,
     child: Child,
-    requests: ChildStdin,
+    /// Closed to end the process.
+    requests: Option<ChildStdin>,
     replies: BufReader<ChildStdout>,
 }
 
@@ -105,7 +108,7 @@ impl Side {
             who,
             version: String::new(),
             child,
-            requests,
+            requests: Some(requests),
             replies: BufReader::new(replies),
         };
         side.version = side.reply::<Hello>()?.version;
@@ -132,7 +135,8 @@ impl Side {
     /// Sends a request and waits for what belongs to it.
     pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T> {
         let line = serde_json::to_string(request)?;
-        let sent = writeln!(self.requests, "{line}").and_then(|()| self.requests.flush());
+        let requests = self.requests.as_mut().context("it was told to end")?;
+        let sent = writeln!(requests, "{line}").and_then(|()| requests.flush());
         sent.map_err(|error| self.ended().unwrap_or(error.into()))?;
         self.reply()
     }
@@ -164,7 +168,14 @@ impl Side {
 
 impl Drop for Side {
     fn drop(&mut self) {
-        // It may have ended already; either way it must not outlive us.
+        // It ends by itself, with the processes it started, when there are no more requests; but it must not outlive us.
+        drop(self.requests.take());
+        for _ in 0..200 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
