@@ -19,28 +19,13 @@ fn message(result: Result<Model, Error>) -> String {
 }
 
 #[test]
-fn parameter_counts() {
-    let expected = [
-        ("mlp", 6_442),
-        ("cnn", 6_422),
-        ("cifar-cnn", 62_006),
-        ("lenet", 121_182),
-        ("vgg16-slim", 9_231_114),
-        ("vgg16-bn-cifar", 14_728_266),
-        ("resnet18-cifar", 11_173_962),
-        ("resnet20", 269_722),
-    ];
-    assert_eq!(registry().len(), expected.len());
-    for (entry, (name, parameters)) in registry().iter().zip(expected) {
-        assert_eq!(entry.name, name);
-        let model = Model::build(name, &entry.config()).unwrap();
-        assert_eq!(model.store().num_parameters(), parameters, "{name}");
-        assert_eq!(model.name(), name);
-        assert_eq!(model.input_shape(), entry.default_input);
-        assert_eq!(model.classes(), entry.default_classes);
-    }
+fn names_are_told_apart_and_described() {
     let names: HashSet<_> = registry().iter().map(|e| e.name).collect();
     assert_eq!(names.len(), registry().len());
+    for entry in registry() {
+        assert_eq!(find(entry.name).unwrap().name, entry.name);
+        assert!(!entry.description.is_empty());
+    }
 }
 
 #[test]
@@ -51,6 +36,8 @@ fn unknown_names_suggest_the_nearest() {
         ("LeNet", "lenet"),
         ("vgg16_slim", "vgg16-slim"),
         ("ResNet-20", "resnet20"),
+        ("vgg16_bn", "vgg16-bn"),
+        ("wide_resnet50_2", "wide-resnet50-2"),
         ("mpl", "mlp"),
         ("cnn2", "cnn"),
     ] {
@@ -60,7 +47,7 @@ fn unknown_names_suggest_the_nearest() {
             "{message}"
         );
         assert!(
-            message.contains("the models are mlp, cnn, cifar-cnn, lenet, vgg16-slim, "),
+            message.contains("the models are mlp, cnn, cifar-cnn, lenet, lenet-1989, "),
             "{message}"
         );
     }
@@ -227,7 +214,7 @@ fn the_seed_decides_every_bit() {
         let first = build(5);
         assert!(first == build(5), "{}", entry.name);
         for ((name, a), (_, b)) in first.iter().zip(build(6)) {
-            let drawn = a[0] != 1. && a[0] != 0.;
+            let drawn = a.iter().any(|v| *v != a[0]) && !name.ends_with("codes");
             assert!((*a != b) == drawn, "{} {name}", entry.name);
         }
     }
@@ -328,11 +315,10 @@ fn deep_networks_start_as_the_code_they_follow() {
 
 #[test]
 fn both_layouts_give_the_same_logits_and_gradients() {
-    for entry in registry() {
-        // What is deep gathers rounding over its depth.
-        let deep = entry.default_layout == Layout::Nhwc;
-        let (double, single) = if deep { (1e-9, 1e-4) } else { (1e-10, 2e-5) };
-        for (dtype, tolerance) in [(DType::F64, double), (DType::F32, single)] {
+    // Of the others `pytorch.rs` compares each layout with the same figures.
+    for name in ["mlp", "cnn", "cifar-cnn", "lenet", "vgg16-slim"] {
+        let entry = find(name).unwrap();
+        for (dtype, tolerance) in [(DType::F64, 1e-10), (DType::F32, 2e-5)] {
             for train in [false, true] {
                 let run = |layout| {
                     let config = ModelConfig {
@@ -342,7 +328,7 @@ fn both_layouts_give_the_same_logits_and_gradients() {
                     };
                     let model = Model::build(entry.name, &config).unwrap();
                     assert_eq!(model.layout(), layout);
-                    fill(&model);
+                    fill(&model, false);
                     let (logits, _, gradients) = pass(&model, 8, 0, dtype, train);
                     let mut all = vec![("logits".to_string(), floats(&logits))];
                     for (name, var) in model.store().parameters() {
