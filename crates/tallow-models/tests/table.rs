@@ -12,14 +12,15 @@ fn digest(lines: &str) -> String {
     format!("{value:016x}")
 }
 
-#[test]
-fn every_model_is_pytorchs() {
+/// Every second model, from `first` on: two tests, since drawing so many weights takes a while.
+fn check_half(first: usize) {
     let table: Vec<Value> = serde_json::from_str(include_str!("fixtures/table.json")).unwrap();
     let mut rows: HashMap<&str, &Value> = table
         .iter()
         .map(|row| (row["name"].as_str().unwrap(), row))
         .collect();
-    for entry in registry() {
+    assert_eq!(rows.len(), registry().len());
+    for entry in registry().iter().skip(first).step_by(2) {
         let name = entry.name;
         let row = rows
             .remove(name)
@@ -55,7 +56,16 @@ fn every_model_is_pytorchs() {
         );
         assert_eq!(summary.multiply_adds, entry.multiply_adds, "{name}");
     }
-    assert!(rows.is_empty(), "not in the registry: {rows:?}");
+}
+
+#[test]
+fn every_model_is_pytorchs() {
+    check_half(0);
+}
+
+#[test]
+fn every_other_model_is_pytorchs() {
+    check_half(1);
 }
 
 /// What papers and torchvision's documentation say.
