@@ -29,6 +29,14 @@ pub enum Error {
         /// What it got.
         found: String,
     },
+    /// A layer of a state dict that is not what is asked of it.
+    #[error("`{layer}`: {message}")]
+    State {
+        /// The layer.
+        layer: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// An operator or the parameter store refused.
     #[error(transparent)]
     Ops(#[from] tallow_ops::Error),

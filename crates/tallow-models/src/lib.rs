@@ -5,6 +5,7 @@
 )]
 
 mod error;
+mod head;
 mod model;
 mod module;
 pub mod nn;
@@ -13,7 +14,9 @@ mod summary;
 mod zoo;
 
 pub use error::{Error, Result};
+pub use head::{conv_head_to_linear, linear_head_to_conv};
 pub use model::{Model, ModelConfig};
 pub use module::{Context, Layer, Module};
-pub use registry::{Entry, find, registry};
+pub use registry::{Build, Entry, find, registry};
 pub use summary::{LayerSummary, Summary};
+pub use zoo::{Block, Naming, ResNet, Stem};

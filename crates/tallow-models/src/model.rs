@@ -1,5 +1,5 @@
 use candle_core::{DType, Device, ModuleT, Tensor};
-use tallow_ops::{Layout, ParamStore, to_layout};
+use tallow_ops::{Layout, ParamPath, ParamStore, to_layout};
 
 use crate::{Context, Error, Layer, LayerSummary, Module, Result, Summary, find};
 
@@ -14,6 +14,8 @@ pub struct ModelConfig {
     pub hidden: Option<Vec<usize>>,
     /// Divides the number of maps of every convolution; 1. Only for models that take it.
     pub width_divisor: usize,
+    /// The probability with which dropout drops, in `[0, 1)`; the model's own when none. Only for models that drop.
+    pub dropout: Option<f64>,
     /// The axis order to work in; the model's own when none. The input is `(N, C, H, W)` all the same.
     pub layout: Option<Layout>,
     /// The seed of initialisation and dropout; 0.
@@ -32,6 +34,7 @@ impl ModelConfig {
             input_shape,
             hidden: None,
             width_divisor: 1,
+            dropout: None,
             layout: None,
             seed: 0,
             dtype: DType::F32,
@@ -94,15 +97,41 @@ impl Model {
         if config.width_divisor != 1 && !entry.takes_width_divisor {
             return refuse("has no width_divisor to set".into());
         }
-        let store = ParamStore::new(config.dtype, &config.device, config.seed);
-        let network = (entry.build)(&store.root(), config)?;
+        if let Some(dropout) = config.dropout {
+            if !entry.takes_dropout {
+                return refuse("has no dropout to set".into());
+            }
+            if !(0. ..1.).contains(&dropout) {
+                return refuse(format!("dropout must be in [0, 1), not {dropout}"));
+            }
+        }
         let own = match config.device {
             Device::Cpu => entry.default_layout,
             _ => Layout::Nchw,
         };
-        let layout = config.layout.unwrap_or(own);
+        let config = ModelConfig {
+            layout: Some(config.layout.unwrap_or(own)),
+            ..config.clone()
+        };
+        Self::from_network(entry.name, &config, |p, config| {
+            (entry.build)(entry.name, p, config)
+        })
+    }
+
+    /// A model that is not in the registry: `network` makes it, with its parameters under the path it is given.
+    ///
+    /// Of the configuration, only the layout ((N, C, H, W) when none), the seed, the type and the device are seen to here; what the
+    /// rest means is up to `network`.
+    pub fn from_network(
+        name: &'static str,
+        config: &ModelConfig,
+        network: impl FnOnce(&ParamPath, &ModelConfig) -> Result<Box<dyn Module>>,
+    ) -> Result<Self> {
+        let store = ParamStore::new(config.dtype, &config.device, config.seed);
+        let network = network(&store.root(), config)?;
+        let layout = config.layout.unwrap_or_default();
         Ok(Self {
-            name: entry.name,
+            name,
             config: config.clone(),
             layout,
             store,

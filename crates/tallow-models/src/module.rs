@@ -9,6 +9,12 @@ pub trait Module: Send + Sync {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor>;
 }
 
+impl<M: Module + ?Sized> Module for Box<M> {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        (**self).forward(x, cx)
+    }
+}
+
 /// How a forward pass is made: the mode, the axis order, and who watches.
 pub struct Context<'a> {
     /// Whether this is training: batch norm takes the batch's statistics, dropout drops.

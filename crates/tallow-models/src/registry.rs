@@ -15,13 +15,23 @@ pub struct Entry {
     pub default_classes: usize,
     /// The axis order it works in on the CPU unless the configuration says otherwise; elsewhere that is `(N, C, H, W)`.
     pub default_layout: Layout,
+    /// Trained values, made for these images and classes.
+    pub parameters: usize,
+    /// Multiplications, each with its addition, for one such image, in convolutions and linear layers.
+    pub multiply_adds: u64,
     /// Whether [`ModelConfig::hidden`] means something to it.
     pub takes_hidden: bool,
     /// Whether [`ModelConfig::width_divisor`] means something to it.
     pub takes_width_divisor: bool,
-    /// Makes the network with its parameters under the given path. [`crate::Model::build`] checks the configuration first.
-    pub build: fn(&ParamPath, &ModelConfig) -> Result<Box<dyn Module>>,
+    /// Whether [`ModelConfig::dropout`] means something to it.
+    pub takes_dropout: bool,
+    /// Makes it.
+    pub build: Build,
 }
+
+/// Makes the network with its parameters under the given path; errors call it by the given name. [`crate::Model::build`] checks the
+/// configuration first.
+pub type Build = fn(&'static str, &ParamPath, &ModelConfig) -> Result<Box<dyn Module>>;
 
 impl Entry {
     /// The configuration it was made for: seed 0, `f32` on the CPU.
@@ -32,90 +42,7 @@ impl Entry {
 
 /// Every model, in the order worth reading.
 pub fn registry() -> &'static [Entry] {
-    const MNIST: (usize, usize, usize) = (1, 28, 28);
-    const CIFAR: (usize, usize, usize) = (3, 32, 32);
-    &[
-        Entry {
-            name: "mlp",
-            description: "fully connected, two hidden layers of 8; other widths by `hidden`",
-            default_input: MNIST,
-            default_classes: 10,
-            default_layout: Layout::Nchw,
-            takes_hidden: true,
-            takes_width_divisor: false,
-            build: zoo::mlp,
-        },
-        Entry {
-            name: "cnn",
-            description: "two 5x5 convolutions of 6 maps, linear layers of 50",
-            default_input: MNIST,
-            default_classes: 10,
-            default_layout: Layout::Nchw,
-            takes_hidden: false,
-            takes_width_divisor: false,
-            build: zoo::cnn,
-        },
-        Entry {
-            name: "cifar-cnn",
-            description: "the network of PyTorch's CIFAR-10 tutorial: 5x5 convolutions of 6 and 16 maps, linear layers of 120 and 84",
-            default_input: CIFAR,
-            default_classes: 10,
-            default_layout: Layout::Nchw,
-            takes_hidden: false,
-            takes_width_divisor: false,
-            build: zoo::cifar_cnn,
-        },
-        Entry {
-            name: "lenet",
-            description: "cifar-cnn with 16 and 32 maps",
-            default_input: CIFAR,
-            default_classes: 10,
-            default_layout: Layout::Nchw,
-            takes_hidden: false,
-            takes_width_divisor: false,
-            build: zoo::lenet,
-        },
-        Entry {
-            name: "vgg16-slim",
-            description: "VGG of eight 3x3 convolutions with batch norm, 64 to 512 maps, one linear layer; narrower by `width_divisor`",
-            default_input: CIFAR,
-            default_classes: 10,
-            default_layout: Layout::Nhwc,
-            takes_hidden: false,
-            takes_width_divisor: true,
-            build: zoo::vgg16_slim,
-        },
-        Entry {
-            name: "vgg16-bn-cifar",
-            description: "torchvision's vgg16_bn, thirteen 3x3 convolutions, with one linear layer as its head",
-            default_input: CIFAR,
-            default_classes: 10,
-            default_layout: Layout::Nhwc,
-            takes_hidden: false,
-            takes_width_divisor: true,
-            build: zoo::vgg16_bn_cifar,
-        },
-        Entry {
-            name: "resnet18-cifar",
-            description: "torchvision's resnet18 with a 3x3 stem and no pooling before the blocks",
-            default_input: CIFAR,
-            default_classes: 10,
-            default_layout: Layout::Nhwc,
-            takes_hidden: false,
-            takes_width_divisor: true,
-            build: zoo::resnet18_cifar,
-        },
-        Entry {
-            name: "resnet20",
-            description: "the CIFAR network of He et al., 16 to 64 maps, shortcuts without parameters (option A)",
-            default_input: CIFAR,
-            default_classes: 10,
-            default_layout: Layout::Nhwc,
-            takes_hidden: false,
-            takes_width_divisor: true,
-            build: zoo::resnet20,
-        },
-    ]
+    zoo::CATALOGUE
 }
 
 /// The model of that name. Fails with the nearest name there is.

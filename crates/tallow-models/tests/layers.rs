@@ -5,8 +5,8 @@ use candle_core::{DType, Device, Tensor};
 use common::{difference, floats};
 use tallow_models::nn::{
     AdaptiveAvgPool2d, Add, AvgPool2d, BasicBlock, BatchNorm2d, Conv2d, ConvBn, ConvBnRelu,
-    ConvOptions, Dropout, Flatten, Linear, MaxPool2d, Relu, ResidualOptions, Sequential, Shortcut,
-    Tanh,
+    ConvOptions, ConvTranspose2d, Dropout, Flatten, Linear, MaxPool2d, PartialConv2d, Relu,
+    ResidualOptions, Sequential, Shortcut, Tanh, WeightInit,
 };
 use tallow_models::{Context, Error, Model, ModelConfig, Module, Result};
 use tallow_ops::{Layout, ParamStore, Pool2dConfig, to_layout};
@@ -202,6 +202,14 @@ fn impossible_layers_are_refused() {
     assert!(matches!(Linear::new(p.pp("b"), 0, 6), Err(Error::Ops(_))));
     assert_eq!(s.state_dict().unwrap().len(), 0);
     Linear::new(p.pp("c"), 2, 2).unwrap();
+    assert!(Conv2d::new(p.pp("d"), 4, 6, 0).is_err());
+    let init = WeightInit::default();
+    for table in [&[][..], &[&[0, 4][..]], &[&[0][..], &[]]] {
+        let error = PartialConv2d::new(p.pp("e"), 4, table, 3, 1, true, init).unwrap_err();
+        assert!(error.to_string().contains("each see some of 4"), "{error}");
+    }
+    let error = ConvTranspose2d::with(p.pp("f"), 4, 6, 3, grouped(2)).unwrap_err();
+    assert!(error.to_string().contains("one group"), "{error}");
     let taken = Linear::new(p.pp("c"), 2, 2).unwrap_err();
     assert!(taken.to_string().contains("c.weight"), "{taken}");
 }
@@ -331,6 +339,62 @@ fn a_shortcut_without_parameters_takes_every_other_pixel_and_adds_empty_maps() {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Each map sees only those of its table, and weights lie map by map: against convolutions of the maps that are seen.
+#[test]
+fn partial_convolutions_see_what_their_table_says() {
+    let table: [&[usize]; 3] = [&[1], &[0, 2, 3], &[3, 0]];
+    for layout in [Layout::Nchw, Layout::Nhwc] {
+        let store = store();
+        let conv = PartialConv2d::new(
+            store.root().pp("c"),
+            4,
+            &table,
+            3,
+            2,
+            true,
+            WeightInit::default(),
+        )
+        .unwrap();
+        let parameters = store.parameters();
+        assert_eq!(parameters[0].1.dims(), [6, 3, 3]);
+        parameters[1].1.set(&common::wave(3, 0.5, 0., 1.)).unwrap();
+        let x = to_layout(&input(), Layout::Nchw, layout).unwrap();
+        let y = conv.forward(&x, &mut Context::new(true, layout)).unwrap();
+        let y = to_layout(&y, layout, Layout::Nchw).unwrap();
+        let mut at = 0;
+        for (o, maps) in table.iter().enumerate() {
+            let seen: Vec<Tensor> = maps
+                .iter()
+                .map(|m| input().narrow(1, *m, 1).unwrap())
+                .collect();
+            let weight = parameters[0]
+                .1
+                .narrow(0, at, maps.len())
+                .unwrap()
+                .unsqueeze(0)
+                .unwrap();
+            at += maps.len();
+            let config = tallow_ops::Conv2dConfig {
+                stride: (2, 2),
+                ..Default::default()
+            };
+            let bias = parameters[1].1.narrow(0, o, 1).unwrap();
+            let expected = tallow_ops::conv2d(
+                &Tensor::cat(&seen, 1).unwrap(),
+                &weight,
+                Some(&bias),
+                &config,
+            )
+            .unwrap();
+            let ours = y.narrow(1, o, 1).unwrap();
+            assert!(
+                difference(&floats(&ours), &floats(&expected)) < 1e-12,
+                "{layout:?} {o}"
+            );
         }
     }
 }

@@ -32,6 +32,7 @@ fn build(name: &str, case: &Value, dtype: DType, layout: Layout) -> Model {
         width_divisor: case
             .get("width_divisor")
             .map_or(1, |v| v.as_u64().unwrap() as usize),
+        dropout: case.get("dropout").map(|v| v.as_f64().unwrap()),
         layout: Some(layout),
         dtype,
         ..ModelConfig::new(10, (shape[0], shape[1], shape[2]))
@@ -41,7 +42,14 @@ fn build(name: &str, case: &Value, dtype: DType, layout: Layout) -> Model {
 
 /// Ours against the reduced form of PyTorch's tensor. `scale` is what an error is relative to: the norm, unless that is zero but for
 /// rounding, as of a bias that batch norm takes away again.
-fn check_probe(ours: &[f64], probe: &Value, scale: f64, tolerance: f64, what: &str) {
+fn check_probe(
+    ours: &[f64],
+    probe: &Value,
+    entries: &Value,
+    scale: f64,
+    tolerance: f64,
+    what: &str,
+) {
     let expected_norm = probe["norm"].as_f64().unwrap();
     let allowed = tolerance
         * if expected_norm < 1e-12 {
@@ -61,9 +69,8 @@ fn check_probe(ours: &[f64], probe: &Value, scale: f64, tolerance: f64, what: &s
         let projection = ours.iter().zip(direction).map(|(a, b)| a * b).sum();
         close(projection, expected, &format!("projection {j}"));
     }
-    let entries = numbers(&probe["entries"]);
-    let stride = (ours.len() / 12).max(1);
-    for (i, expected) in entries.into_iter().enumerate() {
+    let stride = (ours.len() / entries.as_u64().unwrap() as usize).max(1);
+    for (i, expected) in numbers(&probe["entries"]).into_iter().enumerate() {
         close(ours[i * stride], expected, &format!("entry {}", i * stride));
     }
 }
@@ -90,9 +97,14 @@ fn check_structure(name: &str, case: &Value) {
     );
     for layout in [Layout::Nchw, Layout::Nhwc] {
         let summary = build(name, case, DType::F32, layout).summary().unwrap();
-        let layers: Vec<Value> = summary
+        let mut expected = case["layers"].as_array().unwrap().clone();
+        // What PyTorch code does without a module: additions, and in some networks flattening.
+        let flattens = expected.iter().any(|row| row[1] == "Flatten");
+        let residual = summary.layers.iter().any(|l| l.kind == "Add");
+        let mut layers: Vec<Value> = summary
             .layers
             .iter()
+            .filter(|l| l.kind != "Add" && (flattens || l.kind != "Flatten"))
             .map(|l| {
                 serde_json::json!([
                     l.name,
@@ -103,7 +115,13 @@ fn check_structure(name: &str, case: &Value) {
                 ])
             })
             .collect();
-        assert_eq!(Value::from(layers), case["layers"], "{layout:?}");
+        if residual {
+            // Which of the two ways through a block runs first is nobody's business.
+            for rows in [&mut layers, &mut expected] {
+                rows.sort_by_key(|row| row[0].as_str().unwrap().to_string());
+            }
+        }
+        assert_eq!(layers, expected, "{layout:?}");
         assert_eq!(summary.parameters, model.store().num_parameters());
         assert_eq!(
             summary.parameters,
@@ -112,17 +130,27 @@ fn check_structure(name: &str, case: &Value) {
     }
 }
 
+/// How far a figure may be from PyTorch's: in single precision as far as its own may be off, but for small factors.
+fn allowed(expected: &Value, key: &str, dtype: DType, tolerance: f64) -> f64 {
+    match dtype {
+        DType::F32 => tolerance.max(4. * expected["float32"][key].as_f64().unwrap()),
+        _ => tolerance,
+    }
+}
+
 fn check_pass(name: &str, case: &Value, mode: &str, dtype: DType, layout: Layout, tolerance: f64) {
     let what = format!("{name} {mode} {dtype:?} {layout:?}");
     let model = build(name, case, dtype, layout);
-    fill(&model);
+    fill(&model, case["calm"] == true);
     let n = case["batch"].as_u64().unwrap() as usize;
     let (logits, loss, gradients) = pass(&model, n, 0, dtype, mode == "train");
     let expected = &case[mode];
+    let of_logits = allowed(expected, "logits", dtype, tolerance);
+    let of_gradients = allowed(expected, "gradients", dtype, tolerance);
     let error = difference(&floats(&logits), &numbers(&expected["logits"]));
-    assert!(error <= tolerance, "{what} logits: {error}");
+    assert!(error <= of_logits, "{what} logits: {error}");
     let error = difference(&floats(&loss), &[expected["loss"].as_f64().unwrap()]);
-    assert!(error <= tolerance, "{what} loss: {error}");
+    assert!(error <= of_logits, "{what} loss: {error}");
     let gradient_norm = |name: &str| expected["gradients"][name]["norm"].as_f64().unwrap();
     for (name, var) in model.store().parameters() {
         let ours = floats(gradients.get(&var).unwrap());
@@ -130,8 +158,9 @@ fn check_pass(name: &str, case: &Value, mode: &str, dtype: DType, layout: Layout
         check_probe(
             &ours,
             &expected["gradients"][&name],
+            &case["entries"],
             scale,
-            tolerance,
+            of_gradients,
             &format!("{what} {name}"),
         );
     }
@@ -140,7 +169,7 @@ fn check_pass(name: &str, case: &Value, mode: &str, dtype: DType, layout: Layout
 fn check_steps(name: &str, case: &Value, dtype: DType, layout: Layout, tolerance: f64) {
     let what = format!("{name} after three steps {dtype:?} {layout:?}");
     let model = build(name, case, dtype, layout);
-    fill(&model);
+    fill(&model, case["calm"] == true);
     let n = case["batch"].as_u64().unwrap() as usize;
     for batch in 0..3 {
         let (_, _, gradients) = pass(&model, n, batch, dtype, true);
@@ -150,13 +179,16 @@ fn check_steps(name: &str, case: &Value, dtype: DType, layout: Layout, tolerance
         }
     }
     let expected = &case["after_three_steps"];
+    let of_logits = allowed(expected, "logits", dtype, tolerance);
+    let of_state = allowed(expected, "state", dtype, tolerance);
     for (name, tensor) in model.store().state_dict().unwrap() {
         let ours = floats(&tensor);
         check_probe(
             &ours,
             &expected["state"][&name],
+            &case["entries"],
             1.,
-            tolerance,
+            of_state,
             &format!("{what} {name}"),
         );
         if name.ends_with("num_batches_tracked") {
@@ -167,14 +199,13 @@ fn check_steps(name: &str, case: &Value, dtype: DType, layout: Layout, tolerance
         .forward(&common::images(&model, n, 0, dtype), false)
         .unwrap();
     let error = difference(&floats(&logits), &numbers(&expected["logits"]));
-    assert!(error <= tolerance, "{what} logits: {error}");
+    assert!(error <= of_logits, "{what} logits: {error}");
 }
 
-fn check(name: &str, fixture: &str) {
+fn check(name: &str, fixture: &str, tolerances: [(DType, f64); 2]) {
     let case: Value = serde_json::from_str(fixture).unwrap();
     check_structure(name, &case);
-    // In double precision nothing but rounding may differ; in single precision 1e-4.
-    for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-4)] {
+    for (dtype, tolerance) in tolerances {
         for layout in [Layout::Nchw, Layout::Nhwc] {
             for mode in ["eval", "train"] {
                 check_pass(name, &case, mode, dtype, layout, tolerance);
@@ -184,41 +215,52 @@ fn check(name: &str, fixture: &str) {
     }
 }
 
-#[test]
-fn mlp() {
-    check("mlp", include_str!("fixtures/mlp.json"));
+/// In double precision nothing but rounding may differ; in single precision 1e-4, unless the network itself makes more of it.
+const SHALLOW: [(DType, f64); 2] = [(DType::F64, 1e-12), (DType::F32, 1e-4)];
+
+/// Rounding grows with the depth.
+const DEEP: [(DType, f64); 2] = [(DType::F64, 1e-9), (DType::F32, 1e-4)];
+
+macro_rules! cases {
+    ($($test:ident: $name:literal, $file:literal, $tolerances:expr;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                check($name, include_str!(concat!("fixtures/", $file, ".json")), $tolerances);
+            }
+        )*
+    };
 }
 
-#[test]
-fn mlp_of_other_widths() {
-    check("mlp", include_str!("fixtures/mlp-wide.json"));
-}
-
-#[test]
-fn cnn() {
-    check("cnn", include_str!("fixtures/cnn.json"));
-}
-
-#[test]
-fn cifar_cnn() {
-    check("cifar-cnn", include_str!("fixtures/cifar-cnn.json"));
-}
-
-#[test]
-fn lenet() {
-    check("lenet", include_str!("fixtures/lenet.json"));
-}
-
-#[test]
-fn vgg16_slim_narrowed() {
-    check(
-        "vgg16-slim",
-        include_str!("fixtures/vgg16-slim-narrow.json"),
-    );
-}
-
-#[test]
-fn vgg16_slim_structure() {
-    let case: Value = serde_json::from_str(include_str!("fixtures/vgg16-slim.json")).unwrap();
-    check_structure("vgg16-slim", &case);
+cases! {
+    mlp: "mlp", "mlp", SHALLOW;
+    mlp_of_other_widths: "mlp", "mlp-wide", SHALLOW;
+    cnn: "cnn", "cnn", SHALLOW;
+    cifar_cnn: "cifar-cnn", "cifar-cnn", SHALLOW;
+    lenet: "lenet", "lenet", SHALLOW;
+    lenet_1989: "lenet-1989", "lenet-1989", SHALLOW;
+    lenet5_1998: "lenet5-1998", "lenet5-1998", SHALLOW;
+    lenet5_1998_rbf: "lenet5-1998-rbf", "lenet5-1998-rbf", SHALLOW;
+    lenet5: "lenet5", "lenet5", SHALLOW;
+    nin: "nin", "nin", DEEP;
+    nin_fc: "nin-fc", "nin-fc", DEEP;
+    vgg16_slim: "vgg16-slim", "vgg16-slim", SHALLOW;
+    vgg11: "vgg11", "vgg11", DEEP;
+    vgg16_bn: "vgg16-bn", "vgg16-bn", DEEP;
+    vgg13_cifar: "vgg13-cifar", "vgg13-cifar", DEEP;
+    vgg16_bn_cifar: "vgg16-bn-cifar", "vgg16-bn-cifar", DEEP;
+    resnet18: "resnet18", "resnet18", DEEP;
+    resnet18_cifar: "resnet18-cifar", "resnet18-cifar", DEEP;
+    resnet50: "resnet50", "resnet50", DEEP;
+    wide_resnet50_2: "wide-resnet50-2", "wide-resnet50-2", DEEP;
+    resnext50_32x4d: "resnext50-32x4d", "resnext50-32x4d", DEEP;
+    resnet20: "resnet20", "resnet20", DEEP;
+    resnet20_option_b: "resnet20-b", "resnet20-b", DEEP;
+    resnet20_option_c: "resnet20-c", "resnet20-c", DEEP;
+    resnet20_pooled: "resnet20-d", "resnet20-d", DEEP;
+    resnet20_transposed: "resnet20-t", "resnet20-t", DEEP;
+    plain_20: "plain-20", "plain-20", DEEP;
+    preact_resnet20: "preact-resnet20", "preact-resnet20", DEEP;
+    preact_resnet18_cifar: "preact-resnet18-cifar", "preact-resnet18-cifar", DEEP;
+    wrn_28_10: "wrn-28-10", "wrn-28-10", DEEP;
 }

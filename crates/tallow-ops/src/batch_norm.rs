@@ -5,8 +5,9 @@ use candle_core::{CpuStorage, CustomOp3, DType, Shape, Tensor, Var};
 use crate::cpu;
 use crate::custom_op::{self, Element, for_float};
 use crate::kernels::batch_norm::{self as kernel, Moments, Normal};
+use crate::kernels::fresh::fresh;
 use crate::layout::Extents;
-use crate::{Error, Layout, Result, reference};
+use crate::{Error, Layout, Result, reference, tape};
 
 /// The constants of a batch norm, with PyTorch's defaults.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,9 +60,7 @@ pub fn batch_norm_train(
         moments: moments.clone(),
         normal: OnceLock::new(),
     };
-    let y = x
-        .contiguous()?
-        .apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?;
+    let y = tape::apply3(&x.contiguous()?, &weight.contiguous()?, &bias.contiguous()?, op)?;
     let Moments { mean, variance } = custom_op::saved(&moments)?;
     update_running(running_mean, running_var, mean, variance, extents, config)?;
     Ok(y)
@@ -91,8 +90,7 @@ pub fn batch_norm_eval(
         layout: config.layout,
         normal,
     };
-    Ok(x.contiguous()?
-        .apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?)
+    Ok(tape::apply3(&x.contiguous()?, &weight.contiguous()?, &bias.contiguous()?, op)?)
 }
 
 const OP: &str = "batch_norm";
@@ -247,8 +245,8 @@ impl CustomOp3 for Train {
             let (weight, bias) = (cpu::slice(self.name(), weight, weight_layout)?, cpu::slice(self.name(), bias, bias_layout)?);
             let moments = kernel::moments(x, extents, layout);
             let normal = Normal::new(moments.mean.clone(), &moments.variance, self.config.eps);
-            let mut y = custom_op::zeros::<T>(x.len());
-            kernel::forward(x, extents, layout, &normal, weight, bias, &mut y);
+            // SAFETY: a map writes every element of its result.
+            let y = unsafe { fresh(x.len(), |y| kernel::forward(x, extents, layout, &normal, weight, bias, y)) };
             custom_op::save(&self.moments, moments)?;
             custom_op::save(&self.normal, normal)?;
             Ok((custom_op::storage(y), x_layout.shape().clone()))
@@ -287,8 +285,8 @@ impl CustomOp3 for Eval {
         for_float!(custom_op::dtype(x), self.name(), T => {
             let x = cpu::slice::<T>(self.name(), x, x_layout)?;
             let (weight, bias) = (cpu::slice(self.name(), weight, weight_layout)?, cpu::slice(self.name(), bias, bias_layout)?);
-            let mut y = custom_op::zeros::<T>(x.len());
-            kernel::forward(x, self.extents, self.layout, &self.normal, weight, bias, &mut y);
+            // SAFETY: a map writes every element of its result.
+            let y = unsafe { fresh(x.len(), |y| kernel::forward(x, self.extents, self.layout, &self.normal, weight, bias, y)) };
             Ok((custom_op::storage(y), x_layout.shape().clone()))
         })
     }
@@ -323,16 +321,17 @@ fn backward<T: Element>(
     let (x_storage, x_layout) = x.storage_and_layout();
     let (weight_storage, weight_layout) = weight.storage_and_layout();
     let (grad_storage, grad_layout) = grad.storage_and_layout();
-    let mut gx = custom_op::zeros::<T>(extents.count());
-    let (gw, gb) = kernel(
-        cpu::locked(OP, &x_storage, x_layout)?,
-        cpu::locked(OP, &grad_storage, grad_layout)?,
-        extents,
-        layout,
-        normal,
-        cpu::locked(OP, &weight_storage, weight_layout)?,
-        &mut gx,
-    );
+    let xs = cpu::locked(OP, &x_storage, x_layout)?;
+    let grads = cpu::locked(OP, &grad_storage, grad_layout)?;
+    let weights = cpu::locked(OP, &weight_storage, weight_layout)?;
+    let mut parameters = (Vec::new(), Vec::new());
+    // SAFETY: a map writes every element of its result.
+    let gx = unsafe {
+        fresh(extents.count(), |gx| {
+            parameters = kernel(xs, grads, extents, layout, normal, weights, gx);
+        })
+    };
+    let (gw, gb) = parameters;
     let c = extents.c;
     Ok((
         Some(custom_op::tensor(gx, x.shape())?),

@@ -13,7 +13,7 @@ use crate::layout::Extents;
 use crate::{
     BatchNormConfig, Conv2dConfig, Layout, Pool2dConfig, Result, batch_norm_eval, batch_norm_train,
 };
-use crate::{conv, conv2d, cpu, custom_op, max_pool2d, relu};
+use crate::{conv, conv2d, cpu, custom_op, max_pool2d, relu, tape};
 
 /// The parameters and statistics of a batch norm, each `(C)`.
 #[derive(Clone, Copy, Debug)]
@@ -92,10 +92,8 @@ pub fn conv_bn_relu_train(
     };
     // An operator has three arguments at most, so the small parameters travel as one.
     let parameters: Vec<&Tensor> = [gamma, beta].into_iter().chain(bias).collect();
-    let parameters = Tensor::cat(&parameters, 0)?;
-    let out = x
-        .contiguous()?
-        .apply_op3(&weight.contiguous()?, &parameters, op)?;
+    let parameters = tape::cat(&parameters)?;
+    let out = tape::apply3(&x.contiguous()?, &weight.contiguous()?, &parameters, op)?;
 
     let Moments { mean, variance } = custom_op::saved(&moments)?;
     let mean = match bias {
@@ -123,6 +121,35 @@ pub fn conv_bn_relu_eval(
     conv: &Conv2dConfig,
     pool: bool,
 ) -> Result<Tensor> {
+    pooled(
+        folded(x, weight, bias, norm, conv, true)?,
+        conv.layout,
+        pool,
+    )
+}
+
+/// [`conv2d`] and [`batch_norm_eval`] as one node of the graph: on the fast path of [`conv_bn_relu_eval`] folded in the same way.
+///
+/// # Errors
+/// As the single operators.
+pub fn conv_bn_eval(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    norm: Norm,
+    conv: &Conv2dConfig,
+) -> Result<Tensor> {
+    folded(x, weight, bias, norm, conv, false)
+}
+
+fn folded(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    norm: Norm,
+    conv: &Conv2dConfig,
+    relu: bool,
+) -> Result<Tensor> {
     let geometry = conv::geometry(x, weight, bias, conv)?;
     let Norm {
         weight: gamma,
@@ -131,16 +158,9 @@ pub fn conv_bn_relu_eval(
         running_var,
         config,
     } = norm;
+    let statistics = [gamma, beta, running_mean, running_var];
     if !is_fast(x, conv, &config, &geometry) {
-        let y = composed_eval(
-            x,
-            weight,
-            bias,
-            [gamma, beta, running_mean, running_var],
-            conv,
-            &config,
-        )?;
-        return pooled(y, conv.layout, pool);
+        return composed_eval(x, weight, bias, statistics, conv, &config, relu);
     }
     let tensors = [
         gamma,
@@ -155,12 +175,11 @@ pub fn conv_bn_relu_eval(
         conv: *conv,
         config,
         statistics,
+        relu,
     };
     let parameters: Vec<&Tensor> = [gamma, beta].into_iter().chain(bias).collect();
-    let out =
-        x.contiguous()?
-            .apply_op3(&weight.contiguous()?, &Tensor::cat(&parameters, 0)?, op)?;
-    pooled(out, conv.layout, pool)
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    Ok(tape::apply3(&x, &weight, &tape::cat(&parameters)?, op)?)
 }
 
 fn is_fast(x: &Tensor, conv: &Conv2dConfig, norm: &BatchNormConfig, geometry: &Geometry) -> bool {
@@ -191,15 +210,11 @@ fn composed_eval(
     [gamma, beta, mean, var]: [&Tensor; 4],
     conv: &Conv2dConfig,
     config: &BatchNormConfig,
+    rectify: bool,
 ) -> Result<Tensor> {
-    relu(&batch_norm_eval(
-        &conv2d(x, weight, bias, conv)?,
-        gamma,
-        beta,
-        mean,
-        var,
-        config,
-    )?)
+    let y = conv2d(x, weight, bias, conv)?;
+    let y = batch_norm_eval(&y, gamma, beta, mean, var, config)?;
+    if rectify { relu(&y) } else { Ok(y) }
 }
 
 const NAME: &str = "conv_bn_relu";
@@ -363,6 +378,8 @@ struct Eval {
     config: BatchNormConfig,
     /// Running mean and variance.
     statistics: [Tensor; 2],
+    /// Whether a ReLU follows.
+    relu: bool,
 }
 
 impl CustomOp3 for Eval {
@@ -403,7 +420,7 @@ impl CustomOp3 for Eval {
             .collect();
         let epilogue = Epilogue {
             bias: Some(&shift),
-            relu: true,
+            relu: self.relu,
         };
         // SAFETY: the convolution writes every element of its result.
         let out = unsafe {
@@ -442,6 +459,7 @@ impl CustomOp3 for Eval {
             [&gamma, &beta, mean, var],
             &self.conv,
             &self.config,
+            self.relu,
         )?;
         let mut gradients = (y * grad)?.sum_all()?.backward()?;
         Ok((

@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout as Strides, Sh
 use crate::kernels::fresh::fresh;
 use crate::kernels::lanes::{Gradients, Kept, Plan, backward, forward};
 use crate::{
-    Conv2dConfig, Layout, Pool2dConfig, Result, conv, conv2d, cpu, custom_op, max_pool2d, relu,
+    Conv2dConfig, Layout, Pool2dConfig, Result, conv, conv2d, cpu, custom_op, max_pool2d, relu, tape,
 };
 
 /// [`conv2d`], [`relu`] and, if `pool`, a 2x2 [`max_pool2d`], as one node of the graph.
@@ -45,8 +45,8 @@ pub fn conv_relu(
     };
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     Ok(match bias {
-        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op)?,
-        None => x.apply_op2(&weight, op)?,
+        Some(bias) => tape::apply3(&x, &weight, &bias.contiguous()?, op)?,
+        None => tape::apply2(&x, &weight, op)?,
     })
 }
 

@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Shape, Tensor};
 use crate::cpu;
 use crate::custom_op::{self, for_float};
 use crate::kernels::softmax;
-use crate::{Error, Result, reference};
+use crate::{Error, Result, reference, tape};
 
 /// The constants of a cross entropy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -37,7 +37,7 @@ pub fn cross_entropy(
         smoothing: config.label_smoothing,
         softmax: OnceLock::new(),
     };
-    Ok(logits.contiguous()?.apply_op1(op)?)
+    Ok(tape::apply1(&logits.contiguous()?, op)?)
 }
 
 /// The mean cross entropy between `softmax(logits)` and target probabilities, a scalar, as
@@ -56,9 +56,7 @@ pub fn cross_entropy_soft(logits: &Tensor, probabilities: &Tensor) -> Result<Ten
         classes,
         softmax: OnceLock::new(),
     };
-    Ok(logits
-        .contiguous()?
-        .apply_op2(&probabilities.contiguous()?, op)?)
+    Ok(tape::apply2(&logits.contiguous()?, &probabilities.contiguous()?, op)?)
 }
 
 /// The labels, all of them below the number of classes, and that number.

@@ -3,7 +3,7 @@ use candle_core::{CpuStorage, CustomOp2, Shape, Tensor};
 use crate::cpu;
 use crate::custom_op::{self, for_float};
 use crate::kernels::elementwise::map2;
-use crate::{Error, Generator, Result, reference};
+use crate::{Error, Generator, Result, reference, tape};
 
 /// Zeroes each element with probability `p` and divides the rest by `1 - p`, so that the expectation stays (inverted
 /// dropout, as `torch.nn.functional.dropout` with `training=True`; Srivastava et al. 2014).
@@ -27,7 +27,7 @@ pub fn dropout(x: &Tensor, p: f64, generator: &Generator) -> Result<Tensor> {
     if !cpu::has_kernels(x) {
         return reference::masked(x, &mask);
     }
-    Ok(x.contiguous()?.apply_op2(&mask, Masked)?)
+    Ok(tape::apply2(&x.contiguous()?, &mask, Masked)?)
 }
 
 /// `x * mask`, where the mask has no gradient and so none is computed.

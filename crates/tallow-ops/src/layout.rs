@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp1, Shape, Tensor};
 
 use crate::cpu;
 use crate::custom_op::{self, for_float};
-use crate::{Error, Result, kernels, reference};
+use crate::{Error, Result, kernels, reference, tape};
 
 /// The real, contiguous axis order of an activation tensor.
 ///
@@ -87,12 +87,12 @@ fn wrong_shape(op: &'static str, x: &Tensor, expected: String) -> Error {
 pub fn to_layout(x: &Tensor, from: Layout, to: Layout) -> Result<Tensor> {
     let extents = Extents::of("to_layout", x, from)?;
     if from == to || extents.c == 1 || extents.h * extents.w == 1 {
-        return Ok(x.contiguous()?.reshape(extents.shape(to))?);
+        return Ok(tape::reshape(&x.contiguous()?, extents.shape(to))?);
     }
     if !cpu::has_kernels(x) {
         return reference::to_layout(x, from, to);
     }
-    Ok(x.contiguous()?.apply_op1(Rearrange { extents, from, to })?)
+    Ok(tape::apply1(&x.contiguous()?, Rearrange { extents, from, to })?)
 }
 
 /// Flattens an activation tensor to `(N, C * H * W)`, the features in PyTorch's order (channel, row, column) whatever the layout,
@@ -101,7 +101,9 @@ pub fn to_layout(x: &Tensor, from: Layout, to: Layout) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Shape`] when `x` does not have four axes, or when one of C, H and W is 0.
 pub fn flatten(x: &Tensor, layout: Layout) -> Result<Tensor> {
-    Ok(to_layout(x, layout, Layout::Nchw)?.flatten_from(1)?)
+    let x = to_layout(x, layout, Layout::Nchw)?;
+    let (n, features) = (x.dim(0)?, x.dims()[1..].iter().product::<usize>());
+    Ok(tape::reshape(&x, (n, features))?)
 }
 
 struct Rearrange {

@@ -6,7 +6,7 @@ use candle_core::{
 
 use crate::kernels::linear::{Shape, forward, grad_bias, grad_input, grad_weight};
 use crate::kernels::real::Real;
-use crate::{Error, Result, cpu, reference};
+use crate::{Error, Result, cpu, reference, tape};
 
 const NAME: &str = "linear";
 
@@ -37,8 +37,8 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     }
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     Ok(match bias {
-        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op)?,
-        None => x.apply_op2(&weight, op)?,
+        Some(bias) => tape::apply3(&x, &weight, &bias.contiguous()?, op)?,
+        None => tape::apply2(&x, &weight, op)?,
     })
 }
 

@@ -3,7 +3,8 @@ use candle_core::{CpuStorage, CustomOp1, Shape, Tensor};
 use crate::cpu;
 use crate::custom_op::{self, for_float};
 use crate::kernels::elementwise::{map1, map2};
-use crate::{Result, reference};
+use crate::kernels::fresh::fresh;
+use crate::{Result, reference, tape};
 
 /// `max(x, 0)` of any shape, as `torch.nn.functional.relu`: the gradient at 0 is 0, and a NaN stays one.
 ///
@@ -12,7 +13,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     if !cpu::has_kernels(x) {
         return reference::relu(x);
     }
-    Ok(x.contiguous()?.apply_op1(Relu)?)
+    Ok(tape::apply1(&x.contiguous()?, Relu)?)
 }
 
 struct Relu;
@@ -29,8 +30,8 @@ impl CustomOp1 for Relu {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         for_float!(custom_op::dtype(storage), self.name(), T => {
             let x = cpu::slice::<T>(self.name(), storage, layout)?;
-            let mut y = custom_op::zeros::<T>(x.len());
-            map1(x, &mut y, #[inline(always)] |x| if x <= 0. { 0. } else { x });
+            // SAFETY: a map writes every element of its result.
+            let y = unsafe { fresh(x.len(), |y| map1(x, y, #[inline(always)] |x| if x <= 0. { 0. } else { x })) };
             Ok((custom_op::storage(y), layout.shape().clone()))
         })
     }
@@ -41,8 +42,9 @@ impl CustomOp1 for Relu {
             let (y_storage, y_layout) = y.storage_and_layout();
             let (grad_storage, grad_layout) = grad.storage_and_layout();
             let y = cpu::locked::<T>(self.name(), &y_storage, y_layout)?;
-            let mut gx = custom_op::zeros::<T>(y.len());
-            map2(y, cpu::locked(self.name(), &grad_storage, grad_layout)?, &mut gx, #[inline(always)] |y, g| if y <= 0. { 0. } else { g });
+            let grads = cpu::locked::<T>(self.name(), &grad_storage, grad_layout)?;
+            // SAFETY: a map writes every element of its result.
+            let gx = unsafe { fresh(y.len(), |gx| map2(y, grads, gx, #[inline(always)] |y, g| if y <= 0. { 0. } else { g })) };
             Ok(Some(custom_op::tensor(gx, grad.shape())?))
         })
     }

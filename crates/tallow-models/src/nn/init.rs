@@ -10,6 +10,13 @@ pub enum WeightInit {
     KaimingFanIn,
     /// `kaiming_normal_(mode="fan_out", nonlinearity="relu")` and biases 0: what torchvision gives convolutions.
     KaimingFanOut,
+    /// Uniform within `scale / fan_in^power` and biases 0: LeCun's networks, with scale 2.4.
+    FanInRange {
+        /// The range for a fan-in of 1.
+        scale: f64,
+        /// How fast it shrinks.
+        power: f64,
+    },
     /// Normal with this deviation, biases 0: what torchvision gives the linear layers of a VGG, with 0.01.
     Normal {
         /// The standard deviation.
@@ -28,6 +35,13 @@ impl WeightInit {
             },
             Self::KaimingFanIn => normal((2. / fan_in as f64).sqrt()),
             Self::KaimingFanOut => normal((2. / fan_out as f64).sqrt()),
+            Self::FanInRange { scale, power } => {
+                let bound = scale / (fan_in as f64).powf(power);
+                Init::Uniform {
+                    lo: -bound,
+                    up: bound,
+                }
+            }
             Self::Normal { std } => normal(std),
         }
     }
@@ -42,7 +56,7 @@ impl WeightInit {
                     up: bound,
                 }
             }
-            Self::KaimingFanOut | Self::Normal { .. } => Init::Const(0.),
+            Self::KaimingFanOut | Self::FanInRange { .. } | Self::Normal { .. } => Init::Const(0.),
         }
     }
 }

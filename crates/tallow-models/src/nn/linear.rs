@@ -36,6 +36,12 @@ impl Linear {
             bias,
         })
     }
+
+    /// Sets all biases to `value`.
+    pub(crate) fn fill_bias(&self, value: f64) -> Result<()> {
+        let bias = Tensor::full(value, self.bias.shape(), self.bias.device())?;
+        Ok(self.bias.set(&bias.to_dtype(self.bias.dtype())?)?)
+    }
 }
 
 impl Module for Linear {

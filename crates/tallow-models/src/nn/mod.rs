@@ -26,21 +26,27 @@
 mod block;
 mod conv;
 mod conv_relu;
+mod early;
 mod init;
 mod linear;
 mod norm;
 mod pool;
 mod residual;
 mod sequential;
+mod shortcut;
 mod simple;
+mod transpose;
 
 pub use block::{ConvBn, ConvBnRelu};
 pub use conv::{Conv2d, ConvOptions};
 pub use conv_relu::ConvRelu;
+pub use early::{ConstantPad2d, PartialConv2d, Rbf, ScaledTanh, Subsampling, UnitBias};
 pub use init::WeightInit;
 pub use linear::Linear;
 pub use norm::BatchNorm2d;
 pub use pool::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
-pub use residual::{BasicBlock, ResidualOptions, Shortcut};
+pub use residual::{BasicBlock, Bottleneck, PreActBlock, ResidualOptions};
 pub use sequential::Sequential;
+pub use shortcut::Shortcut;
 pub use simple::{Add, Dropout, Flatten, Relu, Tanh};
+pub use transpose::ConvTranspose2d;

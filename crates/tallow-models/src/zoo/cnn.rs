@@ -1,16 +1,20 @@
 use tallow_ops::ParamPath;
 
 use super::after_two_convolutions;
-use crate::nn::{Conv2d, ConvRelu, Flatten, Linear, MaxPool2d, Relu, Sequential};
+use crate::nn::{Conv2d, ConvOptions, ConvRelu, Flatten, Linear, MaxPool2d, Relu, Sequential};
 use crate::{ModelConfig, Module, Result};
 
 /// Two convolutions of 6 maps and two linear layers: `conv1`, `conv2`, `fc1`, `fc2`.
-pub(crate) fn cnn(p: &ParamPath, config: &ModelConfig) -> Result<Box<dyn Module>> {
-    let (h, w) = after_two_convolutions("cnn", config.input_shape)?;
+pub(crate) fn cnn(
+    model: &'static str,
+    p: &ParamPath,
+    config: &ModelConfig,
+) -> Result<Box<dyn Module>> {
+    let (h, w) = after_two_convolutions(model, config.input_shape, 0)?;
     Ok(Box::new(
         Sequential::new()
-            .add(convolution(p, 1, config.input_shape.0, 6)?)
-            .add(convolution(p, 2, 6, 6)?)
+            .add(convolution(p, 1, (config.input_shape.0, 6), 0)?)
+            .add(convolution(p, 2, (6, 6), 0)?)
             .add(Flatten::new(p.pp("flatten")))
             .add(Linear::new(p.pp("fc1"), 6 * h * w, 50)?)
             .add(Relu::new(p.pp("relu3")))
@@ -19,28 +23,45 @@ pub(crate) fn cnn(p: &ParamPath, config: &ModelConfig) -> Result<Box<dyn Module>
 }
 
 /// The network of PyTorch's CIFAR-10 tutorial, of 6 and 16 maps.
-pub(crate) fn cifar_cnn(p: &ParamPath, config: &ModelConfig) -> Result<Box<dyn Module>> {
-    two_convolutions("cifar-cnn", p, config, 6, 16)
+pub(crate) fn cifar_cnn(
+    model: &'static str,
+    p: &ParamPath,
+    config: &ModelConfig,
+) -> Result<Box<dyn Module>> {
+    two_convolutions(model, p, config, (6, 16), 0)
 }
 
 /// The same, wider: 16 and 32 maps.
-pub(crate) fn lenet(p: &ParamPath, config: &ModelConfig) -> Result<Box<dyn Module>> {
-    two_convolutions("lenet", p, config, 16, 32)
+pub(crate) fn lenet(
+    model: &'static str,
+    p: &ParamPath,
+    config: &ModelConfig,
+) -> Result<Box<dyn Module>> {
+    two_convolutions(model, p, config, (16, 32), 0)
 }
 
-/// `conv1`, `conv2`, `fc1`, `fc2`, `fc3`.
+/// What is now called LeNet-5: the first on digits, padded so that 28 x 28 pixels do, each map seeing all maps before it.
+pub(crate) fn lenet5(
+    model: &'static str,
+    p: &ParamPath,
+    config: &ModelConfig,
+) -> Result<Box<dyn Module>> {
+    two_convolutions(model, p, config, (6, 16), 2)
+}
+
+/// `conv1`, `conv2`, `fc1`, `fc2`, `fc3`, of `a` and `b` maps; `padding` is the first convolution's.
 fn two_convolutions(
     model: &'static str,
     p: &ParamPath,
     config: &ModelConfig,
-    a: usize,
-    b: usize,
+    (a, b): (usize, usize),
+    padding: usize,
 ) -> Result<Box<dyn Module>> {
-    let (h, w) = after_two_convolutions(model, config.input_shape)?;
+    let (h, w) = after_two_convolutions(model, config.input_shape, padding)?;
     Ok(Box::new(
         Sequential::new()
-            .add(convolution(p, 1, config.input_shape.0, a)?)
-            .add(convolution(p, 2, a, b)?)
+            .add(convolution(p, 1, (config.input_shape.0, a), padding)?)
+            .add(convolution(p, 2, (a, b), 0)?)
             .add(Flatten::new(p.pp("flatten")))
             .add(Linear::new(p.pp("fc1"), b * h * w, 120)?)
             .add(Relu::new(p.pp("relu3")))
@@ -51,8 +72,17 @@ fn two_convolutions(
 }
 
 /// `conv{i}` 5x5, `relu{i}`, `pool{i}`.
-fn convolution(p: &ParamPath, i: usize, inputs: usize, outputs: usize) -> Result<ConvRelu> {
-    let conv = Conv2d::new(p.pp(format!("conv{i}")), inputs, outputs, 5)?;
+fn convolution(
+    p: &ParamPath,
+    i: usize,
+    (inputs, outputs): (usize, usize),
+    padding: usize,
+) -> Result<ConvRelu> {
+    let options = ConvOptions {
+        padding,
+        ..Default::default()
+    };
+    let conv = Conv2d::with(p.pp(format!("conv{i}")), inputs, outputs, 5, options)?;
     let relu = Relu::new(p.pp(format!("relu{i}")));
     Ok(ConvRelu::new(conv, relu).pooled(MaxPool2d::new(p.pp(format!("pool{i}")), 2)))
 }

@@ -4,7 +4,7 @@ use crate::nn::{Flatten, Linear, Relu, Sequential};
 use crate::{ModelConfig, Module, Result};
 
 /// Fully connected layers with rectifiers between them: `fc1.{weight,bias}`, `fc2.*`, ... Two hidden layers of 8 unless told.
-pub(crate) fn mlp(p: &ParamPath, config: &ModelConfig) -> Result<Box<dyn Module>> {
+pub(crate) fn mlp(_: &'static str, p: &ParamPath, config: &ModelConfig) -> Result<Box<dyn Module>> {
     let (c, h, w) = config.input_shape;
     let hidden = config.hidden.as_deref().unwrap_or(&[8, 8]);
     let mut net = Sequential::new().add(Flatten::new(p.pp("flatten")));

@@ -1,6 +1,8 @@
 //! The formulas of `fixtures/make_fixtures.py`.
 #![allow(dead_code)]
 
+use std::collections::HashSet;
+
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Shape, Tensor};
 use tallow_models::{Entry, Model, ModelConfig};
@@ -17,10 +19,18 @@ pub fn wave(shape: impl Into<Shape>, phase: f64, square: f64, line: f64) -> Tens
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-/// The configuration a model was made for, narrowed as far as is of use here where it can be.
+/// The configuration a model was made for, but for smaller images and narrowed as far as is of use here where it can be.
 pub fn small(entry: &Entry) -> ModelConfig {
+    let (c, h, w) = entry.default_input;
+    // Groups of four maps for every 64 can only be narrowed so far.
+    let divisor = match entry.name {
+        name if name.starts_with("resnext") => 4,
+        _ if entry.takes_width_divisor => 8,
+        _ => 1,
+    };
     ModelConfig {
-        width_divisor: if entry.takes_width_divisor { 8 } else { 1 },
+        width_divisor: divisor,
+        input_shape: (c, h.min(64), w.min(64)),
         ..entry.config()
     }
 }
@@ -37,23 +47,31 @@ pub fn labels(n: usize, batch: usize) -> Tensor {
     Tensor::from_vec(labels, n, &Device::Cpu).unwrap()
 }
 
-/// Sets every parameter and buffer by the formula.
-pub fn fill(model: &Model) {
-    let filled: Vec<(String, Tensor)> = model
-        .store()
-        .state_dict()
-        .unwrap()
+/// Sets every parameter and buffer by the formula; `calm` lets batch norm put most values above the rectifier's kink.
+pub fn fill(model: &Model, calm: bool) {
+    let state = model.store().state_dict().unwrap();
+    let norms: HashSet<String> = state
+        .iter()
+        .filter_map(|(name, _)| Some(name.strip_suffix(".running_var")?.to_string()))
+        .collect();
+    let filled: Vec<(String, Tensor)> = state
         .into_iter()
         .enumerate()
         .map(|(k, (name, tensor))| {
             let v = wave(tensor.shape(), k as f64, 0.013, 0.37);
             let dims = tensor.dims();
-            let v = match name.rsplit('.').next().unwrap() {
+            let (layer, leaf) = name.rsplit_once('.').unwrap();
+            let v = match leaf {
                 "num_batches_tracked" => v.zeros_like(),
                 "running_var" => v.affine(0.2, 1.),
                 "weight" if dims.len() == 1 => v.affine(0.2, 1.),
                 "weight" => v.affine(2. / (dims[1..].iter().product::<usize>() as f64).sqrt(), 0.),
                 _ => v.affine(0.1, 0.),
+            };
+            let v = match leaf {
+                "weight" if calm && norms.contains(layer) => v.unwrap() * 0.2,
+                "bias" if calm && norms.contains(layer) => v.unwrap() + 0.5,
+                _ => v,
             };
             (name, v.unwrap())
         })

@@ -7,7 +7,7 @@ mod tests;
 use candle_core::{DType, Tensor};
 
 use crate::kernels::conv::{Geometry, channels_last, depthwise, direct};
-use crate::{Error, Layout, Result, cpu, reference};
+use crate::{Error, Layout, Result, cpu, reference, tape};
 
 /// The settings of a convolution, as `torch.nn.Conv2d` names them; pairs are (vertical, horizontal).
 ///
@@ -78,8 +78,8 @@ pub fn conv2d(
     };
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     Ok(match bias {
-        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op)?,
-        None => x.apply_op2(&weight, op)?,
+        Some(bias) => tape::apply3(&x, &weight, &bias.contiguous()?, op)?,
+        None => tape::apply2(&x, &weight, op)?,
     })
 }
 

@@ -9,6 +9,7 @@ use super::Algorithm;
 use crate::kernels::conv::{
     Epilogue, Geometry, Gradients, channels_last, depthwise, direct, grad_bias, matmul,
 };
+use crate::kernels::fresh::fresh;
 use crate::kernels::real::Real;
 use crate::{Layout, cpu};
 
@@ -40,6 +41,17 @@ impl Conv2d {
         Ok((storage, shape.into()))
     }
 
+    /// A result that `fill` adds to, or, where the algorithm is known to write all of it, writes.
+    fn buffer<T: Real>(&self, len: usize, fill: impl FnOnce(&mut [T])) -> Vec<T> {
+        if self.algorithm == Algorithm::ChannelsLast {
+            // SAFETY: these passes write every element of their results.
+            return unsafe { fresh(len, fill) };
+        }
+        let mut values = vec![T::ZERO; len];
+        fill(&mut values);
+        values
+    }
+
     fn forward_as<T: Real + WithDType>(
         &self,
         x: (&CpuStorage, &Strides),
@@ -52,11 +64,10 @@ impl Conv2d {
             cpu::slice::<T>(NAME, w.0, w.1)?,
         );
         let b = b.map(|b| cpu::slice::<T>(NAME, b.0, b.1)).transpose()?;
-        let mut y = vec![T::ZERO; g.batch * g.out_image()];
-        match self.algorithm {
-            Algorithm::Matmul => matmul::forward(g, layout, x, w, b, &mut y),
+        let fill = |y: &mut [T]| match self.algorithm {
+            Algorithm::Matmul => matmul::forward(g, layout, x, w, b, y),
             Algorithm::ChannelsLast => {
-                if let (Some(x), Some(w), Some(y)) = (T::f32s(x), T::f32s(w), T::f32s_mut(&mut y)) {
+                if let (Some(x), Some(w), Some(y)) = (T::f32s(x), T::f32s(w), T::f32s_mut(y)) {
                     let epilogue = Epilogue {
                         bias: b.and_then(T::f32s),
                         relu: false,
@@ -64,9 +75,10 @@ impl Conv2d {
                     channels_last::forward(g, x, w, epilogue, y);
                 }
             }
-            Algorithm::Direct => direct::forward(g, x, w, b, &mut y),
-            Algorithm::Depthwise => depthwise::forward(g, layout, x, w, b, &mut y),
-        }
+            Algorithm::Direct => direct::forward(g, x, w, b, y),
+            Algorithm::Depthwise => depthwise::forward(g, layout, x, w, b, y),
+        };
+        let y = self.buffer(g.batch * g.out_image(), fill);
         Ok(T::to_cpu_storage_owned(y))
     }
 
@@ -93,46 +105,58 @@ impl Conv2d {
         dy: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
         let (g, layout, dy) = (&self.geometry, self.layout, dy.contiguous()?);
-        let zeros = |tensor: &Tensor| {
-            tensor
-                .track_op()
-                .then(|| vec![T::ZERO; tensor.elem_count()])
-        };
-        let (mut dx, mut dw, mut db) = (zeros(x), zeros(w), b.and_then(zeros));
-        {
-            let (x, w, dy) = (
+        let (dx, dw, db) = {
+            let (x_guard, w_guard, dy_guard) = (
                 x.storage_and_layout(),
                 w.storage_and_layout(),
                 dy.storage_and_layout(),
             );
-            let (x, w) = (
-                cpu::locked::<T>(NAME, &x.0, x.1)?,
-                cpu::locked::<T>(NAME, &w.0, w.1)?,
-            );
-            let dy = cpu::locked::<T>(NAME, &dy.0, dy.1)?;
-            let into = Gradients {
-                input: dx.as_deref_mut(),
-                weight: dw.as_deref_mut(),
+            let xs = cpu::locked::<T>(NAME, &x_guard.0, x_guard.1)?;
+            let ws = cpu::locked::<T>(NAME, &w_guard.0, w_guard.1)?;
+            let dys = cpu::locked::<T>(NAME, &dy_guard.0, dy_guard.1)?;
+            let zeros = |tensor: &Tensor| {
+                tensor
+                    .track_op()
+                    .then(|| vec![T::ZERO; tensor.elem_count()])
             };
-            match self.algorithm {
-                Algorithm::Matmul => matmul::backward(g, layout, x, w, dy, into),
-                Algorithm::ChannelsLast => {
-                    if let (Some(x), Some(w), Some(dy)) = (T::f32s(x), T::f32s(w), T::f32s(dy)) {
-                        if let Some(dx) = into.input.and_then(T::f32s_mut) {
-                            channels_last::input_grad(g, w, dy, dx);
-                        }
-                        if let Some(dw) = into.weight.and_then(T::f32s_mut) {
-                            channels_last::weight_grad(g, x, dy, dw);
-                        }
+            let (dx, dw) = if self.algorithm == Algorithm::ChannelsLast {
+                let dx = |dx: &mut [T]| {
+                    if let (Some(w), Some(dy), Some(dx)) =
+                        (T::f32s(ws), T::f32s(dys), T::f32s_mut(dx))
+                    {
+                        channels_last::input_grad(g, w, dy, dx);
                     }
+                };
+                let dw = |dw: &mut [T]| {
+                    if let (Some(x), Some(dy), Some(dw)) =
+                        (T::f32s(xs), T::f32s(dys), T::f32s_mut(dw))
+                    {
+                        channels_last::weight_grad(g, x, dy, dw);
+                    }
+                };
+                (
+                    x.track_op().then(|| self.buffer(xs.len(), dx)),
+                    w.track_op().then(|| self.buffer(ws.len(), dw)),
+                )
+            } else {
+                let (mut dx, mut dw) = (zeros(x), zeros(w));
+                let into = Gradients {
+                    input: dx.as_deref_mut(),
+                    weight: dw.as_deref_mut(),
+                };
+                match self.algorithm {
+                    Algorithm::Direct => direct::backward(g, xs, ws, dys, into),
+                    Algorithm::Depthwise => depthwise::backward(g, layout, xs, ws, dys, into),
+                    _ => matmul::backward(g, layout, xs, ws, dys, into),
                 }
-                Algorithm::Direct => direct::backward(g, x, w, dy, into),
-                Algorithm::Depthwise => depthwise::backward(g, layout, x, w, dy, into),
-            }
+                (dx, dw)
+            };
+            let mut db = b.and_then(zeros);
             if let Some(db) = &mut db {
-                grad_bias(g, layout, dy, db);
+                grad_bias(g, layout, dys, db);
             }
-        }
+            (dx, dw, db)
+        };
         let tensor = |gradient: Option<Vec<T>>, of: &Tensor| {
             gradient
                 .map(|v| Tensor::from_vec(v, of.shape(), &Device::Cpu))

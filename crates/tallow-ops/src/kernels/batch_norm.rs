@@ -116,6 +116,33 @@ pub(crate) fn backward_train<T: Float>(
     parameter_gradients(&sum, &dot, normal)
 }
 
+/// `out = relu((x - mean) * scale + bias + shortcut)`.
+pub(crate) fn forward_add_relu<T: Float>(
+    [x, shortcut]: [&[T]; 2],
+    extents: Extents,
+    layout: Layout,
+    normal: &Normal,
+    weight: &[T],
+    bias: &[T],
+    out: &mut [T],
+) {
+    let mean = narrow(&normal.mean);
+    let scale = scale(weight, normal);
+    channels::map(
+        [x, shortcut],
+        [&mean, &scale, bias],
+        extents,
+        layout,
+        out,
+        #[inline(always)]
+        |[x, shortcut], [mean, scale, bias]| {
+            let z = (x - mean) * scale + bias + shortcut;
+            // Keeps NaN, as PyTorch's.
+            if z <= T::ZERO { T::ZERO } else { z }
+        },
+    );
+}
+
 /// The gradients when mean and variance are constants.
 pub(crate) fn backward_eval<T: Float>(
     x: &[T],

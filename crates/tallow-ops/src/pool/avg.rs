@@ -6,7 +6,7 @@ use crate::custom_op::{self, for_float};
 use crate::kernels::pool::Axis;
 use crate::kernels::pool::avg::{self, Span, Spans};
 use crate::layout::Extents;
-use crate::{Error, Layout, Result, reference};
+use crate::{Error, Layout, Result, reference, tape};
 
 /// The average over each window, as `torch.nn.functional.avg_pool2d`.
 ///
@@ -25,7 +25,7 @@ pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) ->
         rows: regular(rows, count_include_pad),
         columns: regular(columns, count_include_pad),
     };
-    Ok(x.contiguous()?.apply_op1(AvgPool {
+    Ok(tape::apply1(&x.contiguous()?, AvgPool {
         name: "avg_pool2d",
         extents,
         layout: config.layout,
@@ -48,7 +48,7 @@ pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -
         rows: adaptive(extents.h, output.0),
         columns: adaptive(extents.w, output.1),
     };
-    Ok(x.contiguous()?.apply_op1(AvgPool {
+    Ok(tape::apply1(&x.contiguous()?, AvgPool {
         name: "adaptive_avg_pool2d",
         extents,
         layout,

@@ -7,7 +7,7 @@ use crate::cpu;
 use crate::custom_op::{self, for_float};
 use crate::kernels::pool::{Axis, max};
 use crate::layout::Extents;
-use crate::{Error, Layout, Result, reference};
+use crate::{Error, Layout, Result, reference, tape};
 
 /// The maximum over each window, as `torch.nn.functional.max_pool2d`.
 ///
@@ -29,7 +29,7 @@ pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
             message: "a plane has too many elements".into(),
         });
     }
-    Ok(x.contiguous()?.apply_op1(MaxPool {
+    Ok(tape::apply1(&x.contiguous()?, MaxPool {
         extents,
         layout: config.layout,
         axes: (rows, columns),

@@ -1,0 +1,273 @@
+//! The layers of the first convolutional networks, which later ones have no use for.
+
+use candle_core::{Tensor, Var};
+use tallow_ops::{Conv2dConfig, Layout, ParamPath, Pool2dConfig, avg_pool2d, conv2d};
+
+use super::WeightInit;
+use crate::{Context, Module, Result};
+
+/// `torch.nn.ConstantPad2d` with the same width on all sides.
+#[derive(Clone, Debug)]
+pub struct ConstantPad2d {
+    name: String,
+    padding: usize,
+    value: f64,
+}
+
+impl ConstantPad2d {
+    /// `padding` rows and columns of `value` on each side.
+    pub fn new(p: ParamPath, padding: usize, value: f64) -> Self {
+        Self {
+            name: p.name().into(),
+            padding,
+            value,
+        }
+    }
+}
+
+impl Module for ConstantPad2d {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let axes = match cx.layout {
+            Layout::Nchw => [2, 3],
+            Layout::Nhwc => [1, 2],
+        };
+        let mut y = x.clone();
+        for axis in axes {
+            let mut dims = y.dims().to_vec();
+            dims[axis] = self.padding;
+            let border = Tensor::full(self.value, dims, y.device())?.to_dtype(y.dtype())?;
+            y = Tensor::cat(&[&border, &y, &border], axis)?;
+        }
+        cx.report(&self.name, "ConstantPad2d", &y, 0, 0);
+        Ok(y)
+    }
+}
+
+/// A convolution in which each output map sees some of the input maps only: `weight` is `(connections, K, K)`, output map by output
+/// map; `bias`, if there is one, is `(O)`.
+#[derive(Clone, Debug)]
+pub struct PartialConv2d {
+    name: String,
+    weight: Var,
+    bias: Option<Var>,
+    /// Where each connection lies among all `O * I` that there could be.
+    places: Tensor,
+    inputs: usize,
+    outputs: usize,
+    stride: usize,
+}
+
+impl PartialConv2d {
+    /// `table` lists for each output map the input maps it sees. Weights start by `init`, each by the fan-in of its own output map.
+    ///
+    /// Fails when a name is taken, when an output map sees nothing, or when the table names a map beyond `inputs`.
+    pub fn new(
+        p: ParamPath,
+        inputs: usize,
+        table: &[&[usize]],
+        kernel: usize,
+        stride: usize,
+        bias: bool,
+        init: WeightInit,
+    ) -> Result<Self> {
+        let outputs = table.len();
+        if outputs == 0
+            || kernel == 0
+            || table.iter().any(|maps| maps.is_empty())
+            || table.iter().copied().flatten().any(|map| *map >= inputs)
+        {
+            let message = format!(
+                "a table of {outputs} maps that each see some of {inputs} is needed, and a kernel above 0"
+            );
+            return Err(tallow_ops::Error::Config {
+                op: "partial_conv2d",
+                message,
+            }
+            .into());
+        }
+        let mut places = Vec::new();
+        let mut start = Vec::new();
+        for (output, maps) in table.iter().enumerate() {
+            let fan_in = maps.len() * kernel * kernel;
+            let init = init.weight(fan_in, outputs * kernel * kernel);
+            let shape = (maps.len(), kernel, kernel);
+            start.push(init.tensor(shape, p.dtype(), p.device(), &p.generator())?);
+            places.extend(maps.iter().map(|map| (output * inputs + map) as u32));
+        }
+        let weight = p.param(
+            "weight",
+            (places.len(), kernel, kernel),
+            tallow_ops::Init::Const(0.),
+        )?;
+        weight.set(&Tensor::cat(&start, 0)?)?;
+        let bias = bias
+            .then(|| p.param("bias", outputs, tallow_ops::Init::Const(0.)))
+            .transpose()?;
+        Ok(Self {
+            name: p.name().into(),
+            places: Tensor::new(places, p.device())?,
+            weight,
+            bias,
+            inputs,
+            outputs,
+            stride,
+        })
+    }
+}
+
+impl Module for PartialConv2d {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let (connections, k, _) = self.weight.dims3()?;
+        // The connections that are not there are zeros of a whole kernel, which costs little at the size of these networks.
+        let all = Tensor::zeros(
+            (self.outputs * self.inputs, k, k),
+            self.weight.dtype(),
+            self.weight.device(),
+        )?;
+        let kernel = all.index_add(&self.places, &self.weight, 0)?.reshape((
+            self.outputs,
+            self.inputs,
+            k,
+            k,
+        ))?;
+        let config = Conv2dConfig {
+            stride: (self.stride, self.stride),
+            layout: cx.layout,
+            ..Default::default()
+        };
+        let bias = self.bias.as_ref().map(Var::as_tensor);
+        let y = conv2d(x, &kernel, bias, &config)?;
+        let pixels = y.elem_count() / (y.dims()[0] * self.outputs).max(1);
+        let weights = connections * k * k;
+        let parameters = weights + bias.map_or(0, Tensor::elem_count);
+        let multiply_adds = (weights * pixels) as u64;
+        cx.report(&self.name, "PartialConv2d", &y, parameters, multiply_adds);
+        Ok(y)
+    }
+}
+
+/// Adds to each unit of a map a bias of its own: `bias` is `(C, H, W)`, and starts at 0.
+#[derive(Clone, Debug)]
+pub struct UnitBias {
+    name: String,
+    bias: Var,
+}
+
+impl UnitBias {
+    /// Makes the parameter `bias` at `p`; its name is that of the layer. Fails when it is taken.
+    pub fn new(p: ParamPath, shape: (usize, usize, usize)) -> Result<Self> {
+        Ok(Self {
+            name: p.pp("bias").name().into(),
+            bias: p.param("bias", shape, tallow_ops::Init::Const(0.))?,
+        })
+    }
+}
+
+impl Module for UnitBias {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let bias = match cx.layout {
+            Layout::Nchw => self.bias.as_tensor().clone(),
+            Layout::Nhwc => self.bias.permute((1, 2, 0))?.contiguous()?,
+        };
+        let y = x.broadcast_add(&bias)?;
+        cx.report(&self.name, "UnitBias", &y, self.bias.elem_count(), 0);
+        Ok(y)
+    }
+}
+
+/// Adds up each square of a map, times a trained factor of the map, plus a trained bias (LeCun et al. 1998): `weight` and `bias`
+/// are `(C)`.
+#[derive(Clone, Debug)]
+pub struct Subsampling {
+    name: String,
+    weight: Var,
+    bias: Var,
+    kernel: usize,
+}
+
+impl Subsampling {
+    /// Squares of `kernel` by `kernel`, side by side. Fails when a name is taken or `kernel` is 0.
+    pub fn new(p: ParamPath, channels: usize, kernel: usize, init: WeightInit) -> Result<Self> {
+        let weight = init.weight(kernel * kernel, 1);
+        Ok(Self {
+            name: p.name().into(),
+            weight: p.param("weight", channels, weight)?,
+            bias: p.param("bias", channels, tallow_ops::Init::Const(0.))?,
+            kernel,
+        })
+    }
+}
+
+impl Module for Subsampling {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let shape = |v: &Var| match cx.layout {
+            Layout::Nchw => v.reshape((1, (), 1, 1)),
+            Layout::Nhwc => v.reshape((1, 1, 1, ())),
+        };
+        let config = Pool2dConfig {
+            layout: cx.layout,
+            ..Pool2dConfig::new(self.kernel)
+        };
+        let sum = (avg_pool2d(x, &config, true)? * (self.kernel * self.kernel) as f64)?;
+        let y = sum
+            .broadcast_mul(&shape(&self.weight)?)?
+            .broadcast_add(&shape(&self.bias)?)?;
+        let parameters = self.weight.elem_count() + self.bias.elem_count();
+        cx.report(&self.name, "Subsampling", &y, parameters, 0);
+        Ok(y)
+    }
+}
+
+/// `1.7159 tanh(2 x / 3)`, which maps 1 to 1 and -1 to -1 (LeCun et al. 1998, appendix A).
+#[derive(Clone, Debug)]
+pub struct ScaledTanh {
+    name: String,
+}
+
+impl ScaledTanh {
+    /// The name is the path's.
+    pub fn new(p: ParamPath) -> Self {
+        Self {
+            name: p.name().into(),
+        }
+    }
+}
+
+impl Module for ScaledTanh {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let y = ((x * (2. / 3.))?.tanh()? * 1.7159)?;
+        cx.report(&self.name, "ScaledTanh", &y, 0, 0);
+        Ok(y)
+    }
+}
+
+/// Euclidean radial basis functions: minus the squared distance of the input `(N, I)` from each of the centres, `(N, O)`.
+///
+/// The centres are the buffer `codes`, `(O, I)`, which is saved but not trained. Through the sign the nearest code has the largest
+/// output, and the cross-entropy of the outputs is the loss of LeCun et al. 1998 (equation 9) without its rubbish class.
+#[derive(Clone, Debug)]
+pub struct Rbf {
+    name: String,
+    codes: Var,
+}
+
+impl Rbf {
+    /// `codes` is `(O, I)`. Fails when the name is taken.
+    pub fn new(p: ParamPath, codes: &Tensor) -> Result<Self> {
+        Ok(Self {
+            name: p.name().into(),
+            codes: p.buffer_from("codes", &codes.to_dtype(p.dtype())?)?,
+        })
+    }
+}
+
+impl Module for Rbf {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let codes = self.codes.as_detached_tensor().unsqueeze(0)?;
+        let distances = x.unsqueeze(1)?.broadcast_sub(&codes)?.sqr()?.sum(2)?;
+        let y = distances.neg()?;
+        let multiply_adds = codes.elem_count() as u64;
+        cx.report(&self.name, "Rbf", &y, 0, multiply_adds);
+        Ok(y)
+    }
+}

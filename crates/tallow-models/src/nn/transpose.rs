@@ -1,0 +1,86 @@
+use candle_core::{Tensor, Var};
+use tallow_ops::{Layout, ParamPath, to_layout};
+
+use super::ConvOptions;
+use crate::{Context, Module, Result};
+
+/// `torch.nn.ConvTranspose2d` with a square kernel: `weight` is `(I, O, K, K)`, `bias` is `(O)`.
+///
+/// Each pixel is spread over `K` by `K` pixels, `stride` apart: a side of `n` becomes
+/// `(n - 1) * stride - 2 * padding + dilation * (K - 1) + 1`. It runs candle's operator, in `(N, C, H, W)`.
+#[derive(Clone, Debug)]
+pub struct ConvTranspose2d {
+    name: String,
+    weight: Var,
+    bias: Option<Var>,
+    options: ConvOptions,
+}
+
+impl ConvTranspose2d {
+    /// Fails when the name is taken, when a size or stride is 0, or when there is more than one group.
+    pub fn with(
+        p: ParamPath,
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+        options: ConvOptions,
+    ) -> Result<Self> {
+        let ConvOptions {
+            stride,
+            dilation,
+            groups,
+            ..
+        } = options;
+        if [inputs, outputs, kernel, stride, dilation].contains(&0) || groups != 1 {
+            let message = format!(
+                "needs inputs, outputs, kernel, stride and dilation above 0 and one group, got {inputs}, {outputs}, {kernel}, {stride}, {dilation} and {groups} groups"
+            );
+            return Err(tallow_ops::Error::Config {
+                op: "conv_transpose2d",
+                message,
+            }
+            .into());
+        }
+        // PyTorch counts by the axes of the weight, so that the names are the wrong way round here.
+        let (fan_in, fan_out) = (outputs * kernel * kernel, inputs * kernel * kernel);
+        let weight = p.param(
+            "weight",
+            (inputs, outputs, kernel, kernel),
+            options.init.weight(fan_in, fan_out),
+        )?;
+        let bias = options
+            .bias
+            .then(|| p.param("bias", outputs, options.init.bias(fan_in)))
+            .transpose()?;
+        Ok(Self {
+            name: p.name().into(),
+            weight,
+            bias,
+            options,
+        })
+    }
+}
+
+impl Module for ConvTranspose2d {
+    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        let ConvOptions {
+            stride,
+            padding,
+            dilation,
+            ..
+        } = self.options;
+        let x = to_layout(x, cx.layout, Layout::Nchw)?;
+        let (_, _, h, w) = x.dims4()?;
+        let mut y = x.conv_transpose2d(&self.weight, padding, 0, stride, dilation)?;
+        if let Some(bias) = &self.bias {
+            y = y.broadcast_add(&bias.reshape((1, (), 1, 1))?)?;
+        }
+        let y = to_layout(&y, Layout::Nchw, cx.layout)?;
+        let weights = self.weight.elem_count();
+        let parameters = weights + self.bias.as_ref().map_or(0, |b| b.elem_count());
+        // Each weight meets every pixel of its input map once.
+        let multiply_adds = (weights * h * w) as u64;
+        cx.report(&self.name, "ConvTranspose2d", &y, parameters, multiply_adds);
+        Ok(y)
+    }
+}

@@ -1,0 +1,282 @@
+//! Every network, in the order worth reading.
+
+use tallow_ops::Layout;
+
+use super::{Block, Head, ResNet, Vgg};
+use crate::nn::{Shortcut, WeightInit};
+use crate::registry::{Build, Entry};
+use crate::zoo;
+
+/// What a network was made for: `(C, H, W)` and classes.
+type For = ((usize, usize, usize), usize);
+const MNIST: For = ((1, 28, 28), 10);
+const DIGITS_16: For = ((1, 16, 16), 10);
+const DIGITS_32: For = ((1, 32, 32), 10);
+const CIFAR: For = ((3, 32, 32), 10);
+const IMAGENET: For = ((3, 224, 224), 1000);
+
+/// How a described network is built.
+macro_rules! of {
+    ($network:expr) => {
+        |model, p, config| $network.network(model, p, config)
+    };
+}
+
+/// Name, description, parameters and multiply-adds as it comes, and what builds it.
+#[rustfmt::skip]
+pub(crate) static CATALOGUE: &[Entry] = &[
+    // Small networks.
+    entry(MNIST, "mlp", "fully connected, two hidden layers of 8; other widths by `hidden`",
+        6_442, 6_416, zoo::mlp).with_hidden(),
+    entry(MNIST, "cnn", "two 5x5 convolutions of 6 maps, linear layers of 50",
+        6_422, 149_300, zoo::cnn),
+    entry(CIFAR, "cifar-cnn", "the network of PyTorch's CIFAR-10 tutorial: 5x5 convolutions of 6 and 16 maps, linear layers of 120 and 84",
+        62_006, 651_720, zoo::cifar_cnn),
+    entry(CIFAR, "lenet", "cifar-cnn with 16 and 32 maps",
+        121_182, 2_327_720, zoo::lenet),
+    // LeNet's lineage.
+    entry(DIGITS_16, "lenet-1989", "LeCun's first: 16x16 pixels, biases for each unit, partial connections; its output is a tanh, for squared error",
+        9_760, 63_660, zoo::lenet_1989),
+    entry(DIGITS_32, "lenet5-1998", "LeNet-5 as published: trained subsampling, partial connections, scaled tanh; a linear layer for the softmax",
+        60_850, 326_520, zoo::lenet5_1998),
+    entry(DIGITS_32, "lenet5-1998-rbf", "the same with the distances from ten pictures of digits as its output",
+        60_000, 326_520, zoo::lenet5_1998_rbf),
+    entry(MNIST, "lenet5", "what is now called LeNet-5: rectifiers, max pooling, all maps connected",
+        61_706, 416_520, zoo::lenet5),
+    // Network in network.
+    entry(CIFAR, "nin", "network in network: 1x1 convolutions between, and as the head before a global average; narrower by `width_divisor`",
+        966_986, 222_486_528, zoo::nin).deep().with_dropout(),
+    entry(CIFAR, "nin-fc", "the same with a linear layer behind the global average",
+        966_986, 222_365_568, zoo::nin_fc).deep().with_dropout(),
+    // VGG.
+    entry(CIFAR, "vgg16-slim", "VGG of eight 3x3 convolutions with batch norm, 64 to 512 maps, one linear layer; narrower by `width_divisor`",
+        9_231_114, 152_769_536, SLIM).deep(),
+    entry(IMAGENET, "vgg11", "torchvision's vgg11: 8 3x3 convolutions, three linear layers",
+        132_863_336, 7_609_090_048, of!(Vgg::new([1, 1, 2, 2, 2], false, Head::Large))).deep().with_dropout(),
+    entry(CIFAR, "vgg11-cifar", "its convolutions with one linear layer",
+        9_225_610, 152_769_536, of!(Vgg::new([1, 1, 2, 2, 2], false, Head::Small))).deep(),
+    entry(IMAGENET, "vgg11-bn", "torchvision's vgg11_bn: 8 3x3 convolutions with batch norm, three linear layers",
+        132_868_840, 7_609_090_048, of!(Vgg::new([1, 1, 2, 2, 2], true, Head::Large))).deep().with_dropout(),
+    entry(CIFAR, "vgg11-bn-cifar", "its convolutions with one linear layer",
+        9_231_114, 152_769_536, of!(Vgg::new([1, 1, 2, 2, 2], true, Head::Small))).deep(),
+    entry(IMAGENET, "vgg13", "torchvision's vgg13: 10 3x3 convolutions, three linear layers",
+        133_047_848, 11_308_466_176, of!(Vgg::new([2, 2, 2, 2, 2], false, Head::Large))).deep().with_dropout(),
+    entry(CIFAR, "vgg13-cifar", "its convolutions with one linear layer",
+        9_410_122, 228_267_008, of!(Vgg::new([2, 2, 2, 2, 2], false, Head::Small))).deep(),
+    entry(IMAGENET, "vgg13-bn", "torchvision's vgg13_bn: 10 3x3 convolutions with batch norm, three linear layers",
+        133_053_736, 11_308_466_176, of!(Vgg::new([2, 2, 2, 2, 2], true, Head::Large))).deep().with_dropout(),
+    entry(CIFAR, "vgg13-bn-cifar", "its convolutions with one linear layer",
+        9_416_010, 228_267_008, of!(Vgg::new([2, 2, 2, 2, 2], true, Head::Small))).deep(),
+    entry(IMAGENET, "vgg16", "torchvision's vgg16: 13 3x3 convolutions, three linear layers",
+        138_357_544, 15_470_264_320, of!(Vgg::new([2, 2, 3, 3, 3], false, Head::Large))).deep().with_dropout(),
+    entry(CIFAR, "vgg16-cifar", "its convolutions with one linear layer",
+        14_719_818, 313_201_664, of!(Vgg::new([2, 2, 3, 3, 3], false, Head::Small))).deep(),
+    entry(IMAGENET, "vgg16-bn", "torchvision's vgg16_bn: 13 3x3 convolutions with batch norm, three linear layers",
+        138_365_992, 15_470_264_320, of!(Vgg::new([2, 2, 3, 3, 3], true, Head::Large))).deep().with_dropout(),
+    entry(CIFAR, "vgg16-bn-cifar", "its convolutions with one linear layer",
+        14_728_266, 313_201_664, of!(Vgg::new([2, 2, 3, 3, 3], true, Head::Small))).deep(),
+    entry(IMAGENET, "vgg19", "torchvision's vgg19: 16 3x3 convolutions, three linear layers",
+        143_667_240, 19_632_062_464, of!(Vgg::new([2, 2, 4, 4, 4], false, Head::Large))).deep().with_dropout(),
+    entry(CIFAR, "vgg19-cifar", "its convolutions with one linear layer",
+        20_029_514, 398_136_320, of!(Vgg::new([2, 2, 4, 4, 4], false, Head::Small))).deep(),
+    entry(IMAGENET, "vgg19-bn", "torchvision's vgg19_bn: 16 3x3 convolutions with batch norm, three linear layers",
+        143_678_248, 19_632_062_464, of!(Vgg::new([2, 2, 4, 4, 4], true, Head::Large))).deep().with_dropout(),
+    entry(CIFAR, "vgg19-bn-cifar", "its convolutions with one linear layer",
+        20_040_522, 398_136_320, of!(Vgg::new([2, 2, 4, 4, 4], true, Head::Small))).deep(),
+    // torchvision's residual networks.
+    entry(IMAGENET, "resnet18", "torchvision's, of basic blocks",
+        11_689_512, 1_814_073_344, of!(ResNet::torchvision(Block::Basic, &[2, 2, 2, 2]))).deep(),
+    entry(CIFAR, "resnet18-cifar", "the same with a 3x3 stem and no pooling before the blocks",
+        11_173_962, 555_422_720, of!(ResNet::torchvision_cifar(Block::Basic, &[2, 2, 2, 2]))).deep(),
+    entry(IMAGENET, "resnet34", "torchvision's, of basic blocks",
+        21_797_672, 3_663_761_408, of!(ResNet::torchvision(Block::Basic, &[3, 4, 6, 3]))).deep(),
+    entry(CIFAR, "resnet34-cifar", "the same with a 3x3 stem and no pooling before the blocks",
+        21_282_122, 1_159_402_496, of!(ResNet::torchvision_cifar(Block::Basic, &[3, 4, 6, 3]))).deep(),
+    entry(IMAGENET, "resnet50", "torchvision's, of bottlenecks",
+        25_557_032, 4_089_184_256, of!(ResNet::torchvision(Block::Bottleneck, &[3, 4, 6, 3]))).deep(),
+    entry(CIFAR, "resnet50-cifar", "the same with a 3x3 stem and no pooling before the blocks",
+        23_520_842, 1_297_829_888, of!(ResNet::torchvision_cifar(Block::Bottleneck, &[3, 4, 6, 3]))).deep(),
+    entry(IMAGENET, "resnet101", "torchvision's, of bottlenecks",
+        44_549_160, 7_801_405_440, of!(ResNet::torchvision(Block::Bottleneck, &[3, 4, 23, 3]))).deep(),
+    entry(CIFAR, "resnet101-cifar", "the same with a 3x3 stem and no pooling before the blocks",
+        42_512_970, 2_509_983_744, of!(ResNet::torchvision_cifar(Block::Bottleneck, &[3, 4, 23, 3]))).deep(),
+    entry(IMAGENET, "resnet152", "torchvision's, of bottlenecks",
+        60_192_808, 11_513_626_624, of!(ResNet::torchvision(Block::Bottleneck, &[3, 8, 36, 3]))).deep(),
+    entry(CIFAR, "resnet152-cifar", "the same with a 3x3 stem and no pooling before the blocks",
+        58_156_618, 3_722_137_600, of!(ResNet::torchvision_cifar(Block::Bottleneck, &[3, 8, 36, 3]))).deep(),
+    entry(IMAGENET, "wide-resnet50-2", "torchvision's resnet50 with twice the maps inside its blocks",
+        68_883_240, 11_398_021_120, of!(groups(&[3, 4, 6, 3], 1, 128))).deep(),
+    entry(IMAGENET, "wide-resnet101-2", "resnet101, likewise",
+        126_886_696, 22_753_050_624, of!(groups(&[3, 4, 23, 3], 1, 128))).deep(),
+    entry(IMAGENET, "resnext50-32x4d", "torchvision's resnet50 with 32 groups of 4 maps",
+        25_028_904, 4_230_479_872, of!(groups(&[3, 4, 6, 3], 32, 4))).deep(),
+    entry(IMAGENET, "resnext101-32x8d", "resnet101 with 32 groups of 8 maps",
+        88_791_336, 16_414_015_488, of!(groups(&[3, 4, 23, 3], 32, 8))).deep(),
+    entry(IMAGENET, "resnext101-64x4d", "resnet101 with 64 groups of 4 maps",
+        83_455_272, 15_460_270_080, of!(groups(&[3, 4, 23, 3], 64, 4))).deep(),
+    // The residual networks of He et al. for CIFAR, 16 to 64 maps.
+    entry(CIFAR, "resnet20", "shortcuts without parameters (option A)",
+        269_722, 40_551_040, of!(ResNet::cifar(Block::Basic, &[3, 3, 3]))).deep(),
+    entry(CIFAR, "resnet20-b", "1x1 convolutions where the shape changes (option B)",
+        272_474, 40_813_184, of!(with_shortcut(&[3, 3, 3], Shortcut::Projection))).deep(),
+    entry(CIFAR, "resnet20-c", "1x1 convolutions in every shortcut (option C)",
+        283_962, 42_648_192, of!(with_shortcut(&[3, 3, 3], Shortcut::ProjectionEverywhere))).deep(),
+    entry(CIFAR, "resnet20-d", "average pooling before the 1x1 convolutions of option B (ResNet-D)",
+        272_474, 40_813_184, of!(with_shortcut(&[3, 3, 3], Shortcut::PooledProjection))).deep(),
+    entry(CIFAR, "resnet20-t", "coarser pooling, restored by transposed convolutions",
+        280_154, 40_813_184, of!(with_shortcut(&[3, 3, 3], Shortcut::Transposed))).deep(),
+    entry(CIFAR, "plain-20", "the same convolutions without shortcuts",
+        269_722, 40_551_040, of!(ResNet::cifar(Block::Plain, &[3, 3, 3]))).deep(),
+    entry(CIFAR, "preact-resnet20", "batch norm and rectifier before each convolution (He et al. 2016b)",
+        269_722, 40_551_040, of!(ResNet::cifar(Block::PreAct, &[3, 3, 3]))).deep(),
+    entry(CIFAR, "resnet32", "shortcuts without parameters (option A)",
+        464_154, 68_862_592, of!(ResNet::cifar(Block::Basic, &[5, 5, 5]))).deep(),
+    entry(CIFAR, "resnet32-b", "1x1 convolutions where the shape changes (option B)",
+        466_906, 69_124_736, of!(with_shortcut(&[5, 5, 5], Shortcut::Projection))).deep(),
+    entry(CIFAR, "resnet32-c", "1x1 convolutions in every shortcut (option C)",
+        489_594, 72_532_608, of!(with_shortcut(&[5, 5, 5], Shortcut::ProjectionEverywhere))).deep(),
+    entry(CIFAR, "resnet32-d", "average pooling before the 1x1 convolutions of option B (ResNet-D)",
+        466_906, 69_124_736, of!(with_shortcut(&[5, 5, 5], Shortcut::PooledProjection))).deep(),
+    entry(CIFAR, "resnet32-t", "coarser pooling, restored by transposed convolutions",
+        474_586, 69_124_736, of!(with_shortcut(&[5, 5, 5], Shortcut::Transposed))).deep(),
+    entry(CIFAR, "plain-32", "the same convolutions without shortcuts",
+        464_154, 68_862_592, of!(ResNet::cifar(Block::Plain, &[5, 5, 5]))).deep(),
+    entry(CIFAR, "preact-resnet32", "batch norm and rectifier before each convolution (He et al. 2016b)",
+        464_154, 68_862_592, of!(ResNet::cifar(Block::PreAct, &[5, 5, 5]))).deep(),
+    entry(CIFAR, "resnet44", "shortcuts without parameters (option A)",
+        658_586, 97_174_144, of!(ResNet::cifar(Block::Basic, &[7, 7, 7]))).deep(),
+    entry(CIFAR, "resnet44-b", "1x1 convolutions where the shape changes (option B)",
+        661_338, 97_436_288, of!(with_shortcut(&[7, 7, 7], Shortcut::Projection))).deep(),
+    entry(CIFAR, "resnet44-c", "1x1 convolutions in every shortcut (option C)",
+        695_226, 102_417_024, of!(with_shortcut(&[7, 7, 7], Shortcut::ProjectionEverywhere))).deep(),
+    entry(CIFAR, "resnet44-d", "average pooling before the 1x1 convolutions of option B (ResNet-D)",
+        661_338, 97_436_288, of!(with_shortcut(&[7, 7, 7], Shortcut::PooledProjection))).deep(),
+    entry(CIFAR, "resnet44-t", "coarser pooling, restored by transposed convolutions",
+        669_018, 97_436_288, of!(with_shortcut(&[7, 7, 7], Shortcut::Transposed))).deep(),
+    entry(CIFAR, "plain-44", "the same convolutions without shortcuts",
+        658_586, 97_174_144, of!(ResNet::cifar(Block::Plain, &[7, 7, 7]))).deep(),
+    entry(CIFAR, "preact-resnet44", "batch norm and rectifier before each convolution (He et al. 2016b)",
+        658_586, 97_174_144, of!(ResNet::cifar(Block::PreAct, &[7, 7, 7]))).deep(),
+    entry(CIFAR, "resnet56", "shortcuts without parameters (option A)",
+        853_018, 125_485_696, of!(ResNet::cifar(Block::Basic, &[9, 9, 9]))).deep(),
+    entry(CIFAR, "resnet56-b", "1x1 convolutions where the shape changes (option B)",
+        855_770, 125_747_840, of!(with_shortcut(&[9, 9, 9], Shortcut::Projection))).deep(),
+    entry(CIFAR, "resnet56-c", "1x1 convolutions in every shortcut (option C)",
+        900_858, 132_301_440, of!(with_shortcut(&[9, 9, 9], Shortcut::ProjectionEverywhere))).deep(),
+    entry(CIFAR, "resnet56-d", "average pooling before the 1x1 convolutions of option B (ResNet-D)",
+        855_770, 125_747_840, of!(with_shortcut(&[9, 9, 9], Shortcut::PooledProjection))).deep(),
+    entry(CIFAR, "resnet56-t", "coarser pooling, restored by transposed convolutions",
+        863_450, 125_747_840, of!(with_shortcut(&[9, 9, 9], Shortcut::Transposed))).deep(),
+    entry(CIFAR, "plain-56", "the same convolutions without shortcuts",
+        853_018, 125_485_696, of!(ResNet::cifar(Block::Plain, &[9, 9, 9]))).deep(),
+    entry(CIFAR, "preact-resnet56", "batch norm and rectifier before each convolution (He et al. 2016b)",
+        853_018, 125_485_696, of!(ResNet::cifar(Block::PreAct, &[9, 9, 9]))).deep(),
+    entry(CIFAR, "resnet110", "shortcuts without parameters (option A)",
+        1_727_962, 252_887_680, of!(ResNet::cifar(Block::Basic, &[18, 18, 18]))).deep(),
+    entry(CIFAR, "resnet110-b", "1x1 convolutions where the shape changes (option B)",
+        1_730_714, 253_149_824, of!(with_shortcut(&[18, 18, 18], Shortcut::Projection))).deep(),
+    entry(CIFAR, "resnet110-c", "1x1 convolutions in every shortcut (option C)",
+        1_826_202, 266_781_312, of!(with_shortcut(&[18, 18, 18], Shortcut::ProjectionEverywhere))).deep(),
+    entry(CIFAR, "resnet110-d", "average pooling before the 1x1 convolutions of option B (ResNet-D)",
+        1_730_714, 253_149_824, of!(with_shortcut(&[18, 18, 18], Shortcut::PooledProjection))).deep(),
+    entry(CIFAR, "resnet110-t", "coarser pooling, restored by transposed convolutions",
+        1_738_394, 253_149_824, of!(with_shortcut(&[18, 18, 18], Shortcut::Transposed))).deep(),
+    entry(CIFAR, "plain-110", "the same convolutions without shortcuts",
+        1_727_962, 252_887_680, of!(ResNet::cifar(Block::Plain, &[18, 18, 18]))).deep(),
+    entry(CIFAR, "preact-resnet110", "batch norm and rectifier before each convolution (He et al. 2016b)",
+        1_727_962, 252_887_680, of!(ResNet::cifar(Block::PreAct, &[18, 18, 18]))).deep(),
+    entry(CIFAR, "preact-resnet18-cifar", "the widths and depths of resnet18-cifar with batch norm and rectifier before each convolution",
+        11_172_170, 555_422_720, of!(PREACT18)).deep(),
+    entry(CIFAR, "wrn-28-10", "Wide ResNet (Zagoruyko and Komodakis 2016): 28 layers, ten times as wide",
+        36_479_194, 5_243_328_768, of!(WRN_28_10)).deep(),
+];
+
+const SLIM: Build = |model, p, config| {
+    let torchvision = Vgg::new([1, 1, 2, 2, 2], true, Head::Small);
+    let network = Vgg {
+        init: WeightInit::Uniform,
+        ..torchvision
+    };
+    network.network(model, p, config)
+};
+
+const PREACT18: ResNet = ResNet {
+    block: Block::PreAct,
+    stem_width: 64,
+    width: 64,
+    ..with_shortcut(&[2, 2, 2, 2], Shortcut::Projection)
+};
+
+const WRN_28_10: ResNet = ResNet {
+    block: Block::PreAct,
+    width: 160,
+    ..with_shortcut(&[4, 4, 4], Shortcut::Projection)
+};
+
+/// torchvision's network of bottlenecks with groups of this many maps inside for every 64 of the stage.
+const fn groups(
+    depths: &'static [usize],
+    groups: usize,
+    width_per_group: usize,
+) -> ResNet<'static> {
+    ResNet {
+        groups,
+        width_per_group,
+        ..ResNet::torchvision(Block::Bottleneck, depths)
+    }
+}
+
+const fn with_shortcut(depths: &'static [usize], shortcut: Shortcut) -> ResNet<'static> {
+    ResNet {
+        shortcut,
+        ..ResNet::cifar(Block::Basic, depths)
+    }
+}
+
+const fn entry(
+    (default_input, default_classes): For,
+    name: &'static str,
+    description: &'static str,
+    parameters: usize,
+    multiply_adds: u64,
+    build: Build,
+) -> Entry {
+    Entry {
+        name,
+        description,
+        default_input,
+        default_classes,
+        default_layout: Layout::Nchw,
+        parameters,
+        multiply_adds,
+        takes_hidden: false,
+        takes_width_divisor: false,
+        takes_dropout: false,
+        build,
+    }
+}
+
+impl Entry {
+    const fn with_hidden(self) -> Self {
+        Self {
+            takes_hidden: true,
+            ..self
+        }
+    }
+
+    const fn with_dropout(self) -> Self {
+        Self {
+            takes_dropout: true,
+            ..self
+        }
+    }
+
+    /// Of convolutions wide enough that channels last are faster, and that can be narrowed.
+    const fn deep(self) -> Self {
+        Self {
+            default_layout: Layout::Nhwc,
+            takes_width_divisor: true,
+            ..self
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The whole zoo at full size against PyTorch's modules: parameters, multiply-adds, and every name and shape of the state.
+use std::collections::HashMap;
+
+use serde_json::Value;
+use tallow_models::{Model, find, registry};
+
+/// What `digest` of `fixtures/make_fixtures.py` computes.
+fn digest(lines: &str) -> String {
+    let value = lines.bytes().fold(0xcbf2_9ce4_8422_2325u64, |value, byte| {
+        (value ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    format!("{value:016x}")
+}
+
+/// Every second model, from `first` on: two tests, since drawing so many weights takes a while.
+fn check_half(first: usize) {
+    let table: Vec<Value> = serde_json::from_str(include_str!("fixtures/table.json")).unwrap();
+    let mut rows: HashMap<&str, &Value> = table
+        .iter()
+        .map(|row| (row["name"].as_str().unwrap(), row))
+        .collect();
+    assert_eq!(rows.len(), registry().len());
+    for entry in registry().iter().skip(first).step_by(2) {
+        let name = entry.name;
+        let row = rows
+            .remove(name)
+            .unwrap_or_else(|| panic!("{name} is not in the table"));
+        let model = Model::build(name, &entry.config()).unwrap();
+        assert_eq!(model.name(), name);
+        assert_eq!(model.input_shape(), entry.default_input);
+        assert_eq!(model.classes(), entry.default_classes);
+        let parameters = model.store().num_parameters();
+        assert_eq!(
+            parameters as u64,
+            row["parameters"].as_u64().unwrap(),
+            "{name}"
+        );
+        assert_eq!(parameters, entry.parameters, "{name}");
+        let lines: String = model
+            .store()
+            .state_dict()
+            .unwrap()
+            .into_iter()
+            .map(|(name, tensor)| format!("{name} {:?}\n", tensor.dims()))
+            .collect();
+        assert_eq!(
+            digest(&lines),
+            row["state"].as_str().unwrap(),
+            "{name}:\n{lines}"
+        );
+        let summary = model.summary().unwrap();
+        assert_eq!(
+            summary.multiply_adds,
+            row["multiply_adds"].as_u64().unwrap(),
+            "{name}"
+        );
+        assert_eq!(summary.multiply_adds, entry.multiply_adds, "{name}");
+    }
+}
+
+#[test]
+fn every_model_is_pytorchs() {
+    check_half(0);
+}
+
+#[test]
+fn every_other_model_is_pytorchs() {
+    check_half(1);
+}
+
+/// What papers and torchvision's documentation say.
+#[test]
+fn published_parameter_counts() {
+    for (name, parameters) in [
+        ("mlp", 6_442),
+        ("cnn", 6_422),
+        ("cifar-cnn", 62_006),
+        ("lenet", 121_182),
+        ("lenet-1989", 9_760),
+        ("lenet5-1998-rbf", 60_000),
+        ("lenet5", 61_706),
+        ("nin", 966_986),
+        ("vgg16-slim", 9_231_114),
+        ("vgg11", 132_863_336),
+        ("vgg11-bn", 132_868_840),
+        ("vgg13", 133_047_848),
+        ("vgg13-bn", 133_053_736),
+        ("vgg16", 138_357_544),
+        ("vgg16-bn", 138_365_992),
+        ("vgg19", 143_667_240),
+        ("vgg19-bn", 143_678_248),
+        ("resnet18", 11_689_512),
+        ("resnet34", 21_797_672),
+        ("resnet50", 25_557_032),
+        ("resnet101", 44_549_160),
+        ("resnet152", 60_192_808),
+        ("wide-resnet50-2", 68_883_240),
+        ("wide-resnet101-2", 126_886_696),
+        ("resnext50-32x4d", 25_028_904),
+        ("resnext101-32x8d", 88_791_336),
+        ("resnext101-64x4d", 83_455_272),
+        ("resnet20", 269_722),
+        ("resnet20-b", 272_474),
+        ("resnet32", 464_154),
+        ("resnet44", 658_586),
+        ("resnet56", 853_018),
+        ("resnet110", 1_727_962),
+        ("wrn-28-10", 36_479_194),
+    ] {
+        assert_eq!(find(name).unwrap().parameters, parameters, "{name}");
+    }
+}

@@ -1,0 +1,206 @@
+//! Where the two ways through a residual block meet: batch norm, addition and ReLU.
+
+use std::sync::{Arc, OnceLock};
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Shape, Tensor};
+
+use crate::batch_norm::{check_train, update_running};
+use crate::custom_op::{self, for_float};
+use crate::kernels::batch_norm::{self as kernel, Moments, Normal};
+use crate::kernels::elementwise::map2;
+use crate::kernels::fresh::fresh;
+use crate::layout::Extents;
+use crate::{BatchNormConfig, Error, Norm, Result, batch_norm_train, cpu, relu, tape};
+
+/// `relu(batch_norm_train(x) + shortcut)` as one node of the graph (He et al. 2016, equation 1).
+///
+/// `x` and `shortcut` are `(N, C, H, W)`, or `(N, H, W, C)` as the norm's configuration says. Differentiable in both and in the norm's
+/// parameters. In `f32` and `f64` on the CPU neither the normalised values nor the sum are stored; elsewhere the single operators run.
+///
+/// # Errors
+/// As [`batch_norm_train`]; [`Error::Shape`] when the shapes differ.
+pub fn batch_norm_add_relu_train(x: &Tensor, shortcut: &Tensor, norm: Norm) -> Result<Tensor> {
+    let Norm {
+        weight,
+        bias,
+        running_mean,
+        running_var,
+        config,
+    } = norm;
+    check_same("batch_norm_add_relu", x, shortcut)?;
+    if !cpu::has_kernels(x) {
+        let y = batch_norm_train(x, weight, bias, running_mean, running_var, &config)?;
+        return relu(&tape::add(&y, shortcut)?);
+    }
+    let extents = check_train(x, weight, bias, running_mean, running_var, &config)?;
+    let moments = Arc::new(OnceLock::new());
+    let op = NormAddRelu {
+        extents,
+        config,
+        moments: moments.clone(),
+        normal: OnceLock::new(),
+    };
+    // An operator has three arguments at most, so the parameters travel as one.
+    let parameters = tape::cat(&[weight, bias])?;
+    let out = tape::apply3(&x.contiguous()?, &shortcut.contiguous()?, &parameters, op)?;
+    let Moments { mean, variance } = custom_op::saved(&moments)?;
+    update_running(running_mean, running_var, mean, variance, extents, &config)?;
+    Ok(out)
+}
+
+/// `relu(x + y)` of two tensors of one shape, as one node of the graph.
+///
+/// # Errors
+/// [`Error::Shape`] when the shapes differ.
+pub fn add_relu(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    check_same("add_relu", x, y)?;
+    if !cpu::has_kernels(x) || x.dtype() != y.dtype() {
+        return relu(&tape::add(x, y)?);
+    }
+    Ok(tape::apply2(&x.contiguous()?, &y.contiguous()?, AddRelu)?)
+}
+
+fn check_same(op: &'static str, x: &Tensor, y: &Tensor) -> Result<()> {
+    if x.dims() == y.dims() {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        op,
+        argument: "shortcut",
+        expected: format!("{:?}, as the input", x.dims()),
+        found: y.shape().clone(),
+    })
+}
+
+/// The gradient of a ReLU, from its output.
+fn through_relu(
+    op: &'static str,
+    out: &Tensor,
+    grad: &Tensor,
+) -> candle_core::Result<Tensor> {
+    let grad = grad.contiguous()?;
+    for_float!(grad.dtype(), op, T => {
+        let (out_storage, out_layout) = out.storage_and_layout();
+        let (grad_storage, grad_layout) = grad.storage_and_layout();
+        let out = cpu::locked::<T>(op, &out_storage, out_layout)?;
+        let grads = cpu::locked::<T>(op, &grad_storage, grad_layout)?;
+        // SAFETY: a map writes every element of its result.
+        let d = unsafe {
+            fresh(out.len(), |d| map2(out, grads, d, #[inline(always)] |o, g| if o <= 0. { 0. } else { g }))
+        };
+        custom_op::tensor(d, grad.shape())
+    })
+}
+
+/// One call of [`batch_norm_add_relu_train`]; the third argument is the norm's weight and bias.
+struct NormAddRelu {
+    extents: Extents,
+    config: BatchNormConfig,
+    /// What the running statistics are moved by once the operator has run.
+    moments: Arc<OnceLock<Moments>>,
+    normal: OnceLock<Normal>,
+}
+
+impl CustomOp3 for NormAddRelu {
+    fn name(&self) -> &'static str {
+        "batch_norm_add_relu"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &candle_core::Layout,
+        shortcut: &CpuStorage,
+        shortcut_layout: &candle_core::Layout,
+        parameters: &CpuStorage,
+        parameters_layout: &candle_core::Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (extents, layout) = (self.extents, self.config.layout);
+        for_float!(custom_op::dtype(x), self.name(), T => {
+            let x = cpu::slice::<T>(self.name(), x, x_layout)?;
+            let shortcut = cpu::slice::<T>(self.name(), shortcut, shortcut_layout)?;
+            let parameters = cpu::slice::<T>(self.name(), parameters, parameters_layout)?;
+            let (weight, bias) = parameters.split_at(extents.c);
+            let moments = kernel::moments(x, extents, layout);
+            let normal = Normal::new(moments.mean.clone(), &moments.variance, self.config.eps);
+            // SAFETY: a map writes every element of its result.
+            let out = unsafe {
+                fresh(x.len(), |out| kernel::forward_add_relu([x, shortcut], extents, layout, &normal, weight, bias, out))
+            };
+            custom_op::save(&self.moments, moments)?;
+            custom_op::save(&self.normal, normal)?;
+            Ok((custom_op::storage(out), x_layout.shape().clone()))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        _shortcut: &Tensor,
+        parameters: &Tensor,
+        out: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let normal = custom_op::saved(&self.normal)?;
+        let (extents, layout) = (self.extents, self.config.layout);
+        let sum_grad = through_relu(self.name(), out, grad)?;
+        for_float!(x.dtype(), self.name(), T => {
+            let (x_storage, x_layout) = x.storage_and_layout();
+            let (p_storage, p_layout) = parameters.storage_and_layout();
+            let (d_storage, d_layout) = sum_grad.storage_and_layout();
+            let xs = cpu::locked::<T>(self.name(), &x_storage, x_layout)?;
+            let ds = cpu::locked::<T>(self.name(), &d_storage, d_layout)?;
+            let weight = &cpu::locked::<T>(self.name(), &p_storage, p_layout)?[..extents.c];
+            let mut parameter_grads = (Vec::new(), Vec::new());
+            // SAFETY: a map writes every element of its result.
+            let dx = unsafe {
+                fresh(xs.len(), |dx| parameter_grads = kernel::backward_train(xs, ds, extents, layout, normal, weight, dx))
+            };
+            let (mut dp, db) = parameter_grads;
+            dp.extend(db);
+            Ok((
+                Some(custom_op::tensor(dx, x.shape())?),
+                Some(sum_grad.clone()),
+                Some(custom_op::tensor(dp, parameters.shape())?),
+            ))
+        })
+    }
+}
+
+/// One call of [`add_relu`].
+struct AddRelu;
+
+impl CustomOp2 for AddRelu {
+    fn name(&self) -> &'static str {
+        "add_relu"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &candle_core::Layout,
+        y: &CpuStorage,
+        y_layout: &candle_core::Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        for_float!(custom_op::dtype(x), self.name(), T => {
+            let x = cpu::slice::<T>(self.name(), x, x_layout)?;
+            let y = cpu::slice::<T>(self.name(), y, y_layout)?;
+            // SAFETY: a map writes every element of its result.
+            let out = unsafe {
+                fresh(x.len(), |out| map2(x, y, out, #[inline(always)] |x, y| if x + y <= 0. { 0. } else { x + y }))
+            };
+            Ok((custom_op::storage(out), x_layout.shape().clone()))
+        })
+    }
+
+    fn bwd(
+        &self,
+        _x: &Tensor,
+        _y: &Tensor,
+        out: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let d = through_relu(self.name(), out, grad)?;
+        Ok((Some(d.clone()), Some(d)))
+    }
+}

@@ -1,0 +1,264 @@
+//! Backward passes without the zeros that candle adds every gradient to.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use candle_core::backprop::GradStore;
+use candle_core::{CustomOp1, CustomOp2, CustomOp3, Tensor, TensorId};
+
+use crate::Result;
+
+/// A record of the operators of this crate that a thread runs, to walk back over.
+///
+/// candle's [`Tensor::backward`] fills a tensor with zeros for every tensor of the graph and adds the gradient to it: two or three
+/// passes over memory for what most often has one term. A tape moves gradients instead, and adds where there are two. It gives the
+/// same values.
+///
+/// It is a help, not a second autograd: the tensors know their graph all the same. Where the way from the loss to a variable crosses
+/// an operator that is not on the tape (candle's own, another crate's, one run in another thread), [`Tape::backward`] calls
+/// [`Tensor::backward`].
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use tallow_ops::{Tape, linear, relu};
+///
+/// let weight = Var::new(&[[1f32, 2.0]], &Device::Cpu)?;
+/// let x = Tensor::new(&[[3f32, 4.0]], &Device::Cpu)?;
+/// let tape = Tape::record();
+/// let loss = relu(&linear(&x, &weight, None)?)?;
+/// let gradients = tape.backward(&loss)?;
+/// assert_eq!(gradients.get(&weight).unwrap().to_vec2::<f32>()?, [[3.0, 4.0]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a tape that is dropped has recorded for nothing"]
+pub struct Tape {
+    /// It belongs to the thread that made it.
+    thread: PhantomData<*const ()>,
+}
+
+thread_local! {
+    /// The tapes being recorded, the innermost last.
+    static TAPES: RefCell<Vec<Vec<Node>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One operator that ran.
+struct Node {
+    output: Tensor,
+    op: Op,
+}
+
+enum Op {
+    One(Tensor, Arc<Box<dyn CustomOp1 + Send + Sync>>),
+    Two([Tensor; 2], Arc<Box<dyn CustomOp2 + Send + Sync>>),
+    Three([Tensor; 3], Arc<Box<dyn CustomOp3 + Send + Sync>>),
+    /// Another shape of the same elements.
+    Reshape(Tensor),
+    /// Tensors one behind the other along the first axis.
+    Cat(Vec<Tensor>),
+    /// The sum of two.
+    Add([Tensor; 2]),
+}
+
+impl Tape {
+    /// Starts to record. A tape started meanwhile takes over until it is used or dropped.
+    pub fn record() -> Self {
+        TAPES.with_borrow_mut(|tapes| tapes.push(Vec::new()));
+        Self {
+            thread: PhantomData,
+        }
+    }
+
+    /// The gradients of `loss` with respect to the variables it depends on, as [`Tensor::backward`] gives them.
+    ///
+    /// # Errors
+    /// Whatever the operators' backward passes fail with.
+    pub fn backward(self, loss: &Tensor) -> Result<GradStore> {
+        let nodes = TAPES.with_borrow_mut(|tapes| tapes.last_mut().map(std::mem::take));
+        let nodes = nodes.unwrap_or_default();
+        if !is_complete(&nodes, loss) {
+            return Ok(loss.backward()?);
+        }
+        let mut gradients = HashMap::new();
+        gradients.insert(loss.id(), loss.ones_like()?);
+        for Node { output, op } in nodes.into_iter().rev() {
+            if let Some(gradient) = gradients.remove(&output.id()) {
+                op.backward(&output, gradient, &mut gradients)?;
+            }
+        }
+        let mut store = empty_store(loss)?;
+        for (id, gradient) in gradients {
+            store.insert_id(id, gradient);
+        }
+        Ok(store)
+    }
+}
+
+impl Drop for Tape {
+    fn drop(&mut self) {
+        // Its tensors are freed once the list is no longer borrowed: freeing one may run anything.
+        let nodes = TAPES.try_with(|tapes| tapes.try_borrow_mut().ok().and_then(|mut t| t.pop()));
+        drop(nodes);
+    }
+}
+
+/// Whether every way from `loss` to a variable is on the tape.
+fn is_complete(nodes: &[Node], loss: &Tensor) -> bool {
+    let outputs: HashSet<TensorId> = nodes.iter().map(|node| node.output.id()).collect();
+    let known = |t: &Tensor| !t.track_op() || t.is_variable() || outputs.contains(&t.id());
+    outputs.contains(&loss.id()) && nodes.iter().flat_map(|node| node.op.inputs()).all(known)
+}
+
+/// candle makes a store only at the end of a backward pass; that of a number on its own is the shortest.
+fn empty_store(like: &Tensor) -> Result<GradStore> {
+    let one = Tensor::new(0f32, like.device())?;
+    let mut store = one.backward()?;
+    store.remove(&one);
+    Ok(store)
+}
+
+impl Op {
+    fn inputs(&self) -> &[Tensor] {
+        match self {
+            Op::One(x, _) | Op::Reshape(x) => std::slice::from_ref(x),
+            Op::Two(x, _) | Op::Add(x) => x,
+            Op::Three(x, _) => x,
+            Op::Cat(x) => x,
+        }
+    }
+
+    /// Takes the gradient of the output on to the inputs.
+    fn backward(
+        &self,
+        output: &Tensor,
+        gradient: Tensor,
+        into: &mut HashMap<TensorId, Tensor>,
+    ) -> candle_core::Result<()> {
+        match self {
+            Op::One(x, op) => accumulate(into, x, op.bwd(x, output, &gradient)?),
+            Op::Two([x, y], op) => {
+                let (dx, dy) = op.bwd(x, y, output, &gradient)?;
+                accumulate(into, x, dx)?;
+                accumulate(into, y, dy)
+            }
+            Op::Three([x, y, z], op) => {
+                let (dx, dy, dz) = op.bwd(x, y, z, output, &gradient)?;
+                accumulate(into, x, dx)?;
+                accumulate(into, y, dy)?;
+                accumulate(into, z, dz)
+            }
+            Op::Reshape(x) => accumulate(into, x, Some(gradient.reshape(x.shape())?)),
+            Op::Cat(parts) => {
+                let mut start = 0;
+                for x in parts {
+                    let len = x.dim(0)?;
+                    accumulate(into, x, Some(gradient.narrow(0, start, len)?.contiguous()?))?;
+                    start += len;
+                }
+                Ok(())
+            }
+            Op::Add([x, y]) => {
+                accumulate(into, x, Some(gradient.clone()))?;
+                accumulate(into, y, Some(gradient))
+            }
+        }
+    }
+}
+
+/// Adds a term to the gradient of `x`, if anything depends on that.
+fn accumulate(
+    into: &mut HashMap<TensorId, Tensor>,
+    x: &Tensor,
+    term: Option<Tensor>,
+) -> candle_core::Result<()> {
+    if let Some(term) = term.filter(|_| x.track_op()) {
+        let sum = match into.remove(&x.id()) {
+            Some(sum) => (sum + term)?,
+            None => term,
+        };
+        into.insert(x.id(), sum);
+    }
+    Ok(())
+}
+
+/// Notes an operator on the tape that is being recorded, if any.
+fn note(output: &Tensor, op: impl FnOnce() -> Op) {
+    if output.track_op() {
+        TAPES.with_borrow_mut(|tapes| {
+            if let Some(nodes) = tapes.last_mut() {
+                let (output, op) = (output.clone(), op());
+                nodes.push(Node { output, op });
+            }
+        });
+    }
+}
+
+/// [`Tensor::apply_op1`], on the tape.
+pub(crate) fn apply1(
+    x: &Tensor,
+    op: impl CustomOp1 + Send + Sync + 'static,
+) -> candle_core::Result<Tensor> {
+    let op: Arc<Box<dyn CustomOp1 + Send + Sync>> = Arc::new(Box::new(op));
+    let output = x.apply_op1_arc(op.clone())?;
+    note(&output, || Op::One(x.clone(), op));
+    Ok(output)
+}
+
+/// [`Tensor::apply_op2`], on the tape.
+pub(crate) fn apply2(
+    x: &Tensor,
+    y: &Tensor,
+    op: impl CustomOp2 + Send + Sync + 'static,
+) -> candle_core::Result<Tensor> {
+    let op: Arc<Box<dyn CustomOp2 + Send + Sync>> = Arc::new(Box::new(op));
+    let output = x.apply_op2_arc(y, op.clone())?;
+    note(&output, || Op::Two([x.clone(), y.clone()], op));
+    Ok(output)
+}
+
+/// [`Tensor::apply_op3`], on the tape.
+pub(crate) fn apply3(
+    x: &Tensor,
+    y: &Tensor,
+    z: &Tensor,
+    op: impl CustomOp3 + Send + Sync + 'static,
+) -> candle_core::Result<Tensor> {
+    let op: Arc<Box<dyn CustomOp3 + Send + Sync>> = Arc::new(Box::new(op));
+    let output = x.apply_op3_arc(y, z, op.clone())?;
+    note(&output, || {
+        Op::Three([x.clone(), y.clone(), z.clone()], op)
+    });
+    Ok(output)
+}
+
+/// [`Tensor::reshape`] of a contiguous tensor, on the tape.
+pub(crate) fn reshape(
+    x: &Tensor,
+    shape: impl Into<candle_core::Shape>,
+) -> candle_core::Result<Tensor> {
+    let output = x.reshape(shape.into())?;
+    if output.id() != x.id() {
+        note(&output, || Op::Reshape(x.clone()));
+    }
+    Ok(output)
+}
+
+/// [`Tensor::cat`] along the first axis, on the tape.
+pub(crate) fn cat(parts: &[&Tensor]) -> candle_core::Result<Tensor> {
+    let output = Tensor::cat(parts, 0)?;
+    note(&output, || {
+        Op::Cat(parts.iter().map(|t| (*t).clone()).collect())
+    });
+    Ok(output)
+}
+
+/// The sum of two tensors of one shape, on the tape.
+///
+/// # Errors
+/// When the shapes or element types differ.
+pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    let output = x.add(y)?;
+    note(&output, || Op::Add([x.clone(), y.clone()]));
+    Ok(output)
+}
