@@ -60,7 +60,12 @@ pub fn batch_norm_train(
         moments: moments.clone(),
         normal: OnceLock::new(),
     };
-    let y = tape::apply3(&x.contiguous()?, &weight.contiguous()?, &bias.contiguous()?, op)?;
+    let y = tape::apply3(
+        &x.contiguous()?,
+        &weight.contiguous()?,
+        &bias.contiguous()?,
+        op,
+    )?;
     let Moments { mean, variance } = custom_op::saved(&moments)?;
     update_running(running_mean, running_var, mean, variance, extents, config)?;
     Ok(y)
@@ -90,7 +95,12 @@ pub fn batch_norm_eval(
         layout: config.layout,
         normal,
     };
-    Ok(tape::apply3(&x.contiguous()?, &weight.contiguous()?, &bias.contiguous()?, op)?)
+    Ok(tape::apply3(
+        &x.contiguous()?,
+        &weight.contiguous()?,
+        &bias.contiguous()?,
+        op,
+    )?)
 }
 
 const OP: &str = "batch_norm";

@@ -7,7 +7,8 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout as Strides, Sh
 use crate::kernels::fresh::fresh;
 use crate::kernels::lanes::{Gradients, Kept, Plan, backward, forward};
 use crate::{
-    Conv2dConfig, Layout, Pool2dConfig, Result, conv, conv2d, cpu, custom_op, max_pool2d, relu, tape,
+    Conv2dConfig, Layout, Pool2dConfig, Result, conv, conv2d, cpu, custom_op, max_pool2d, relu,
+    tape,
 };
 
 /// [`conv2d`], [`relu`] and, if `pool`, a 2x2 [`max_pool2d`], as one node of the graph.

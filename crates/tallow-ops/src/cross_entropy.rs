@@ -56,7 +56,11 @@ pub fn cross_entropy_soft(logits: &Tensor, probabilities: &Tensor) -> Result<Ten
         classes,
         softmax: OnceLock::new(),
     };
-    Ok(tape::apply2(&logits.contiguous()?, &probabilities.contiguous()?, op)?)
+    Ok(tape::apply2(
+        &logits.contiguous()?,
+        &probabilities.contiguous()?,
+        op,
+    )?)
 }
 
 /// The labels, all of them below the number of classes, and that number.

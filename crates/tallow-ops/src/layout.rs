@@ -92,7 +92,10 @@ pub fn to_layout(x: &Tensor, from: Layout, to: Layout) -> Result<Tensor> {
     if !cpu::has_kernels(x) {
         return reference::to_layout(x, from, to);
     }
-    Ok(tape::apply1(&x.contiguous()?, Rearrange { extents, from, to })?)
+    Ok(tape::apply1(
+        &x.contiguous()?,
+        Rearrange { extents, from, to },
+    )?)
 }
 
 /// Flattens an activation tensor to `(N, C * H * W)`, the features in PyTorch's order (channel, row, column) whatever the layout,

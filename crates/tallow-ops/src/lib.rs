@@ -41,4 +41,4 @@ pub use norm_add_relu::{add_relu, batch_norm_add_relu_train};
 pub use pool::{Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d};
 pub use relu::relu;
 pub use store::{LoadReport, MisShaped, ParamPath, ParamStore};
-pub use tape::{Tape, add};
+pub use tape::{Tape, add, pad_with_zeros};

@@ -73,11 +73,7 @@ fn check_same(op: &'static str, x: &Tensor, y: &Tensor) -> Result<()> {
 }
 
 /// The gradient of a ReLU, from its output.
-fn through_relu(
-    op: &'static str,
-    out: &Tensor,
-    grad: &Tensor,
-) -> candle_core::Result<Tensor> {
+fn through_relu(op: &'static str, out: &Tensor, grad: &Tensor) -> candle_core::Result<Tensor> {
     let grad = grad.contiguous()?;
     for_float!(grad.dtype(), op, T => {
         let (out_storage, out_layout) = out.storage_and_layout();

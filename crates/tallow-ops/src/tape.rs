@@ -59,6 +59,8 @@ enum Op {
     Cat(Vec<Tensor>),
     /// The sum of two.
     Add([Tensor; 2]),
+    /// A tensor among zeros: from this place of this axis on.
+    Pad(Tensor, usize, usize),
 }
 
 impl Tape {
@@ -121,7 +123,7 @@ fn empty_store(like: &Tensor) -> Result<GradStore> {
 impl Op {
     fn inputs(&self) -> &[Tensor] {
         match self {
-            Op::One(x, _) | Op::Reshape(x) => std::slice::from_ref(x),
+            Op::One(x, _) | Op::Reshape(x) | Op::Pad(x, ..) => std::slice::from_ref(x),
             Op::Two(x, _) | Op::Add(x) => x,
             Op::Three(x, _) => x,
             Op::Cat(x) => x,
@@ -157,6 +159,10 @@ impl Op {
                     start += len;
                 }
                 Ok(())
+            }
+            Op::Pad(x, axis, start) => {
+                let part = gradient.narrow(*axis, *start, x.dim(*axis)?)?;
+                accumulate(into, x, Some(part.contiguous()?))
             }
             Op::Add([x, y]) => {
                 accumulate(into, x, Some(gradient.clone()))?;
@@ -226,9 +232,7 @@ pub(crate) fn apply3(
 ) -> candle_core::Result<Tensor> {
     let op: Arc<Box<dyn CustomOp3 + Send + Sync>> = Arc::new(Box::new(op));
     let output = x.apply_op3_arc(y, z, op.clone())?;
-    note(&output, || {
-        Op::Three([x.clone(), y.clone(), z.clone()], op)
-    });
+    note(&output, || Op::Three([x.clone(), y.clone(), z.clone()], op));
     Ok(output)
 }
 
@@ -260,5 +264,17 @@ pub(crate) fn cat(parts: &[&Tensor]) -> candle_core::Result<Tensor> {
 pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     let output = x.add(y)?;
     note(&output, || Op::Add([x.clone(), y.clone()]));
+    Ok(output)
+}
+
+/// [`Tensor::pad_with_zeros`], on the tape: `before` zeros in front along `axis` and `after` behind.
+///
+/// # Errors
+/// When there is no such axis.
+pub fn pad_with_zeros(x: &Tensor, axis: usize, before: usize, after: usize) -> Result<Tensor> {
+    let output = x.pad_with_zeros(axis, before, after)?;
+    if output.id() != x.id() {
+        note(&output, || Op::Pad(x.clone(), axis, before));
+    }
     Ok(output)
 }

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use candle_nn::ModuleT;
 use serde::{Deserialize, Serialize};
 use tallow_datasets::{Batch, DataLoader};
-use tallow_ops::ParamStore;
+use tallow_ops::{ParamStore, Tape};
 
 use crate::callback::{BatchEnd, EpochEnd, FitStart, Flow};
 use crate::checkpoint::{Checkpoints, Data};
@@ -153,10 +153,11 @@ impl<'a> Trainer<'a> {
                     .schedule
                     .lr(config.optimizer.lr(), time as u64, total);
 
+                let tape = Tape::record();
                 let output = model.forward_t(&images, true)?;
                 let loss = config.loss.compute(&output, &labels)?;
                 tally.add((epoch, step), &loss, &output, &labels)?;
-                let grads = loss.backward()?;
+                let grads = tape.backward(&loss)?;
                 optimizer.set_lr(lr);
                 optimizer.step(&grads)?;
 

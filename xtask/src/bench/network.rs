@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use candle_core::ModuleT;
 use tallow_models::{Model, ModelConfig, registry};
+use tallow_ops::Tape;
 use tallow_train::{Loss, Optimizer, OptimizerConfig};
 
 use super::worker::{Job, noise};
@@ -28,9 +29,10 @@ pub fn job(
         let mut optimizer = Optimizer::new(config.clone(), model.store().parameters())?;
         let (loss, lr) = (Loss::default(), config.lr());
         Box::new(move || {
+            let tape = Tape::record();
             let output = model.forward_t(&images, true)?;
             let loss = loss.compute(&output, &labels)?;
-            let grads = loss.backward()?;
+            let grads = tape.backward(&loss)?;
             optimizer.set_lr(lr);
             optimizer.step(&grads)?;
             Ok(Some(loss.detach()))

@@ -1,5 +1,7 @@
 use candle_core::Tensor;
-use tallow_ops::{conv_bn_relu_eval, conv_bn_relu_train};
+use tallow_ops::{
+    add_relu, batch_norm_add_relu_train, conv_bn_eval, conv_bn_relu_eval, conv_bn_relu_train,
+};
 
 use super::{Add, BatchNorm2d, Conv2d, MaxPool2d, Relu};
 use crate::{Context, Module, Result};
@@ -94,15 +96,30 @@ impl ConvBn {
         relu: &Relu,
         cx: &mut Context,
     ) -> Result<Tensor> {
-        let y = self.forward(x, cx)?;
-        let y = add.forward(&y, shortcut, cx)?;
-        relu.forward(&y, cx)
+        if cx.is_observed() {
+            let y = self.forward(x, cx)?;
+            let y = add.forward(&y, shortcut, cx)?;
+            return relu.forward(&y, cx);
+        }
+        if !cx.train {
+            return Ok(add_relu(&self.forward(x, cx)?, shortcut)?);
+        }
+        let y = self.conv.forward(x, cx)?;
+        let y = batch_norm_add_relu_train(&y, shortcut, self.norm.norm(cx.layout))?;
+        self.norm.count_batch()?;
+        Ok(y)
     }
 }
 
 impl Module for ConvBn {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        let y = self.conv.forward(x, cx)?;
-        self.norm.forward(&y, cx)
+        if cx.train || cx.is_observed() {
+            let y = self.conv.forward(x, cx)?;
+            return self.norm.forward(&y, cx);
+        }
+        let (weight, bias) = self.conv.parameters();
+        let config = self.conv.config(cx.layout);
+        let norm = self.norm.norm(cx.layout);
+        Ok(conv_bn_eval(x, weight, bias, norm, &config)?)
     }
 }

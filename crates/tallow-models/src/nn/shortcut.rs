@@ -1,5 +1,5 @@
 use candle_core::Tensor;
-use tallow_ops::{Layout, ParamPath, Pool2dConfig, avg_pool2d};
+use tallow_ops::{Layout, ParamPath, Pool2dConfig, avg_pool2d, pad_with_zeros};
 
 use super::{
     AvgPool2d, BatchNorm2d, ConvBn, ConvOptions, ConvTranspose2d, ResidualOptions, Sequential,
@@ -109,7 +109,7 @@ impl Module for ZeroPad {
         let y = avg_pool2d(x, &every, true)?;
         let missing = self.outputs.saturating_sub(y.dim(axis)?);
         let before = missing / 2;
-        let y = y.pad_with_zeros(axis, before, missing - before)?;
+        let y = pad_with_zeros(&y, axis, before, missing - before)?;
         cx.report(&self.name, "ZeroPad", &y, 0, 0);
         Ok(y)
     }

@@ -25,12 +25,15 @@ pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) ->
         rows: regular(rows, count_include_pad),
         columns: regular(columns, count_include_pad),
     };
-    Ok(tape::apply1(&x.contiguous()?, AvgPool {
-        name: "avg_pool2d",
-        extents,
-        layout: config.layout,
-        spans,
-    })?)
+    Ok(tape::apply1(
+        &x.contiguous()?,
+        AvgPool {
+            name: "avg_pool2d",
+            extents,
+            layout: config.layout,
+            spans,
+        },
+    )?)
 }
 
 /// Averages the image down (or up) to `output` rows and columns, as `torch.nn.functional.adaptive_avg_pool2d`:
@@ -48,12 +51,15 @@ pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -
         rows: adaptive(extents.h, output.0),
         columns: adaptive(extents.w, output.1),
     };
-    Ok(tape::apply1(&x.contiguous()?, AvgPool {
-        name: "adaptive_avg_pool2d",
-        extents,
-        layout,
-        spans,
-    })?)
+    Ok(tape::apply1(
+        &x.contiguous()?,
+        AvgPool {
+            name: "adaptive_avg_pool2d",
+            extents,
+            layout,
+            spans,
+        },
+    )?)
 }
 
 pub(crate) fn check_dilation(config: &Pool2dConfig) -> Result<()> {

@@ -29,12 +29,15 @@ pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
             message: "a plane has too many elements".into(),
         });
     }
-    Ok(tape::apply1(&x.contiguous()?, MaxPool {
-        extents,
-        layout: config.layout,
-        axes: (rows, columns),
-        winner: OnceLock::new(),
-    })?)
+    Ok(tape::apply1(
+        &x.contiguous()?,
+        MaxPool {
+            extents,
+            layout: config.layout,
+            axes: (rows, columns),
+            winner: OnceLock::new(),
+        },
+    )?)
 }
 
 struct MaxPool {
