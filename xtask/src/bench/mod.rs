@@ -97,6 +97,8 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
 
 /// Fills in where datasets are. What needs one that is not here is left out aloud, or refused if it was asked for.
 fn find_data(cases: &mut Vec<Case>, asked: bool) -> Result<()> {
+    const GET: &str =
+        "TALLOW_DATA can name a folder that has it, and `cargo xtask data get mnist` gets it";
     let mut missing = None;
     cases.retain_mut(|case| {
         let Work::Epoch { data, .. } = &mut case.work else {
@@ -105,19 +107,21 @@ fn find_data(cases: &mut Vec<Case>, asked: bool) -> Result<()> {
         match locate("mnist", &LoadOptions::default()) {
             Ok(dir) => *data = dir,
             Err(error) => {
-                missing = Some(error);
-                eprintln!(
-                    "{} is left out: MNIST is not here; TALLOW_DATA can name its folder, and `cargo xtask data get mnist` gets it",
-                    case.name
-                );
+                missing = Some((case.name.clone(), error));
                 return false;
             }
         }
         true
     });
     match missing {
-        Some(error) if asked => Err(error.into()),
-        _ => Ok(()),
+        Some((name, error)) if asked => {
+            Err(anyhow::Error::from(error).context(format!("{name}: {GET}")))
+        }
+        Some((name, _)) => {
+            eprintln!("{name} is left out, for MNIST is not here: {GET}");
+            Ok(())
+        }
+        None => Ok(()),
     }
 }
 
