@@ -318,6 +318,29 @@ fn heads_turn_into_each_other() {
     }
 }
 
+/// Codes are saved but not trained, and no two are alike.
+#[test]
+fn codes_of_digits_are_pictures_far_from_each_other() {
+    let model = Model::build(
+        "lenet5-1998-rbf",
+        &find("lenet5-1998-rbf").unwrap().config(),
+    )
+    .unwrap();
+    let (name, codes) = model.store().buffers().remove(0);
+    assert_eq!(
+        (name.as_str(), codes.dims()),
+        ("output.codes", &[10, 84][..])
+    );
+    let codes: Vec<Vec<f32>> = codes.to_vec2().unwrap();
+    for (i, a) in codes.iter().enumerate() {
+        assert!(a.iter().all(|v| v.abs() == 1.));
+        for b in &codes[..i] {
+            let differing = a.iter().zip(b).filter(|(a, b)| a != b).count();
+            assert!(differing >= 8, "{i}: {differing} pixels");
+        }
+    }
+}
+
 /// A network of one's own has all that a model by name has.
 #[test]
 fn networks_of_ones_own_are_models() {

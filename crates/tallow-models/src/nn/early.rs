@@ -1,7 +1,7 @@
 //! The layers of the first convolutional networks, which later ones have no use for.
 
 use candle_core::{Tensor, Var};
-use tallow_ops::{Conv2dConfig, Layout, ParamPath, Pool2dConfig, avg_pool2d, conv2d};
+use tallow_ops::{Conv2dConfig, Layout, ParamPath, conv2d};
 
 use super::WeightInit;
 use crate::{Context, Module, Result};
@@ -200,18 +200,17 @@ impl Subsampling {
 
 impl Module for Subsampling {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        let shape = |v: &Var| match cx.layout {
-            Layout::Nchw => v.reshape((1, (), 1, 1)),
-            Layout::Nhwc => v.reshape((1, 1, 1, ())),
-        };
-        let config = Pool2dConfig {
+        // A convolution that keeps the maps apart, all of whose weights in a map are the same.
+        let (channels, k) = (self.weight.elem_count(), self.kernel);
+        let kernel = self.weight.reshape((channels, 1, 1, 1))?;
+        let kernel = kernel.broadcast_as((channels, 1, k, k))?;
+        let config = Conv2dConfig {
+            stride: (k, k),
+            groups: channels,
             layout: cx.layout,
-            ..Pool2dConfig::new(self.kernel)
+            ..Default::default()
         };
-        let sum = (avg_pool2d(x, &config, true)? * (self.kernel * self.kernel) as f64)?;
-        let y = sum
-            .broadcast_mul(&shape(&self.weight)?)?
-            .broadcast_add(&shape(&self.bias)?)?;
+        let y = conv2d(x, &kernel, Some(&self.bias), &config)?;
         let parameters = self.weight.elem_count() + self.bias.elem_count();
         cx.report(&self.name, "Subsampling", &y, parameters, 0);
         Ok(y)

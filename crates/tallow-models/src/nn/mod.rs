@@ -22,6 +22,27 @@
 //! assert_eq!(logits.dims(), [2, 10]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Blocks are layers like any other:
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use tallow_models::nn::{BasicBlock, Bottleneck, ResidualOptions, Sequential, Shortcut};
+//! use tallow_models::{Context, Module};
+//! use tallow_ops::{Layout, ParamStore};
+//!
+//! let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
+//! let p = store.root();
+//! let halving = ResidualOptions { stride: 2, shortcut: Shortcut::PooledProjection, ..Default::default() };
+//! let net = Sequential::new()
+//!     .add(BasicBlock::new(&p.pp("first"), 3, 16, &ResidualOptions::default())?)
+//!     .add(Bottleneck::new(&p.pp("second"), 16, 8, 32, &halving)?);
+//! let images = Tensor::zeros((2, 32, 32, 3), DType::F32, &Device::Cpu)?;
+//! let features = net.forward(&images, &mut Context::new(true, Layout::Nhwc))?;
+//! assert_eq!(features.dims(), [2, 16, 16, 32]);
+//! assert_eq!(store.parameters()[0].0, "first.conv1.weight");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod block;
 mod conv;

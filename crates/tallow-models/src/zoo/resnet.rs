@@ -44,7 +44,7 @@ pub enum Naming {
 ///
 /// ```
 /// use tallow_models::nn::Shortcut;
-/// use tallow_models::{Block, Model, ModelConfig, ResNet, find};
+/// use tallow_models::{Block, Model, ModelConfig, ResNet};
 ///
 /// // ResNeXt-29, 4x32d, for CIFAR, with average pooling in its shortcuts.
 /// let resnext = ResNet {
