@@ -8,7 +8,10 @@ use std::sync::Arc;
 use candle_core::backprop::GradStore;
 use candle_core::{CustomOp1, CustomOp2, CustomOp3, Tensor, TensorId};
 
-use crate::Result;
+use crate::custom_op::{self, for_float};
+use crate::kernels::elementwise::map2;
+use crate::kernels::fresh::fresh;
+use crate::{Result, cpu};
 
 /// A record of the operators of this crate that a thread runs, to walk back over.
 ///
@@ -180,12 +183,28 @@ fn accumulate(
 ) -> candle_core::Result<()> {
     if let Some(term) = term.filter(|_| x.track_op()) {
         let sum = match into.remove(&x.id()) {
-            Some(sum) => (sum + term)?,
+            Some(sum) => sum_of(&sum, &term)?,
             None => term,
         };
         into.insert(x.id(), sum);
     }
     Ok(())
+}
+
+/// `a + b`, on all threads for `f32` and `f64` on the CPU.
+fn sum_of(a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
+    if !cpu::has_kernels(a) || !a.is_contiguous() || !b.is_contiguous() {
+        return a + b;
+    }
+    for_float!(a.dtype(), "sum", T => {
+        let (a_storage, a_layout) = a.storage_and_layout();
+        let (b_storage, b_layout) = b.storage_and_layout();
+        let xs = cpu::locked::<T>("sum", &a_storage, a_layout)?;
+        let ys = cpu::locked::<T>("sum", &b_storage, b_layout)?;
+        // SAFETY: a map writes every element of its result.
+        let sum = unsafe { fresh(xs.len(), |sum| map2(xs, ys, sum, #[inline(always)] |x, y| x + y)) };
+        custom_op::tensor(sum, a.shape())
+    })
 }
 
 /// Notes an operator on the tape that is being recorded, if any.

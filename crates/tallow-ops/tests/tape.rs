@@ -1,0 +1,202 @@
+//! A tape gives the gradients that candle's backward pass gives.
+
+use candle_core::{DType, Device, Tensor, Var};
+use tallow_ops::{
+    BatchNormConfig, Conv2dConfig, CrossEntropyConfig, Generator, Layout, Norm, Tape, add,
+    add_relu, batch_norm_add_relu_train, conv_bn_relu_train, conv2d, cross_entropy, flatten,
+    linear, pad_with_zeros, relu, to_layout,
+};
+
+struct Net {
+    vars: Vec<Var>,
+    running: [Var; 2],
+}
+
+fn var(generator: &Generator, shape: &[usize]) -> Var {
+    Var::from_tensor(
+        &generator
+            .normal(0.3, 0.5, shape, DType::F32, &Device::Cpu)
+            .unwrap(),
+    )
+    .unwrap()
+}
+
+impl Net {
+    fn new() -> Self {
+        let generator = Generator::new(5);
+        let shapes: [&[usize]; 8] = [
+            &[4, 3, 3, 3],
+            &[4],
+            &[4],
+            &[4, 4, 3, 3],
+            &[4],
+            &[4],
+            &[5, 6 * 6 * 8],
+            &[5],
+        ];
+        Self {
+            vars: shapes.map(|shape| var(&generator, shape)).into(),
+            running: [var(&generator, &[4]), var(&generator, &[4])],
+        }
+    }
+
+    /// A residual block, a widened shortcut, a linear layer: every kind of entry of a tape.
+    fn loss(&self, foreign: bool) -> Tensor {
+        let generator = Generator::new(6);
+        let x = generator
+            .normal(0., 1., &[3, 3, 6, 6][..], DType::F32, &Device::Cpu)
+            .unwrap();
+        let labels = Tensor::new(&[1u32, 4, 0], &Device::Cpu).unwrap();
+        let v = &self.vars;
+        let norm = |weight, bias| Norm {
+            weight,
+            bias,
+            running_mean: &self.running[0],
+            running_var: &self.running[1],
+            config: BatchNormConfig {
+                layout: Layout::Nhwc,
+                ..Default::default()
+            },
+        };
+        let conv = Conv2dConfig {
+            padding: (1, 1),
+            layout: Layout::Nhwc,
+            ..Default::default()
+        };
+        let x = to_layout(&x, Layout::Nchw, Layout::Nhwc).unwrap();
+        let a = conv_bn_relu_train(&x, &v[0], None, norm(&v[1], &v[2]), &conv, false).unwrap();
+        let b = conv2d(&a, &v[3], None, &conv).unwrap();
+        let b = batch_norm_add_relu_train(&b, &a, norm(&v[4], &v[5])).unwrap();
+        let b = add_relu(&b, &a).unwrap();
+        let b = if foreign {
+            b.affine(0.5, 0.1).unwrap()
+        } else {
+            b
+        };
+        let b = add(&b, &relu(&a).unwrap()).unwrap();
+        let b = pad_with_zeros(&b, 3, 1, 3).unwrap();
+        let b = flatten(&b, Layout::Nhwc).unwrap();
+        let logits = linear(&b, &v[6], Some(&v[7])).unwrap();
+        cross_entropy(&logits, &labels, &CrossEntropyConfig::default()).unwrap()
+    }
+}
+
+fn values(t: &Tensor) -> Vec<f32> {
+    t.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn gradients_are_candles() {
+    // With an operator of candle's in the way, the tape leaves the work to candle.
+    for foreign in [false, true] {
+        let net = Net::new();
+        let expected = net.loss(foreign).backward().unwrap();
+        let tape = Tape::record();
+        let loss = net.loss(foreign);
+        let found = tape.backward(&loss).unwrap();
+        for (i, v) in net.vars.iter().enumerate() {
+            let (a, b) = (
+                values(found.get(v).unwrap()),
+                values(expected.get(v).unwrap()),
+            );
+            let largest = b.iter().fold(0f32, |m, v| m.max(v.abs()));
+            assert!(largest > 1e-6, "parameter {i} has no gradient to compare");
+            for (a, b) in a.iter().zip(&b) {
+                assert!((a - b).abs() <= 1e-6 * largest, "{i}: {a} is not {b}");
+            }
+        }
+        if !foreign {
+            assert_eq!(
+                found.get_ids().count(),
+                net.vars.len(),
+                "variables and nothing else"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_tape_dropped_or_left_behind_disturbs_nothing() {
+    let net = Net::new();
+    drop(Tape::record());
+    let outer = Tape::record();
+    let before = net.loss(false);
+    let inner = Tape::record();
+    let loss = net.loss(false);
+    let expected = values(inner.backward(&loss).unwrap().get(&net.vars[0]).unwrap());
+    assert!(!expected.is_empty());
+    let found = outer.backward(&before).unwrap();
+    assert_eq!(values(found.get(&net.vars[0]).unwrap()), expected);
+}
+
+#[test]
+fn a_loss_made_before_the_tape_still_has_gradients() {
+    let net = Net::new();
+    let loss = net.loss(false);
+    let gradients = Tape::record().backward(&loss).unwrap();
+    assert!(gradients.get(&net.vars[0]).is_some());
+}
+
+#[test]
+fn batch_norm_add_relu_equals_its_parts_in_both_layouts() {
+    for (layout, shape) in [(Layout::Nchw, [3, 4, 5, 2]), (Layout::Nhwc, [3, 5, 2, 4])] {
+        let generator = Generator::new(9);
+        let f64s = |mean, shape: &[usize]| {
+            Var::from_tensor(
+                &generator
+                    .normal(mean, 1., shape, DType::F64, &Device::Cpu)
+                    .unwrap(),
+            )
+            .unwrap()
+        };
+        let (x, s) = (f64s(2., &shape), f64s(0., &shape));
+        let (weight, bias) = (f64s(1., &[4]), f64s(0., &[4]));
+        let factor = f64s(0., &shape);
+        let run = |fused: bool| {
+            let (mean, var) = (f64s(0., &[4]), f64s(5., &[4]));
+            let (mean, var) = (
+                Var::from_tensor(&mean.zeros_like().unwrap()).unwrap(),
+                Var::from_tensor(&var.ones_like().unwrap()).unwrap(),
+            );
+            let config = BatchNormConfig {
+                layout,
+                ..Default::default()
+            };
+            let out = if fused {
+                let norm = Norm {
+                    weight: &weight,
+                    bias: &bias,
+                    running_mean: &mean,
+                    running_var: &var,
+                    config,
+                };
+                batch_norm_add_relu_train(&x, &s, norm).unwrap()
+            } else {
+                let y =
+                    tallow_ops::batch_norm_train(&x, &weight, &bias, &mean, &var, &config).unwrap();
+                relu(&(y + s.as_tensor()).unwrap()).unwrap()
+            };
+            let loss = (&out * factor.as_tensor()).unwrap().sum_all().unwrap();
+            let gradients = loss.backward().unwrap();
+            let gradients = [&x, &s, &weight, &bias].map(|v| gradients.get(v).unwrap().clone());
+            [out]
+                .into_iter()
+                .chain(gradients)
+                .chain([mean.as_tensor().clone(), var.as_tensor().clone()])
+                .collect::<Vec<_>>()
+        };
+        for (i, (a, b)) in run(true).iter().zip(&run(false)).enumerate() {
+            let off = (a - b)
+                .unwrap()
+                .abs()
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .max(0)
+                .unwrap()
+                .to_scalar::<f64>()
+                .unwrap();
+            assert!(off < 1e-12, "{layout:?} {i}: {off}");
+        }
+    }
+}
