@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp3, DType, Shape, Tensor, Var};
 
+use crate::add_relu;
 use crate::batch_norm::{self, to_f64, update_running};
 use crate::kernels::batch_norm::{Moments, Normal, moments};
 use crate::kernels::conv::{Epilogue, Geometry, channels_last};
 use crate::kernels::conv_block::{self as kernel, Affine, Tail};
 use crate::kernels::fresh::fresh;
+use crate::kernels::scratch;
 use crate::layout::Extents;
 use crate::{
     BatchNormConfig, Conv2dConfig, Layout, Pool2dConfig, Result, batch_norm_eval, batch_norm_train,
@@ -54,12 +56,7 @@ pub fn conv_bn_relu_train(
         running_var,
         config,
     } = norm;
-    let maps = Extents {
-        n: geometry.batch,
-        c: geometry.out_channels,
-        h: geometry.out_height,
-        w: geometry.out_width,
-    };
+    let maps = extents(&geometry);
     if !is_fast(x, conv, &config, &geometry) || (pool && maps.h.min(maps.w) < 2) {
         let y = conv2d(x, weight, bias, conv)?;
         let y = relu(&batch_norm_train(
@@ -121,11 +118,12 @@ pub fn conv_bn_relu_eval(
     conv: &Conv2dConfig,
     pool: bool,
 ) -> Result<Tensor> {
-    pooled(
-        folded(x, weight, bias, norm, conv, true)?,
-        conv.layout,
+    let tail = Folded {
+        relu: true,
         pool,
-    )
+        addend: None,
+    };
+    folded(x, weight, bias, norm, conv, tail)
 }
 
 /// [`conv2d`] and [`batch_norm_eval`] as one node of the graph: on the fast path of [`conv_bn_relu_eval`] folded in the same way.
@@ -139,7 +137,43 @@ pub fn conv_bn_eval(
     norm: Norm,
     conv: &Conv2dConfig,
 ) -> Result<Tensor> {
-    folded(x, weight, bias, norm, conv, false)
+    folded(x, weight, bias, norm, conv, Folded::default())
+}
+
+/// [`add_relu`] of [`conv_bn_eval`] and `shortcut`: the end of a residual block. Inside [`no_grad`](crate::no_grad) it is one pass.
+///
+/// # Errors
+/// As the single operators.
+pub fn conv_bn_add_relu_eval(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    norm: Norm,
+    conv: &Conv2dConfig,
+    shortcut: &Tensor,
+) -> Result<Tensor> {
+    let geometry = conv::geometry(x, weight, bias, conv)?;
+    let maps = extents(&geometry);
+    let fits = shortcut.shape() == &maps.shape(conv.layout) && shortcut.dtype() == x.dtype();
+    if tape::grad_enabled() || !fits || !is_fast(x, conv, &norm.config, &geometry) {
+        return add_relu(&conv_bn_eval(x, weight, bias, norm, conv)?, shortcut);
+    }
+    let tail = Folded {
+        relu: true,
+        pool: false,
+        addend: Some(shortcut.contiguous()?.detach()),
+    };
+    folded(x, weight, bias, norm, conv, tail)
+}
+
+/// What follows the norm in evaluation.
+#[derive(Clone, Default)]
+struct Folded {
+    relu: bool,
+    /// Halving maxima.
+    pool: bool,
+    /// Added before the ReLU; only where there is no gradient.
+    addend: Option<Tensor>,
 }
 
 fn folded(
@@ -148,7 +182,7 @@ fn folded(
     bias: Option<&Tensor>,
     norm: Norm,
     conv: &Conv2dConfig,
-    relu: bool,
+    tail: Folded,
 ) -> Result<Tensor> {
     let geometry = conv::geometry(x, weight, bias, conv)?;
     let Norm {
@@ -158,28 +192,44 @@ fn folded(
         running_var,
         config,
     } = norm;
-    let statistics = [gamma, beta, running_mean, running_var];
+    let (mean, var) = (
+        running_mean.as_detached_tensor(),
+        running_var.as_detached_tensor(),
+    );
+    let statistics = [gamma, beta, &mean, &var];
     if !is_fast(x, conv, &config, &geometry) {
-        return composed_eval(x, weight, bias, statistics, conv, &config, relu);
+        let y = composed_eval(x, weight, bias, statistics, conv, &config, tail.relu)?;
+        return pooled(y, conv.layout, tail.pool);
     }
-    let tensors = [
-        gamma,
-        beta,
-        running_mean.as_tensor(),
-        running_var.as_tensor(),
-    ];
-    batch_norm::check_parameters(geometry.out_channels, x.dtype(), tensors, &config)?;
-    let statistics = [running_mean, running_var].map(|v| v.as_detached_tensor());
+    let maps = extents(&geometry);
+    batch_norm::check_parameters(maps.c, x.dtype(), statistics, &config)?;
+    // With a gradient, the pooling is an operator of its own, which remembers the winners.
+    let fused = tail.pool && tail.relu && !tape::grad_enabled() && maps.h.min(maps.w) >= 2;
+    let then_pool = tail.pool && !fused;
+    let parameters: Vec<&Tensor> = [gamma, beta].into_iter().chain(bias).collect();
+    let parameters = tape::cat(&parameters)?;
     let op = Eval {
         geometry,
         conv: *conv,
         config,
-        statistics,
-        relu,
+        statistics: [mean, var],
+        tail: Folded {
+            pool: fused,
+            ..tail
+        },
     };
-    let parameters: Vec<&Tensor> = [gamma, beta].into_iter().chain(bias).collect();
-    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    Ok(tape::apply3(&x, &weight, &tape::cat(&parameters)?, op)?)
+    let y = tape::apply3(&x.contiguous()?, &weight.contiguous()?, &parameters, op)?;
+    pooled(y, conv.layout, then_pool)
+}
+
+/// The convolution's output.
+fn extents(g: &Geometry) -> Extents {
+    Extents {
+        n: g.batch,
+        c: g.out_channels,
+        h: g.out_height,
+        w: g.out_width,
+    }
 }
 
 fn is_fast(x: &Tensor, conv: &Conv2dConfig, norm: &BatchNormConfig, geometry: &Geometry) -> bool {
@@ -378,8 +428,7 @@ struct Eval {
     config: BatchNormConfig,
     /// Running mean and variance.
     statistics: [Tensor; 2],
-    /// Whether a ReLU follows.
-    relu: bool,
+    tail: Folded,
 }
 
 impl CustomOp3 for Eval {
@@ -414,24 +463,36 @@ impl CustomOp3 for Eval {
                     as f32
             })
             .collect();
-        let filters = w.chunks_exact(g.depth()).zip(&scale);
-        let w: Vec<f32> = filters
-            .flat_map(|(w, &scale)| w.iter().map(move |w| (*w as f64 * scale) as f32))
-            .collect();
+        let scale: Vec<f32> = scale.iter().map(|&s| s as f32).collect();
+        let count = g.batch * g.out_image();
+        let maps = extents(g);
+        if self.tail.pool {
+            let affine = Affine { scale, shift };
+            let mut y = scratch::take::<f32>(count);
+            channels_last::forward(g, x, w, Epilogue::default(), &mut y);
+            let output = Tail::ReluPool.output(maps);
+            // SAFETY: the kernel writes every element of its result.
+            let out = unsafe {
+                fresh(output.count(), |out| {
+                    kernel::forward(&y, maps, &affine, Tail::ReluPool, out)
+                })
+            };
+            return Ok((custom_op::storage(out), output.shape(Layout::Nhwc)));
+        }
+        let addend = self.tail.addend.as_ref().map(Tensor::storage_and_layout);
+        let addend = match &addend {
+            Some((storage, layout)) => Some(cpu::locked::<f32>(NAME, storage, layout)?),
+            None => None,
+        };
         let epilogue = Epilogue {
+            scale: Some(&scale),
             bias: Some(&shift),
-            relu: self.relu,
+            addend,
+            relu: self.tail.relu,
         };
         // SAFETY: the convolution writes every element of its result.
-        let out = unsafe {
-            fresh(g.batch * g.out_image(), |y| {
-                channels_last::forward(g, x, &w, epilogue, y)
-            })
-        };
-        Ok((
-            custom_op::storage(out),
-            (g.batch, g.out_height, g.out_width, c).into(),
-        ))
+        let out = unsafe { fresh(count, |y| channels_last::forward(g, x, w, epilogue, y)) };
+        Ok((custom_op::storage(out), maps.shape(Layout::Nhwc)))
     }
 
     /// Gradients in evaluation are rare, so the single operators compute them.
@@ -459,7 +520,7 @@ impl CustomOp3 for Eval {
             [&gamma, &beta, mean, var],
             &self.conv,
             &self.config,
-            self.relu,
+            self.tail.relu,
         )?;
         let mut gradients = (y * grad)?.sum_all()?.backward()?;
         Ok((

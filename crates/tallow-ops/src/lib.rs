@@ -28,7 +28,9 @@ mod tape;
 
 pub use batch_norm::{BatchNormConfig, batch_norm_eval, batch_norm_train};
 pub use conv::{Conv2dConfig, conv2d};
-pub use conv_bn_relu::{Norm, conv_bn_eval, conv_bn_relu_eval, conv_bn_relu_train};
+pub use conv_bn_relu::{
+    Norm, conv_bn_add_relu_eval, conv_bn_eval, conv_bn_relu_eval, conv_bn_relu_train,
+};
 pub use conv_relu::conv_relu;
 pub use cross_entropy::{CrossEntropyConfig, cross_entropy, cross_entropy_soft};
 pub use dropout::dropout;
@@ -41,4 +43,4 @@ pub use norm_add_relu::{add_relu, batch_norm_add_relu_train};
 pub use pool::{Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d};
 pub use relu::relu;
 pub use store::{LoadReport, MisShaped, ParamPath, ParamStore};
-pub use tape::{Tape, add, pad_with_zeros};
+pub use tape::{Tape, add, no_grad, pad_with_zeros};

@@ -1,6 +1,6 @@
 //! Backward passes without the zeros that candle adds every gradient to.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -44,6 +44,49 @@ pub struct Tape {
 thread_local! {
     /// The tapes being recorded, the innermost last.
     static TAPES: RefCell<Vec<Vec<Node>>> = const { RefCell::new(Vec::new()) };
+}
+
+thread_local! {
+    /// How many calls of [`no_grad`] this thread is inside.
+    static NO_GRAD: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs `f` without a graph, as `torch.no_grad`: what the operators of this crate return in this thread depends on nothing, so that
+/// activations are freed as soon as they have been used, and operators may take ways that have no gradient.
+///
+/// ```
+/// use candle_core::{Device, Var};
+/// use tallow_ops::{no_grad, relu};
+///
+/// let x = Var::new(&[-1f32, 2.0], &Device::Cpu)?;
+/// assert!(relu(&x)?.track_op());
+/// assert!(!no_grad(|| relu(&x))?.track_op());
+/// # Ok::<(), tallow_ops::Error>(())
+/// ```
+pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            NO_GRAD.set(NO_GRAD.get() - 1);
+        }
+    }
+    NO_GRAD.set(NO_GRAD.get() + 1);
+    let _guard = Guard;
+    f()
+}
+
+/// Whether operators build a graph.
+pub(crate) fn grad_enabled() -> bool {
+    NO_GRAD.get() == 0
+}
+
+/// The tensor, without its graph inside [`no_grad`].
+fn input(x: &Tensor) -> Tensor {
+    if grad_enabled() {
+        x.clone()
+    } else {
+        x.detach()
+    }
 }
 
 /// One operator that ran.
@@ -225,8 +268,9 @@ pub(crate) fn apply1(
     op: impl CustomOp1 + Send + Sync + 'static,
 ) -> candle_core::Result<Tensor> {
     let op: Arc<Box<dyn CustomOp1 + Send + Sync>> = Arc::new(Box::new(op));
+    let x = input(x);
     let output = x.apply_op1_arc(op.clone())?;
-    note(&output, || Op::One(x.clone(), op));
+    note(&output, || Op::One(x, op));
     Ok(output)
 }
 
@@ -237,8 +281,9 @@ pub(crate) fn apply2(
     op: impl CustomOp2 + Send + Sync + 'static,
 ) -> candle_core::Result<Tensor> {
     let op: Arc<Box<dyn CustomOp2 + Send + Sync>> = Arc::new(Box::new(op));
-    let output = x.apply_op2_arc(y, op.clone())?;
-    note(&output, || Op::Two([x.clone(), y.clone()], op));
+    let (x, y) = (input(x), input(y));
+    let output = x.apply_op2_arc(&y, op.clone())?;
+    note(&output, || Op::Two([x, y], op));
     Ok(output)
 }
 
@@ -250,8 +295,9 @@ pub(crate) fn apply3(
     op: impl CustomOp3 + Send + Sync + 'static,
 ) -> candle_core::Result<Tensor> {
     let op: Arc<Box<dyn CustomOp3 + Send + Sync>> = Arc::new(Box::new(op));
-    let output = x.apply_op3_arc(y, z, op.clone())?;
-    note(&output, || Op::Three([x.clone(), y.clone(), z.clone()], op));
+    let (x, y, z) = (input(x), input(y), input(z));
+    let output = x.apply_op3_arc(&y, &z, op.clone())?;
+    note(&output, || Op::Three([x, y, z], op));
     Ok(output)
 }
 
@@ -260,7 +306,7 @@ pub(crate) fn reshape(
     x: &Tensor,
     shape: impl Into<candle_core::Shape>,
 ) -> candle_core::Result<Tensor> {
-    let output = x.reshape(shape.into())?;
+    let output = input(x).reshape(shape.into())?;
     if output.id() != x.id() {
         note(&output, || Op::Reshape(x.clone()));
     }
@@ -269,7 +315,7 @@ pub(crate) fn reshape(
 
 /// [`Tensor::cat`] along the first axis, on the tape.
 pub(crate) fn cat(parts: &[&Tensor]) -> candle_core::Result<Tensor> {
-    let output = Tensor::cat(parts, 0)?;
+    let output = Tensor::cat(&parts.iter().map(|t| input(t)).collect::<Vec<_>>(), 0)?;
     note(&output, || {
         Op::Cat(parts.iter().map(|t| (*t).clone()).collect())
     });
@@ -281,7 +327,7 @@ pub(crate) fn cat(parts: &[&Tensor]) -> candle_core::Result<Tensor> {
 /// # Errors
 /// When the shapes or element types differ.
 pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    let output = x.add(y)?;
+    let output = input(x).add(&input(y))?;
     note(&output, || Op::Add([x.clone(), y.clone()]));
     Ok(output)
 }
@@ -291,7 +337,7 @@ pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When there is no such axis.
 pub fn pad_with_zeros(x: &Tensor, axis: usize, before: usize, after: usize) -> Result<Tensor> {
-    let output = x.pad_with_zeros(axis, before, after)?;
+    let output = input(x).pad_with_zeros(axis, before, after)?;
     if output.id() != x.id() {
         note(&output, || Op::Pad(x.clone(), axis, before));
     }

@@ -4,7 +4,8 @@ use candle_core::{DType, Device, Tensor, Var};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use tallow_ops::{
-    BatchNormConfig, Conv2dConfig, Generator, Layout, Norm, conv_bn_relu_eval, conv_bn_relu_train,
+    BatchNormConfig, Conv2dConfig, Generator, Layout, Norm, conv_bn_add_relu_eval, conv_bn_eval,
+    conv_bn_relu_eval, conv_bn_relu_train, no_grad,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -181,4 +182,46 @@ fn a_second_backward_pass_gives_the_same_bits() {
             .collect()
     };
     assert_eq!(bits(1), bits(2));
+}
+
+/// Without a graph the pooling, and the addition at the end of a residual block, are part of the pass.
+#[test]
+fn evaluation_without_a_graph_gives_the_same() {
+    for (size, c, out, kernel, stride) in [(8, 16, 24, 3, 1), (7, 5, 33, 3, 2), (6, 32, 48, 1, 1)] {
+        let generator = Generator::new(8);
+        let normal = |mean: f64, std: f64, shape: &[usize]| {
+            let values = generator.normal(mean, std, shape, DType::F32, &Device::Cpu);
+            Var::from_tensor(&values.unwrap()).unwrap()
+        };
+        let x = normal(0.5, 1.0, &[3, size, size, c]);
+        let weight = normal(0.0, 0.3, &[out, c, kernel, kernel]);
+        let (gamma, beta) = (normal(1.0, 0.5, &[out]), normal(0.2, 0.5, &[out]));
+        let (mean, var) = (normal(0.0, 1.0, &[out]), normal(4.0, 0.2, &[out]));
+        let norm = Norm {
+            weight: &gamma,
+            bias: &beta,
+            running_mean: &mean,
+            running_var: &var,
+            config: BatchNormConfig {
+                layout: Layout::Nhwc,
+                ..Default::default()
+            },
+        };
+        let conv = Conv2dConfig {
+            stride: (stride, stride),
+            padding: (kernel / 2, kernel / 2),
+            layout: Layout::Nhwc,
+            ..Default::default()
+        };
+        let pooled = || conv_bn_relu_eval(&x, &weight, Some(&beta), norm, &conv, true).unwrap();
+        let plain = conv_bn_eval(&x, &weight, None, norm, &conv).unwrap();
+        let shortcut = normal(0.0, 2.0, plain.dims());
+        let residual = || conv_bn_add_relu_eval(&x, &weight, None, norm, &conv, &shortcut).unwrap();
+        for (a, b) in [(no_grad(pooled), pooled()), (no_grad(residual), residual())] {
+            assert!(!a.track_op() && b.track_op());
+            assert!(error(&a, &b) < 1e-6, "{}", error(&a, &b));
+        }
+        let composed = (&plain + shortcut.as_tensor()).unwrap().relu().unwrap();
+        assert!(error(&residual(), &composed) < 1e-6);
+    }
 }

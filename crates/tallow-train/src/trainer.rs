@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use candle_nn::ModuleT;
 use serde::{Deserialize, Serialize};
 use tallow_datasets::{Batch, DataLoader};
-use tallow_ops::{ParamStore, Tape};
+use tallow_ops::{ParamStore, Tape, no_grad};
 
 use crate::callback::{BatchEnd, EpochEnd, FitStart, Flow};
 use crate::checkpoint::{Checkpoints, Data};
@@ -258,7 +258,7 @@ fn evaluate(
     let mut tally = TestTally::default();
     for (step, batch) in loader.epoch(0).enumerate() {
         let (images, labels) = to_store(&batch?, store)?;
-        let output = model.forward_t(&images, false)?.detach();
+        let output = no_grad(|| model.forward_t(&images, false))?.detach();
         tally.add(&loss.compute(&output, &labels)?, &output, &labels)?;
         progress(step + 1)?;
     }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use candle_core::ModuleT;
 use tallow_models::{Model, ModelConfig, registry};
-use tallow_ops::Tape;
+use tallow_ops::{Tape, no_grad};
 use tallow_train::{Loss, Optimizer, OptimizerConfig};
 
 use super::worker::{Job, noise};
@@ -38,7 +38,7 @@ pub fn job(
             Ok(Some(loss.detach()))
         })
     } else {
-        Box::new(move || Ok(Some(model.forward_t(&images, false)?.detach())))
+        Box::new(move || Ok(Some(no_grad(|| model.forward_t(&images, false))?.detach())))
     };
     Ok(Job {
         parameters,

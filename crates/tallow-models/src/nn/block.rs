@@ -1,6 +1,7 @@
 use candle_core::Tensor;
 use tallow_ops::{
-    add_relu, batch_norm_add_relu_train, conv_bn_eval, conv_bn_relu_eval, conv_bn_relu_train,
+    batch_norm_add_relu_train, conv_bn_add_relu_eval, conv_bn_eval, conv_bn_relu_eval,
+    conv_bn_relu_train,
 };
 
 use super::{Add, BatchNorm2d, Conv2d, MaxPool2d, Relu};
@@ -102,7 +103,11 @@ impl ConvBn {
             return relu.forward(&y, cx);
         }
         if !cx.train {
-            return Ok(add_relu(&self.forward(x, cx)?, shortcut)?);
+            let (weight, bias) = self.conv.parameters();
+            let (config, norm) = (self.conv.config(cx.layout), self.norm.norm(cx.layout));
+            return Ok(conv_bn_add_relu_eval(
+                x, weight, bias, norm, &config, shortcut,
+            )?);
         }
         let y = self.conv.forward(x, cx)?;
         let y = batch_norm_add_relu_train(&y, shortcut, self.norm.norm(cx.layout))?;

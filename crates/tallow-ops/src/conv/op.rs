@@ -70,7 +70,7 @@ impl Conv2d {
                 if let (Some(x), Some(w), Some(y)) = (T::f32s(x), T::f32s(w), T::f32s_mut(y)) {
                     let epilogue = Epilogue {
                         bias: b.and_then(T::f32s),
-                        relu: false,
+                        ..Default::default()
                     };
                     channels_last::forward(g, x, w, epilogue, y);
                 }

@@ -17,6 +17,7 @@ pub(crate) mod pool;
 pub(crate) mod real;
 pub(crate) mod scratch;
 pub(crate) mod softmax;
+pub(crate) mod square;
 pub(crate) mod transpose;
 
 pub(crate) use float::Float;

@@ -21,11 +21,15 @@ pub(crate) struct Gradients<'a, T> {
     pub(crate) weight: Option<&'a mut [T]>,
 }
 
-/// What a convolution does to its result while it is at hand.
+/// What a convolution does to its result while it is at hand: `relu(result * scale + bias + addend)`, or what of it is there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Epilogue<'a> {
-    /// Added to every pixel, one value a channel.
+    /// One value a channel.
+    pub(crate) scale: Option<&'a [f32]>,
+    /// One value a channel.
     pub(crate) bias: Option<&'a [f32]>,
-    /// Then, whether negative values become zero.
+    /// Of the result's shape.
+    pub(crate) addend: Option<&'a [f32]>,
+    /// Whether negative values become zero.
     pub(crate) relu: bool,
 }

@@ -260,16 +260,44 @@ pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue, y:
                     y.copy_from_slice(&out[..s.k]);
                 }
             }
-            if let Some(bias) = epilogue.bias {
-                for y in y.chunks_exact_mut(s.k) {
-                    y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-                }
-            }
-            if epilogue.relu {
-                y.iter_mut()
-                    .for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
-            }
+            let addend = epilogue.addend.map(|v| &v[first * s.k..][..y.len()]);
+            let Epilogue {
+                scale, bias, relu, ..
+            } = epilogue;
+            Arch::new().dispatch(
+                #[inline(always)]
+                || finish(y, s.k, scale, bias, addend, relu),
+            );
         });
+}
+
+/// The epilogue over pixels of `k` channels.
+#[inline(always)]
+fn finish(
+    y: &mut [f32],
+    k: usize,
+    scale: Option<&[f32]>,
+    bias: Option<&[f32]>,
+    addend: Option<&[f32]>,
+    relu: bool,
+) {
+    if let Some(scale) = scale {
+        for y in y.chunks_exact_mut(k) {
+            y.iter_mut().zip(scale).for_each(|(y, s)| *y *= s);
+        }
+    }
+    if let Some(bias) = bias {
+        for y in y.chunks_exact_mut(k) {
+            y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+        }
+    }
+    if let Some(addend) = addend {
+        y.iter_mut().zip(addend).for_each(|(y, a)| *y += a);
+    }
+    if relu {
+        y.iter_mut()
+            .for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
+    }
 }
 
 /// Gradient of the input: `dy` `(N, H', W', K)`, `dx` `(N, H, W, C)`.

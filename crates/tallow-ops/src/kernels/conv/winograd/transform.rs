@@ -5,6 +5,7 @@ use pulp::Simd;
 use super::tile::Tile;
 use crate::kernels::conv::Epilogue;
 use crate::kernels::panel::{Mat, PANEL, load, store};
+use crate::kernels::square::square16;
 
 /// An array of six, written out: closures would not inherit the instruction set of the function around them.
 macro_rules! six {
@@ -207,6 +208,10 @@ pub(super) unsafe fn scatter<S: Simd, F: Tile>(
                 Some(bias) => simd.partial_load_f32s(&bias[channel..channel + lanes]),
                 None => zero,
             };
+            let scale = match epilogue.scale {
+                Some(scale) => simd.partial_load_f32s(&scale[channel..channel + lanes]),
+                None => simd.splat_f32s(1.0),
+            };
             // SAFETY: promised by the caller.
             let half = unsafe {
                 six!(i => if i < F::T {
@@ -226,14 +231,19 @@ pub(super) unsafe fn scatter<S: Simd, F: Tile>(
                     ],
                 );
                 for i in 0..rows {
-                    let mut value = simd.add_f32s(column[i], offset);
+                    let at = (((map * h) + y0 + i) * w + x0 + j) * c + channel;
+                    let mut value = simd.mul_add_e_f32s(column[i], scale, offset);
+                    if let Some(addend) = epilogue.addend {
+                        value =
+                            simd.add_f32s(value, simd.partial_load_f32s(&addend[at..at + lanes]));
+                    }
                     if epilogue.relu {
                         // In this order a NaN stays: the second operand is returned when the comparison fails.
                         value = simd.max_f32s(zero, value);
                     }
                     // SAFETY: the pixel is inside the map, `lanes` channels inside the pixel.
                     unsafe {
-                        let p = y.add(((map * h + y0 + i) * w + x0 + j) * c + channel);
+                        let p = y.add(at);
                         if lanes == S::F32_LANES {
                             store::<S>(p, value);
                         } else {
@@ -266,45 +276,91 @@ pub(super) unsafe fn weights<S: Simd, F: Tile, const FLIP: bool>(
     out: Planes,
 ) {
     let (rows, cols) = if FLIP { (o, i) } else { (i, o) };
-    let zero = simd.splat_f32s(0.0);
     let width = PANEL.min(cols - panel * PANEL);
-    for row in 0..rows {
-        let mut taps = [[0f32; PANEL]; 9];
-        for lane in 0..width {
-            let col = panel * PANEL + lane;
-            let at = if FLIP { row * i + col } else { col * i + row } * 9;
-            for q in 0..9 {
-                taps[if FLIP { 8 - q } else { q }][lane] = w[at + q];
-            }
-        }
-        let mut lane = 0;
-        while lane < PANEL {
-            let mut half = [[zero; 6]; 3];
-            for q in 0..3 {
-                // SAFETY: `lane + F32_LANES <= PANEL`.
-                half[q] = unsafe {
-                    F::weight(
-                        simd,
-                        [
-                            load::<S>(taps[q].as_ptr().add(lane)),
-                            load::<S>(taps[3 + q].as_ptr().add(lane)),
-                            load::<S>(taps[6 + q].as_ptr().add(lane)),
-                        ],
-                    )
-                };
-            }
-            for a in 0..F::T {
-                let line = F::weight(simd, [half[0][a], half[1][a], half[2][a]]);
-                for b in 0..F::T {
-                    // SAFETY: promised by the caller.
-                    unsafe {
-                        let p = out.of(a * F::T + b).at(row, panel * PANEL + lane);
-                        store::<S>(p, line[b]);
+    // Where a filter's nine taps are.
+    let filter = |row: usize, lane: usize| {
+        let col = panel * PANEL + lane;
+        9 * if FLIP { row * i + col } else { col * i + row }
+    };
+    // Taps of sixteen filters side by side: of one row, or of sixteen.
+    let mut taps = Taps([[0f32; PANEL]; 9 * PANEL]);
+    let mut row = 0;
+    while row < rows {
+        let mut count = 1;
+        // SAFETY: the squares lie inside `w`, as the conditions say, and inside the taps.
+        unsafe {
+            if !FLIP && width == PANEL && row + PANEL <= rows {
+                count = PANEL;
+                for part in 0..9 {
+                    let from = w.as_ptr().add(filter(row, 0) + part * PANEL);
+                    let to = taps.0.as_mut_ptr().add(part * PANEL).cast();
+                    square16(simd, (from, i * 9), (to, PANEL));
+                }
+            } else if FLIP && width == PANEL && filter(row, 15) + PANEL <= w.len() {
+                let from = w.as_ptr().add(filter(row, 0));
+                square16(simd, (from, 9), (taps.0.as_mut_ptr().cast(), PANEL));
+            } else {
+                for lane in 0..width {
+                    for q in 0..9 {
+                        taps.0[q][lane] = w[filter(row, lane) + q];
                     }
                 }
             }
-            lane += S::F32_LANES;
         }
+        for r in 0..count {
+            let mut nine = [taps.0.as_ptr().cast::<f32>(); 9];
+            for (q, p) in nine.iter_mut().enumerate() {
+                let q = if FLIP { 8 - q } else { q };
+                *p = p.wrapping_add((r * 9 + q) * PANEL);
+            }
+            // SAFETY: whole lines of the taps; the rest is promised by the caller.
+            unsafe { weight_row::<S, F>(simd, nine, panel * PANEL, row + r, out) };
+        }
+        row += count;
+    }
+}
+
+/// Taps on cache lines.
+#[repr(align(64))]
+struct Taps([[f32; PANEL]; 9 * PANEL]);
+
+/// `G g G^T` of one row of a panel.
+#[inline(always)]
+unsafe fn weight_row<S: Simd, F: Tile>(
+    simd: S,
+    taps: [*const f32; 9],
+    col: usize,
+    row: usize,
+    out: Planes,
+) {
+    let zero = simd.splat_f32s(0.0);
+    let mut lane = 0;
+    while lane < PANEL {
+        let mut half = [[zero; 6]; 3];
+        for q in 0..3 {
+            // SAFETY: promised by the caller; `lane + F32_LANES <= PANEL`.
+            half[q] = unsafe {
+                F::weight(
+                    simd,
+                    [
+                        load::<S>(taps[q].add(lane)),
+                        load::<S>(taps[3 + q].add(lane)),
+                        load::<S>(taps[6 + q].add(lane)),
+                    ],
+                )
+            };
+        }
+        for a in 0..F::T {
+            let line = F::weight(simd, [half[0][a], half[1][a], half[2][a]]);
+            for b in 0..F::T {
+                // SAFETY: promised by the caller.
+                unsafe {
+                    let p = out.of(a * F::T + b).at(row, col + lane);
+                    store::<S>(p, line[b]);
+                }
+            }
+        }
+        lane += S::F32_LANES;
     }
 }
 
@@ -320,42 +376,67 @@ pub(super) unsafe fn weights_grad<S: Simd, F: Tile>(
     panel: usize,
     dw: *mut f32,
 ) {
-    let zero = simd.splat_f32s(0.0);
     let width = PANEL.min(o - panel * PANEL);
-    for row in 0..i {
-        let mut taps = [[0f32; PANEL]; 9];
-        let mut lane = 0;
-        while lane < PANEL {
-            let mut half = [[zero; 3]; 6];
-            for a in 0..F::T {
-                let mut line = [zero; 6];
-                for b in 0..F::T {
-                    // SAFETY: promised by the caller.
-                    line[b] =
-                        unsafe { load::<S>(du.of(a * F::T + b).at(row, panel * PANEL + lane)) };
+    let mut taps = Taps([[0f32; PANEL]; 9 * PANEL]);
+    for first in (0..i).step_by(PANEL) {
+        let count = PANEL.min(i - first);
+        for r in 0..count {
+            let to = taps.0[r * 9..][..9].as_mut_ptr().cast();
+            // SAFETY: nine lines of the taps; the rest is promised by the caller.
+            unsafe { weight_grad_row::<S, F>(simd, du, panel * PANEL, first + r, to) };
+        }
+        // SAFETY: the filters of this panel and these rows are inside `(O, I, 3, 3)`, and a square is sixteen floats of each.
+        unsafe {
+            let start = dw.add((panel * PANEL * i + first) * 9);
+            if width == PANEL && count == PANEL {
+                for part in 0..9 {
+                    let from = taps.0.as_ptr().add(part * PANEL).cast();
+                    square16(simd, (from, PANEL), (start.add(part * PANEL), i * 9));
                 }
-                half[a] = F::weight_grad(simd, line);
-            }
-            for q in 0..3 {
-                let column = F::weight_grad(
-                    simd,
-                    [
-                        half[0][q], half[1][q], half[2][q], half[3][q], half[4][q], half[5][q],
-                    ],
-                );
-                for p in 0..3 {
-                    // SAFETY: `lane + F32_LANES <= PANEL`.
-                    unsafe { store::<S>(taps[p * 3 + q].as_mut_ptr().add(lane), column[p]) };
+            } else {
+                for lane in 0..width {
+                    for at in 0..9 * count {
+                        *start.add(lane * i * 9 + at) = taps.0[at][lane];
+                    }
                 }
             }
-            lane += S::F32_LANES;
         }
-        for lane in 0..width {
-            let at = ((panel * PANEL + lane) * i + row) * 9;
-            for q in 0..9 {
-                // SAFETY: inside `(O, I, 3, 3)`.
-                unsafe { *dw.add(at + q) = taps[q][lane] };
+    }
+}
+
+/// `G^T du G` of one row of a panel, to nine lines of [`PANEL`] floats.
+#[inline(always)]
+unsafe fn weight_grad_row<S: Simd, F: Tile>(
+    simd: S,
+    du: Planes,
+    col: usize,
+    row: usize,
+    taps: *mut f32,
+) {
+    let zero = simd.splat_f32s(0.0);
+    let mut lane = 0;
+    while lane < PANEL {
+        let mut half = [[zero; 3]; 6];
+        for a in 0..F::T {
+            let mut line = [zero; 6];
+            for b in 0..F::T {
+                // SAFETY: promised by the caller.
+                line[b] = unsafe { load::<S>(du.of(a * F::T + b).at(row, col + lane)) };
+            }
+            half[a] = F::weight_grad(simd, line);
+        }
+        for q in 0..3 {
+            let column = F::weight_grad(
+                simd,
+                [
+                    half[0][q], half[1][q], half[2][q], half[3][q], half[4][q], half[5][q],
+                ],
+            );
+            for p in 0..3 {
+                // SAFETY: promised by the caller; `lane + F32_LANES <= PANEL`.
+                unsafe { store::<S>(taps.add((p * 3 + q) * PANEL + lane), column[p]) };
             }
         }
+        lane += S::F32_LANES;
     }
 }
