@@ -14,19 +14,48 @@ pub(crate) fn forward<T: Float>(z: &[T], classes: usize, p: &mut [T], log_sum: &
         #[inline(always)]
         |row, p, log_sum| {
             let z = &z[row * classes..][..classes];
-            let max = z
-                .iter()
-                .fold(T::NEG_INFINITY, |max, &z| if z > max { z } else { max });
-            let mut sum = 0.;
+            let max = largest(z);
             for (p, &z) in p.iter_mut().zip(z) {
                 *p = (z - max).exp();
-                sum += p.to_f64();
             }
+            let sum = sum(p);
             let inverse = T::from_f64(1. / sum);
             p.iter_mut().for_each(|p| *p = *p * inverse);
             log_sum.fill(max.to_f64() + sum.ln());
         },
     );
+}
+
+/// Partial results for the compiler to keep in vector registers.
+const LANES: usize = 16;
+
+/// The largest element; a NaN is passed over.
+#[inline(always)]
+fn largest<T: Float>(z: &[T]) -> T {
+    let mut lanes = [T::NEG_INFINITY; LANES];
+    let chunks = z.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (max, &z) in lanes.iter_mut().zip(chunk) {
+            *max = if z > *max { z } else { *max };
+        }
+    }
+    let larger = |max, &z: &T| if z > max { z } else { max };
+    lanes.iter().chain(rest).fold(T::NEG_INFINITY, larger)
+}
+
+/// The sum, in `f64`.
+#[inline(always)]
+fn sum<T: Float>(p: &[T]) -> f64 {
+    let mut lanes = [0f64; LANES];
+    let chunks = p.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (sum, p) in lanes.iter_mut().zip(chunk) {
+            *sum += p.to_f64();
+        }
+    }
+    lanes.iter().sum::<f64>() + rest.iter().map(|p| p.to_f64()).sum::<f64>()
 }
 
 /// The mean over the rows of the cross entropy with `(1 - smoothing) * one_hot(label) + smoothing / K`.

@@ -5,6 +5,7 @@
 //! type; the tests hold one against the other.
 
 use candle_core::{Tensor, Var};
+use pulp::Arch;
 use rayon::prelude::*;
 
 /// Longest run of elements that one task updates; a shorter parameter stays on the calling
@@ -51,18 +52,22 @@ pub(super) trait Real:
 }
 
 impl Real for f32 {
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value as f32
     }
+    #[inline(always)]
     fn root(self) -> Self {
         self.sqrt()
     }
 }
 
 impl Real for f64 {
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value
     }
+    #[inline(always)]
     fn root(self) -> Self {
         self.sqrt()
     }
@@ -90,7 +95,22 @@ impl Update {
         }
     }
 
+    /// With the vector instructions of the CPU at hand.
     fn run_chunk<T: Real>(&self, param: &mut [T], grad: &[T], first: &mut [T], second: &mut [T]) {
+        Arch::new().dispatch(
+            #[inline(always)]
+            || self.run_elements(param, grad, first, second),
+        );
+    }
+
+    #[inline(always)]
+    fn run_elements<T: Real>(
+        &self,
+        param: &mut [T],
+        grad: &[T],
+        first: &mut [T],
+        second: &mut [T],
+    ) {
         match *self {
             Update::Sgd {
                 lr,
