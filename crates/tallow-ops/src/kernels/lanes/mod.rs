@@ -7,6 +7,8 @@
 
 mod buffer;
 mod correlate;
+mod dots;
+mod frequencies;
 mod tail;
 mod tile;
 mod turn;
@@ -23,8 +25,8 @@ use super::conv::Geometry;
 use super::parallel::Threads;
 use super::scratch;
 use correlate::{Filters, Source, correlate};
+use frequencies::Frequencies;
 use turn::Frame;
-use winograd::Frequencies;
 
 /// Bytes that a block's input and output gradient may take; more would not stay in the second-level cache.
 const MOST_BYTES: usize = 2 << 20;
