@@ -72,7 +72,7 @@ fn one_tensor(kind: &str, storage: i32, offset: i32, size: i32, stride: i32) -> 
         b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\n"
             .to_vec(),
         kind.as_bytes().to_vec(),
-        b"\nX\x01\0\0\00X\x03\0\0\0cpu".to_vec(),
+        b"\nX\x01\0\0\x000X\x03\0\0\0cpu".to_vec(),
         int(storage),
         b"tQ".to_vec(),
         int(offset),

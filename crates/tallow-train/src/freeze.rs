@@ -34,7 +34,7 @@ pub(crate) fn trained(
 fn freezes(pattern: &str, name: &str) -> bool {
     let dots = name.match_indices('.').map(|(at, _)| at);
     dots.chain([name.len()])
-        .any(|end| matches(pattern.as_bytes(), name[..end].as_bytes()))
+        .any(|end| matches(pattern.as_bytes(), &name.as_bytes()[..end]))
 }
 
 /// Whether `pattern` matches all of `text`; `*` stands for any characters, or none.
