@@ -38,6 +38,21 @@ pub enum Command {
   cargo xtask run cifar10-vgg16 --set train.epochs=1 --json > result.json
   cargo xtask run quickstart --only cnn --set 'train.optimizer={name=\"adam\",lr=0.002}'")]
     Run(RunArgs),
+    /// Say how good given weights are: accuracy, loss and figures for each class on a test set.
+    ///
+    /// Weights are safetensors or a PyTorch checkpoint (.pt, .pth, .th), which is read as data and never run. They must fit the
+    /// model to the last tensor.
+    ///
+    /// A file of weights does not say how its images were normalised. The first of these that there is decides, and the result
+    /// names it: --mean and --std; the config.toml of the run record that the weights are in; the figures of the published
+    /// checkpoint that the file is, known by its SHA-256; what is usual for the dataset.
+    #[command(after_help = "Examples:
+  cargo xtask evaluate --model resnet20 --weights resnet20-12fca82f.th --dataset cifar10
+  cargo xtask evaluate --model cnn --weights runs/quickstart/<run>/model.safetensors --dataset fashion-mnist-sample
+  cargo xtask evaluate --model resnet18 --weights w.pth --dataset folder:photos --set 'data.transforms=[{name=\"to-tensor\"}]'
+
+A name without a folder is looked for here, in the folder that TALLOW_WEIGHTS names, and in a folder weights beside the data.")]
+    Evaluate(EvaluateArgs),
     /// List, get, check or describe datasets.
     #[command(after_help = "Example: cargo xtask data get mnist")]
     Data {
@@ -105,6 +120,48 @@ pub struct RunArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+/// Arguments of `evaluate`.
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// The model's name (see `cargo xtask list`).
+    #[arg(long, value_name = "NAME")]
+    pub model: String,
+    /// The file of weights.
+    #[arg(long, value_name = "FILE")]
+    pub weights: String,
+    /// The dataset's name (see `cargo xtask data list`); its test split is used.
+    #[arg(long, value_name = "NAME")]
+    pub dataset: String,
+    /// Look for the data in this folder before the usual places.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Images at a time.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// Subtract this from each channel, of images in [0, 1]: 0.485,0.456,0.406, or one number for all.
+    #[arg(long, value_name = "M", value_parser = parse_channels)]
+    pub mean: Option<Channels>,
+    /// Then divide each channel by this.
+    #[arg(long, value_name = "S", value_parser = parse_channels)]
+    pub std: Option<Channels>,
+    /// Change the recipe: data.transforms=[...], model.width_divisor=2, train.loss.name=squared-error.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Where to compute: cpu, cuda, cuda:N or metal.
+    #[arg(long, value_name = "D", default_value = "cpu")]
+    pub device: String,
+    /// Threads to compute with; all cores by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Print one JSON object on standard output, and nothing else there.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A number for each channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Channels(pub Vec<f32>);
 
 /// The subcommands of `data`.
 #[derive(Subcommand, Debug)]
@@ -236,6 +293,13 @@ fn parse_seeds(text: &str) -> Result<Seeds, String> {
     Ok(Seeds(seeds))
 }
 
+fn parse_channels(text: &str) -> Result<Channels, String> {
+    let number = |s: &str| s.trim().parse().ok().filter(|n: &f32| n.is_finite());
+    let numbers = text.split(',').map(number).collect::<Option<Vec<f32>>>();
+    let error = || "expected a number for each channel, such as 0.485,0.456,0.406".to_string();
+    numbers.map(Channels).ok_or_else(error)
+}
+
 fn parse_seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= 3600.0 => Ok(seconds),
@@ -281,6 +345,14 @@ mod tests {
         assert_eq!(parse_shape("3,32,32").unwrap(), (3, 32, 32));
         for bad in ["3,32", "3,32,0", "x", "1,2,3,4"] {
             assert!(parse_shape(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn channels() {
+        assert_eq!(parse_channels("0.5, 1,2").unwrap().0, [0.5, 1.0, 2.0]);
+        for bad in ["", "1,", "a", "nan", "inf,1"] {
+            assert!(parse_channels(bad).is_err(), "{bad}");
         }
     }
 

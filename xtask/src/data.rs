@@ -27,24 +27,9 @@ pub struct Splits {
 impl Splits {
     /// Loads them, downloading the dataset if it is nowhere.
     pub fn load(name: &str, data_dir: Option<PathBuf>) -> Result<Self> {
-        if let Some(dir) = data_dir.as_ref().filter(|dir| !dir.is_dir()) {
-            bail!("--data {}: no such directory", dir.display());
-        }
-        let options = LoadOptions {
-            download: true,
-            ..options(data_dir)
-        };
-        let load = |split| {
-            let set = load(name, split, &options).map_err(explain)?;
-            ensure!(
-                !set.is_empty(),
-                "the {split} split of `{name}` has no images"
-            );
-            Ok(set)
-        };
         let splits = Self {
-            train: load(Split::Train)?,
-            test: load(Split::Test)?,
+            train: load_split(name, Split::Train, data_dir.clone())?,
+            test: load_split(name, Split::Test, data_dir)?,
         };
         eprintln!(
             "{}: {} images to train on, {} to test",
@@ -53,20 +38,6 @@ impl Splits {
             thousands(splits.test.len() as u64),
         );
         Ok(splits)
-    }
-
-    /// The shape `(C, H, W)` that a model gets to see. Images of different shapes must come out alike, so the
-    /// first one tells.
-    pub fn output_shape(&self, transforms: &Compose) -> Result<(usize, usize, usize)> {
-        let shape = match self.train.shape() {
-            Some(shape) => shape,
-            None => {
-                let mut scratch = Vec::new();
-                let image = self.train.image(0, &mut scratch)?;
-                (image.channels, image.height, image.width)
-            }
-        };
-        Ok(transforms.output_shape(shape)?)
     }
 
     /// What a result says about its data.
@@ -79,6 +50,37 @@ impl Splits {
             test_digest: self.test.info().digest.clone(),
         }
     }
+}
+
+/// Loads a split that is not empty, downloading the dataset if it is nowhere.
+pub fn load_split(name: &str, split: Split, data_dir: Option<PathBuf>) -> Result<Arc<dyn Dataset>> {
+    if let Some(dir) = data_dir.as_ref().filter(|dir| !dir.is_dir()) {
+        bail!("--data {}: no such directory", dir.display());
+    }
+    let options = LoadOptions {
+        download: true,
+        ..options(data_dir)
+    };
+    let set = load(name, split, &options).map_err(explain)?;
+    ensure!(
+        !set.is_empty(),
+        "the {split} split of `{name}` has no images"
+    );
+    Ok(set)
+}
+
+/// The shape `(C, H, W)` that a model gets to see of these images. Images of different shapes must come out alike,
+/// so the first one tells.
+pub fn output_shape(set: &dyn Dataset, transforms: &Compose) -> Result<(usize, usize, usize)> {
+    let shape = match set.shape() {
+        Some(shape) => shape,
+        None => {
+            let mut scratch = Vec::new();
+            let image = set.image(0, &mut scratch)?;
+            (image.channels, image.height, image.width)
+        }
+    };
+    Ok(transforms.output_shape(shape)?)
 }
 
 /// `cargo xtask data`.

@@ -1,4 +1,4 @@
-//! The runner: lists and runs experiments, fetches and checks data, describes models, measures speed.
+//! The runner: lists and runs experiments, evaluates weights, fetches and checks data, describes models, measures speed.
 //!
 //! It is the only place that reads TOML, prints tables or ends the process.
 
@@ -7,9 +7,11 @@ mod claims;
 mod cli;
 mod data;
 mod device;
+mod evaluate;
 mod experiment;
 mod interrupt;
 mod list;
+mod normalisation;
 mod outcome;
 mod output;
 mod progress;
@@ -17,6 +19,7 @@ mod run;
 mod suggest;
 mod summary;
 mod table;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -62,6 +65,7 @@ fn dispatch(command: Command) -> Result<Ending> {
     match command {
         Command::List => list::list(),
         Command::Run(args) => return run::run(&args),
+        Command::Evaluate(args) => evaluate::evaluate(&args),
         Command::Data { command } => data::data(&command),
         Command::Summary(args) => summary::summary(&args),
         Command::Bench(args) => bench::bench(&args),

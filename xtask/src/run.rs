@@ -7,17 +7,17 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use tallow_datasets::{DataLoader, LoaderConfig};
-use tallow_models::{Model, ModelConfig};
+use tallow_models::{LoadWeights, Model, ModelConfig};
 use tallow_report::{Run, by_variant};
-use tallow_train::{Environment, RunInfo, RunRecord, TrainConfig, Trainer};
+use tallow_train::{Environment, RunInfo, RunRecord, Trainer};
 use tallow_transforms::Compose;
 
 use crate::cli::{RunArgs, Seeds};
-use crate::data::Splits;
+use crate::data::{Splits, output_shape};
 use crate::experiment::{self, Experiment, Recipe, Variant};
 use crate::outcome::{self, Outcome};
 use crate::progress::RunProgress;
-use crate::{Ending, device, interrupt, output, table};
+use crate::{Ending, device, interrupt, output, table, weights};
 
 /// Runs an experiment and prints what came of it.
 pub fn run(args: &RunArgs) -> Result<Ending> {
@@ -31,24 +31,48 @@ pub fn run(args: &RunArgs) -> Result<Ending> {
     }
     let device = device::parse(&args.device)?;
     set_threads(args.threads)?;
+    let mut weights = Vec::new();
     for variant in &experiment.variants {
         tallow_models::find(&variant.recipe.model.name)?;
+        let file = variant.recipe.model.weights.as_deref();
+        weights.push(
+            file.map(|file| weights::find(file, args.data.as_deref()))
+                .transpose()?,
+        );
     }
     let dataset = &experiment.variants[0].recipe.data.dataset;
     let splits = Splits::load(dataset, args.data.clone())?;
     // All of them before the first is trained: a mistake in the last variant shows now.
-    for variant in &experiment.variants {
-        Job::new(&experiment, variant, experiment.seeds[0], &splits, &device)
-            .with_context(|| format!("variant `{}`", variant.name))?;
+    for (variant, weights) in experiment.variants.iter().zip(&weights) {
+        let seed = experiment.seeds[0];
+        Job::new(
+            &experiment,
+            variant,
+            weights.as_deref(),
+            seed,
+            &splits,
+            &device,
+        )
+        .with_context(|| format!("variant `{}`", variant.name))?;
+        if let Some(path) = weights {
+            eprintln!("{} begins with {}", variant.name, path.display());
+        }
     }
 
     interrupt::listen()?;
     let commit = commit();
     let total = experiment.variants.len() * experiment.seeds.len();
     let mut folders = Vec::new();
-    for variant in &experiment.variants {
+    for (variant, weights) in experiment.variants.iter().zip(&weights) {
         for &seed in &experiment.seeds {
-            let job = Job::new(&experiment, variant, seed, &splits, &device)?;
+            let job = Job::new(
+                &experiment,
+                variant,
+                weights.as_deref(),
+                seed,
+                &splits,
+                &device,
+            )?;
             let number = folders.len() + 1;
             let label = format!("[{number}/{total}] {} seed {seed}", variant.name);
             match job.train(label, &args.out, commit.clone())? {
@@ -119,6 +143,7 @@ impl Job {
     fn new(
         experiment: &Experiment,
         variant: &Variant,
+        weights: Option<&Path>,
         seed: u64,
         splits: &Splits,
         device: &Device,
@@ -128,7 +153,7 @@ impl Job {
             Compose::new([&recipe.train.augment[..], &recipe.data.transforms].concat())?,
             Compose::new(recipe.data.transforms.clone())?,
         );
-        let input_shape = splits.output_shape(&test_transforms)?;
+        let input_shape = output_shape(&*splits.train, &test_transforms)?;
         let model = Model::build(
             &recipe.model.name,
             &ModelConfig {
@@ -139,6 +164,15 @@ impl Job {
                 ..ModelConfig::new(splits.train.info().classes.len(), input_shape)
             },
         )?;
+        if let Some(path) = weights {
+            let mut options = LoadWeights::default();
+            if recipe.model.new_head {
+                options.skip.push(model.head());
+            }
+            model.load_weights(path, &options)?;
+        }
+        // What is frozen and what has rules of its own shows now whether it is there.
+        recipe.train.config().optimizer(model.store())?;
         let loader = |dataset, transforms, training: bool| {
             let config = LoaderConfig {
                 batch_size: recipe.train.batch_size,
@@ -173,21 +207,16 @@ impl Job {
         let environment = Environment::capture(&self.device, commit);
         let config = self.config()?;
         let mut record = RunRecord::create(out, self.info, environment, &config)?;
-        let train = &self.recipe.train;
-        let history = Trainer::new(TrainConfig {
-            loss: train.loss.clone(),
-            schedule: train.schedule.clone(),
-            ..TrainConfig::new(train.epochs, train.optimizer.clone())
-        })
-        .with_callback(&mut record)
-        .with_callback(RunProgress::new(label.clone()))
-        .fit(
-            &self.model,
-            self.model.store(),
-            &self.train,
-            Some(&self.test),
-        )
-        .context(label)?;
+        let history = Trainer::new(self.recipe.train.config())
+            .with_callback(&mut record)
+            .with_callback(RunProgress::new(label.clone()))
+            .fit(
+                &self.model,
+                self.model.store(),
+                &self.train,
+                Some(&self.test),
+            )
+            .context(label)?;
         if interrupt::requested() {
             return Ok(None);
         }
@@ -215,7 +244,8 @@ impl Job {
     }
 }
 
-fn set_threads(threads: Option<u16>) -> Result<()> {
+/// Computes with this many threads from here on.
+pub fn set_threads(threads: Option<u16>) -> Result<()> {
     let Some(threads) = threads else {
         return Ok(());
     };

@@ -16,6 +16,7 @@ fn every_help_text_has_a_description_and_an_example() {
         &["data", "get"],
         &["data", "verify"],
         &["data", "info"],
+        &["evaluate"],
         &["summary"],
         &["bench"],
         &[],
@@ -189,6 +190,7 @@ fn lists_experiments_and_models() {
         "mnist-pixel-order",
         "cifar10-cnn",
         "cifar10-vgg16",
+        "cifar10-pretrained",
         "mlp",
         "lenet",
     ] {

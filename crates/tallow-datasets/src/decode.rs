@@ -1,10 +1,12 @@
 //! Encoded images (PNG, JPEG, WebP, BMP) to planar bytes.
 
+use std::fs;
 use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
+use crate::baseline_jpeg;
 use crate::error::{Error, Result};
 use crate::source::kind_of;
 
@@ -33,6 +35,12 @@ pub(crate) fn into_planes(
     if (h as usize, w as usize) != (height, width) {
         return Err(bad(format!("{h}x{w}")));
     }
+    if format == ImageFormat::Jpeg
+        && channels == 3
+        && baseline_jpeg::decode(bytes, (height, width), out).is_some()
+    {
+        return Ok(format);
+    }
     let image = DynamicImage::from_decoder(decoder).map_err(|e| bad(e.to_string()))?;
     match channels {
         1 => out.copy_from_slice(image.into_luma8().as_raw()),
@@ -41,9 +49,23 @@ pub(crate) fn into_planes(
     Ok(format)
 }
 
+/// Pixels; larger images are left to `image`, which has a limit of its own.
+const LARGEST: usize = 1 << 26;
+
 /// Decodes an image file of any size to RGB planes in `out`: its height and width.
 pub(crate) fn rgb_file(path: &Path, out: &mut Vec<u8>) -> Result<(usize, usize)> {
-    let image = reader(path)?
+    let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
+    if let Some((height, width)) = baseline_jpeg::size(&bytes)
+        && height * width <= LARGEST
+    {
+        out.resize(3 * height * width, 0);
+        if baseline_jpeg::decode(&bytes, (height, width), out).is_some() {
+            return Ok((height, width));
+        }
+    }
+    let image = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| Error::io(path, e))?
         .decode()
         .map_err(|e| broken(path, e))?
         .into_rgb8();

@@ -4,6 +4,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod baseline_jpeg;
 mod catalog;
 mod cifar;
 mod classes;

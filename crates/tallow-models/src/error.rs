@@ -37,6 +37,14 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A file of weights that cannot be read, or does not fit.
+    #[error("{}: {problem}", path.display())]
+    Weights {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What was expected and what was found.
+        problem: crate::WeightsProblem,
+    },
     /// An operator or the parameter store refused.
     #[error(transparent)]
     Ops(#[from] tallow_ops::Error),

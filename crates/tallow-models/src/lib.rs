@@ -11,6 +11,7 @@ mod module;
 pub mod nn;
 mod registry;
 mod summary;
+mod weights;
 mod zoo;
 
 pub use error::{Error, Result};
@@ -19,4 +20,7 @@ pub use model::{Model, ModelConfig};
 pub use module::{Context, Layer, Module};
 pub use registry::{Build, Entry, find, registry};
 pub use summary::{LayerSummary, Summary};
+pub use weights::{
+    Checkpoint, LoadWeights, WeightsProblem, checkpoints, load_weights, read_weights,
+};
 pub use zoo::{Block, Naming, ResNet, Stem};

@@ -9,6 +9,7 @@ mod checkpoint;
 mod environment;
 mod error;
 mod files;
+mod freeze;
 mod history;
 mod loss;
 mod optimizer;

@@ -12,6 +12,7 @@ use tallow_ops::{ParamStore, Tape, no_grad};
 
 use crate::callback::{BatchEnd, EpochEnd, FitStart, Flow};
 use crate::checkpoint::{Checkpoints, Data};
+use crate::freeze::trained;
 use crate::schedule::Per;
 use crate::tally::{TestTally, TrainTally};
 use crate::{
@@ -36,6 +37,13 @@ pub struct TrainConfig {
     /// Other settings for some of the parameters.
     #[serde(default)]
     pub rules: Vec<ParamRule>,
+    /// Parameters that are left as they are: each pattern matches a parameter's dotted name, or that of a layer it is in, and
+    /// `*` stands for any characters. `layer1` freezes all of that layer, `*.bias` every bias.
+    ///
+    /// Frozen parameters are not given to the optimizer: neither momentum nor weight decay touches them. The running statistics
+    /// of batch norm are no parameters and follow the data all the same, as they do in PyTorch after `requires_grad_(False)`.
+    #[serde(default)]
+    pub freeze: Vec<String>,
 }
 
 impl TrainConfig {
@@ -47,7 +55,16 @@ impl TrainConfig {
             schedule: Schedule::constant(),
             loss: Loss::default(),
             rules: Vec::new(),
+            freeze: Vec::new(),
         }
+    }
+
+    /// The optimizer of the parameters in `store` that are not frozen.
+    ///
+    /// Fails as [`Optimizer::with_rules`] does, when a pattern of `freeze` matches nothing, or when nothing is left to train.
+    pub fn optimizer(&self, store: &ParamStore) -> Result<Optimizer> {
+        let params = trained(store.parameters(), &self.freeze)?;
+        Optimizer::with_rules(self.optimizer.clone(), params, &self.rules)
     }
 }
 
@@ -118,8 +135,7 @@ impl<'a> Trainer<'a> {
         };
         config.schedule.validate(total)?;
         config.loss.validate()?;
-        let mut optimizer =
-            Optimizer::with_rules(config.optimizer.clone(), store.parameters(), &config.rules)?;
+        let mut optimizer = config.optimizer(store)?;
         let mut history = match &self.checkpoints {
             Some(dir) => dir.resume(&config, &Data::of(train), store, &mut optimizer)?,
             None => History::default(),

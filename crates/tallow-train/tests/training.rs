@@ -483,3 +483,49 @@ fn double_precision_trains_too() {
     let largest = differences.fold(0.0, f64::max);
     assert!(largest > 0.0 && largest < 1e-6, "{largest}");
 }
+
+#[test]
+fn frozen_parameters_stay_and_batch_norm_follows_the_data() {
+    let (net, store) = net(0);
+    let before = store.state_dict().unwrap();
+    let (train, _) = loaders(0, 0);
+    let config = TrainConfig {
+        optimizer: OptimizerConfig::Sgd {
+            lr: 0.05,
+            momentum: 0.9,
+            dampening: 0.0,
+            // Decay would shrink even what has no gradient, if it were given to the optimizer.
+            weight_decay: 0.1,
+            nesterov: false,
+        },
+        freeze: vec!["conv".into(), "bn*".into()],
+        ..recipe(1)
+    };
+    Trainer::new(config)
+        .fit(&net, &store, &train, None)
+        .unwrap();
+    for ((name, before), (_, after)) in before.iter().zip(store.state_dict().unwrap()) {
+        let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let same = values(before) == values(&after);
+        let frozen = ["conv.weight", "bn.weight", "bn.bias"].contains(&name.as_str());
+        assert_eq!(same, frozen, "{name}");
+    }
+
+    let slip = TrainConfig {
+        freeze: vec!["layer1".into()],
+        ..recipe(1)
+    };
+    let error = Trainer::new(slip)
+        .fit(&net, &store, &train, None)
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Config {
+                setting: "freeze",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}

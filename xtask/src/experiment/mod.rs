@@ -212,6 +212,12 @@ fn parse(name: &str, text: &str, sets: &[String]) -> Result<Experiment> {
     })
 }
 
+/// The recipe in `table`, changed by `sets` (each `key=value`).
+pub fn recipe(table: Table, sets: &[String]) -> Result<Recipe> {
+    let sets = sets.iter().map(|s| keys::Assignment::parse(s));
+    keys::recipe(table, &sets.collect::<Result<Vec<_>>>()?)
+}
+
 /// Variant names go into claims and folder names.
 fn check_variant_name(name: &str) -> Result<()> {
     ensure!(

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
-use tallow_train::{Loss, OptimizerConfig, Schedule};
+use tallow_train::{Loss, OptimizerConfig, ParamRule, Schedule, TrainConfig};
 use tallow_transforms::Transform;
 
 /// All that decides what a run computes, but its seed.
@@ -39,6 +39,12 @@ pub struct Model {
     /// Divides the number of maps of every convolution, for models that allow it.
     #[serde(default = "one")]
     pub width_divisor: usize,
+    /// A file of weights to begin with: a path, or a name in a folder of weights. Without one, training begins from scratch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// Begin with a new last layer, whatever the file has for it: for other classes than it was trained on.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub new_head: bool,
 }
 
 /// How a model is trained.
@@ -66,6 +72,12 @@ pub struct Train {
     /// How the learning rate changes.
     #[serde(default)]
     pub schedule: Schedule,
+    /// Names or layers of parameters to leave as they are; `*` stands for any characters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+    /// Another learning rate or weight decay for some parameters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<ParamRule>,
     /// Threads that load batches; results do not depend on it.
     #[serde(default = "one")]
     pub workers: usize,
@@ -79,11 +91,32 @@ fn one() -> usize {
     1
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Train {
+    /// What the trainer is told.
+    pub fn config(&self) -> TrainConfig {
+        TrainConfig {
+            loss: self.loss.clone(),
+            schedule: self.schedule.clone(),
+            freeze: self.freeze.clone(),
+            rules: self.rules.clone(),
+            ..TrainConfig::new(self.epochs, self.optimizer.clone())
+        }
+    }
+}
+
 impl Recipe {
     /// Refuses what no run could do.
     pub fn check(&self) -> Result<()> {
         ensure!(self.train.epochs > 0, "train.epochs is 0");
         ensure!(self.train.batch_size > 0, "train.batch_size is 0");
+        ensure!(
+            self.model.weights.is_some() || !self.model.new_head,
+            "model.new_head has no meaning without model.weights"
+        );
         self.train.optimizer.validate()?;
         self.train.loss.validate()?;
         Ok(())

@@ -1,0 +1,177 @@
+//! The two containers that `torch.save` has written: a zip archive since PyTorch 1.6, a row of pickles and raw storages before.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Cursor, Read};
+
+use candle_core::Tensor;
+use zip::{CompressionMethod, ZipArchive};
+
+use super::error::{Result, WeightsProblem};
+use super::pickle::{Pickle, Value, damaged};
+use super::tensors::{Storage, View, state_dict};
+
+/// Names and tensors, in the file's order.
+pub(super) type Tensors = Vec<(String, Tensor)>;
+
+/// What a file written before PyTorch 1.6 begins with: a pickle of the number 0x1950a86a20f9469cfc6c.
+pub(super) const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+
+/// How often a file's tensors may repeat its bytes (layers that share weights do), so that a small file cannot ask for all memory.
+const MOST_REPEATS: usize = 16;
+
+/// A zip archive with `<name>/data.pkl` and a file `<name>/data/<key>` for each storage.
+pub(super) fn read_zip(bytes: &[u8]) -> Result<Tensors> {
+    let zip = ZipArchive::new(Cursor::new(bytes));
+    let zip = zip.map_err(|e| damaged(format!("a zip archive with a fault: {e}")))?;
+    let mut archive = Archive {
+        zip,
+        left: bytes.len() as u64,
+    };
+    let names: Vec<String> = archive
+        .zip
+        .file_names()
+        .filter_map(|name| Some(name.ok()?.into_owned()))
+        .collect();
+    let Some(folder) = names.iter().find_map(|name| {
+        let folder = name.strip_suffix("data.pkl")?;
+        (folder.is_empty() || folder.ends_with('/')).then_some(folder)
+    }) else {
+        return Err(WeightsProblem::Kind {
+            found: "a zip archive without a data.pkl".into(),
+        });
+    };
+    if names
+        .iter()
+        .any(|name| *name == format!("{folder}constants.pkl"))
+    {
+        return Err(WeightsProblem::Kind {
+            found: "a TorchScript program; save the state dict of its module instead".into(),
+        });
+    }
+    let order = format!("{folder}byteorder");
+    if names.contains(&order) && archive.entry(&order)? != b"little" {
+        return Err(damaged(
+            "numbers whose bytes are not in little-endian order",
+        ));
+    }
+    let text = archive.entry(&format!("{folder}data.pkl"))?;
+    let (pickle, _) = Pickle::read(&text)?;
+    let views = state_dict(&pickle)?;
+    check_size(&views, bytes.len())?;
+    // Tensors that share a storage usually follow each other, but need not; each storage is read once.
+    let mut by_storage: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, view) in views.iter().enumerate() {
+        by_storage.entry(view.storage.key).or_default().push(index);
+    }
+    let mut tensors: Vec<Option<Tensor>> = vec![None; views.len()];
+    for (key, indices) in by_storage {
+        let stored = archive.entry(&format!("{folder}data/{key}"))?;
+        for index in indices {
+            tensors[index] = Some(views[index].tensor(&stored)?);
+        }
+    }
+    let named = views.iter().zip(tensors);
+    Ok(named
+        .filter_map(|(view, tensor)| Some((view.name.to_string(), tensor?)))
+        .collect())
+}
+
+struct Archive<'a> {
+    zip: ZipArchive<Cursor<&'a [u8]>>,
+    /// Bytes of the file that no entry has taken yet.
+    left: u64,
+}
+
+impl Archive<'_> {
+    /// The content of an entry.
+    ///
+    /// `torch.save` does not compress, so all entries together are no larger than the file. Those that claim to be, because they
+    /// are compressed or lie on each other, are not unpacked.
+    fn entry(&mut self, name: &str) -> Result<Vec<u8>> {
+        let unreadable = |e: &dyn std::fmt::Display| damaged(format!("no readable {name}: {e}"));
+        let mut file = self.zip.by_name(name).map_err(|e| unreadable(&e))?;
+        let size = file.size();
+        if file.compression() != CompressionMethod::Stored || size > self.left {
+            return Err(damaged(format!(
+                "{name} of {size} bytes packed in {}, where torch.save packs nothing",
+                file.compressed_size().min(self.left)
+            )));
+        }
+        self.left -= size;
+        let mut content = Vec::with_capacity(size as usize);
+        // One byte more than it should have: at the end the checksum is looked at.
+        let read = file.by_ref().take(size + 1).read_to_end(&mut content);
+        read.map_err(|e| unreadable(&e))?;
+        Ok(content)
+    }
+}
+
+/// Pickles of a magic number, a version, the machine's traits, the object, and the keys of the storages; then each storage as its
+/// length and its numbers.
+pub(super) fn read_legacy(bytes: &[u8]) -> Result<Tensors> {
+    let mut rest = bytes;
+    let mut next = || {
+        let (pickle, length) = Pickle::read(rest)?;
+        rest = &rest[length..];
+        Ok::<_, WeightsProblem>(pickle)
+    };
+    let _magic = next()?;
+    let version = next()?.root;
+    if version != Value::Int(1001) {
+        return Err(damaged(format!(
+            "version {version:?} of the format, not 1001"
+        )));
+    }
+    let machine = next()?;
+    if machine.get(machine.root, "little_endian") == Some(Value::Bool(false)) {
+        return Err(damaged(
+            "numbers whose bytes are not in little-endian order",
+        ));
+    }
+    let object = next()?;
+    let keys = next()?;
+    let views = state_dict(&object)?;
+    check_size(&views, bytes.len())?;
+
+    let mut widths = HashMap::new();
+    for parts in object.persistent() {
+        let storage = Storage::of(&object, parts)?;
+        widths.insert(storage.key, storage.width());
+    }
+    let mut storages = HashMap::new();
+    for key in keys.sequence(keys.root).unwrap_or_default() {
+        let Value::Str(key) = *key else {
+            return Err(damaged("a storage whose key is no text"));
+        };
+        let Some(Some(width)) = widths.get(key) else {
+            return Err(damaged(format!(
+                "storage {key}, of a type that is not known"
+            )));
+        };
+        let cut = || damaged(format!("its end within storage {key}"));
+        let (length, after) = rest.split_first_chunk().ok_or_else(cut)?;
+        let length = usize::try_from(i64::from_le_bytes(*length)).ok();
+        let length = length.and_then(|n| n.checked_mul(*width)).ok_or_else(cut)?;
+        let (numbers, after) = after.split_at_checked(length).ok_or_else(cut)?;
+        storages.insert(key, numbers);
+        rest = after;
+    }
+    let tensor = |view: &View| {
+        let stored = storages.get(view.storage.key);
+        let stored = stored.ok_or_else(|| damaged(format!("no storage {}", view.storage.key)))?;
+        Ok((view.name.to_string(), view.tensor(stored)?))
+    };
+    views.iter().map(tensor).collect()
+}
+
+fn check_size(views: &[View], file: usize) -> Result<()> {
+    let wanted = views
+        .iter()
+        .fold(0usize, |sum, view| sum.saturating_add(view.bytes()));
+    if wanted > file.saturating_mul(MOST_REPEATS) {
+        return Err(damaged(format!(
+            "tensors of {wanted} bytes in a file of {file}"
+        )));
+    }
+    Ok(())
+}

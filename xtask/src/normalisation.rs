@@ -1,0 +1,173 @@
+//! How images are prepared for weights that were trained elsewhere. A file of weights does not say, and the wrong figures cost
+//! points without a word, so the choice is explicit and every result names it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use tallow_models::checkpoints;
+use tallow_transforms::Transform;
+use toml::{Table, Value};
+
+/// What is done to images, and who says so.
+#[derive(Debug, PartialEq)]
+pub struct Preparation {
+    /// In order.
+    pub transforms: Vec<Transform>,
+    /// Where they come from, in words.
+    pub source: String,
+}
+
+/// What is usual for a dataset: mean and standard deviation of its training images, by channel.
+const USUAL: [(&str, &[f32], &[f32]); 6] = [
+    ("mnist", &[0.1307], &[0.3081]),
+    ("fashion-mnist", &[0.2860], &[0.3530]),
+    ("fashion-mnist-sample", &[0.2860], &[0.3530]),
+    ("kmnist", &[0.1918], &[0.3483]),
+    (
+        "cifar10",
+        &[0.4914, 0.4822, 0.4465],
+        &[0.2470, 0.2435, 0.2616],
+    ),
+    (
+        "cifar100",
+        &[0.5071, 0.4865, 0.4409],
+        &[0.2673, 0.2564, 0.2762],
+    ),
+];
+
+/// The first of these that there is: the figures given; the transforms of the run record that the weights are in; the figures of
+/// the published checkpoint that the file is, known by its digest; what is usual for the dataset.
+pub fn choose(
+    given: Option<(&[f32], &[f32])>,
+    weights: &Path,
+    digest: &str,
+    dataset: &str,
+) -> Result<Preparation> {
+    if let Some((mean, std)) = given {
+        return Ok(normalised(mean, std, "given by --mean and --std".into()));
+    }
+    let config = weights.with_file_name("config.toml");
+    if weights
+        .file_name()
+        .is_some_and(|name| name == "model.safetensors")
+        && config.is_file()
+    {
+        return recorded(&config);
+    }
+    if let Some(known) = checkpoints().iter().find(|c| digest.starts_with(c.digest)) {
+        let source = format!("of {}, which the file is by its SHA-256", known.file);
+        return Ok(normalised(&known.mean, &known.std, source));
+    }
+    match USUAL.iter().find(|(name, ..)| *name == dataset) {
+        Some((_, mean, std)) => Ok(normalised(mean, std, format!("usual for {dataset}"))),
+        None => bail!(
+            "no usual normalisation of `{dataset}` is known; give --mean and --std, or --set data.transforms=[...]"
+        ),
+    }
+}
+
+fn normalised(mean: &[f32], std: &[f32], source: String) -> Preparation {
+    let normalise = Transform::Normalize {
+        mean: mean.to_vec(),
+        std: std.to_vec(),
+    };
+    Preparation {
+        transforms: vec![Transform::ToTensor, normalise],
+        source,
+    }
+}
+
+fn recorded(config: &Path) -> Result<Preparation> {
+    let read = || -> Result<Vec<Transform>> {
+        let mut table: Table = toml::from_str(&fs::read_to_string(config)?)?;
+        let transforms = match table.remove("data") {
+            Some(Value::Table(mut data)) => data.remove("transforms"),
+            _ => None,
+        };
+        Ok(transforms.context("has no data.transforms")?.try_into()?)
+    };
+    Ok(Preparation {
+        transforms: read().with_context(|| config.display().to_string())?,
+        source: format!("of the run record {}", config.display()),
+    })
+}
+
+/// The SHA-256 of a file, in hexadecimal.
+pub fn digest(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+/// The figures of a normalisation in words; empty when the transforms have none.
+pub fn describe(transforms: &[Transform]) -> String {
+    let list = |values: &[f32]| {
+        let values: Vec<String> = values.iter().map(f32::to_string).collect();
+        values.join(", ")
+    };
+    transforms
+        .iter()
+        .find_map(|transform| match transform {
+            Transform::Normalize { mean, std } => {
+                Some(format!("mean {} and std {}", list(mean), list(std)))
+            }
+            _ => None,
+        })
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_source_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let weights = dir.path().join("model.safetensors");
+        let figures = |given, digest: &str, dataset: &str| {
+            let preparation = choose(given, &weights, digest, dataset).unwrap();
+            (describe(&preparation.transforms), preparation.source)
+        };
+        let known = "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8";
+        let (text, source) = figures(None, "00", "cifar10");
+        assert_eq!(
+            text,
+            "mean 0.4914, 0.4822, 0.4465 and std 0.247, 0.2435, 0.2616"
+        );
+        assert_eq!(source, "usual for cifar10");
+        let (text, source) = figures(None, known, "cifar10");
+        assert_eq!(text, "mean 0.485, 0.456, 0.406 and std 0.229, 0.224, 0.225");
+        assert!(source.contains("resnet20-12fca82f.th"), "{source}");
+        let record = "[data]\ndataset = \"x\"\ntransforms = [{ name = \"to-tensor\" }, { name = \"normalize\", mean = [0.5], std = [0.25] }]";
+        fs::write(dir.path().join("config.toml"), record).unwrap();
+        let (text, source) = figures(None, known, "cifar10");
+        assert_eq!(text, "mean 0.5 and std 0.25");
+        assert!(source.contains("config.toml"), "{source}");
+        let given: (&[f32], &[f32]) = (&[0.1], &[0.2]);
+        assert_eq!(
+            figures(Some(given), known, "cifar10").0,
+            "mean 0.1 and std 0.2"
+        );
+
+        fs::write(dir.path().join("config.toml"), "[data]").unwrap();
+        let error = choose(None, &weights, known, "cifar10").unwrap_err();
+        assert!(
+            format!("{error:#}").contains("no data.transforms"),
+            "{error:#}"
+        );
+        let other = Path::new("other.safetensors");
+        assert!(choose(None, other, "00", "emnist-digits").is_err());
+    }
+
+    #[test]
+    fn usual_figures_are_of_datasets_that_exist() {
+        for (name, mean, std) in USUAL {
+            let entry = tallow_datasets::entry(name).unwrap();
+            assert_eq!((mean.len(), std.len()), (entry.shape.0, entry.shape.0));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Where a file of weights lies.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use tallow_models::checkpoints;
+
+/// The file of weights that is named.
+///
+/// A path is taken as it is. A bare name that is no file here is looked for in the folder that `TALLOW_WEIGHTS` names, and in a
+/// folder `weights` beside the one that holds the data.
+pub fn find(name: &str, data_dir: Option<&Path>) -> Result<PathBuf> {
+    let folder = |variable| {
+        env::var_os(variable)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    find_in(
+        name,
+        data_dir,
+        folder("TALLOW_WEIGHTS"),
+        folder("TALLOW_DATA"),
+    )
+}
+
+fn find_in(
+    name: &str,
+    data_dir: Option<&Path>,
+    weights: Option<PathBuf>,
+    data: Option<PathBuf>,
+) -> Result<PathBuf> {
+    let given = Path::new(name);
+    let mut looked = vec![("as given", given.to_path_buf())];
+    if given.components().count() == 1 {
+        let beside = |data: &Path| Some(data.canonicalize().ok()?.parent()?.join("weights"));
+        let folders = [
+            ("TALLOW_WEIGHTS", weights.clone()),
+            ("beside --data", data_dir.and_then(beside)),
+            ("beside TALLOW_DATA", data.as_deref().and_then(beside)),
+        ];
+        looked.extend(
+            folders
+                .into_iter()
+                .filter_map(|(kind, dir)| Some((kind, dir?.join(name)))),
+        );
+    }
+    if let Some((_, path)) = looked.iter().find(|(_, path)| path.is_file()) {
+        return Ok(path.clone());
+    }
+    let mut message = format!("the weights `{name}` are not here. Looked at:");
+    for (kind, path) in &looked {
+        message.push_str(&format!("\n  {kind}: {}", path.display()));
+    }
+    if weights.is_none() {
+        message.push_str("\n  TALLOW_WEIGHTS: not set");
+    }
+    if let Some(known) = checkpoints()
+        .iter()
+        .find(|c| Some(c.file.as_ref()) == given.file_name())
+    {
+        message.push_str(&format!(
+            "\nTo get them:\n  download {} ({}) into a folder and set TALLOW_WEIGHTS to it",
+            known.url, known.licence
+        ));
+    }
+    bail!(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn looks_in_the_folder_of_weights_and_beside_the_data() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for folder in ["own", "weights", "data"] {
+            fs::create_dir(path(folder)).unwrap();
+        }
+        let find =
+            |weights: Option<&str>| find_in("w.th", None, weights.map(path), Some(path("data")));
+        let message = find(None).unwrap_err().to_string();
+        for part in [
+            "`w.th`",
+            "as given: w.th",
+            "beside TALLOW_DATA",
+            "TALLOW_WEIGHTS: not set",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
+        fs::write(path("weights/w.th"), "").unwrap();
+        assert!(find(Some("own")).unwrap().ends_with("weights/w.th"));
+        fs::write(path("own/w.th"), "").unwrap();
+        assert!(find(Some("own")).unwrap().ends_with("own/w.th"));
+        // Where a path leads nowhere, no other file of that name will do.
+        assert!(find_in("no/w.th", None, Some(path("own")), None).is_err());
+        let known = find_in("resnet20-12fca82f.th", None, Some(path("own")), None);
+        assert!(
+            known
+                .unwrap_err()
+                .to_string()
+                .contains("https://github.com/akamaster/")
+        );
+    }
+}
