@@ -19,7 +19,7 @@ pub(super) unsafe fn outer<S: Simd>(
     let mut row = 0;
     macro_rules! rows {
         ($($rows:literal)*) => {$(
-            while row + $rows <= k {
+            while k - row >= $rows {
                 let mut col = 0;
                 // SAFETY: promised by the caller.
                 unsafe {

@@ -177,7 +177,7 @@ unsafe fn products<S: Simd>(
             let mut t = 0;
             macro_rules! columns {
                 ($block:literal: $($columns:literal)*) => {{$(
-                    while t + $columns <= count {
+                    while count - t >= $columns {
                         // SAFETY: promised by the caller.
                         unsafe {
                             let acc = product::<S, $block, $columns>(simd, v.add(t * l), count, values);
