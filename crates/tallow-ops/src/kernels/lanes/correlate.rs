@@ -115,7 +115,7 @@ pub(super) unsafe fn correlate<S: Simd>(
         let mut x = 0;
         macro_rules! columns {
             ($block:literal: $($columns:literal)*) => {{$(
-                while x + $columns <= width {
+                while width - x >= $columns {
                     let source = Source { start: source.start.wrapping_add(x * l), ..source };
                     // SAFETY: promised by the caller.
                     unsafe {

@@ -32,7 +32,7 @@ pub(super) unsafe fn weight_grad<S: Simd>(
                 let mut kx = 0;
                 macro_rules! taps {
                     ($block:literal: $($taps:literal)*) => {{$(
-                        while kx + $taps <= kw {
+                        while kw - kx >= $taps {
                             // SAFETY: promised by the caller.
                             let sums = unsafe {
                                 tile::<S, $block, $taps>(simd, g, input, gradient, (first, c, ky, kx))

@@ -229,7 +229,7 @@ unsafe fn products<S: Simd>(
             let mut t = 0;
             macro_rules! columns {
                 ($block:literal: $($columns:literal)*) => {{$(
-                    while t + $columns <= count {
+                    while count - t >= $columns {
                         // SAFETY: promised by the caller.
                         unsafe {
                             let acc = product::<S, $block, $columns>(simd, v.add(t * l), count, values);
@@ -437,7 +437,7 @@ unsafe fn outer<S: Simd>(
     let mut row = 0;
     macro_rules! rows {
         ($($rows:literal)*) => {$(
-            while row + $rows <= k {
+            while k - row >= $rows {
                 let mut col = 0;
                 // SAFETY: promised by the caller.
                 unsafe {
