@@ -37,6 +37,7 @@ pub struct Norm<'a> {
 /// Shapes and settings are those of the single operators, which run for everything but `f32` in [`Layout::Nhwc`] without groups
 /// on the CPU. There the convolution's output is kept for backward, and nothing else in between is ever stored. The gradient of
 /// the convolution's bias is exactly zero, since the normalisation subtracts it again; PyTorch returns rounding noise there.
+/// There the gradient of the filters has the same bits for equal numbers of threads, all else for any number.
 ///
 /// # Errors
 /// As the single operators.

@@ -225,3 +225,78 @@ fn evaluation_without_a_graph_gives_the_same() {
         assert!(error(&residual(), &composed) < 1e-6);
     }
 }
+
+/// All but the gradient of the filters, which each thread sums over its own share of the pixels.
+#[test]
+fn the_bits_do_not_depend_on_the_number_of_threads() {
+    for (pool, stride) in [(false, 1), (true, 1), (false, 2), (true, 2)] {
+        let case = Case {
+            x: (9, 17, 15, 24),
+            out: 40,
+            kernel: 3,
+            stride,
+            padding: 1,
+            bias: true,
+            pool,
+            train: true,
+        };
+        let bits = |threads| -> Vec<Vec<u32>> {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            let outcome = pool.install(|| run(case, DType::F32, 1));
+            let [input, _, gamma, beta, bias] = &outcome.gradients[..] else {
+                panic!("five gradients")
+            };
+            [&outcome.out, input, gamma, beta, bias]
+                .into_iter()
+                .chain(&outcome.running)
+                .map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+                .map(|values| values.into_iter().map(f32::to_bits).collect())
+                .collect()
+        };
+        let one = bits(1);
+        for threads in [2, 3, 5] {
+            assert!(bits(threads) == one, "{threads} threads: {case:?}");
+        }
+    }
+}
+
+/// As PyTorch's ReLU; a maximum with 0 would hide it, on some instruction sets.
+#[test]
+fn a_nan_stays_one_in_evaluation() {
+    for kernel in [1, 3] {
+        let ones = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+        let mut pixels = vec![1f32; 6 * 6 * 16];
+        pixels[(2 * 6 + 3) * 16 + 5] = f32::NAN;
+        let x = Tensor::from_vec(pixels, (1, 6, 6, 16), &Device::Cpu).unwrap();
+        let (mean, var) = (
+            Var::from_tensor(&ones(&[24])).unwrap(),
+            Var::from_tensor(&ones(&[24])).unwrap(),
+        );
+        let norm = Norm {
+            weight: &ones(&[24]),
+            bias: &ones(&[24]),
+            running_mean: &mean,
+            running_var: &var,
+            config: BatchNormConfig {
+                layout: Layout::Nhwc,
+                ..Default::default()
+            },
+        };
+        let conv = Conv2dConfig {
+            padding: (kernel / 2, kernel / 2),
+            layout: Layout::Nhwc,
+            ..Default::default()
+        };
+        let weight = ones(&[24, 16, kernel, kernel]);
+        let y = no_grad(|| conv_bn_relu_eval(&x, &weight, None, norm, &conv, false)).unwrap();
+        let y: Vec<f32> = y.flatten_all().unwrap().to_vec1().unwrap();
+        let poisoned = &y[(2 * 6 + 3) * 24..][..24];
+        assert!(
+            poisoned.iter().all(|v| v.is_nan()),
+            "{kernel}: {poisoned:?}"
+        );
+    }
+}

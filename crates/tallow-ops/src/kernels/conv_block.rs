@@ -3,9 +3,9 @@
 //! Nothing between the convolution's output and the block's output is stored: the backward pass computes the normalised values
 //! again from the convolution's output, which it must read anyway.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
+use super::simd::arch;
 use crate::layout::Extents;
 
 /// What follows the normalisation.
@@ -53,7 +53,7 @@ pub(crate) fn forward(y: &[f32], maps: Extents, affine: &Affine, tail: Tail, out
             out.par_chunks_mut(len)
                 .zip(y.par_chunks(len))
                 .for_each(|(out, y)| {
-                    Arch::new().dispatch(|| relu_rows(y, affine, out));
+                    arch().dispatch(|| relu_rows(y, affine, out));
                 });
         }
         Tail::ReluPool => {
@@ -65,7 +65,7 @@ pub(crate) fn forward(y: &[f32], maps: Extents, affine: &Affine, tail: Tail, out
                 .for_each(|(row, out)| {
                     let (map, oy) = (row / ho, row % ho);
                     let lines = &y[(map * maps.h + 2 * oy) * w * c..][..2 * w * c];
-                    Arch::new().dispatch(|| pool_row(lines, w, affine, out));
+                    arch().dispatch(|| pool_row(lines, w, affine, out));
                 });
         }
     }
@@ -76,6 +76,9 @@ const LANES: usize = 16;
 
 /// Floats a task works on at least.
 const PIECE: usize = 16 << 10;
+
+/// Blocks of rows that the sums are made of at most.
+const BLOCKS: usize = 64;
 
 #[inline(always)]
 fn relu_rows(y: &[f32], affine: &Affine, out: &mut [f32]) {
@@ -121,7 +124,8 @@ fn squares(lines: &[f32], w: usize, c: usize) -> impl Iterator<Item = [&[f32]; 4
 
 /// The sums backward needs: of `dz` and of `dz * (y - mean)` for each channel, `dz` being the gradient before the tail.
 ///
-/// They add up in f32 over one row of the map at most a task's worth, then in f64, in an order of their own.
+/// They add up in f32 over one row of the map, then in f64. The blocks of rows depend on the shape alone, so the sums do not
+/// depend on the number of threads.
 pub(crate) fn gradient_sums(
     y: &[f32],
     grad: &[f32],
@@ -136,7 +140,7 @@ pub(crate) fn gradient_sums(
         Tail::Relu => (maps.n * maps.h, w * c, w * c),
         Tail::ReluPool => (maps.n * (maps.h / 2), 2 * w * c, w / 2 * c),
     };
-    let per = rows.div_ceil(rayon::current_num_threads()).max(1);
+    let per = rows.div_ceil(BLOCKS).max(PIECE / line).max(1);
     let starts: Vec<usize> = (0..rows).step_by(per).collect();
     let partial: Vec<Vec<f64>> = starts
         .into_par_iter()
@@ -148,11 +152,9 @@ pub(crate) fn gradient_sums(
                 let grad = &grad[row * grad_line..][..grad_line];
                 sums.fill(0.0);
                 match tail {
-                    Tail::Relu => {
-                        Arch::new().dispatch(|| relu_sums(y, grad, affine, mean, &mut sums))
-                    }
+                    Tail::Relu => arch().dispatch(|| relu_sums(y, grad, affine, mean, &mut sums)),
                     Tail::ReluPool => {
-                        Arch::new().dispatch(|| pool_sums(y, w, grad, affine, mean, &mut sums))
+                        arch().dispatch(|| pool_sums(y, w, grad, affine, mean, &mut sums))
                     }
                 }
                 total
@@ -263,7 +265,7 @@ pub(crate) fn gradient(
             y.par_chunks_mut(len)
                 .zip(grad.par_chunks(len))
                 .for_each(|(y, grad)| {
-                    Arch::new().dispatch(|| relu_gradient(y, grad, affine, through));
+                    arch().dispatch(|| relu_gradient(y, grad, affine, through));
                 });
         }
         Tail::ReluPool => {
@@ -275,9 +277,9 @@ pub(crate) fn gradient(
                     for (oy, y) in y.chunks_mut(2 * line).enumerate() {
                         if oy < ho {
                             let grad = &grad[(map * ho + oy) * (w / 2) * c..][..w / 2 * c];
-                            Arch::new().dispatch(|| pool_gradient(y, w, grad, affine, through));
+                            arch().dispatch(|| pool_gradient(y, w, grad, affine, through));
                         } else {
-                            Arch::new().dispatch(|| statistics_gradient(y, through));
+                            arch().dispatch(|| statistics_gradient(y, through));
                         }
                     }
                 });

@@ -16,6 +16,7 @@ pub(crate) mod pieces;
 pub(crate) mod pool;
 pub(crate) mod real;
 pub(crate) mod scratch;
+pub(crate) mod simd;
 pub(crate) mod softmax;
 pub(crate) mod square;
 pub(crate) mod transpose;

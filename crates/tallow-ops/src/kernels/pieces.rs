@@ -1,8 +1,9 @@
 //! Sharing work between threads. Every piece of the output is written by one call, whoever makes it, so the bits of a result
 //! depend neither on the number of threads nor on which of them was free.
 
-use pulp::Arch;
 use rayon::prelude::*;
+
+use super::simd::arch;
 
 /// Elements a thread must have before waking it pays: at about one element a nanosecond, some ten times the wake-up.
 const GRAIN: usize = 1 << 15;
@@ -17,7 +18,7 @@ pub(crate) fn pieces<T: Send>(
     cost: usize,
     work: impl Fn(usize, &mut [T]) + Send + Sync,
 ) {
-    let arch = Arch::new();
+    let arch = arch();
     let work = |(i, out): (usize, &mut [T])| {
         arch.dispatch(
             #[inline(always)]
@@ -41,7 +42,7 @@ pub(crate) fn pieces2<A: Send, B: Send>(
     cost: usize,
     work: impl Fn(usize, &mut [A], &mut [B]) + Send + Sync,
 ) {
-    let arch = Arch::new();
+    let arch = arch();
     let work = |(i, (a, b)): (usize, (&mut [A], &mut [B]))| {
         arch.dispatch(
             #[inline(always)]

@@ -1,12 +1,11 @@
 //! Convolution with one input channel to a group: shifted multiply-adds of whole rows (NCHW) or whole pixels (NHWC).
 
-use pulp::Arch;
-
 use super::{Geometry, Gradients};
 use crate::Layout;
 use crate::kernels::parallel::{Threads, for_each_chunk};
 use crate::kernels::real::Real;
 use crate::kernels::scratch;
+use crate::kernels::simd::arch;
 
 /// Whether this algorithm can run the convolution.
 pub(crate) fn suits(g: &Geometry) -> bool {
@@ -28,7 +27,7 @@ pub(crate) fn forward<T: Real>(
             let (n, o) = (i / g.out_channels, i % g.out_channels);
             let x = &x[(n * g.channels + o / g.group_out()) * g.plane()..][..g.plane()];
             y.fill(bias.map_or(T::ZERO, |bias| bias[o]));
-            Arch::new().dispatch(|| {
+            arch().dispatch(|| {
                 for_each_run(g, |run| {
                     let (w, step) = (w[o * g.taps() + run.tap], g.stride.1);
                     let y = &mut y[run.output..][..run.len];
@@ -55,7 +54,7 @@ pub(crate) fn forward<T: Real>(
                 None => pixel.fill(T::ZERO),
             }
         }
-        Arch::new().dispatch(|| {
+        arch().dispatch(|| {
             for_each_pair(g, oy, |tap, iy, ox, ix| {
                 let y = &mut y[ox * g.out_channels..][..g.out_channels];
                 spread(
@@ -100,7 +99,7 @@ fn grad_input_nchw<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
             let (n, c) = (i / g.channels, i % g.channels);
             for o in c * g.group_out()..(c + 1) * g.group_out() {
                 let dy = &dy[(n * g.out_channels + o) * g.out_plane()..][..g.out_plane()];
-                Arch::new().dispatch(|| {
+                arch().dispatch(|| {
                     for_each_run(g, |run| {
                         let (w, step) = (w[o * g.taps() + run.tap], g.stride.1);
                         let dy = &dy[run.output..][..run.len];
@@ -132,7 +131,7 @@ fn grad_input_nhwc<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
         |n, dx| {
             for oy in 0..g.out_height {
                 let dy = &dy[(n * g.out_height + oy) * g.out_width * g.out_channels..];
-                Arch::new().dispatch(|| {
+                arch().dispatch(|| {
                     for_each_pair(g, oy, |tap, iy, ox, ix| {
                         let dx = &mut dx[(iy * g.width + ix) * g.channels..][..g.channels];
                         gather(
@@ -157,7 +156,7 @@ fn grad_weight_nchw<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
             for n in 0..g.batch {
                 let x = &x[(n * g.channels + o / g.group_out()) * g.plane()..][..g.plane()];
                 let dy = &dy[(n * g.out_channels + o) * g.out_plane()..][..g.out_plane()];
-                Arch::new().dispatch(|| {
+                arch().dispatch(|| {
                     for_each_run(g, |run| {
                         dw[run.tap] +=
                             dot(&dy[run.output..][..run.len], &x[run.input..], g.stride.1)
@@ -178,7 +177,7 @@ fn grad_weight_nhwc<T: Real>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
         for n in part * images..((part + 1) * images).min(g.batch) {
             for oy in 0..g.out_height {
                 let dy = &dy[(n * g.out_height + oy) * g.out_width * g.out_channels..];
-                Arch::new().dispatch(|| {
+                arch().dispatch(|| {
                     for_each_pair(g, oy, |tap, iy, ox, ix| {
                         let x =
                             &x[((n * g.height + iy) * g.width + ix) * g.channels..][..g.channels];

@@ -3,12 +3,13 @@
 //! The unfolded block is the left operand of a panel product with the packed filters; a 1x1 convolution with stride 1 needs no
 //! unfolding, its input already is that matrix.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{Epilogue, Geometry};
 use crate::kernels::panel::{self, Mat, PANEL};
 use crate::kernels::scratch;
+use crate::kernels::simd::arch;
 
 /// A convolution without groups.
 #[derive(Clone, Copy, Debug)]
@@ -240,7 +241,7 @@ pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue, y:
                 Mat::rows(unfolded.as_mut_ptr(), depth)
             };
             if cols == s.k {
-                Arch::new().dispatch(Product {
+                arch().dispatch(Product {
                     dims: (count, s.k, depth),
                     a,
                     b,
@@ -249,7 +250,7 @@ pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue, y:
                 });
             } else {
                 let mut out = scratch::take::<f32>(rows * cols);
-                Arch::new().dispatch(Product {
+                arch().dispatch(Product {
                     dims: (count, s.k, depth),
                     a,
                     b,
@@ -264,7 +265,7 @@ pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue, y:
             let Epilogue {
                 scale, bias, relu, ..
             } = epilogue;
-            Arch::new().dispatch(
+            arch().dispatch(
                 #[inline(always)]
                 || finish(y, s.k, scale, bias, addend, relu),
             );
@@ -320,7 +321,7 @@ pub(super) fn input_grad(g: &Geometry, w: &[f32], dy: &[f32], dx: &mut [f32]) {
                 let count = rows.min(pixels - first);
                 let a = Mat::rows(read(&dy[(image * pixels + first) * s.k..]), s.k);
                 let out = Mat::rows(unfolded.as_mut_ptr(), cols);
-                Arch::new().dispatch(Product {
+                arch().dispatch(Product {
                     dims: (count, depth, s.k),
                     a,
                     b,
@@ -381,7 +382,7 @@ pub(super) fn weight_grad(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
                 };
                 let out = Mat::panels(sum.as_mut_ptr(), depth);
                 let accumulate = Some(first > range.start);
-                Arch::new().dispatch(Product {
+                arch().dispatch(Product {
                     dims: (depth, s.k, count),
                     a,
                     b,

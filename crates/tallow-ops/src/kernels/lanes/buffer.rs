@@ -1,6 +1,8 @@
 //! Memory on cache lines: a vector across two costs two loads.
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
+
+use crate::kernels::scratch::{self, Scratch};
 
 const LINE: usize = 16;
 
@@ -43,8 +45,51 @@ impl Deref for Lines {
     }
 }
 
-/// The part of `buffer` from its first cache line on; up to fifteen floats less.
-pub(super) fn aligned(buffer: &mut [f32]) -> &mut [f32] {
-    let skip = buffer.as_ptr().align_offset(64).min(buffer.len());
-    &mut buffer[skip..]
+/// Scratch memory that starts on a cache line.
+pub(super) struct Buffer {
+    scratch: Scratch<f32>,
+    start: usize,
+    len: usize,
+}
+
+/// Takes a buffer of `len` floats; its contents are whatever the last user left.
+pub(super) fn take(len: usize) -> Buffer {
+    // The first line may start anywhere in the first sixteen floats, however many of them a vector holds.
+    let scratch = scratch::take::<f32>(len + LINE - 1);
+    let start = scratch.as_ptr().align_offset(align_of::<Line>());
+    assert!(start < LINE);
+    Buffer {
+        scratch,
+        start,
+        len,
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.scratch[self.start..][..self.len]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.scratch[self.start..][..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_start_on_cache_lines_and_are_as_long_as_asked() {
+        for len in [0, 1, 15, 16, 17, 1000] {
+            let mut buffer = take(len);
+            assert_eq!(buffer.len(), len);
+            assert_eq!(buffer.as_ptr() as usize % 64, 0);
+            buffer.fill(1.0);
+        }
+    }
 }

@@ -15,15 +15,14 @@ mod turn;
 mod weight_grad;
 mod winograd;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 pub(crate) use buffer::Lines;
-use buffer::aligned;
 
 use super::conv::Geometry;
 use super::parallel::Threads;
-use super::scratch;
+use super::simd::arch;
 use correlate::{Filters, Source, correlate};
 use frequencies::Frequencies;
 use turn::Frame;
@@ -170,7 +169,7 @@ pub(crate) fn forward(
 ) -> Kept {
     let (g, blocks) = (&plan.geometry, plan.blocks());
     let filters = Prepared::new(plan, w, false);
-    let arch = Arch::new();
+    let arch = arch();
     let (image, input_len) = (plan.lanes * plan.output_image(), plan.input_block());
     let each = input_len + plan.output_block();
     let work = |(block, (y, kept)): (usize, (&mut [f32], &mut [f32]))| {
@@ -213,7 +212,7 @@ pub(crate) struct Gradients<'a> {
 pub(crate) fn backward(plan: &Plan, w: &[f32], kept: &Kept, dy: &[f32], into: Gradients) {
     let (g, blocks) = (&plan.geometry, plan.blocks());
     let filters = into.input.is_some().then(|| Prepared::new(plan, w, true));
-    let arch = Arch::new();
+    let arch = arch();
     let work = |block: usize, dx: Option<&mut [f32]>| {
         let image = plan.output_image();
         let each = plan.input_block() + plan.output_block();
@@ -275,7 +274,7 @@ impl Prepared {
     /// For forward, or `turned` for the input gradient.
     fn new(plan: &Plan, w: &[f32], turned: bool) -> Self {
         if plan.winograd {
-            return Prepared::Winograd(Arch::new().dispatch(Transform { plan, w, turned }));
+            return Prepared::Winograd(arch().dispatch(Transform { plan, w, turned }));
         }
         Prepared::Direct(if turned {
             Filters::turned(&plan.geometry, w)
@@ -311,7 +310,7 @@ fn lanes() -> usize {
             S::F32_LANES
         }
     }
-    Arch::new().dispatch(Count)
+    arch().dispatch(Count)
 }
 
 /// The forward pass of one block.
@@ -332,8 +331,8 @@ impl WithSimd for Forward<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let plan = self.plan;
         turn::inward::<S>(simd, self.x, plan.frame(), self.input);
-        let mut out = scratch::take::<f32>(plan.output_block() + S::F32_LANES);
-        let out = &mut aligned(&mut out)[..plan.output_block()];
+        let mut out = buffer::take(plan.output_block());
+        let out = &mut *out;
         match self.filters {
             Prepared::Winograd(u) => {
                 winograd::forward(simd, plan, u, self.bias, self.input, out, self.codes);
@@ -353,8 +352,7 @@ impl Forward<'_> {
         // Rows of the convolution that make one of the result.
         let rows = if plan.pool { 2 } else { 1 };
         let l = S::F32_LANES;
-        let mut lines = scratch::take::<f32>(filters.outputs() * rows * g.out_width * l + l);
-        let lines = aligned(&mut lines);
+        let mut lines = buffer::take(filters.outputs() * rows * g.out_width * l);
         for y in 0..oh {
             for row in 0..rows {
                 let source = Source {
@@ -411,8 +409,8 @@ impl WithSimd for Backward<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let plan = self.plan;
         let (oh, ow) = plan.output();
-        let mut grad = scratch::take::<f32>(plan.output_block() + S::F32_LANES);
-        let grad = &mut aligned(&mut grad)[..plan.output_block()];
+        let mut grad = buffer::take(plan.output_block());
+        let grad = &mut *grad;
         turn::inward::<S>(simd, self.dy, Frame::whole(plan.output_image()), grad);
         let map = oh * ow * S::F32_LANES;
         let maps = grad.chunks_exact(map).zip(self.codes.chunks_exact(map));
@@ -426,8 +424,8 @@ impl WithSimd for Backward<'_> {
         let (Some(Prepared::Winograd(u)), Some(dx)) = (self.filters, self.dx) else {
             return winograd::backward(simd, plan, self.input, grad, self.weight, None);
         };
-        let mut maps = scratch::take::<f32>(plan.input_block() + S::F32_LANES);
-        let maps = &mut aligned(&mut maps)[..plan.input_block()];
+        let mut maps = buffer::take(plan.input_block());
+        let maps = &mut *maps;
         winograd::backward(simd, plan, self.input, grad, self.weight, Some((u, maps)));
         turn::outward::<S>(simd, maps, plan.frame(), dx);
     }
@@ -439,8 +437,8 @@ impl Backward<'_> {
         let (plan, g) = (self.plan, &self.plan.geometry);
         let l = S::F32_LANES;
         let (oh, ow) = plan.output();
-        let mut gradient = scratch::take::<f32>(plan.gradient_block() + l);
-        let gradient = &mut aligned(&mut gradient)[..plan.gradient_block()];
+        let mut gradient = buffer::take(plan.gradient_block());
+        let gradient = &mut *gradient;
         gradient.fill(0.0);
         let (width, margin) = (plan.gradient_width(), g.kernel.1 - 1);
         for k in 0..g.out_channels {
@@ -472,8 +470,7 @@ impl Backward<'_> {
         let (Some(Prepared::Direct(filters)), Some(dx)) = (self.filters, &mut self.dx) else {
             return;
         };
-        let mut maps = scratch::take::<f32>(filters.outputs() * g.plane() * l + l);
-        let maps = aligned(&mut maps);
+        let mut maps = buffer::take(filters.outputs() * g.plane() * l);
         for y in 0..g.height {
             // Row `ky` of the turned kernel meets row `y + padding - (KH - 1) + ky` of the gradient.
             let reach = (g.kernel.0 - 1) as isize - (y + g.padding.0) as isize;

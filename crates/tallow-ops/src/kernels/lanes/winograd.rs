@@ -6,7 +6,7 @@
 use pulp::Simd;
 
 use super::Plan;
-use super::buffer::aligned;
+use super::buffer;
 use super::correlate::Filters;
 use super::dots::outer;
 use super::frequencies::{F, Frequencies, weight_grad};
@@ -63,9 +63,9 @@ pub(super) fn forward<S: Simd>(
     let (c, k, l) = (g.channels, g.out_channels, S::F32_LANES);
     let rows = tiles.rows(plan);
     let most = rows * tiles.wide;
-    let mut v = scratch::take::<f32>(F * plane(c, most) * l + l);
-    let mut m = scratch::take::<f32>(F * plane(k, most) * l + l);
-    let (v, m) = (aligned(&mut v), aligned(&mut m));
+    let mut v = buffer::take(F * plane(c, most) * l);
+    let mut m = buffer::take(F * plane(k, most) * l);
+    let (v, m) = (&mut *v, &mut *m);
     for first in (0..tiles.high).step_by(rows) {
         let last = tiles.high.min(first + rows);
         let count = (last - first) * tiles.wide;
@@ -170,6 +170,7 @@ unsafe fn products<S: Simd>(
     count: usize,
 ) {
     let l = S::F32_LANES;
+    assert!(v.len() >= F * plane(from, count) * l && m.len() >= F * plane(to, count) * l);
     for (f, u) in u.iter().enumerate() {
         let v = v[f * plane(from, count) * l..].as_ptr();
         let m = m[f * plane(to, count) * l..].as_mut_ptr();
@@ -245,10 +246,10 @@ pub(super) fn backward<S: Simd>(
     // Each tile adds one term to sums over lanes whose end costs as much as nine, so more tiles at a time than forward.
     let rows = (2 * tiles.rows(plan)).min(tiles.high);
     let most = rows * tiles.wide;
-    let mut v = scratch::take::<f32>(F * plane(c, most) * l + l);
-    let mut d = scratch::take::<f32>(F * plane(k, most) * l + l);
+    let mut v = buffer::take(F * plane(c, most) * l);
+    let mut d = buffer::take(F * plane(k, most) * l);
     let mut du = scratch::zeroed::<f32>(F * k * c);
-    let (v, d) = (aligned(&mut v), aligned(&mut d));
+    let (v, d) = (&mut *v, &mut *d);
     let mut into = into;
     if let Some((_, maps)) = &mut into {
         maps.fill(0.0);

@@ -11,13 +11,13 @@
 mod correlate;
 mod grad_weight;
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::{Geometry, Gradients};
 use crate::kernels::parallel::Threads;
 use crate::kernels::real::Real;
 use crate::kernels::scratch;
+use crate::kernels::simd::arch;
 use correlate::{Correlate, pack};
 use grad_weight::GradWeight;
 
@@ -90,7 +90,7 @@ pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]
         let mut out = scratch::take(g.out_channels * plane);
         for (i, y) in y.chunks_exact_mut(g.out_image()).enumerate() {
             let from = padded_input(g, &planes, x, first + i, 1, &mut padded);
-            Arch::new().dispatch(Correlate {
+            arch().dispatch(Correlate {
                 source: from,
                 source_plane: planes.padded,
                 channels: g.channels,
@@ -172,7 +172,7 @@ pub(crate) fn backward<T: Real>(g: &Geometry, x: &[T], w: &[T], dy: &[T], into: 
             }
             if want_weight {
                 let inputs = padded_input(g, &planes, x, start, count, &mut padded);
-                Arch::new().dispatch(GradWeight {
+                arch().dispatch(GradWeight {
                     g,
                     planes: &planes,
                     images: count,
@@ -214,7 +214,7 @@ fn grad_input<T: Real>(
 ) {
     let positions = g.height * planes.pitch;
     let plane = positions.next_multiple_of(SLACK);
-    Arch::new().dispatch(Correlate {
+    arch().dispatch(Correlate {
         source: &gradients[g.padding.0 * planes.pitch..],
         source_plane: planes.gradient,
         channels: g.out_channels,

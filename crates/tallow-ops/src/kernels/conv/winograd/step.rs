@@ -2,12 +2,13 @@
 
 use std::marker::PhantomData;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use super::tile::Tile;
 use super::transform::{Maps, Planes, gather, scatter, weights, weights_grad};
 use crate::kernels::conv::Epilogue;
 use crate::kernels::panel;
+use crate::kernels::simd::arch;
 
 /// One step of a pass, run under the best instruction set the processor has.
 #[derive(Clone, Copy)]
@@ -166,5 +167,5 @@ impl<F: Tile> WithSimd for Task<'_, F> {
 
 /// Runs the steps one after another on this thread.
 pub(super) fn run<F: Tile>(steps: &[Step]) {
-    Arch::new().dispatch(Task::<F>(steps, PhantomData));
+    arch().dispatch(Task::<F>(steps, PhantomData));
 }

@@ -238,8 +238,12 @@ pub(super) unsafe fn scatter<S: Simd, F: Tile>(
                             simd.add_f32s(value, simd.partial_load_f32s(&addend[at..at + lanes]));
                     }
                     if epilogue.relu {
-                        // In this order a NaN stays: the second operand is returned when the comparison fails.
-                        value = simd.max_f32s(zero, value);
+                        // Not the maximum, which drops a NaN on some instruction sets.
+                        value = simd.select_f32s(
+                            simd.less_than_or_equal_f32s(value, zero),
+                            zero,
+                            value,
+                        );
                     }
                     // SAFETY: the pixel is inside the map, `lanes` channels inside the pixel.
                     unsafe {

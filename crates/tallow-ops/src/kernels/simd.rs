@@ -1,0 +1,58 @@
+//! Which vector instructions the kernels use.
+
+use std::sync::OnceLock;
+
+use pulp::Arch;
+
+/// The best instruction set of this processor, or the lesser one that the environment variable `TALLOW_SIMD` asks for:
+///
+/// - `avx2`: AVX2 and FMA, on x86 processors that have them;
+/// - `portable`: no vector instructions beyond those that the binary was built for.
+///
+/// It is there so that one machine can test all paths. What is unknown, or more than the processor has, is ignored with a warning.
+/// The variable is read once, so all kernels of a process agree.
+pub(crate) fn arch() -> Arch {
+    static ARCH: OnceLock<Arch> = OnceLock::new();
+    *ARCH.get_or_init(|| match std::env::var("TALLOW_SIMD") {
+        Ok(name) => named(&name).unwrap_or_else(|| {
+            let best = Arch::new();
+            tracing::warn!("TALLOW_SIMD={name} is not available here, using {best:?}; it may be `avx2` or `portable`");
+            best
+        }),
+        Err(_) => Arch::new(),
+    })
+}
+
+/// The instruction set of this name, if there is one and the processor has it.
+fn named(name: &str) -> Option<Arch> {
+    match name {
+        "portable" => Some(Arch::Scalar),
+        #[cfg(target_arch = "x86_64")]
+        "avx2" => pulp::x86::V3::try_new().map(Arch::V3),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_choose_what_is_there() {
+        assert!(matches!(named("portable"), Some(Arch::Scalar)));
+        assert!(named("avx1024").is_none() && named("").is_none());
+        #[cfg(target_arch = "x86_64")]
+        match pulp::x86::V3::try_new() {
+            Some(_) => assert!(matches!(named("avx2"), Some(Arch::V3(_)))),
+            None => assert!(named("avx2").is_none()),
+        }
+    }
+
+    /// What the continuous integration relies on when it runs the other tests with the variable set.
+    #[test]
+    fn the_variable_is_heeded() {
+        let wanted = std::env::var("TALLOW_SIMD").ok();
+        let expected = wanted.as_deref().and_then(named).unwrap_or_default();
+        assert_eq!(format!("{:?}", arch()), format!("{expected:?}"));
+    }
+}
