@@ -1,6 +1,6 @@
 //! What Winograd's filtering costs in accuracy: the largest difference from `f64` on normal data, as a fraction of the largest value,
-//! of output, input gradient and weight gradient. It is held to 1e-4; measured with AVX-512 (AVX2 and the portable path differ by a
-//! third at most):
+//! of output, input gradient and weight gradient. It is held to 1e-4; measured with AVX-512 (AVX2 and the portable path differ by
+//! two fifths at most):
 //!
 //! | channels | F(4x4, 3x3) | F(2x2, 3x3) | F(4x4, 5x5) |
 //! | --- | --- | --- | --- |
