@@ -51,7 +51,8 @@ pub enum Command {
   cargo xtask evaluate --model cnn --weights runs/quickstart/<run>/model.safetensors --dataset fashion-mnist-sample
   cargo xtask evaluate --model resnet18 --weights w.pth --dataset folder:photos --set 'data.transforms=[{name=\"to-tensor\"}]'
 
-A name without a folder is looked for here, in the folder that TALLOW_WEIGHTS names, and in a folder weights beside the data.")]
+A name without a folder is looked for here, in the folder that TALLOW_WEIGHTS names, and in a folder weights beside the data.
+hf:owner/name/file is a file of a model on the Hugging Face hub.")]
     Evaluate(EvaluateArgs),
     /// List, get, check or describe datasets.
     #[command(after_help = "Example: cargo xtask data get mnist")]
@@ -60,8 +61,11 @@ A name without a folder is looked for here, in the folder that TALLOW_WEIGHTS na
         #[command(subcommand)]
         command: DataCommand,
     },
-    /// Show a model's layers: output shapes, parameters, multiply-adds.
-    #[command(after_help = "Example: cargo xtask summary vgg16-slim")]
+    /// Show a model's layers: output shapes, parameters, multiply-adds; or list the models.
+    #[command(after_help = "Examples:
+  cargo xtask summary
+  cargo xtask summary vgg16-slim
+  cargo xtask summary resnet18 --classes 100 --input 3,64,64")]
     Summary(SummaryArgs),
     /// Time training steps, inference, single operators, the loader and an epoch; beside PyTorch or candle if asked.
     ///
@@ -200,8 +204,9 @@ pub struct DataArgs {
 /// Arguments of `summary`.
 #[derive(Args, Debug)]
 pub struct SummaryArgs {
-    /// The model's name (see `cargo xtask list`).
-    pub model: String,
+    /// The model's name; without one, all models are listed with their parameters and multiply-adds.
+    #[arg(value_name = "MODEL")]
+    pub model: Option<String>,
     /// Number of classes, in place of the model's own.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub classes: Option<u32>,

@@ -1,15 +1,18 @@
 //! `cargo xtask summary`.
 
 use anyhow::Result;
-use tallow_models::{Model, ModelConfig, find};
+use tallow_models::{Model, ModelConfig, find, registry};
 
 use crate::cli::SummaryArgs;
 use crate::output;
 use crate::table::{align_right, new_table, thousands};
 
-/// Prints a model's layers.
+/// Prints a model's layers, or all models.
 pub fn summary(args: &SummaryArgs) -> Result<()> {
-    let entry = find(&args.model)?;
+    let Some(model) = &args.model else {
+        return models();
+    };
+    let entry = find(model)?;
     let config = ModelConfig {
         classes: args.classes.map_or(entry.default_classes, |n| n as usize),
         input_shape: args.input.unwrap_or(entry.default_input),
@@ -38,6 +41,31 @@ pub fn summary(args: &SummaryArgs) -> Result<()> {
         thousands(summary.parameters as u64),
         thousands(summary.multiply_adds),
     ))
+}
+
+/// Prints the models there are, each as it is by default.
+fn models() -> Result<()> {
+    let mut table = new_table(&[
+        "model",
+        "input",
+        "parameters",
+        "multiply-adds",
+        "what it is",
+    ]);
+    for entry in registry() {
+        let (c, h, w) = entry.default_input;
+        table.add_row([
+            entry.name.to_string(),
+            shape(&[c, h, w]),
+            thousands(entry.parameters as u64),
+            thousands(entry.multiply_adds),
+            entry.description.to_string(),
+        ]);
+    }
+    for column in [1, 2, 3] {
+        align_right(&mut table, column);
+    }
+    output::print(&format!("{table}\n{} models\n", registry().len()))
 }
 
 fn shape(sizes: &[usize]) -> String {

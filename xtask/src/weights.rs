@@ -3,14 +3,18 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use hf_hub::HFClient;
 use tallow_models::checkpoints;
 
 /// The file of weights that is named.
 ///
-/// A path is taken as it is. A bare name that is no file here is looked for in the folder that `TALLOW_WEIGHTS` names, and in a
+/// `hf:owner/name/file` is a file of a model on the Hugging Face hub, fetched into the hub's cache. A path is taken as it is. A bare name that is no file here is looked for in the folder that `TALLOW_WEIGHTS` names, and in a
 /// folder `weights` beside the one that holds the data.
 pub fn find(name: &str, data_dir: Option<&Path>) -> Result<PathBuf> {
+    if let Some(id) = name.strip_prefix("hf:") {
+        return from_hub(id);
+    }
     let folder = |variable| {
         env::var_os(variable)
             .filter(|v| !v.is_empty())
@@ -22,6 +26,35 @@ pub fn find(name: &str, data_dir: Option<&Path>) -> Result<PathBuf> {
         folder("TALLOW_WEIGHTS"),
         folder("TALLOW_DATA"),
     )
+}
+
+/// A file of a model on the hub: from its cache, or downloaded there. `HF_ENDPOINT` names another hub, `HF_HOME` another cache.
+fn from_hub(id: &str) -> Result<PathBuf> {
+    let mut parts = id.splitn(3, '/');
+    let (Some(owner), Some(model), Some(file)) = (parts.next(), parts.next(), parts.next()) else {
+        bail!(
+            "`hf:{id}` is no file of the hub; write hf:owner/name/file, as in hf:timm/resnet18.a1_in1k/model.safetensors"
+        );
+    };
+    let endpoint = env::var("HF_ENDPOINT").ok().filter(|e| !e.is_empty());
+    let endpoint = endpoint.unwrap_or_else(|| "https://huggingface.co".into());
+    let client = HFClient::builder()
+        .endpoint(endpoint.trim_end_matches('/'))
+        .retry_max_attempts(2)
+        .build_sync()
+        .context("the hub's client does not start")?;
+    let model = client.model(owner, model);
+    // What is in the cache needs no network.
+    let cached = model.download_file().filename(file).local_files_only(true);
+    if let Ok(path) = cached.send() {
+        return Ok(path);
+    }
+    tracing::info!(%id, %endpoint, "downloading weights");
+    model
+        .download_file()
+        .filename(file)
+        .send()
+        .with_context(|| format!("cannot download hf:{id} from {endpoint}"))
 }
 
 fn find_in(

@@ -211,6 +211,12 @@ fn summary_counts_parameters_and_multiply_adds() {
         let text = stdout(&output);
         assert!(text.contains(parameters), "{text}");
     }
+    // All of them.
+    let output = xtask().arg("summary").output().unwrap();
+    let text = stdout(&output);
+    for part in ["resnet50", "25,557,032", "lenet-1989", "9,760"] {
+        assert!(text.contains(part), "{text}");
+    }
     // 784 x 8 + 8 x 8 + 8 x 10.
     let output = xtask().args(["summary", "mlp"]).output().unwrap();
     assert!(stdout(&output).contains("6,416"), "{}", stdout(&output));

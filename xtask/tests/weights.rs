@@ -317,3 +317,89 @@ fn the_published_resnet20_is_as_good_as_in_pytorch() {
     let correct = result["correct"].as_i64().unwrap();
     assert!((correct - 8103).abs() <= 5, "{correct}");
 }
+
+/// A hub that has one file, `us/tiny`'s `model.safetensors`: its address, and how to close it.
+fn hub(body: Vec<u8>) -> (String, std::sync::Arc<std::sync::atomic::AtomicBool>) {
+    use std::io::{BufRead, BufReader, Write};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let closed = Arc::new(AtomicBool::new(false));
+    let is_closed = closed.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let request = lines.next().and_then(Result::ok).unwrap_or_default();
+            let _ = lines.map_while(Result::ok).find(String::is_empty);
+            let known = request.contains(" /us/tiny/resolve/main/model.safetensors ")
+                && !is_closed.load(Ordering::SeqCst);
+            let (status, body) = if known {
+                ("200 OK", &body[..])
+            } else {
+                ("404 Not Found", &[][..])
+            };
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nETag: \"{}\"\r\nX-Repo-Commit: {}\r\nConnection: close\r\n\r\n",
+                body.len(),
+                "ab".repeat(32),
+                "0123456789".repeat(4)
+            );
+            if request.starts_with("GET") {
+                let _ = stream.write_all(body);
+            }
+        }
+    });
+    (address, closed)
+}
+
+#[test]
+fn weights_come_from_the_hub_once() {
+    let sandbox = Sandbox::new();
+    let (_, folder) = train(&sandbox, &[]);
+    let (address, closed) = hub(fs::read(folder.join("model.safetensors")).unwrap());
+    let evaluate = |weights: &str| {
+        let args = [
+            "--model",
+            "cnn",
+            "--dataset",
+            "fashion-mnist-sample",
+            "--mean",
+            "0.3",
+            "--std",
+            "0.4",
+            "--json",
+        ];
+        let mut command = sandbox.xtask();
+        command
+            .env("HF_ENDPOINT", &address)
+            .env("NO_PROXY", "127.0.0.1")
+            .env("HF_HOME", sandbox.path().join("hub"))
+            .arg("evaluate")
+            .args(args)
+            .args(["--weights", weights]);
+        command.output().unwrap()
+    };
+    let output = evaluate("hf:us/tiny/model.safetensors");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let first: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    // The second time from the cache.
+    closed.store(true, std::sync::atomic::Ordering::SeqCst);
+    let output = evaluate("hf:us/tiny/model.safetensors");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let second: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(first["correct"], second["correct"]);
+    for (weights, part) in [
+        (
+            "hf:us/other/model.safetensors",
+            "cannot download hf:us/other/model.safetensors",
+        ),
+        ("hf:tiny", "hf:owner/name/file"),
+    ] {
+        let output = evaluate(weights);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains(part), "{}", stderr(&output));
+    }
+}
