@@ -34,6 +34,24 @@ impl Default for ConvOptions {
     }
 }
 
+impl ConvOptions {
+    /// A weight of this shape and, if there is to be one, a bias with a value for each output.
+    pub(super) fn parameters(
+        &self,
+        p: &ParamPath,
+        shape: (usize, usize, usize, usize),
+        outputs: usize,
+        (fan_in, fan_out): (usize, usize),
+    ) -> Result<(Var, Option<Var>)> {
+        let weight = p.param("weight", shape, self.init.weight(fan_in, fan_out))?;
+        let bias = self
+            .bias
+            .then(|| p.param("bias", outputs, self.init.bias(fan_in)))
+            .transpose()?;
+        Ok((weight, bias))
+    }
+}
+
 /// `torch.nn.Conv2d` with a square kernel: `weight` is `(O, I / groups, K, K)`, `bias` is `(O)`.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
@@ -80,15 +98,8 @@ impl Conv2d {
         }
         // As PyTorch counts it: all outputs, whatever the groups.
         let fan_out = outputs * kernel * kernel;
-        let weight = p.param(
-            "weight",
-            (outputs, inputs, kernel, kernel),
-            options.init.weight(fan_in, fan_out),
-        )?;
-        let bias = options
-            .bias
-            .then(|| p.param("bias", outputs, options.init.bias(fan_in)))
-            .transpose()?;
+        let shape = (outputs, inputs, kernel, kernel);
+        let (weight, bias) = options.parameters(&p, shape, outputs, (fan_in, fan_out))?;
         Ok(Self {
             name: p.name().into(),
             weight,

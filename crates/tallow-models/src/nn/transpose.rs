@@ -43,15 +43,8 @@ impl ConvTranspose2d {
         }
         // PyTorch counts by the axes of the weight, so that the names are the wrong way round here.
         let (fan_in, fan_out) = (outputs * kernel * kernel, inputs * kernel * kernel);
-        let weight = p.param(
-            "weight",
-            (inputs, outputs, kernel, kernel),
-            options.init.weight(fan_in, fan_out),
-        )?;
-        let bias = options
-            .bias
-            .then(|| p.param("bias", outputs, options.init.bias(fan_in)))
-            .transpose()?;
+        let shape = (inputs, outputs, kernel, kernel);
+        let (weight, bias) = options.parameters(&p, shape, outputs, (fan_in, fan_out))?;
         Ok(Self {
             name: p.name().into(),
             weight,
