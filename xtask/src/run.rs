@@ -42,9 +42,7 @@ pub fn run(args: &RunArgs) -> Result<Ending> {
     }
     let dataset = &experiment.variants[0].recipe.data.dataset;
     let splits = Splits::load(dataset, args.data.clone())?;
-    // All of them before the first is trained: a mistake in the last variant shows now.
-    for (variant, weights) in experiment.variants.iter().zip(&weights) {
-        let seed = experiment.seeds[0];
+    let job = |variant, weights: &Option<PathBuf>, seed| {
         Job::new(
             &experiment,
             variant,
@@ -53,7 +51,11 @@ pub fn run(args: &RunArgs) -> Result<Ending> {
             &splits,
             &device,
         )
-        .with_context(|| format!("variant `{}`", variant.name))?;
+    };
+    // All of them before the first is trained: a mistake in the last variant shows now.
+    for (variant, weights) in experiment.variants.iter().zip(&weights) {
+        job(variant, weights, experiment.seeds[0])
+            .with_context(|| format!("variant `{}`", variant.name))?;
         if let Some(path) = weights {
             eprintln!("{} begins with {}", variant.name, path.display());
         }
@@ -65,14 +67,7 @@ pub fn run(args: &RunArgs) -> Result<Ending> {
     let mut folders = Vec::new();
     for (variant, weights) in experiment.variants.iter().zip(&weights) {
         for &seed in &experiment.seeds {
-            let job = Job::new(
-                &experiment,
-                variant,
-                weights.as_deref(),
-                seed,
-                &splits,
-                &device,
-            )?;
+            let job = job(variant, weights, seed)?;
             let number = folders.len() + 1;
             let label = format!("[{number}/{total}] {} seed {seed}", variant.name);
             match job.train(label, &args.out, commit.clone())? {
