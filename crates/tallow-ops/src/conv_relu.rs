@@ -2,13 +2,13 @@
 
 use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout as Strides, Shape, Tensor};
+use candle_core::{CpuStorage, DType, Shape, Tensor};
 
+use crate::custom_op::{Argument, Weighted, apply_weighted};
 use crate::kernels::fresh::fresh;
 use crate::kernels::lanes::{Gradients, Kept, Plan, backward, forward};
 use crate::{
     Conv2dConfig, Layout, Pool2dConfig, Result, conv, conv2d, cpu, custom_op, max_pool2d, relu,
-    tape,
 };
 
 /// [`conv2d`], [`relu`] and, if `pool`, a 2x2 [`max_pool2d`], as one node of the graph.
@@ -44,11 +44,7 @@ pub fn conv_relu(
         plan,
         kept: OnceLock::new(),
     };
-    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    Ok(match bias {
-        Some(bias) => tape::apply3(&x, &weight, &bias.contiguous()?, op)?,
-        None => tape::apply2(&x, &weight, op)?,
-    })
+    Ok(apply_weighted(x, weight, bias, op)?)
 }
 
 const NAME: &str = "conv_relu";
@@ -59,9 +55,9 @@ struct ConvRelu {
     kept: OnceLock<Kept>,
 }
 
-type Argument<'a> = (&'a CpuStorage, &'a Strides);
+impl Weighted for ConvRelu {
+    const NAME: &'static str = NAME;
 
-impl ConvRelu {
     fn forward(
         &self,
         x: Argument,
@@ -86,7 +82,6 @@ impl ConvRelu {
         Ok((custom_op::storage(y), shape.into()))
     }
 
-    /// The gradients of input, weight and bias.
     fn backward(
         &self,
         x: &Tensor,
@@ -124,62 +119,5 @@ impl ConvRelu {
             tensor(Some(dw), w)?,
             b.map_or(Ok(None), |b| tensor(db, b))?,
         ])
-    }
-}
-
-impl CustomOp2 for ConvRelu {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Strides,
-        w: &CpuStorage,
-        lw: &Strides,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        self.forward((x, lx), (w, lw), None)
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, _] = self.backward(x, w, None, dy)?;
-        Ok((dx, dw))
-    }
-}
-
-impl CustomOp3 for ConvRelu {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Strides,
-        w: &CpuStorage,
-        lw: &Strides,
-        b: &CpuStorage,
-        lb: &Strides,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        self.forward((x, lx), (w, lw), Some((b, lb)))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        b: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, db] = self.backward(x, w, Some(b), dy)?;
-        Ok((dx, dw, db))
     }
 }

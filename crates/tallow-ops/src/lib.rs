@@ -6,6 +6,7 @@
 
 mod batch_norm;
 mod conv;
+mod conv_bn_eval;
 mod conv_bn_relu;
 mod conv_relu;
 mod cpu;
@@ -28,9 +29,8 @@ mod tape;
 
 pub use batch_norm::{BatchNormConfig, batch_norm_eval, batch_norm_train};
 pub use conv::{Conv2dConfig, conv2d};
-pub use conv_bn_relu::{
-    Norm, conv_bn_add_relu_eval, conv_bn_eval, conv_bn_relu_eval, conv_bn_relu_train,
-};
+pub use conv_bn_eval::{conv_bn_add_relu_eval, conv_bn_eval, conv_bn_relu_eval};
+pub use conv_bn_relu::{Norm, conv_bn_relu_train};
 pub use conv_relu::conv_relu;
 pub use cross_entropy::{CrossEntropyConfig, cross_entropy, cross_entropy_soft};
 pub use dropout::dropout;

@@ -1,12 +1,11 @@
 //! The fully connected layer.
 
-use candle_core::{
-    CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout as Strides, Tensor, WithDType,
-};
+use candle_core::{CpuStorage, DType, Device, Tensor, WithDType};
 
+use crate::custom_op::{Argument, Weighted, apply_weighted};
 use crate::kernels::linear::{Shape, forward, grad_bias, grad_input, grad_weight};
 use crate::kernels::real::Real;
-use crate::{Error, Result, cpu, reference, tape};
+use crate::{Error, Result, cpu, reference};
 
 const NAME: &str = "linear";
 
@@ -35,11 +34,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     if !cpu::has_kernels(x) {
         return reference::linear::composed(x, weight, bias);
     }
-    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    Ok(match bias {
-        Some(bias) => tape::apply3(&x, &weight, &bias.contiguous()?, op)?,
-        None => tape::apply2(&x, &weight, op)?,
-    })
+    Ok(apply_weighted(x, weight, bias, op)?)
 }
 
 /// Checks the arguments.
@@ -86,22 +81,7 @@ struct Linear {
     shape: Shape,
 }
 
-type Argument<'a> = (&'a CpuStorage, &'a Strides);
-
 impl Linear {
-    fn forward(
-        &self,
-        x: Argument,
-        w: Argument,
-        b: Option<Argument>,
-    ) -> candle_core::Result<(CpuStorage, candle_core::Shape)> {
-        let storage = match x.0 {
-            CpuStorage::F64(_) => self.forward_as::<f64>(x, w, b)?,
-            _ => self.forward_as::<f32>(x, w, b)?,
-        };
-        Ok((storage, (self.shape.batch, self.shape.outputs).into()))
-    }
-
     fn forward_as<T: Real + WithDType>(
         &self,
         x: Argument,
@@ -116,19 +96,6 @@ impl Linear {
         let mut y = vec![T::ZERO; self.shape.batch * self.shape.outputs];
         forward(self.shape, x, w, b, &mut y);
         Ok(T::to_cpu_storage_owned(y))
-    }
-
-    fn backward(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        b: Option<&Tensor>,
-        dy: &Tensor,
-    ) -> candle_core::Result<[Option<Tensor>; 3]> {
-        match x.dtype() {
-            DType::F64 => self.backward_as::<f64>(x, w, b, dy),
-            _ => self.backward_as::<f32>(x, w, b, dy),
-        }
     }
 
     /// The gradients that something depends on.
@@ -164,59 +131,32 @@ impl Linear {
     }
 }
 
-impl CustomOp2 for Linear {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+impl Weighted for Linear {
+    const NAME: &'static str = NAME;
 
-    fn cpu_fwd(
+    fn forward(
         &self,
-        x: &CpuStorage,
-        lx: &Strides,
-        w: &CpuStorage,
-        lw: &Strides,
+        x: Argument,
+        w: Argument,
+        b: Option<Argument>,
     ) -> candle_core::Result<(CpuStorage, candle_core::Shape)> {
-        self.forward((x, lx), (w, lw), None)
+        let storage = match x.0 {
+            CpuStorage::F64(_) => self.forward_as::<f64>(x, w, b)?,
+            _ => self.forward_as::<f32>(x, w, b)?,
+        };
+        Ok((storage, (self.shape.batch, self.shape.outputs).into()))
     }
 
-    fn bwd(
+    fn backward(
         &self,
         x: &Tensor,
         w: &Tensor,
-        _y: &Tensor,
+        b: Option<&Tensor>,
         dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, _] = self.backward(x, w, None, dy)?;
-        Ok((dx, dw))
-    }
-}
-
-impl CustomOp3 for Linear {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Strides,
-        w: &CpuStorage,
-        lw: &Strides,
-        b: &CpuStorage,
-        lb: &Strides,
-    ) -> candle_core::Result<(CpuStorage, candle_core::Shape)> {
-        self.forward((x, lx), (w, lw), Some((b, lb)))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        b: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, db] = self.backward(x, w, Some(b), dy)?;
-        Ok((dx, dw, db))
+    ) -> candle_core::Result<[Option<Tensor>; 3]> {
+        match x.dtype() {
+            DType::F64 => self.backward_as::<f64>(x, w, b, dy),
+            _ => self.backward_as::<f32>(x, w, b, dy),
+        }
     }
 }

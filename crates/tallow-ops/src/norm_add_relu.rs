@@ -72,22 +72,6 @@ fn check_same(op: &'static str, x: &Tensor, y: &Tensor) -> Result<()> {
     })
 }
 
-/// The gradient of a ReLU, from its output.
-fn through_relu(op: &'static str, out: &Tensor, grad: &Tensor) -> candle_core::Result<Tensor> {
-    let grad = grad.contiguous()?;
-    for_float!(grad.dtype(), op, T => {
-        let (out_storage, out_layout) = out.storage_and_layout();
-        let (grad_storage, grad_layout) = grad.storage_and_layout();
-        let out = cpu::locked::<T>(op, &out_storage, out_layout)?;
-        let grads = cpu::locked::<T>(op, &grad_storage, grad_layout)?;
-        // SAFETY: a map writes every element of its result.
-        let d = unsafe {
-            fresh(out.len(), |d| map2(out, grads, d, #[inline(always)] |o, g| if o <= 0. { 0. } else { g }))
-        };
-        custom_op::tensor(d, grad.shape())
-    })
-}
-
 /// One call of [`batch_norm_add_relu_train`]; the third argument is the norm's weight and bias.
 struct NormAddRelu {
     extents: Extents,
@@ -139,7 +123,7 @@ impl CustomOp3 for NormAddRelu {
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let normal = custom_op::saved(&self.normal)?;
         let (extents, layout) = (self.extents, self.config.layout);
-        let sum_grad = through_relu(self.name(), out, grad)?;
+        let sum_grad = relu::backward(self.name(), out, grad)?;
         for_float!(x.dtype(), self.name(), T => {
             let (x_storage, x_layout) = x.storage_and_layout();
             let (p_storage, p_layout) = parameters.storage_and_layout();
@@ -196,7 +180,7 @@ impl CustomOp2 for AddRelu {
         out: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let d = through_relu(self.name(), out, grad)?;
+        let d = relu::backward(self.name(), out, grad)?;
         Ok((Some(d.clone()), Some(d)))
     }
 }

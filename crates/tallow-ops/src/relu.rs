@@ -37,15 +37,20 @@ impl CustomOp1 for Relu {
     }
 
     fn bwd(&self, _x: &Tensor, y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let grad = grad.contiguous()?;
-        for_float!(grad.dtype(), self.name(), T => {
-            let (y_storage, y_layout) = y.storage_and_layout();
-            let (grad_storage, grad_layout) = grad.storage_and_layout();
-            let y = cpu::locked::<T>(self.name(), &y_storage, y_layout)?;
-            let grads = cpu::locked::<T>(self.name(), &grad_storage, grad_layout)?;
-            // SAFETY: a map writes every element of its result.
-            let gx = unsafe { fresh(y.len(), |gx| map2(y, grads, gx, #[inline(always)] |y, g| if y <= 0. { 0. } else { g })) };
-            Ok(Some(custom_op::tensor(gx, grad.shape())?))
-        })
+        backward(self.name(), y, grad).map(Some)
     }
+}
+
+/// The gradient of a ReLU, from its output.
+pub(crate) fn backward(op: &'static str, y: &Tensor, grad: &Tensor) -> candle_core::Result<Tensor> {
+    let grad = grad.contiguous()?;
+    for_float!(grad.dtype(), op, T => {
+        let (y_storage, y_layout) = y.storage_and_layout();
+        let (grad_storage, grad_layout) = grad.storage_and_layout();
+        let y = cpu::locked::<T>(op, &y_storage, y_layout)?;
+        let grads = cpu::locked::<T>(op, &grad_storage, grad_layout)?;
+        // SAFETY: a map writes every element of its result.
+        let gx = unsafe { fresh(y.len(), |gx| map2(y, grads, gx, #[inline(always)] |y, g| if y <= 0. { 0. } else { g })) };
+        custom_op::tensor(gx, grad.shape())
+    })
 }

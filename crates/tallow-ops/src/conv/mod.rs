@@ -6,8 +6,9 @@ mod tests;
 
 use candle_core::{DType, Tensor};
 
+use crate::custom_op::apply_weighted;
 use crate::kernels::conv::{Geometry, channels_last, depthwise, direct};
-use crate::{Error, Layout, Result, cpu, reference, tape};
+use crate::{Error, Layout, Result, cpu, reference};
 
 /// The settings of a convolution, as `torch.nn.Conv2d` names them; pairs are (vertical, horizontal).
 ///
@@ -76,11 +77,7 @@ pub fn conv2d(
         layout: config.layout,
         algorithm: choose(&geometry, config.layout, x.dtype()),
     };
-    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    Ok(match bias {
-        Some(bias) => tape::apply3(&x, &weight, &bias.contiguous()?, op)?,
-        None => tape::apply2(&x, &weight, op)?,
-    })
+    Ok(apply_weighted(x, weight, bias, op)?)
 }
 
 /// The ways to compute a convolution on the CPU.

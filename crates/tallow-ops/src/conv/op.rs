@@ -1,11 +1,9 @@
 //! The convolution as a candle operator.
 
-use candle_core::{
-    CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout as Strides, Result, Shape, Tensor,
-    WithDType,
-};
+use candle_core::{CpuStorage, DType, Device, Result, Shape, Tensor, WithDType};
 
 use super::Algorithm;
+use crate::custom_op::{Argument, Weighted};
 use crate::kernels::conv::{
     Epilogue, Geometry, Gradients, channels_last, depthwise, direct, grad_bias, matmul,
 };
@@ -23,24 +21,6 @@ pub(super) struct Conv2d {
 }
 
 impl Conv2d {
-    fn forward(
-        &self,
-        x: (&CpuStorage, &Strides),
-        w: (&CpuStorage, &Strides),
-        b: Option<(&CpuStorage, &Strides)>,
-    ) -> Result<(CpuStorage, Shape)> {
-        let storage = match x.0 {
-            CpuStorage::F64(_) => self.forward_as::<f64>(x, w, b)?,
-            _ => self.forward_as::<f32>(x, w, b)?,
-        };
-        let g = &self.geometry;
-        let shape = match self.layout {
-            Layout::Nchw => (g.batch, g.out_channels, g.out_height, g.out_width),
-            Layout::Nhwc => (g.batch, g.out_height, g.out_width, g.out_channels),
-        };
-        Ok((storage, shape.into()))
-    }
-
     /// A result that `fill` adds to, or, where the algorithm is known to write all of it, writes.
     fn buffer<T: Real>(&self, len: usize, fill: impl FnOnce(&mut [T])) -> Vec<T> {
         if self.algorithm == Algorithm::ChannelsLast {
@@ -54,9 +34,9 @@ impl Conv2d {
 
     fn forward_as<T: Real + WithDType>(
         &self,
-        x: (&CpuStorage, &Strides),
-        w: (&CpuStorage, &Strides),
-        b: Option<(&CpuStorage, &Strides)>,
+        x: Argument,
+        w: Argument,
+        b: Option<Argument>,
     ) -> Result<CpuStorage> {
         let (g, layout) = (&self.geometry, self.layout);
         let (x, w) = (
@@ -80,21 +60,6 @@ impl Conv2d {
         };
         let y = self.buffer(g.batch * g.out_image(), fill);
         Ok(T::to_cpu_storage_owned(y))
-    }
-
-    /// The gradients of input, weight and bias, `None` for what nothing depends on: the first layer of a network does not
-    /// compute the gradient of its images.
-    fn backward(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        b: Option<&Tensor>,
-        dy: &Tensor,
-    ) -> Result<[Option<Tensor>; 3]> {
-        match x.dtype() {
-            DType::F64 => self.backward_as::<f64>(x, w, b, dy),
-            _ => self.backward_as::<f32>(x, w, b, dy),
-        }
     }
 
     fn backward_as<T: Real + WithDType>(
@@ -170,59 +135,39 @@ impl Conv2d {
     }
 }
 
-impl CustomOp2 for Conv2d {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+impl Weighted for Conv2d {
+    const NAME: &'static str = NAME;
 
-    fn cpu_fwd(
+    fn forward(
         &self,
-        x: &CpuStorage,
-        lx: &Strides,
-        w: &CpuStorage,
-        lw: &Strides,
+        x: Argument,
+        w: Argument,
+        b: Option<Argument>,
     ) -> Result<(CpuStorage, Shape)> {
-        self.forward((x, lx), (w, lw), None)
+        let storage = match x.0 {
+            CpuStorage::F64(_) => self.forward_as::<f64>(x, w, b)?,
+            _ => self.forward_as::<f32>(x, w, b)?,
+        };
+        let g = &self.geometry;
+        let shape = match self.layout {
+            Layout::Nchw => (g.batch, g.out_channels, g.out_height, g.out_width),
+            Layout::Nhwc => (g.batch, g.out_height, g.out_width, g.out_channels),
+        };
+        Ok((storage, shape.into()))
     }
 
-    fn bwd(
+    /// The gradients of input, weight and bias, `None` for what nothing depends on: the first layer of a network does not
+    /// compute the gradient of its images.
+    fn backward(
         &self,
         x: &Tensor,
         w: &Tensor,
-        _y: &Tensor,
+        b: Option<&Tensor>,
         dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, _] = self.backward(x, w, None, dy)?;
-        Ok((dx, dw))
-    }
-}
-
-impl CustomOp3 for Conv2d {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Strides,
-        w: &CpuStorage,
-        lw: &Strides,
-        b: &CpuStorage,
-        lb: &Strides,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward((x, lx), (w, lw), Some((b, lb)))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        b: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, db] = self.backward(x, w, Some(b), dy)?;
-        Ok((dx, dw, db))
+    ) -> Result<[Option<Tensor>; 3]> {
+        match x.dtype() {
+            DType::F64 => self.backward_as::<f64>(x, w, b, dy),
+            _ => self.backward_as::<f32>(x, w, b, dy),
+        }
     }
 }

@@ -20,16 +20,12 @@ fn values(shape: (usize, usize, usize, usize), dtype: DType) -> Tensor {
 fn run(x: &Tensor, w: &Tensor, config: &Conv2dConfig, algorithm: Algorithm) -> Vec<Vec<f64>> {
     let geometry = geometry(x, w, None, config).unwrap();
     let (x, w) = (Var::from_tensor(x).unwrap(), Var::from_tensor(w).unwrap());
-    let y = x
-        .apply_op2(
-            &w,
-            Conv2d {
-                geometry,
-                layout: config.layout,
-                algorithm,
-            },
-        )
-        .unwrap();
+    let op = Conv2d {
+        geometry,
+        layout: config.layout,
+        algorithm,
+    };
+    let y = apply_weighted(&x, &w, None, op).unwrap();
     let dy = values(y.dims4().unwrap(), y.dtype());
     let gradients = (&y * dy).unwrap().sum_all().unwrap().backward().unwrap();
     let tensors = [

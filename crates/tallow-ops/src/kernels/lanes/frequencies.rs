@@ -3,7 +3,7 @@
 use pulp::Simd;
 
 use super::correlate::Filters;
-use super::tile::{self, R, T};
+use super::tile::{self, R, T, in_both_dimensions};
 
 /// Frequencies of a tile.
 pub(super) const F: usize = T * T;
@@ -24,26 +24,16 @@ impl Frequencies {
             }
         }
         let mut u = vec![0f32; F * pairs];
-        let zero = simd.splat_f32s(0.0);
         for first in (0..pairs).step_by(S::F32_LANES) {
             let end = pairs.min(first + S::F32_LANES);
-            let mut half = [[zero; R]; T];
-            for j in 0..R {
-                let mut column = [zero; R];
-                for i in 0..R {
-                    column[i] = simd.partial_load_f32s(&taps[(i * R + j) * pairs..][first..end]);
-                }
-                let column = tile::weight(simd, column);
-                for i in 0..T {
-                    half[i][j] = column[i];
-                }
-            }
-            for i in 0..T {
-                let line = tile::weight(simd, half[i]);
-                for j in 0..T {
-                    simd.partial_store_f32s(&mut u[(i * T + j) * pairs..][first..end], line[j]);
-                }
-            }
+            in_both_dimensions!(
+                simd, tile::weight, R => T,
+                |i, j| simd.partial_load_f32s(&taps[(i * R + j) * pairs..][first..end]),
+                |i, j, value| simd.partial_store_f32s(
+                    &mut u[(i * T + j) * pairs..][first..end],
+                    value,
+                ),
+            );
         }
         let (outputs, inputs) = if turned { (c, k) } else { (k, c) };
         Self(
@@ -61,29 +51,17 @@ impl Frequencies {
 /// `G^T du G` of `[frequency][filter]` to `(filter, 5, 5)`.
 #[inline(always)]
 pub(super) fn weight_grad<S: Simd>(simd: S, pairs: usize, du: &[f32], dw: &mut [f32]) {
-    let zero = simd.splat_f32s(0.0);
     for first in (0..pairs).step_by(S::F32_LANES) {
         let end = pairs.min(first + S::F32_LANES);
-        let mut half = [[zero; T]; R];
-        for j in 0..T {
-            let mut column = [zero; T];
-            for i in 0..T {
-                column[i] = simd.partial_load_f32s(&du[(i * T + j) * pairs..][first..end]);
-            }
-            let column = tile::weight_grad(simd, column);
-            for i in 0..R {
-                half[i][j] = column[i];
-            }
-        }
-        for i in 0..R {
-            let line = tile::weight_grad(simd, half[i]);
-            for j in 0..R {
-                let values: &[f32] = floats::<S>(&line[j]);
-                for (lane, v) in values.iter().enumerate().take(end - first) {
+        in_both_dimensions!(
+            simd, tile::weight_grad, T => R,
+            |i, j| simd.partial_load_f32s(&du[(i * T + j) * pairs..][first..end]),
+            |i, j, value| {
+                for (lane, v) in floats::<S>(&value).iter().enumerate().take(end - first) {
                     dw[(first + lane) * R * R + i * R + j] = *v;
                 }
-            }
-        }
+            },
+        );
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn forward<S: Simd>(
     out: &mut [f32],
     codes: &mut [f32],
 ) {
-    let (zero, dead) = (simd.splat_f32s(0.0), simd.splat_f32s(DEAD));
+    let zero = simd.splat_f32s(0.0);
     let (lines, out, codes) = (
         vectors::<S>(lines),
         vectors_mut::<S>(out),
@@ -52,9 +52,7 @@ pub(super) fn forward<S: Simd>(
         } else {
             (lines[x], zero)
         };
-        let cut = simd.less_than_or_equal_f32s(best, zero);
-        out[x] = simd.select_f32s(cut, zero, best);
-        codes[x] = simd.select_f32s(cut, dead, code);
+        (out[x], codes[x]) = rectified::<S>(simd, best, code);
     }
 }
 
@@ -121,6 +119,17 @@ fn winner<S: Simd>(simd: S, square: [S::f32s; 4]) -> (S::f32s, S::f32s) {
         code = simd.select_f32s(take, simd.splat_f32s(i as f32), code);
     }
     (best, code)
+}
+
+/// ReLU of the winner and its code, which is [`DEAD`] where it cut; a NaN stays.
+#[inline(always)]
+fn rectified<S: Simd>(simd: S, best: S::f32s, code: S::f32s) -> (S::f32s, S::f32s) {
+    let zero = simd.splat_f32s(0.0);
+    let cut = simd.less_than_or_equal_f32s(best, zero);
+    (
+        simd.select_f32s(cut, zero, best),
+        simd.select_f32s(cut, simd.splat_f32s(DEAD), code),
+    )
 }
 
 /// Where the results of a tile lie in `[K][H'][W'][lane]`.
@@ -195,7 +204,7 @@ unsafe fn forward_squares<S: Simd, const POOL: bool>(
     out: &mut [f32],
     codes: &mut [f32],
 ) {
-    let (zero, dead) = (simd.splat_f32s(0.0), simd.splat_f32s(DEAD));
+    let zero = simd.splat_f32s(0.0);
     for i in 0..rows {
         for j in 0..columns {
             let (best, code) = if POOL {
@@ -210,15 +219,12 @@ unsafe fn forward_squares<S: Simd, const POOL: bool>(
             } else {
                 (pixels[i][j], zero)
             };
-            let cut = simd.less_than_or_equal_f32s(best, zero);
+            let (value, code) = rectified::<S>(simd, best, code);
             let at = place.start + i * place.line + j * S::F32_LANES;
             // SAFETY: promised by the caller.
             unsafe {
-                store::<S>(out.as_mut_ptr().add(at), simd.select_f32s(cut, zero, best));
-                store::<S>(
-                    codes.as_mut_ptr().add(at),
-                    simd.select_f32s(cut, dead, code),
-                );
+                store::<S>(out.as_mut_ptr().add(at), value);
+                store::<S>(codes.as_mut_ptr().add(at), code);
             }
         }
     }

@@ -18,6 +18,37 @@ macro_rules! constants {
     };
 }
 
+/// A transform in both dimensions: of the values that `load` gives for row `i` and column `j` of `N x N`, first down the columns and
+/// then along the rows; `store` gets the `M x M` results. A macro, since closures do not inherit the instruction set.
+macro_rules! in_both_dimensions {
+    (
+        $simd:ident, $transform:path, $n:ident => $m:ident,
+        |$i:ident, $j:ident| $load:expr,
+        |$row:ident, $column:ident, $value:ident| $store:expr $(,)?
+    ) => {{
+        let zero = $simd.splat_f32s(0.0);
+        let mut half = [[zero; $n]; $m];
+        for $j in 0..$n {
+            let mut values = [zero; $n];
+            for $i in 0..$n {
+                values[$i] = $load;
+            }
+            let values = $transform($simd, values);
+            for i in 0..$m {
+                half[i][$j] = values[i];
+            }
+        }
+        for $row in 0..$m {
+            let values = $transform($simd, half[$row]);
+            for $column in 0..$m {
+                let $value = values[$column];
+                $store;
+            }
+        }
+    }};
+}
+pub(super) use in_both_dimensions;
+
 /// `B^T d`.
 #[inline(always)]
 pub(super) fn input<S: Simd>(s: S, d: [S::f32s; T]) -> [S::f32s; T] {

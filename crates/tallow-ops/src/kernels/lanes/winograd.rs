@@ -11,7 +11,7 @@ use super::correlate::Filters;
 use super::dots::outer;
 use super::frequencies::{F, Frequencies, weight_grad};
 use super::tail::{self, Square};
-use super::tile::{self, M, R, T};
+use super::tile::{self, M, R, T, in_both_dimensions};
 use crate::kernels::panel::{load, store};
 use crate::kernels::scratch;
 
@@ -77,8 +77,10 @@ pub(super) fn forward<S: Simd>(
             for t in 0..count {
                 let (ty, tx) = (first + t / tiles.wide, t % tiles.wide);
                 // SAFETY: frequency, channel and tile are inside the buffer.
-                let at = unsafe { m.as_ptr().add((k * count + t) * l) };
-                let pixels = scatter::<S>(simd, at, plane(g.out_channels, count), bias);
+                let pixels = unsafe {
+                    let at = m.as_ptr().add((k * count + t) * l);
+                    scatter::<S>(simd, at, plane(g.out_channels, count), bias)
+                };
                 tail::forward_tile::<S>(simd, plan, k, (ty, tx), pixels, out, codes);
             }
         }
@@ -86,28 +88,23 @@ pub(super) fn forward<S: Simd>(
 }
 
 /// `A^T m A` plus bias.
+///
+/// # Safety
+/// A vector can be read at `m`, and at every frequency `plane` vectors further on.
 #[inline(always)]
-fn scatter<S: Simd>(simd: S, m: *const f32, plane: usize, bias: S::f32s) -> [[S::f32s; M]; M] {
-    let zero = simd.splat_f32s(0.0);
-    let mut half = [[zero; T]; M];
-    for j in 0..T {
-        let mut column = [zero; T];
-        for i in 0..T {
-            // SAFETY: promised by the caller.
-            column[i] = unsafe { load::<S>(m.add((i * T + j) * plane * S::F32_LANES)) };
-        }
-        let column = tile::output(simd, column);
-        for i in 0..M {
-            half[i][j] = column[i];
-        }
-    }
-    let mut pixels = [[zero; M]; M];
-    for i in 0..M {
-        let line = tile::output(simd, half[i]);
-        for j in 0..M {
-            pixels[i][j] = simd.add_f32s(line[j], bias);
-        }
-    }
+unsafe fn scatter<S: Simd>(
+    simd: S,
+    m: *const f32,
+    plane: usize,
+    bias: S::f32s,
+) -> [[S::f32s; M]; M] {
+    let mut pixels = [[bias; M]; M];
+    in_both_dimensions!(
+        simd, tile::output, T => M,
+        // SAFETY: promised by the caller.
+        |i, j| unsafe { load::<S>(m.add((i * T + j) * plane * S::F32_LANES)) },
+        |i, j, value| pixels[i][j] = simd.add_f32s(value, bias),
+    );
     pixels
 }
 
@@ -125,34 +122,25 @@ fn gather<S: Simd>(
     let (tall, wide) = plan.padded();
     let channels = plan.geometry.channels;
     let count = (last - first) * tiles.wide;
-    let zero = simd.splat_f32s(0.0);
     assert!(v.len() >= F * plane(channels, count) * l && input.len() >= channels * tall * wide * l);
     assert!(tall >= M * tiles.high + R - 1 && wide >= M * tiles.wide + R - 1);
     for c in 0..channels {
         for t in 0..count {
             let (y, x) = (M * (first + t / tiles.wide), M * (t % tiles.wide));
-            let mut half = [[zero; T]; T];
-            for i in 0..T {
-                let mut line = [zero; T];
-                for j in 0..T {
+            // Along the rows first, as the pixels lie: the dimensions change places.
+            in_both_dimensions!(
+                simd, tile::input, T => T,
+                |j, i| {
                     let at = ((c * tall + y + i) * wide + x + j) * l;
                     // SAFETY: asserted above.
-                    line[j] = unsafe { load::<S>(input.as_ptr().add(at)) };
-                }
-                half[i] = tile::input(simd, line);
-            }
-            for j in 0..T {
-                let mut column = [zero; T];
-                for i in 0..T {
-                    column[i] = half[i][j];
-                }
-                let column = tile::input(simd, column);
-                for i in 0..T {
+                    unsafe { load::<S>(input.as_ptr().add(at)) }
+                },
+                |j, i, value| {
                     let at = ((i * T + j) * plane(channels, count) + c * count + t) * l;
                     // SAFETY: asserted above.
-                    unsafe { store::<S>(v.as_mut_ptr().add(at), column[i]) };
-                }
-            }
+                    unsafe { store::<S>(v.as_mut_ptr().add(at), value) }
+                },
+            );
         }
     }
 }
@@ -294,31 +282,20 @@ fn spread<S: Simd>(
     let l = S::F32_LANES;
     let channels = plan.geometry.out_channels;
     let count = (last - first) * tiles.wide;
-    let zero = simd.splat_f32s(0.0);
     assert!(d.len() >= F * plane(channels, count) * l);
     for k in 0..channels {
         for t in 0..count {
             let at = (first + t / tiles.wide, t % tiles.wide);
             let pixels: Square<S> = tail::backward_tile::<S>(simd, plan, k, at, grad, codes);
-            let mut half = [[zero; M]; T];
-            for j in 0..M {
-                let mut column = [zero; M];
-                for i in 0..M {
-                    column[i] = pixels[i][j];
-                }
-                let column = tile::output_grad(simd, column);
-                for i in 0..T {
-                    half[i][j] = column[i];
-                }
-            }
-            for i in 0..T {
-                let line = tile::output_grad(simd, half[i]);
-                for j in 0..T {
+            in_both_dimensions!(
+                simd, tile::output_grad, M => T,
+                |i, j| pixels[i][j],
+                |i, j, value| {
                     let at = ((i * T + j) * plane(channels, count) + k * count + t) * l;
                     // SAFETY: asserted above.
-                    unsafe { store::<S>(d.as_mut_ptr().add(at), line[j]) };
-                }
-            }
+                    unsafe { store::<S>(d.as_mut_ptr().add(at), value) }
+                },
+            );
         }
     }
 }
@@ -337,36 +314,27 @@ fn overlap<S: Simd>(
     let (tall, wide) = plan.padded();
     let channels = plan.geometry.channels;
     let count = (last - first) * tiles.wide;
-    let zero = simd.splat_f32s(0.0);
     assert!(r.len() >= F * plane(channels, count) * l && maps.len() >= channels * tall * wide * l);
     assert!(tall >= M * tiles.high + R - 1 && wide >= M * tiles.wide + R - 1);
     for c in 0..channels {
         for t in 0..count {
             let (y, x) = (M * (first + t / tiles.wide), M * (t % tiles.wide));
-            let mut half = [[zero; T]; T];
-            for j in 0..T {
-                let mut column = [zero; T];
-                for i in 0..T {
+            in_both_dimensions!(
+                simd, tile::input_grad, T => T,
+                |i, j| {
                     let at = ((i * T + j) * plane(channels, count) + c * count + t) * l;
                     // SAFETY: asserted above.
-                    column[i] = unsafe { load::<S>(r.as_ptr().add(at)) };
-                }
-                let column = tile::input_grad(simd, column);
-                for i in 0..T {
-                    half[i][j] = column[i];
-                }
-            }
-            for i in 0..T {
-                let line = tile::input_grad(simd, half[i]);
-                for j in 0..T {
+                    unsafe { load::<S>(r.as_ptr().add(at)) }
+                },
+                |i, j, value| {
                     let at = ((c * tall + y + i) * wide + x + j) * l;
                     // SAFETY: asserted above.
                     unsafe {
                         let p = maps.as_mut_ptr().add(at);
-                        store::<S>(p, simd.add_f32s(load::<S>(p), line[j]));
+                        store::<S>(p, simd.add_f32s(load::<S>(p), value));
                     }
-                }
-            }
+                },
+            );
         }
     }
 }
