@@ -12,11 +12,24 @@ use serde::Serialize;
 /// The metric meant when a claim names a variant alone.
 pub const DEFAULT_METRIC: &str = "test_accuracy";
 
+/// In place of a variant: what was worked out and not trained, `facts.name`.
+pub const FACTS: &str = "facts";
+
 /// The metrics that a claim may speak of: those of a run record's summary.
-pub const METRICS: [&str; 8] = [
+pub const METRICS: [&str; 18] = [
+    "accepts_other_size",
     "best_epoch",
     "best_test_accuracy",
+    "first_layer_gradient",
+    "gradient_norm_first",
+    "gradient_norm_last",
     "images_per_second",
+    "input_mean",
+    "input_std",
+    "multiply_adds",
+    "parameters",
+    "seconds",
+    "steps",
     "test_accuracy",
     "test_loss",
     "test_top5",
