@@ -1,11 +1,17 @@
 use std::path::PathBuf;
 
-/// What can go wrong while reading run records.
+/// What can go wrong while reading run records and results, and while writing results.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of the record is not there: this is no run's directory.
     #[error("{}: no such file; a run's directory holds config.toml, environment.json and metrics.jsonl", path.display())]
     Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A results file is not there.
+    #[error("{}: no such results file", path.display())]
+    NoResults {
         /// The file.
         path: PathBuf,
     },

@@ -5,11 +5,14 @@
 )]
 
 mod error;
+mod layout;
+pub mod results;
 mod run;
 mod statistic;
 mod variant;
 
 pub use error::{Error, Result};
+pub use results::Results;
 pub use run::{ClassScore, Dataset, Environment, Epoch, Run, RunInfo, Summary, read_experiment};
 pub use statistic::Statistic;
 pub use variant::{Variant, by_variant};

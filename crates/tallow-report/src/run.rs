@@ -223,7 +223,8 @@ fn text(path: &Path) -> Result<String> {
     })
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+/// An error about this file or folder.
+pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_path_buf();
     move |source| Error::Io { path, source }
 }

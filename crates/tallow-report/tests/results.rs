@@ -1,0 +1,101 @@
+//! Results files: what is written reads back, and what is wrong with one is said.
+
+use std::fs;
+
+use tallow_report::Error;
+use tallow_report::results::{Check, Gradients, Results, Verdict};
+
+/// The least that a results file holds, and one of everything it may hold.
+const LEAST: &str = r#"{
+    "experiment": "small", "tier": "standard", "question": "Is it?", "command": "cargo xtask run small --tier standard",
+    "dataset": {"name": "d", "provenance": "made up", "digest": "00", "test_digest": "01"},
+    "environment": {"tallow": "0.1.0", "commit": null, "rustc": "1", "platform": "p", "cpu": "c", "threads": 2, "device": "cpu"},
+    "seconds": 1.5,
+    "variants": [{"name": "fc", "model": "mlp", "parameters": 3, "seeds": [0], "metrics": {}, "recipe": {},
+        "runs": [{"seed": 0, "epochs": []}]}]
+}"#;
+
+fn parse(text: &str) -> Result<Results, Error> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("small.json");
+    fs::write(&path, text).unwrap();
+    Results::read(path)
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    let mut results = parse(LEAST).unwrap();
+    let checks = vec![Check {
+        text: "fc > 0.1".to_string(),
+        holds: Some(true),
+        figures: "0.3000 > 0.1000".to_string(),
+    }];
+    results.claims = checks.clone();
+    results.statements.push(tallow_report::results::Statement {
+        text: "It is.".to_string(),
+        zh: "是的。".to_string(),
+        verdict: Verdict::of(checks.iter().map(|check| check.holds)),
+        checks,
+    });
+    results.facts.insert("third".to_string(), 1.0 / 3.0);
+    results.variants[0].recipe =
+        serde_json::json!({"train": {"optimizer": {"name": "sgd", "lr": 0.1f32}}});
+    results.variants[0].runs[0].gradients = Some(vec![Gradients {
+        epoch: 0,
+        step: 0,
+        total: Some(0.1 + 0.2),
+        norms: vec![
+            ("fc1.weight".to_string(), None),
+            ("fc1.bias".to_string(), Some(f64::MIN_POSITIVE)),
+        ],
+    }]);
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("results").join("small.json");
+    results.write(&path).unwrap();
+    assert_eq!(Results::read(&path).unwrap(), results);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(
+        text.starts_with("{\n  \"experiment\": \"small\",\n"),
+        "{text}"
+    );
+    assert!(text.contains("\"verdict\": \"holds\""), "{text}");
+    assert!(
+        text.contains("\"norms\": [[\"fc1.weight\", null], "),
+        "{text}"
+    );
+    // What a run of another seed does not have is not there, and nothing is left beside the file.
+    assert!(!text.contains("confusion"), "{text}");
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+}
+
+#[test]
+fn unknown_keys_are_refused_and_the_file_is_named() {
+    let error = parse(&LEAST.replace("\"tier\"", "\"teir\"")).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("small.json, line 2: unknown field `teir`"),
+        "{text}"
+    );
+    assert!(text.contains("`tier`"), "{text}");
+    let error = parse(&LEAST.replace("\"seed\": 0", "\"sede\": 0")).unwrap_err();
+    assert!(
+        error.to_string().contains("unknown field `sede`"),
+        "{error}"
+    );
+    let error = Results::read("nowhere/small.json").unwrap_err();
+    assert!(matches!(error, Error::NoResults { .. }), "{error}");
+}
+
+#[test]
+fn verdicts() {
+    for (holds, verdict) in [
+        (vec![Some(true), Some(true)], Verdict::Holds),
+        (vec![Some(true), Some(false)], Verdict::HoldsPartly),
+        (vec![Some(false)], Verdict::DoesNotHold),
+        (vec![Some(true), None], Verdict::NotJudged),
+        (vec![], Verdict::NotJudged),
+    ] {
+        assert_eq!(Verdict::of(holds.clone()), verdict, "{holds:?}");
+    }
+}
