@@ -152,7 +152,7 @@ impl Claim {
         let (holds, figures) = match sides {
             Some((left, right)) => (
                 Some(self.comparison.holds(left, right)),
-                format!("{left:.4} {} {right:.4}", self.comparison),
+                format!("{} {} {}", figure(left), self.comparison, figure(right)),
             ),
             None => (None, "not judged: a variant was not run".to_string()),
         };
@@ -161,6 +161,15 @@ impl Claim {
             holds,
             figures,
         }
+    }
+}
+
+/// Four digits behind the point; a number that would vanish among them with a power of ten.
+fn figure(value: f64) -> String {
+    if value != 0.0 && value.abs() < 1e-3 {
+        format!("{value:.2e}")
+    } else {
+        format!("{value:.4}")
     }
 }
 
@@ -282,6 +291,13 @@ mod tests {
     fn a_figure_that_is_not_a_number_fails() {
         let claim = Claim::parse("cnn > 0.1").unwrap();
         assert_eq!(claim.judge(|_, _| Some(f64::NAN)).holds, Some(false));
+    }
+
+    #[test]
+    fn figures_keep_small_numbers() {
+        assert_eq!(figure(0.85), "0.8500");
+        assert_eq!(figure(0.0), "0.0000");
+        assert_eq!(figure(-0.00001), "-1.00e-5");
     }
 
     #[test]
