@@ -198,13 +198,13 @@ pub struct Run {
     pub predictions: Option<Vec<Prediction>>,
 }
 
-/// Euclidean norms of the gradients at one step; one that was not finite is `None`.
+/// Euclidean norms of the gradients, at one step or averaged over a few; one that was not finite is `None`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gradients {
     /// From 0.
     pub epoch: usize,
-    /// From 0, over all epochs.
+    /// The last of the steps, from 0 within the epoch.
     pub step: usize,
     /// Of all parameters together.
     pub total: Option<f64>,
