@@ -16,7 +16,7 @@ use crate::claims;
 use crate::experiment::{Experiment, Tier};
 use crate::outcome::Outcome;
 
-/// Writes `<experiment>.json`, or `<experiment>-<tier>.json` for another tier than the standard one.
+/// Writes `<experiment>.json`, or `<experiment>.<tier>.json` for another tier than the standard one.
 pub fn write(
     folder: &Path,
     experiment: &Experiment,
@@ -26,7 +26,7 @@ pub fn write(
 ) -> Result<()> {
     let name = match outcome.tier {
         Tier::Standard => format!("{}.json", outcome.experiment),
-        tier => format!("{}-{tier}.json", outcome.experiment),
+        tier => format!("{}.{tier}.json", outcome.experiment),
     };
     let path = folder.join(name);
     gather(experiment, outcome, runs, command)?.write(&path)?;
