@@ -16,10 +16,11 @@ pub const DEFAULT_METRIC: &str = "test_accuracy";
 pub const FACTS: &str = "facts";
 
 /// The metrics that a claim may speak of: those of a run record's summary.
-pub const METRICS: [&str; 18] = [
+pub const METRICS: [&str; 19] = [
     "accepts_other_size",
     "best_epoch",
     "best_test_accuracy",
+    "calibration_error",
     "first_layer_gradient",
     "gradient_norm_first",
     "gradient_norm_last",

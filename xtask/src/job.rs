@@ -130,10 +130,11 @@ impl Job {
         if interrupt::requested() {
             return Ok(None);
         }
-        record.add(
-            "predictions.json",
-            &observe::predictions(&self.model, &self.test)?,
-        )?;
+        let outputs = observe::outputs(&self.model, &self.test)?;
+        record.put("calibration_error", outputs.calibration.error);
+        record.add("predictions.json", &outputs.predictions)?;
+        record.add("mistakes.json", &outputs.mistakes)?;
+        record.add("calibration.json", &outputs.calibration)?;
         record.add("gradients.json", &gradients.rows())?;
         if let (Some(first), Some(last)) = (gradients.rows().first(), gradients.rows().last()) {
             record.put("gradient_norm_first", first.total);

@@ -1,11 +1,9 @@
-//! What is noted beside the accuracy: the inputs as the network sees them, and what it makes of the first test images.
+//! What is noted beside the accuracy: the inputs as the network sees them, and what it says of the test images.
 
-use std::sync::Arc;
-
-use anyhow::Result;
-use candle_core::Tensor;
+use anyhow::{Context, Result};
 use serde::Serialize;
-use tallow_datasets::{DataLoader, Dataset, LoaderConfig, take};
+use tallow_datasets::{DataLoader, LoaderConfig};
+use tallow_metrics::{Calibration, CalibrationError};
 use tallow_models::Model;
 use tallow_ops::no_grad;
 
@@ -15,6 +13,8 @@ const IMAGES: usize = 1000;
 const BINS: usize = 60;
 /// Test images whose predictions are noted.
 const PREDICTIONS: usize = 8;
+/// Mistakes that are noted, of those the network was surest of.
+const MISTAKES: usize = 32;
 
 /// The values of training images after all transforms.
 #[derive(Debug, Serialize)]
@@ -39,7 +39,7 @@ pub struct Histogram {
 }
 
 /// What a network says about one image.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Prediction {
     /// Which test image.
     pub index: usize,
@@ -87,34 +87,59 @@ pub fn inputs(train: &DataLoader) -> Result<Inputs> {
     })
 }
 
-/// What `model` says about the first test images. Outputs are taken for logits.
-pub fn predictions(model: &Model, test: &DataLoader) -> Result<Vec<Prediction>> {
-    let set = test.dataset();
-    let first = take(set, PREDICTIONS.min(set.len()))?;
-    let set: Arc<dyn Dataset> = Arc::new(first);
-    let config = LoaderConfig {
-        batch_size: PREDICTIONS,
-        ..LoaderConfig::default()
-    };
-    let loader = DataLoader::new(set, test.transform().clone(), config)?;
-    let mut found = Vec::new();
-    for batch in loader.epoch(0) {
+/// What a network says of the test images.
+#[derive(Debug, Serialize)]
+pub struct Outputs {
+    /// Of the first images.
+    pub predictions: Vec<Prediction>,
+    /// Of the wrong ones, those it was surest of, the surest first.
+    pub mistakes: Vec<Prediction>,
+    /// How far its confidence is from its accuracy.
+    pub calibration: Calibration,
+}
+
+/// What `model` says of the test images. Its outputs are taken for logits.
+pub fn outputs(model: &Model, test: &DataLoader) -> Result<Outputs> {
+    let device = model.store().device();
+    let (mut predictions, mut mistakes) = (Vec::new(), Vec::new());
+    let mut calibration = CalibrationError::default();
+    for batch in test.epoch(0) {
         let batch = batch?;
-        let device = model.store().device();
         let images = batch.images.to_device(device)?;
         let logits = no_grad(|| model.forward(&images, false))?;
-        let rows: Vec<Vec<f32>> = probabilities(&logits)?.to_vec2()?;
+        let classes = logits.dim(1)?;
         let labels: Vec<u32> = batch.labels.to_vec1()?;
-        for ((index, label), row) in batch.indices.into_iter().zip(labels).zip(rows) {
+        let values: Vec<f32> = logits.flatten_all()?.to_vec1()?;
+        calibration.update_logits(&values, classes, &labels)?;
+        let probabilities = candle_nn::ops::softmax(&logits, 1)?;
+        let probabilities: Vec<Vec<f32>> = probabilities.to_vec2()?;
+        for ((index, label), row) in batch.indices.into_iter().zip(labels).zip(probabilities) {
             let mut top: Vec<(usize, f64)> = row.into_iter().map(f64::from).enumerate().collect();
             top.sort_by(|a, b| b.1.total_cmp(&a.1));
             top.truncate(3);
-            found.push(Prediction { index, label, top });
+            let prediction = Prediction { index, label, top };
+            if predictions.len() < PREDICTIONS {
+                predictions.push(prediction.clone());
+            }
+            if prediction
+                .top
+                .first()
+                .is_some_and(|(class, _)| *class != label as usize)
+            {
+                mistakes.push(prediction);
+            }
         }
     }
-    Ok(found)
-}
-
-fn probabilities(logits: &Tensor) -> Result<Tensor> {
-    Ok(candle_nn::ops::softmax(logits, 1)?)
+    let confidence = |p: &Prediction| p.top.first().map_or(0.0, |(_, probability)| *probability);
+    mistakes.sort_by(|a, b| {
+        confidence(b)
+            .total_cmp(&confidence(a))
+            .then(a.index.cmp(&b.index))
+    });
+    mistakes.truncate(MISTAKES);
+    Ok(Outputs {
+        predictions,
+        mistakes,
+        calibration: calibration.compute().context("there are no test images")?,
+    })
 }
