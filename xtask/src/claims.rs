@@ -1,6 +1,6 @@
-//! What an experiment claims: `cnn.test_accuracy >= 0.93`, `cnn > fc`, `cnn - fc > 0.02`.
+//! What an experiment claims: `cnn.test_accuracy >= 0.93`, `cnn > fc`, `cnn - fc > 0.02`, `0.7 <= cnn.train_loss <= 0.8`.
 //!
-//! A claim compares two sums of terms. A term is a number or a metric of a variant, averaged over
+//! A claim compares two sums of terms, or three from the least to the greatest or the other way. A term is a number or a metric of a variant, averaged over
 //! the seeds: `variant.metric`, or `variant` alone for its `test_accuracy`. Variant names hold
 //! hyphens, so a minus sign stands between spaces.
 
@@ -43,9 +43,10 @@ pub const METRICS: [&str; 19] = [
 pub struct Claim {
     /// As the experiment states it.
     pub text: String,
-    left: Vec<Term>,
-    comparison: Comparison,
-    right: Vec<Term>,
+    /// One more than comparisons.
+    sums: Vec<Vec<Term>>,
+    /// One or two.
+    comparisons: Vec<Comparison>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -119,28 +120,41 @@ impl Claim {
         let comparisons: Vec<usize> = (0..tokens.len())
             .filter(|&i| tokens[i].starts_with(['<', '>', '=']))
             .collect();
-        let [at] = comparisons[..] else {
-            bail!("claim `{text}`: expected one comparison (<, <=, >, >=)");
-        };
-        let Some(comparison) = Comparison::parse(tokens[at]) else {
-            bail!(
-                "claim `{text}`: `{}` is not one of <, <=, >, >=",
-                tokens[at]
-            );
-        };
-        Ok(Self {
+        if !(1..=2).contains(&comparisons.len()) {
+            bail!("claim `{text}`: expected one comparison (<, <=, >, >=) or two");
+        }
+        let mut claim = Self {
             text: text.to_string(),
-            left: parse_sum(text, &tokens[..at])?,
-            comparison,
-            right: parse_sum(text, &tokens[at + 1..])?,
-        })
+            sums: Vec::new(),
+            comparisons: Vec::new(),
+        };
+        let mut from = 0;
+        for at in comparisons {
+            let Some(comparison) = Comparison::parse(tokens[at]) else {
+                let token = tokens[at];
+                bail!("claim `{text}`: `{token}` is not one of <, <=, >, >=");
+            };
+            claim.sums.push(parse_sum(text, &tokens[from..at])?);
+            claim.comparisons.push(comparison);
+            from = at + 1;
+        }
+        claim.sums.push(parse_sum(text, &tokens[from..])?);
+        let rising = |c: &Comparison| matches!(c, Comparison::Less | Comparison::LessOrEqual);
+        if claim
+            .comparisons
+            .windows(2)
+            .any(|pair| rising(&pair[0]) != rising(&pair[1]))
+        {
+            bail!("claim `{text}`: two comparisons must go the same way");
+        }
+        Ok(claim)
     }
 
     /// The variants it speaks of, with the metric of each.
     pub fn metrics(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.left
+        self.sums
             .iter()
-            .chain(&self.right)
+            .flatten()
             .filter_map(|term| match &term.value {
                 Value::Number(_) => None,
                 Value::Metric { variant, metric } => Some((variant.as_str(), metric.as_str())),
@@ -149,12 +163,17 @@ impl Claim {
 
     /// Judges it, `mean(variant, metric)` being the mean over the seeds, `None` when not run.
     pub fn judge(&self, mean: impl Fn(&str, &str) -> Option<f64>) -> Verdict {
-        let sides = sum(&self.left, &mean).zip(sum(&self.right, &mean));
-        let (holds, figures) = match sides {
-            Some((left, right)) => (
-                Some(self.comparison.holds(left, right)),
-                format!("{} {} {}", figure(left), self.comparison, figure(right)),
-            ),
+        let values = self.sums.iter().map(|terms| sum(terms, &mean));
+        let (holds, figures) = match values.collect::<Option<Vec<f64>>>() {
+            Some(values) => {
+                let mut figures = figure(values[0]);
+                let mut holds = true;
+                for (pair, comparison) in values.windows(2).zip(&self.comparisons) {
+                    holds &= comparison.holds(pair[0], pair[1]);
+                    figures += &format!(" {comparison} {}", figure(pair[1]));
+                }
+                (Some(holds), figures)
+            }
             None => (None, "not judged: a variant was not run".to_string()),
         };
         Verdict {
@@ -283,6 +302,16 @@ mod tests {
     }
 
     #[test]
+    fn ranges() {
+        assert_eq!(holds("0.8 < fc <= 0.85"), Some(true));
+        assert_eq!(holds("0.86 < fc <= 0.9"), Some(false));
+        assert_eq!(holds("cnn > fc > cnn-permuted"), Some(true));
+        assert_eq!(holds("cnn > cnn-permuted > fc"), Some(false));
+        let verdict = Claim::parse("0.1 < cnn.test_loss<0.3").unwrap().judge(mean);
+        assert_eq!(verdict.figures, "0.1000 < 0.2000 < 0.3000");
+    }
+
+    #[test]
     fn not_judged_without_the_variant() {
         let verdict = Claim::parse("cnn > vgg").unwrap().judge(mean);
         assert_eq!(verdict.holds, None);
@@ -313,7 +342,8 @@ mod tests {
         for text in [
             "",
             "cnn",
-            "cnn > fc > vgg",
+            "cnn > fc < vgg",
+            "cnn > fc > vgg > 0.1",
             "cnn == fc",
             "cnn >",
             "> 0.5",

@@ -85,10 +85,7 @@ fn render(outcomes: &[Outcome]) -> String {
     }
     align_right(&mut table, 3);
     let seconds: f64 = outcomes.iter().map(|o| o.seconds).sum();
-    format!(
-        "{table}\n{} experiments in {seconds:.0} s\n",
-        outcomes.len()
-    )
+    format!("{table}\nin all: {seconds:.0} s\n")
 }
 
 /// `2 hold, 1 holds partly`.

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use clap::ValueEnum;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tallow_report::Run;
@@ -13,8 +14,39 @@ use tallow_report::results::{
 };
 
 use crate::claims;
-use crate::experiment::{Experiment, Tier};
+use crate::experiment::{self, Experiment, Judged, Tier};
 use crate::outcome::Outcome;
+
+/// Judges a results file anew by the claims and statements that its experiment's file has now. Says whether it changed.
+pub fn rejudge(path: &Path) -> Result<bool> {
+    let mut results = Results::read(path)?;
+    let before = results.clone();
+    let tier = Tier::from_str(&results.tier, false)
+        .map_err(|_| anyhow!("{}: unknown tier `{}`", path.display(), results.tier))?;
+    let experiment = experiment::load(&results.experiment, tier, &[])
+        .with_context(|| path.display().to_string())?;
+    let mean = |name: &str, metric: &str| {
+        if name == claims::FACTS {
+            return Some(results.facts.get(metric).copied().unwrap_or(f64::NAN));
+        }
+        let metrics = &results.variant(name)?.metrics;
+        Some(metrics.get(metric).map_or(f64::NAN, |s| s.mean))
+    };
+    let claims = experiment.claims.iter().map(|c| check(&c.judge(mean)));
+    let statements = experiment
+        .statements
+        .iter()
+        .map(|s| statement(&s.judge(mean)));
+    let (claims, statements) = (claims.collect(), statements.collect());
+    results.claims = claims;
+    results.statements = statements;
+    results.question = experiment.question;
+    if results == before {
+        return Ok(false);
+    }
+    results.write(path)?;
+    Ok(true)
+}
 
 /// Writes `<experiment>.json`, or `<experiment>.<tier>.json` for another tier than the standard one.
 pub fn write(
@@ -88,14 +120,7 @@ fn gather(
         },
         seconds: outcome.seconds,
         claims: outcome.claims.iter().map(check).collect(),
-        statements: (outcome.statements.iter())
-            .map(|s| Statement {
-                text: s.text.clone(),
-                zh: s.zh.clone(),
-                verdict: s.verdict,
-                checks: s.checks.iter().map(check).collect(),
-            })
-            .collect(),
+        statements: (outcome.statements.iter()).map(statement).collect(),
         facts: outcome.facts.clone(),
         variants: variants.collect::<Result<_>>()?,
     })
@@ -106,6 +131,15 @@ fn check(verdict: &claims::Verdict) -> Check {
         text: verdict.text.clone(),
         holds: verdict.holds,
         figures: verdict.figures.clone(),
+    }
+}
+
+fn statement(judged: &Judged) -> Statement {
+    Statement {
+        text: judged.text.clone(),
+        zh: judged.zh.clone(),
+        verdict: judged.verdict,
+        checks: judged.checks.iter().map(check).collect(),
     }
 }
 
