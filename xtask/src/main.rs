@@ -15,6 +15,7 @@ mod normalisation;
 mod outcome;
 mod output;
 mod progress;
+mod report;
 mod run;
 mod suggest;
 mod summary;
@@ -40,6 +41,8 @@ pub enum Ending {
     Done,
     /// A claim of the experiment does not hold.
     ClaimFailed,
+    /// Pages are not what the results make them.
+    DocsDiffer,
     /// The user interrupted it.
     Interrupted,
 }
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
         .init();
     match dispatch(cli.command) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
-        Ok(Ending::ClaimFailed) => ExitCode::from(1),
+        Ok(Ending::ClaimFailed | Ending::DocsDiffer) => ExitCode::from(1),
         Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) => {
             eprintln!("error: {}", output::message(&error));
@@ -68,6 +71,7 @@ fn dispatch(command: Command) -> Result<Ending> {
         Command::Evaluate(args) => evaluate::evaluate(&args),
         Command::Data { command } => data::data(&command),
         Command::Summary(args) => summary::summary(&args),
+        Command::Report(args) => return report::report(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::BenchWorker(args) => bench::work(&args),
     }?;
