@@ -12,11 +12,24 @@ use serde::Serialize;
 /// The metric meant when a claim names a variant alone.
 pub const DEFAULT_METRIC: &str = "test_accuracy";
 
+/// In place of a variant: what was worked out and not trained, `facts.name`.
+pub const FACTS: &str = "facts";
+
 /// The metrics that a claim may speak of: those of a run record's summary.
-pub const METRICS: [&str; 8] = [
+pub const METRICS: [&str; 18] = [
+    "accepts_other_size",
     "best_epoch",
     "best_test_accuracy",
+    "first_layer_gradient",
+    "gradient_norm_first",
+    "gradient_norm_last",
     "images_per_second",
+    "input_mean",
+    "input_std",
+    "multiply_adds",
+    "parameters",
+    "seconds",
+    "steps",
     "test_accuracy",
     "test_loss",
     "test_top5",
@@ -139,7 +152,7 @@ impl Claim {
         let (holds, figures) = match sides {
             Some((left, right)) => (
                 Some(self.comparison.holds(left, right)),
-                format!("{left:.4} {} {right:.4}", self.comparison),
+                format!("{} {} {}", figure(left), self.comparison, figure(right)),
             ),
             None => (None, "not judged: a variant was not run".to_string()),
         };
@@ -173,6 +186,15 @@ impl Sum {
     /// Its value, `mean(variant, metric)` being that of a term; `None` where a term has none.
     pub fn value(&self, mean: impl Fn(&str, &str) -> Option<f64>) -> Option<f64> {
         sum(&self.0, mean)
+    }
+}
+
+/// Four digits behind the point; a number that would vanish among them with a power of ten.
+fn figure(value: f64) -> String {
+    if value != 0.0 && value.abs() < 1e-3 {
+        format!("{value:.2e}")
+    } else {
+        format!("{value:.4}")
     }
 }
 
@@ -294,6 +316,13 @@ mod tests {
     fn a_figure_that_is_not_a_number_fails() {
         let claim = Claim::parse("cnn > 0.1").unwrap();
         assert_eq!(claim.judge(|_, _| Some(f64::NAN)).holds, Some(false));
+    }
+
+    #[test]
+    fn figures_keep_small_numbers() {
+        assert_eq!(figure(0.85), "0.8500");
+        assert_eq!(figure(0.0), "0.0000");
+        assert_eq!(figure(-0.00001), "-1.00e-5");
     }
 
     #[test]

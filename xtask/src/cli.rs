@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::experiment::Tier;
+
 /// Trains published vision experiments and sets the results beside what was reported.
 ///
 /// Exit codes: 0 all is well; 1 a claim failed, or the docs are not up to date; 2 bad input or missing data; 130 interrupted.
@@ -36,8 +38,19 @@ pub enum Command {
   cargo xtask run quickstart
   cargo xtask run mnist-pixel-order --seeds 0..3
   cargo xtask run cifar10-vgg16 --set train.epochs=1 --json > result.json
-  cargo xtask run quickstart --only cnn --set 'train.optimizer={name=\"adam\",lr=0.002}'")]
+  cargo xtask run quickstart --only cnn --set 'train.optimizer={name=\"adam\",lr=0.002}'
+  cargo xtask run residual --tier standard --results docs/results")]
     Run(RunArgs),
+    /// Run all experiments, or some, one after the other, and say which claims hold.
+    ///
+    /// The smoke tier takes about three minutes on two cores, with less data and fewer epochs and floors of its own; the standard
+    /// tier an hour; the full tier is as published and takes many hours. `cargo xtask list` tells the time of each. Exits with 1
+    /// when a claim does not hold.
+    #[command(after_help = "Examples:
+  cargo xtask reproduce --tier smoke
+  cargo xtask reproduce --tier standard --results docs/results
+  cargo xtask reproduce --tier full --only cifar10-vgg16 --device cuda")]
+    Reproduce(ReproduceArgs),
     /// Say how good given weights are: accuracy, loss and figures for each class on a test set.
     ///
     /// Weights are safetensors or a PyTorch checkpoint (.pt, .pth, .th), which is read as data and never run. They must fit the
@@ -111,9 +124,9 @@ gradients, inputs, samples, summary. Formats of values: percent, points, number:
 pub struct RunArgs {
     /// An experiment's name (see `cargo xtask list`), or a path to a TOML file.
     pub experiment: String,
-    /// Where to compute: cpu, cuda, cuda:N or metal.
-    #[arg(long, value_name = "D", default_value = "cpu")]
-    pub device: String,
+    /// How much of it.
+    #[arg(long, value_enum, default_value_t = Tier::Full)]
+    pub tier: Tier,
     /// Seeds, in place of the experiment's own: 0..3 is 0, 1, 2; 0,2,5 is a list.
     #[arg(long, value_name = "SEEDS", value_parser = parse_seeds)]
     pub seeds: Option<Seeds>,
@@ -121,24 +134,71 @@ pub struct RunArgs {
     /// The value is TOML; what is not TOML is taken as text.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Run this variant alone (may be given several times).
+    #[arg(long, value_name = "VARIANT")]
+    pub only: Vec<String>,
+    #[command(flatten)]
+    pub runner: RunnerArgs,
+    /// Print one JSON object on standard output, and nothing else there.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl RunArgs {
+    /// The command that repeats it, without what does not change results.
+    pub fn command(&self) -> String {
+        let mut command = format!("cargo xtask run {} --tier {}", self.experiment, self.tier);
+        if let Some(Seeds(seeds)) = &self.seeds {
+            let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+            command += &format!(" --seeds {}", seeds.join(","));
+        }
+        for set in &self.set {
+            command += &format!(" --set '{set}'");
+        }
+        for only in &self.only {
+            command += &format!(" --only {only}");
+        }
+        command
+    }
+}
+
+/// Arguments of `reproduce`.
+#[derive(Args, Debug)]
+pub struct ReproduceArgs {
+    /// How much of each.
+    #[arg(long, value_enum, default_value_t = Tier::Smoke)]
+    pub tier: Tier,
+    /// Run this experiment alone (may be given several times).
+    #[arg(long, value_name = "EXPERIMENT")]
+    pub only: Vec<String>,
+    #[command(flatten)]
+    pub runner: RunnerArgs,
+    /// Print a JSON array of the results on standard output, and nothing else there.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where and how experiments are run.
+#[derive(Args, Debug, Clone)]
+pub struct RunnerArgs {
+    /// Where to compute: cpu, cuda, cuda:N or metal.
+    #[arg(long, value_name = "D", default_value = "cpu")]
+    pub device: String,
     /// Look for the data in this folder before the usual places.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Write run records under this folder.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub out: PathBuf,
+    /// Also write what the documentation is made of to <experiment>.json in this folder.
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
     /// Threads to compute with; all cores by default. Results repeat to the bit for one number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// Threads that load batches; 0 loads them in the training thread. Results do not depend on it.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
-    /// Run this variant alone (may be given several times).
-    #[arg(long, value_name = "VARIANT")]
-    pub only: Vec<String>,
-    /// Print one JSON object on standard output, and nothing else there.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Arguments of `evaluate`.

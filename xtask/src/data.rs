@@ -4,19 +4,20 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use tallow_datasets::{
     Dataset, Error, Inspection, LoadOptions, Split, Verdict, Verification, catalog, entry, fetch,
-    inspect, load, locate, verify,
+    inspect, load, locate, sort_by_class, take_stratified, verify,
 };
 use tallow_transforms::Compose;
 
 use crate::cli::{DataArgs, DataCommand};
 use crate::progress::DownloadProgress;
 use crate::table::{align_right, new_table, thousands};
-use crate::{outcome, output, suggest};
+use crate::{experiment, outcome, output, suggest};
 
-/// Both splits of a dataset.
+/// Both splits of a dataset. Cloning is cheap.
+#[derive(Clone)]
 pub struct Splits {
     /// What is trained on.
     pub train: Arc<dyn Dataset>,
@@ -38,6 +39,23 @@ impl Splits {
             thousands(splits.test.len() as u64),
         );
         Ok(splits)
+    }
+
+    /// The part of them that a recipe asks for.
+    pub fn select(&self, data: &experiment::Data) -> Result<Self> {
+        let part = |set: &Arc<dyn Dataset>, samples: Option<usize>, key| -> Result<_> {
+            let Some(samples) = samples else {
+                return Ok(set.clone());
+            };
+            let part = take_stratified(set, samples, 0).with_context(|| format!("data.{key}"))?;
+            Ok(Arc::new(part) as Arc<dyn Dataset>)
+        };
+        let mut train = part(&self.train, data.train_samples, "train_samples")?;
+        if data.sort_by_class {
+            train = Arc::new(sort_by_class(&train)?);
+        }
+        let test = part(&self.test, data.test_samples, "test_samples")?;
+        Ok(Self { train, test })
     }
 
     /// What a result says about its data.

@@ -9,13 +9,18 @@ mod data;
 mod device;
 mod evaluate;
 mod experiment;
+mod facts;
 mod interrupt;
+mod job;
 mod list;
 mod normalisation;
+mod observe;
 mod outcome;
 mod output;
 mod progress;
 mod report;
+mod reproduce;
+mod results;
 mod run;
 mod suggest;
 mod summary;
@@ -68,6 +73,7 @@ fn dispatch(command: Command) -> Result<Ending> {
     match command {
         Command::List => list::list(),
         Command::Run(args) => return run::run(&args),
+        Command::Reproduce(args) => return reproduce::reproduce(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
         Command::Data { command } => data::data(&command),
         Command::Summary(args) => summary::summary(&args),

@@ -6,20 +6,26 @@ use std::path::PathBuf;
 use serde::Serialize;
 use tallow_report::Statistic;
 
-use crate::claims::Verdict;
-use crate::experiment::Published;
+use crate::claims::{FACTS, Verdict};
+use crate::experiment::{Judged, Published, Tier};
 
 /// A whole run of an experiment.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
     /// The experiment's name.
     pub experiment: String,
+    /// How much of it was run.
+    pub tier: Tier,
     /// What it was run on.
     pub dataset: Dataset,
     /// In the experiment's order.
     pub variants: Vec<Variant>,
     /// In the experiment's order.
     pub claims: Vec<Verdict>,
+    /// What the write-up says, judged.
+    pub statements: Vec<Judged>,
+    /// What was worked out and not trained.
+    pub facts: BTreeMap<String, f64>,
     /// Folders of the run records, in the order of the runs.
     pub runs: Vec<PathBuf>,
     /// Wall time of it all.
@@ -48,6 +54,8 @@ pub struct Variant {
     pub model: String,
     /// Parameters that are trained.
     pub parameters: usize,
+    /// One a run.
+    pub seeds: Vec<u64>,
     /// Over the seeds, by name; accuracies are fractions.
     pub metrics: BTreeMap<String, Statistic>,
     /// What others reported.
@@ -61,9 +69,17 @@ impl Outcome {
     }
 }
 
-/// The mean of a metric over the seeds of a variant: `None` where the variant was not run, NaN where it has no
+/// The mean of a metric over the seeds of a variant, or a fact: `None` where the variant was not run, NaN where it has no
 /// such figure (a loss that is not finite), so that no claim about it holds.
-pub fn mean(variants: &[Variant], name: &str, metric: &str) -> Option<f64> {
+pub fn mean(
+    variants: &[Variant],
+    facts: &BTreeMap<String, f64>,
+    name: &str,
+    metric: &str,
+) -> Option<f64> {
+    if name == FACTS {
+        return Some(facts.get(metric).copied().unwrap_or(f64::NAN));
+    }
     let variant = variants.iter().find(|v| v.name == name)?;
     Some(variant.metrics.get(metric).map_or(f64::NAN, |s| s.mean))
 }

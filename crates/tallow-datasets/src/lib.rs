@@ -44,6 +44,7 @@ pub use load::{LoadOptions, Progress, ProgressFn, load};
 pub use loader::{Batch, DataLoader, Epoch, LoaderConfig};
 pub use sampler::Sampler;
 pub use subset::{
-    Fold, Sizes, Subset, class_filter, k_fold, stratified_split, take, take_stratified,
+    Fold, Sizes, Subset, class_filter, k_fold, sort_by_class, stratified_split, take,
+    take_stratified,
 };
 pub use tallow_transforms::ImageRef;

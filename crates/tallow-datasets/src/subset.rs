@@ -175,6 +175,17 @@ pub fn class_filter(dataset: &Arc<dyn Dataset>, classes: &[u32]) -> Result<Subse
     Subset::tagged(dataset.clone(), indices, &tag, Some(classes))
 }
 
+/// All samples sorted by label, those of one label in the order of the dataset: the worst order to train in, to show
+/// what shuffling is for.
+pub fn sort_by_class(dataset: &Arc<dyn Dataset>) -> Result<Subset> {
+    let mut samples = (0..dataset.len())
+        .map(|index| Ok((dataset.label(index)?, index)))
+        .collect::<Result<Vec<_>>>()?;
+    samples.sort_unstable();
+    let indices = samples.into_iter().map(|(_, index)| index).collect();
+    Subset::tagged(dataset.clone(), indices, "sorted by class", None)
+}
+
 fn digest(whole: &str, indices: &[usize], classes: Option<&[u32]>) -> String {
     let mut hash = Sha256::new();
     hash.update(b"tallow subset\0");

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tallow_datasets::{
-    Dataset, Error, ImageSet, Sizes, Split, Subset, class_filter, k_fold, stratified_split, take,
-    take_stratified,
+    Dataset, Error, ImageSet, Sizes, Split, Subset, class_filter, k_fold, sort_by_class,
+    stratified_split, take, take_stratified,
 };
 
 /// One-pixel images, numbered, with the given labels of `classes` classes.
@@ -41,6 +41,18 @@ fn pixels(subset: &dyn Dataset) -> Vec<u8> {
     (0..subset.len())
         .map(|i| subset.image(i, &mut Vec::new()).unwrap().data[0])
         .collect()
+}
+
+#[test]
+fn sorts_by_class_and_keeps_the_order_within() {
+    let sorted = sort_by_class(&set(vec![2, 0, 1, 0, 2, 1, 0], 3)).unwrap();
+    assert_eq!(sorted.indices(), [1, 3, 6, 2, 5, 0, 4]);
+    let labels: Vec<u32> = (0..7).map(|i| sorted.label(i).unwrap()).collect();
+    assert_eq!(labels, [0, 0, 0, 1, 1, 2, 2]);
+    assert_eq!(pixels(&sorted), [1, 3, 6, 2, 5, 0, 4]);
+    let again = sort_by_class(&uneven()).unwrap();
+    assert_eq!(counts(&again), counts(&*uneven()));
+    assert_ne!(again.info().digest, uneven().info().digest);
 }
 
 fn counts(dataset: &dyn Dataset) -> Vec<usize> {

@@ -238,6 +238,9 @@ cases! {
     cnn: "cnn", "cnn", SHALLOW;
     cifar_cnn: "cifar-cnn", "cifar-cnn", SHALLOW;
     lenet: "lenet", "lenet", SHALLOW;
+    cifar_cnn_bn: "cifar-cnn-bn", "cifar-cnn-bn", SHALLOW;
+    convnet_fc: "convnet-fc", "convnet-fc", SHALLOW;
+    convnet_gap: "convnet-gap", "convnet-gap", SHALLOW;
     lenet_1989: "lenet-1989", "lenet-1989", SHALLOW;
     lenet5_1998: "lenet5-1998", "lenet5-1998", SHALLOW;
     lenet5_1998_rbf: "lenet5-1998-rbf", "lenet5-1998-rbf", SHALLOW;

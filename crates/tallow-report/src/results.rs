@@ -187,7 +187,7 @@ pub struct Run {
     /// Scores of the test data by class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_class: Option<Vec<ClassScore>>,
-    /// Norms of the gradients at some steps, in the order of the steps.
+    /// Norms of the gradients at the first step and at the end, in that order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradients: Option<Vec<Gradients>>,
     /// What the network saw.
@@ -198,13 +198,13 @@ pub struct Run {
     pub predictions: Option<Vec<Prediction>>,
 }
 
-/// Euclidean norms of the gradients at one step; one that was not finite is `None`.
+/// Euclidean norms of the gradients, at one step or averaged over a few; one that was not finite is `None`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gradients {
     /// From 0.
     pub epoch: usize,
-    /// From 0, over all epochs.
+    /// The last of the steps, from 0 within the epoch.
     pub step: usize,
     /// Of all parameters together.
     pub total: Option<f64>,

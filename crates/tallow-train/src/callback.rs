@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use candle_core::backprop::GradStore;
 use serde::{Deserialize, Serialize};
 use tallow_ops::ParamStore;
 
@@ -33,6 +34,11 @@ pub trait Callback {
 
     /// Before a batch is trained on; `step` counts within the epoch, from 0.
     fn on_batch_start(&mut self, _epoch: usize, _step: usize) -> Result<()> {
+        Ok(())
+    }
+
+    /// After the gradients are known and before the optimizer uses them.
+    fn on_before_optimizer_step(&mut self, _step: &BeforeStep) -> Result<()> {
         Ok(())
     }
 
@@ -67,6 +73,20 @@ pub struct FitStart<'a> {
     pub samples: usize,
     /// The epochs done before, if the run was resumed.
     pub history: &'a History,
+    /// The model's parameters.
+    pub store: &'a ParamStore,
+}
+
+/// One batch whose gradients are known.
+pub struct BeforeStep<'a> {
+    /// From 0.
+    pub epoch: usize,
+    /// Within the epoch, from 0.
+    pub step: usize,
+    /// Batches of this epoch.
+    pub steps: usize,
+    /// Of the loss by every parameter that is trained, and by some that are frozen.
+    pub grads: &'a GradStore,
     /// The model's parameters.
     pub store: &'a ParamStore,
 }
@@ -110,6 +130,9 @@ impl<C: Callback + ?Sized> Callback for &mut C {
     }
     fn on_batch_start(&mut self, epoch: usize, step: usize) -> Result<()> {
         (**self).on_batch_start(epoch, step)
+    }
+    fn on_before_optimizer_step(&mut self, step: &BeforeStep) -> Result<()> {
+        (**self).on_before_optimizer_step(step)
     }
     fn on_batch_end(&mut self, batch: &BatchEnd) -> Flow {
         (**self).on_batch_end(batch)

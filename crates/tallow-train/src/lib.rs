@@ -10,6 +10,7 @@ mod environment;
 mod error;
 mod files;
 mod freeze;
+mod gradient_norms;
 mod history;
 mod loss;
 mod optimizer;
@@ -19,11 +20,12 @@ mod tally;
 mod trainer;
 
 pub use callback::{
-    BatchEnd, CONTINUE, Callback, EarlyStopping, EpochEnd, FitStart, Flow, KeepBest, LogProgress,
-    Monitor,
+    BatchEnd, BeforeStep, CONTINUE, Callback, EarlyStopping, EpochEnd, FitStart, Flow, KeepBest,
+    LogProgress, Monitor,
 };
 pub use environment::Environment;
 pub use error::{Error, Result};
+pub use gradient_norms::{GradientNorms, GradientRow};
 pub use history::{EpochRow, Evaluation, History};
 pub use loss::Loss;
 pub use optimizer::{Optimizer, OptimizerConfig, ParamRule};

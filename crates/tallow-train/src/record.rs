@@ -43,11 +43,14 @@ pub struct RunInfo {
 /// | `summary.json` | [`Summary`]; a run without one has not finished |
 /// | `model.safetensors` | the weights at the end |
 ///
+/// and whatever else the caller [adds](Self::add).
+///
 /// Every file but `metrics.jsonl`, which grows, is written under another name, synced and renamed.
 /// It is a [`Callback`]: hand it to the trainer by `&mut`, and call [`finish`](Self::finish) after.
 pub struct RunRecord {
     dir: PathBuf,
     info: RunInfo,
+    figures: BTreeMap<String, f64>,
 }
 
 /// `environment.json`.
@@ -69,7 +72,7 @@ pub struct Summary {
     /// Seconds of all epochs.
     pub seconds: f64,
     /// The last epoch's `train_loss`, `train_accuracy`, `test_loss`, `test_accuracy` and
-    /// `test_top5`, the mean `images_per_second`, and `best_test_accuracy` with its `best_epoch`.
+    /// `test_top5`, the mean `images_per_second`, the `seconds` of all epochs, and `best_test_accuracy` with its `best_epoch`.
     /// What was not measured is left out; what is not finite is `null`.
     pub metrics: BTreeMap<String, Option<f64>>,
     /// Counts of the test data: rows are labels, columns predictions.
@@ -99,6 +102,7 @@ impl RunRecord {
         let record = Self {
             dir: new_dir(&parent, &name)?,
             info: info.clone(),
+            figures: BTreeMap::new(),
         };
         write_atomic(&record.dir.join("config.toml"), config.as_bytes())?;
         let file = EnvironmentFile {
@@ -120,6 +124,7 @@ impl RunRecord {
         Ok(Self {
             dir,
             info: file.run,
+            figures: BTreeMap::new(),
         })
     }
 
@@ -133,10 +138,24 @@ impl RunRecord {
         self.dir.join("checkpoint")
     }
 
+    /// Adds a JSON file of this name to the record.
+    pub fn add(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        self.write_json(&file_name(name), value)
+    }
+
+    /// Adds a figure to the summary's metrics, which [`finish`](Self::finish) writes.
+    pub fn put(&mut self, name: &str, value: f64) {
+        self.figures.insert(name.to_string(), value);
+    }
+
     /// Writes the weights and the summary, the summary last.
     pub fn finish(&self, store: &ParamStore, history: &History) -> Result<Summary> {
         store.save(self.dir.join("model.safetensors"))?;
-        let summary = Summary::new(self.info.clone(), history);
+        let mut summary = Summary::new(self.info.clone(), history);
+        for (name, value) in &self.figures {
+            let value = Some(*value).filter(|value| value.is_finite());
+            summary.metrics.insert(name.clone(), value);
+        }
         self.write_json("summary.json", &summary)?;
         Ok(summary)
     }
@@ -196,6 +215,7 @@ impl Summary {
             put("test_accuracy", row.test_accuracy);
             put("test_top5", row.test_top5);
             let rates = history.rows.iter().map(|row| row.images_per_second);
+            put("seconds", Some(history.seconds()));
             put(
                 "images_per_second",
                 Some(rates.sum::<f64>() / history.rows.len() as f64),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tallow_datasets::{Batch, DataLoader};
 use tallow_ops::{ParamStore, Tape, no_grad};
 
-use crate::callback::{BatchEnd, EpochEnd, FitStart, Flow};
+use crate::callback::{BatchEnd, BeforeStep, EpochEnd, FitStart, Flow};
 use crate::checkpoint::{Checkpoints, Data};
 use crate::freeze::trained;
 use crate::schedule::Per;
@@ -26,6 +26,10 @@ use crate::{
 pub struct TrainConfig {
     /// Passes over the training data.
     pub epochs: usize,
+    /// Ends training after so many optimizer steps, in the middle of an epoch if need be, as Lightning's `max_steps` does. The
+    /// epoch that is cut short is evaluated like the others. At least 1; `epochs` is a bound all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<usize>,
     /// What takes the steps.
     pub optimizer: OptimizerConfig,
     /// How the learning rate changes.
@@ -51,6 +55,7 @@ impl TrainConfig {
     pub fn new(epochs: usize, optimizer: OptimizerConfig) -> Self {
         Self {
             epochs,
+            max_steps: None,
             optimizer,
             schedule: Schedule::constant(),
             loss: Loss::default(),
@@ -122,16 +127,22 @@ impl<'a> Trainer<'a> {
         test: Option<&DataLoader>,
     ) -> Result<History> {
         let config = self.config.clone();
-        let (epochs, steps) = (config.epochs, train.num_batches());
+        let steps = train.num_batches();
         for (which, loader) in [("training", Some(train)), ("test", test)] {
             if let Some(loader) = loader.filter(|loader| loader.num_batches() == 0) {
                 let samples = loader.dataset().len();
                 return Err(Error::EmptyLoader { which, samples });
             }
         }
+        let all_steps = match config.max_steps {
+            Some(0) => return Err(Error::config("max_steps", "must be at least 1")),
+            Some(most) => most.min(config.epochs * steps),
+            None => config.epochs * steps,
+        };
+        let epochs = all_steps.div_ceil(steps);
         let total = match config.schedule.per {
             Per::Epoch => epochs as u64,
-            Per::Step => (epochs * steps) as u64,
+            Per::Step => all_steps as u64,
         };
         config.schedule.validate(total)?;
         config.loss.validate()?;
@@ -158,7 +169,8 @@ impl<'a> Trainer<'a> {
             self.tell(|callback| callback.on_epoch_start(epoch))?;
             let mut tally = TrainTally::new(store.device());
 
-            for (step, batch) in train.epoch(epoch as u64).enumerate() {
+            let steps_left = all_steps - epoch * steps;
+            for (step, batch) in train.epoch(epoch as u64).take(steps_left).enumerate() {
                 self.tell(|callback| callback.on_batch_start(epoch, step))?;
                 let (images, labels) = to_store(&batch?, store)?;
                 let time = match config.schedule.per {
@@ -174,13 +186,22 @@ impl<'a> Trainer<'a> {
                 let loss = config.loss.compute(&output, &labels)?;
                 tally.add((epoch, step), &loss, &output, &labels)?;
                 let grads = tape.backward(&loss)?;
+                self.tell(|callback| {
+                    callback.on_before_optimizer_step(&BeforeStep {
+                        epoch,
+                        step,
+                        steps: steps.min(steps_left),
+                        grads: &grads,
+                        store,
+                    })
+                })?;
                 optimizer.set_lr(lr);
                 optimizer.step(&grads)?;
 
                 let end = BatchEnd {
                     epoch,
                     step,
-                    steps,
+                    steps: steps.min(steps_left),
                     samples: labels.elem_count(),
                     mean_loss: tally.mean_loss(),
                     lr,

@@ -2,6 +2,8 @@
 
 mod keys;
 mod recipe;
+mod statement;
+mod tier;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +12,15 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::claims::{Claim, METRICS};
+use crate::claims::{Claim, FACTS, METRICS};
+use crate::facts::Fact;
 use crate::suggest;
 
-pub use recipe::Recipe;
+pub use recipe::{Data, Recipe};
+use statement::FileStatement;
+pub use statement::{Judged, Statement};
+pub use tier::Tier;
+use tier::{FileTier, FileTiers};
 
 /// An experiment as run: the changes of its variants worked into the base recipe.
 #[derive(Debug)]
@@ -22,12 +29,20 @@ pub struct Experiment {
     pub name: String,
     /// What it asks.
     pub question: String,
+    /// How much of it this is.
+    pub tier: Tier,
+    /// The tiers that it has, each with its seconds on two cores where they are known.
+    pub tiers: Vec<(Tier, Option<f64>)>,
     /// Seeds to run when none are given.
     pub seeds: Vec<u64>,
     /// In the file's order; at least one.
     pub variants: Vec<Variant>,
     /// What must hold.
     pub claims: Vec<Claim>,
+    /// What the write-up says, and what decides whether it is so.
+    pub statements: Vec<Statement>,
+    /// What else is to be worked out.
+    pub facts: Vec<Fact>,
 }
 
 /// One way of running the experiment.
@@ -67,6 +82,12 @@ struct File {
     variants: Vec<FileVariant>,
     #[serde(default)]
     claims: Vec<String>,
+    #[serde(default)]
+    statements: Vec<FileStatement>,
+    #[serde(default)]
+    facts: Vec<Fact>,
+    #[serde(default)]
+    tiers: FileTiers,
 }
 
 #[derive(Deserialize)]
@@ -110,8 +131,8 @@ pub fn names() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The experiment of this name, or in this file, with `sets` (each `key=value`) applied to every variant.
-pub fn load(name: &str, sets: &[String]) -> Result<Experiment> {
+/// This much of the experiment of this name, or in this file, with `sets` (each `key=value`) applied to every variant.
+pub fn load(name: &str, tier: Tier, sets: &[String]) -> Result<Experiment> {
     let known = names()?;
     let path = if known.iter().any(|k| k == name) {
         folder().join(format!("{name}.toml"))
@@ -124,13 +145,18 @@ pub fn load(name: &str, sets: &[String]) -> Result<Experiment> {
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    parse(&stem, &text, sets).with_context(|| path.display().to_string())
+    parse(&stem, &text, tier, sets).with_context(|| path.display().to_string())
 }
 
-fn parse(name: &str, text: &str, sets: &[String]) -> Result<Experiment> {
+fn parse(name: &str, text: &str, tier: Tier, sets: &[String]) -> Result<Experiment> {
     let file: File = toml::from_str(text).map_err(|e| anyhow::anyhow!(keys::explain_file(&e)))?;
     ensure!(!file.seeds.is_empty(), "`seeds` is empty");
     ensure!(!file.variants.is_empty(), "there are no variants");
+    let changes = match file.tiers.get(tier) {
+        Some(changes) => changes.clone(),
+        None if tier == Tier::Full => FileTier::default(),
+        None => bail!("there is no {tier} tier of this experiment"),
+    };
     let sets = sets
         .iter()
         .map(|s| keys::Assignment::parse(s))
@@ -153,12 +179,15 @@ fn parse(name: &str, text: &str, sets: &[String]) -> Result<Experiment> {
             variant.name
         );
         let mut merged = base.clone();
-        let changes = [
+        let tables = [
             ("data", variant.data),
             ("model", variant.model),
             ("train", variant.train),
+            ("data", changes.data.clone()),
+            ("model", changes.model.clone()),
+            ("train", changes.train.clone()),
         ];
-        for (key, table) in changes {
+        for (key, table) in tables {
             keys::merge(&mut merged, key, table.into());
         }
         let recipe =
@@ -179,37 +208,70 @@ fn parse(name: &str, text: &str, sets: &[String]) -> Result<Experiment> {
         );
     }
 
-    let claims = file
-        .claims
-        .iter()
-        .map(|text| Claim::parse(text))
+    let known = Known::new(&variants, &file.facts);
+    let claims = changes.claims.unwrap_or(file.claims);
+    let claims = claims.iter().map(|text| known.claim(text));
+    let claims = claims.collect::<Result<Vec<_>>>()?;
+    let statement = |s: FileStatement| s.read(|text| known.claim(text));
+    let mut statements = (file.statements.into_iter())
+        .map(statement)
         .collect::<Result<Vec<_>>>()?;
-    let names: Vec<&str> = variants.iter().map(|v| v.name.as_str()).collect();
-    for claim in &claims {
-        for (variant, metric) in claim.metrics() {
-            if !names.contains(&variant) {
-                bail!(
-                    "claim `{}`: {}",
-                    claim.text,
-                    suggest::unknown("variant", variant, &names)
-                );
-            }
-            if !METRICS.contains(&metric) {
-                bail!(
-                    "claim `{}`: {}",
-                    claim.text,
-                    suggest::unknown("metric", metric, &METRICS)
-                );
-            }
-        }
+    if tier == Tier::Smoke {
+        // Not to be judged by so little.
+        statements.clear();
     }
-    Ok(Experiment {
+    let mut experiment = Experiment {
         name: name.to_string(),
         question: file.question,
-        seeds: file.seeds,
-        variants,
+        tier,
+        tiers: file.tiers.list(),
+        seeds: changes.seeds.unwrap_or(file.seeds),
+        statements,
+        facts: file.facts,
         claims,
-    })
+        variants,
+    };
+    ensure!(!experiment.seeds.is_empty(), "`seeds` is empty");
+    experiment
+        .keep_only(&changes.only)
+        .with_context(|| format!("tiers.{tier}.only"))?;
+    Ok(experiment)
+}
+
+/// What claims may speak of.
+struct Known<'a> {
+    variants: Vec<&'a str>,
+    facts: Vec<&'static str>,
+}
+
+impl<'a> Known<'a> {
+    fn new(variants: &'a [Variant], facts: &[Fact]) -> Self {
+        Self {
+            variants: variants.iter().map(|v| v.name.as_str()).collect(),
+            facts: facts
+                .iter()
+                .flat_map(|fact| fact.names())
+                .copied()
+                .collect(),
+        }
+    }
+
+    fn claim(&self, text: &str) -> Result<Claim> {
+        let claim = Claim::parse(text)?;
+        for (variant, metric) in claim.metrics() {
+            let (kind, word, known) = if variant == FACTS {
+                ("fact", metric, &self.facts[..])
+            } else if !self.variants.contains(&variant) {
+                ("variant", variant, &self.variants[..])
+            } else {
+                ("metric", metric, &METRICS[..])
+            };
+            if !known.contains(&word) {
+                bail!("claim `{text}`: {}", suggest::unknown(kind, word, known));
+            }
+        }
+        Ok(claim)
+    }
 }
 
 /// The recipe in `table`, changed by `sets` (each `key=value`).
@@ -276,12 +338,88 @@ mod tests {
 
     fn load_small(sets: &[&str]) -> Result<Experiment> {
         let sets: Vec<String> = sets.iter().map(|s| s.to_string()).collect();
-        parse("small", SMALL, &sets)
+        parse("small", SMALL, Tier::Full, &sets)
     }
 
     fn error(text: &str, sets: &[&str]) -> String {
         let sets: Vec<String> = sets.iter().map(|s| s.to_string()).collect();
-        format!("{:#}", parse("small", text, &sets).unwrap_err())
+        format!("{:#}", parse("small", text, Tier::Full, &sets).unwrap_err())
+    }
+
+    const TIERS: &str = r#"
+        [[statements]]
+        text = "The convolutional one is better."
+        zh = "卷积网络更好。"
+        checks = ["cnn > fc"]
+
+        [tiers.smoke]
+        seconds = 2
+        seeds = [5]
+        only = ["cnn"]
+        claims = ["cnn > 0.1"]
+        train.epochs = 7
+        data.train_samples = 100
+
+        [tiers.full]
+        seconds = 600
+    "#;
+
+    #[test]
+    fn a_tier_changes_every_variant() {
+        let text = format!("{SMALL}{TIERS}");
+        let smoke = parse("small", &text, Tier::Smoke, &[]).unwrap();
+        assert_eq!((smoke.tier, smoke.seeds), (Tier::Smoke, vec![5]));
+        assert_eq!(smoke.variants.len(), 1);
+        let recipe = &smoke.variants[0].recipe;
+        assert_eq!(
+            (recipe.train.epochs, recipe.data.train_samples),
+            (7, Some(100))
+        );
+        assert_eq!(smoke.claims[0].text, "cnn > 0.1");
+        let full = parse("small", &text, Tier::Full, &[]).unwrap();
+        assert_eq!(full.variants[1].recipe.train.epochs, 2);
+        assert_eq!(full.claims[0].text, "cnn > fc");
+        let tiers = [(Tier::Smoke, Some(2.0)), (Tier::Full, Some(600.0))];
+        assert_eq!(full.tiers, tiers);
+        // What the command line says comes last.
+        let sets = ["train.epochs=3".to_string()];
+        let smoke = parse("small", &text, Tier::Smoke, &sets).unwrap();
+        assert_eq!(smoke.variants[0].recipe.train.epochs, 3);
+    }
+
+    #[test]
+    fn a_tier_that_is_not_there_is_refused() {
+        let text = format!("{SMALL}{TIERS}");
+        let error = parse("small", &text, Tier::Standard, &[]).unwrap_err();
+        assert!(error.to_string().contains("no standard tier"), "{error:#}");
+        let wrong = text.replace("only = [\"cnn\"]", "only = [\"cnm\"]");
+        let error = parse("small", &wrong, Tier::Smoke, &[]).unwrap_err();
+        assert!(
+            format!("{error:#}").contains("did you mean `cnn`?"),
+            "{error:#}"
+        );
+    }
+
+    #[test]
+    fn statements_are_checked_as_claims_are() {
+        let text = format!("{SMALL}{TIERS}");
+        assert_eq!(
+            parse("small", &text, Tier::Full, &[])
+                .unwrap()
+                .statements
+                .len(),
+            1
+        );
+        let message = error(&text.replace("checks = [\"cnn > fc\"]", "checks = []"), &[]);
+        assert!(message.contains("checks"), "{message}");
+        let message = error(
+            &text.replace(
+                "[\"cnn > fc\"]\n\n        [tiers",
+                "[\"cnn > gc\"]\n\n        [tiers",
+            ),
+            &[],
+        );
+        assert!(message.contains("unknown variant `gc`"), "{message}");
     }
 
     #[test]
@@ -393,7 +531,9 @@ mod tests {
         let names = names().unwrap();
         assert!(names.contains(&"quickstart".to_string()));
         for name in names {
-            load(&name, &[]).unwrap();
+            for (tier, _) in load(&name, Tier::Full, &[]).unwrap().tiers {
+                load(&name, tier, &[]).unwrap();
+            }
         }
     }
 }

@@ -25,6 +25,15 @@ pub struct Data {
     pub dataset: String,
     /// Applied to training and test images alike.
     pub transforms: Vec<Transform>,
+    /// Train on so many images, drawn once and for all with each class in its proportion; on all when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_samples: Option<usize>,
+    /// Test on so many, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_samples: Option<usize>,
+    /// Sort the training images by class: the worst order there is, where `train.shuffle` does not change it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sort_by_class: bool,
 }
 
 /// A model of the zoo.
@@ -53,6 +62,9 @@ pub struct Model {
 pub struct Train {
     /// Passes over the training images.
     pub epochs: usize,
+    /// Optimizer steps after which training ends, if the epochs are not over before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<usize>,
     /// Images a step.
     pub batch_size: usize,
     /// Draw a new order for each epoch.
@@ -99,6 +111,7 @@ impl Train {
     /// What the trainer is told.
     pub fn config(&self) -> TrainConfig {
         TrainConfig {
+            max_steps: self.max_steps,
             loss: self.loss.clone(),
             schedule: self.schedule.clone(),
             freeze: self.freeze.clone(),
@@ -113,6 +126,7 @@ impl Recipe {
     pub fn check(&self) -> Result<()> {
         ensure!(self.train.epochs > 0, "train.epochs is 0");
         ensure!(self.train.batch_size > 0, "train.batch_size is 0");
+        ensure!(self.train.max_steps != Some(0), "train.max_steps is 0");
         ensure!(
             self.model.weights.is_some() || !self.model.new_head,
             "model.new_head has no meaning without model.weights"

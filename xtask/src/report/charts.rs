@@ -186,7 +186,7 @@ pub fn confusion(
     page.picture(block, &format!("confusion-{name}"), svg, &text)
 }
 
-/// The norm of each layer's gradient at the first step on record and at the last.
+/// The norm of each layer's gradient at the first step and at the end of training.
 pub fn gradients(block: &Block<'_>, variants: &[&Variant], page: &mut Page<'_>) -> Result<String> {
     let mut records: Vec<(&str, &Gradients, &Gradients)> = Vec::new();
     for variant in variants {
@@ -197,14 +197,14 @@ pub fn gradients(block: &Block<'_>, variants: &[&Variant], page: &mut Page<'_>) 
         records.push((&variant.name, first, last));
     }
     ensure!(!records.is_empty(), "{}: there are no variants", block.name);
-    let moment = |gradients: &Gradients| format!("step {}", thousands(gradients.step as u64 + 1));
     let panels = match records[..] {
-        // One network: both steps in one panel.
+        // One network: both times in one panel.
         [(name, first, last)] => vec![GradientPanel {
             title: name.to_string(),
-            lines: [first, last]
-                .map(|gradients| (moment(gradients), norms(gradients)))
-                .into(),
+            lines: vec![
+                ("first step".to_string(), norms(first)),
+                (format!("end of epoch {}", last.epoch + 1), norms(last)),
+            ],
         }],
         _ => {
             let first = records
@@ -215,11 +215,11 @@ pub fn gradients(block: &Block<'_>, variants: &[&Variant], page: &mut Page<'_>) 
                 .map(|(name, _, last)| (name.to_string(), norms(last)));
             vec![
                 GradientPanel {
-                    title: "first step".to_string(),
+                    title: "at the first step".to_string(),
                     lines: first.collect(),
                 },
                 GradientPanel {
-                    title: "last step on record".to_string(),
+                    title: "at the end of training".to_string(),
                     lines: last.collect(),
                 },
             ]
@@ -241,8 +241,8 @@ pub fn gradients(block: &Block<'_>, variants: &[&Variant], page: &mut Page<'_>) 
     });
     let each = language.list(&each.collect::<Vec<_>>());
     let text = language.pick(
-        format!("Norm of the gradient of each layer, at the first step and at the last. Of all layers together: {each}."),
-        format!("第一步和最后一步各层梯度的范数。所有层合计：{each}。"),
+        format!("Norm of the gradient of each layer, at the first step and at the end of training. Of all layers together: {each}."),
+        format!("第一步和训练结束时各层梯度的范数。所有层合计：{each}。"),
     );
     page.picture(block, "gradients", svg, &text)
 }

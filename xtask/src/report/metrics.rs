@@ -66,8 +66,8 @@ pub const METRICS: [Metric; 20] = [
     metric(
         "gradient_norm_last",
         Significant,
-        "gradient norm, last step",
-        "最后一步的梯度范数",
+        "gradient norm, at the end",
+        "训练结束时的梯度范数",
     ),
     metric(
         "first_layer_gradient",

@@ -156,8 +156,15 @@ struct Page<'a> {
 impl Page<'_> {
     /// The way from this page to a file below the folder of the pages.
     fn link(&self, to: &str) -> String {
-        let up = self.name.components().count().saturating_sub(1);
-        format!("{}{to}", "../".repeat(up))
+        let folders = |path: &str| -> Vec<String> {
+            let mut parts: Vec<String> = path.split('/').map(str::to_string).collect();
+            parts.pop();
+            parts
+        };
+        let (from, target) = (folders(&self.name.to_string_lossy()), folders(to));
+        let alike = from.iter().zip(&target).take_while(|(a, b)| a == b).count();
+        let rest: Vec<&str> = to.split('/').skip(alike).collect();
+        format!("{}{}", "../".repeat(from.len() - alike), rest.join("/"))
     }
 }
 

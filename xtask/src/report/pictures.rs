@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use image::{ImageFormat, Rgb, RgbImage};
-use tallow_datasets::{DataLoader, Dataset, Error, LoadOptions, LoaderConfig, Split, load};
+use tallow_datasets::{DataLoader, Error, LoadOptions, LoaderConfig, Split, load};
 use tallow_report::Results;
 use tallow_report::results::Variant;
 use tallow_transforms::{Compose, Transform};
@@ -15,6 +14,7 @@ use tallow_transforms::{Compose, Transform};
 use super::blocks::Block;
 use super::charts::image;
 use super::{MADE, Page, tables};
+use crate::data::Splits;
 use crate::experiment::Recipe;
 
 /// Where pictures are, below the folder of the pages.
@@ -36,7 +36,7 @@ pub struct Pictures {
     drawn: BTreeMap<PathBuf, String>,
     /// The variants of each picture of one kind, of which the first has no number.
     numbers: BTreeMap<String, Vec<String>>,
-    sets: BTreeMap<(String, &'static str), Option<Arc<dyn Dataset>>>,
+    sets: BTreeMap<String, Option<Splits>>,
     /// Whether there is one, or will be, and the bytes of those made now.
     images: BTreeMap<PathBuf, (bool, Option<Vec<u8>>)>,
 }
@@ -87,25 +87,26 @@ impl Pictures {
     }
 
     /// The data of a name if it is here.
-    fn data(&mut self, name: &str, split: Split) -> Result<Option<Arc<dyn Dataset>>> {
-        let key = (name.to_string(), split.as_str());
-        if let Some(set) = self.sets.get(&key) {
-            return Ok(set.clone());
+    fn data(&mut self, name: &str) -> Result<Option<Splits>> {
+        if let Some(splits) = self.sets.get(name) {
+            return Ok(splits.clone());
         }
         let options = LoadOptions {
             data_dir: self.data.clone(),
             ..LoadOptions::default()
         };
-        let set = match load(name, split, &options) {
-            Ok(set) => Some(set),
+        let both = load(name, Split::Train, &options)
+            .and_then(|train| Ok((train, load(name, Split::Test, &options)?)));
+        let splits = match both {
+            Ok((train, test)) => Some(Splits { train, test }),
             Err(Error::NotFound(_)) => {
                 eprintln!("{name} is not here: pictures of its images stay as they are");
                 None
             }
             Err(error) => return Err(error.into()),
         };
-        self.sets.insert(key, set.clone());
-        Ok(set)
+        self.sets.insert(name.to_string(), splits.clone());
+        Ok(splits)
     }
 
     /// Makes the picture at `path` where that is to be done and the data is here; whether there is one then.
@@ -113,8 +114,8 @@ impl Pictures {
         &mut self,
         path: &str,
         results: &Results,
-        split: Split,
-        paint: impl FnOnce(Arc<dyn Dataset>) -> Result<RgbImage>,
+        variant: &Variant,
+        paint: impl FnOnce(Splits, Recipe) -> Result<RgbImage>,
     ) -> Result<bool> {
         let key = PathBuf::from(path);
         if let Some((there, _)) = self.images.get(&key) {
@@ -122,13 +123,15 @@ impl Pictures {
         }
         let mut made = None;
         if self.writes
-            && let Some(set) = self.data(&results.dataset.name, split)?
+            && let Some(splits) = self.data(&results.dataset.name)?
         {
-            let (found, expected) = (&set.info().provenance, &results.dataset.provenance);
-            // The digest is that of what was trained on, which may be a part of the data.
+            let found = &splits.train.info().provenance;
+            let expected = &results.dataset.provenance;
             if found == expected {
                 let mut png = Cursor::new(Vec::new());
-                paint(set)?.write_to(&mut png, ImageFormat::Png)?;
+                let recipe = recipe(variant)?;
+                let picture = paint(splits.select(&recipe.data)?, recipe)?;
+                picture.write_to(&mut png, ImageFormat::Png)?;
                 made = Some(png.into_inner());
             } else {
                 eprintln!(
@@ -172,24 +175,25 @@ pub fn samples(
     page: &mut Page<'_>,
 ) -> Result<String> {
     let path = format!("{FOLDER}/{}-samples-{}.png", block.name, variant.name);
-    let there = page.pictures.make(&path, results, Split::Train, |set| {
-        let recipe = recipe(variant)?;
-        let transforms = [&recipe.train.augment[..], &recipe.data.transforms].concat();
-        let config = LoaderConfig {
-            batch_size: COLUMNS * ROWS,
-            shuffle: recipe.train.shuffle,
-            seed: variant.seeds.first().copied().unwrap_or(0),
-            ..LoaderConfig::default()
-        };
-        let loader = DataLoader::new(set, Compose::new(transforms.clone())?, config)?;
-        let batch = loader
-            .epoch(0)
-            .next()
-            .context("the training data has no images")??;
-        let (_, c, h, w) = batch.images.dims4()?;
-        let values = batch.images.flatten_all()?.to_vec1::<f32>()?;
-        Ok(mosaic(&values, (c, h, w), &transforms))
-    })?;
+    let there = page
+        .pictures
+        .make(&path, results, variant, |splits, recipe| {
+            let transforms = [&recipe.train.augment[..], &recipe.data.transforms].concat();
+            let config = LoaderConfig {
+                batch_size: COLUMNS * ROWS,
+                shuffle: recipe.train.shuffle,
+                seed: variant.seeds.first().copied().unwrap_or(0),
+                ..LoaderConfig::default()
+            };
+            let loader = DataLoader::new(splits.train, Compose::new(transforms.clone())?, config)?;
+            let batch = loader
+                .epoch(0)
+                .next()
+                .context("the training data has no images")??;
+            let (_, c, h, w) = batch.images.dims4()?;
+            let values = batch.images.flatten_all()?.to_vec1::<f32>()?;
+            Ok(mosaic(&values, (c, h, w), &transforms))
+        })?;
     let language = page.language;
     let name = &variant.name;
     if !there {
@@ -221,23 +225,25 @@ pub fn predictions(
     let table = tables::predictions(results, variant, page.language)?;
     let predictions = tables::first_run(variant, "predictions", |run| run.predictions.as_ref())?;
     let path = format!("{FOLDER}/{}-predictions-{}.png", block.name, variant.name);
-    let there = page.pictures.make(&path, results, Split::Test, |set| {
-        let transforms = recipe(variant)?.data.transforms;
-        let compose = Compose::new(transforms.clone())?;
-        let mut values = Vec::new();
-        let mut shape = (1, 1, 1);
-        let mut scratch = Vec::new();
-        for prediction in predictions.iter().take(COLUMNS) {
-            let image = set.image(prediction.index, &mut scratch)?;
-            shape = compose.output_shape((image.channels, image.height, image.width))?;
-            let mut out = vec![0.0; shape.0 * shape.1 * shape.2];
-            // No test transform draws; one that did would need the evaluation's own numbers.
-            let mut rng = tallow_transforms::SampleRng::new(0, 0, prediction.index as u64);
-            compose.apply(image, &mut rng, &mut out)?;
-            values.extend(out);
-        }
-        Ok(mosaic(&values, shape, &transforms))
-    })?;
+    let there = page
+        .pictures
+        .make(&path, results, variant, |splits, recipe| {
+            let transforms = recipe.data.transforms;
+            let compose = Compose::new(transforms.clone())?;
+            let mut values = Vec::new();
+            let mut shape = (1, 1, 1);
+            let mut scratch = Vec::new();
+            for prediction in predictions.iter().take(COLUMNS) {
+                let image = splits.test.image(prediction.index, &mut scratch)?;
+                shape = compose.output_shape((image.channels, image.height, image.width))?;
+                let mut out = vec![0.0; shape.0 * shape.1 * shape.2];
+                // No test transform draws; one that did would need the evaluation's own numbers.
+                let mut rng = tallow_transforms::SampleRng::new(0, 0, prediction.index as u64);
+                compose.apply(image, &mut rng, &mut out)?;
+                values.extend(out);
+            }
+            Ok(mosaic(&values, shape, &transforms))
+        })?;
     if !there {
         return Ok(table);
     }

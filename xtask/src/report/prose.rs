@@ -156,8 +156,7 @@ pub fn claims(results: &Results, language: Language) -> Result<String> {
 pub fn summary(page: &Page<'_>) -> Result<String> {
     let language = page.language;
     let mut rows: Vec<(&str, Option<&Results>)> = page.store.all().into_iter().collect();
-    let place = |name: &str| page.store.place(name.strip_suffix("-full").unwrap_or(name));
-    rows.sort_by_key(|(name, _)| (place(name), name.len()));
+    rows.sort_by_key(|(name, _)| (page.store.place(name), name.len()));
     let headings = language.pick(
         [
             "experiment",
@@ -170,8 +169,8 @@ pub fn summary(page: &Page<'_>) -> Result<String> {
     );
     let mut table = Table::new(&headings.map(str::to_string), 5);
     for (name, results) in rows {
-        let link = match page_of(name, page) {
-            Some(link) => format!("[{name}]({link})"),
+        let link = match page.store.page(name, language) {
+            Some(path) => format!("[{name}]({})", page.link(&path)),
             None => format!("`{name}`"),
         };
         let question = question(name, results, page);
@@ -208,7 +207,7 @@ pub fn summary(page: &Page<'_>) -> Result<String> {
 
 fn tier(tier: &str, language: Language) -> String {
     match (language, tier) {
-        (Language::Chinese, "quick") => "快速",
+        (Language::Chinese, "smoke") => "冒烟",
         (Language::Chinese, "standard") => "标准",
         (Language::Chinese, "full") => "完整",
         (_, tier) => tier,
@@ -244,32 +243,6 @@ fn count(verdicts: impl Iterator<Item = Verdict>, language: Language) -> String 
     }
 }
 
-/// The page of an experiment, in the language of `page` if there is one, below the folder of the pages.
-fn path_of(name: &str, page: &Page<'_>) -> Option<String> {
-    let stem = name.strip_suffix("-full").unwrap_or(name);
-    let folder = page.language.pick("", "zh/");
-    let names = [name, stem]
-        .into_iter()
-        .flat_map(|name| [format!("experiments/{name}.md"), format!("{name}.md")]);
-    names
-        .map(|path| format!("{folder}{path}"))
-        .find(|path| page.store.has_page(Path::new(path)))
-}
-
-fn page_of(name: &str, page: &Page<'_>) -> Option<String> {
-    let path = path_of(name, page)?;
-    // Beside or below this page, the shortest way.
-    let folder = page
-        .name
-        .parent()
-        .map(|folder| format!("{}/", folder.display()))
-        .filter(|folder| folder != "/");
-    match folder.and_then(|folder| path.strip_prefix(&folder).map(str::to_string)) {
-        Some(below) => Some(below),
-        None => Some(page.link(&path)),
-    }
-}
-
 /// In English as the experiment asks it, in Chinese the title of its page.
 fn question(name: &str, results: Option<&Results>, page: &Page<'_>) -> String {
     let asked = || match results {
@@ -278,7 +251,9 @@ fn question(name: &str, results: Option<&Results>, page: &Page<'_>) -> String {
     };
     match page.language {
         Language::English => asked(),
-        Language::Chinese => path_of(name, page)
+        Language::Chinese => page
+            .store
+            .page(name, page.language)
             .and_then(|path| page.store.title(Path::new(&path)))
             .unwrap_or_else(asked),
     }

@@ -9,11 +9,10 @@ use tallow_report::Results;
 use tallow_report::results::Variant;
 
 use super::files;
+use super::language::Language;
 use super::metrics::{METRICS, Metric};
-use crate::{experiment, suggest};
-
-/// What a name of the full tier ends with.
-const FULL: &str = "-full";
+use crate::experiment::{self, Tier};
+use crate::suggest;
 
 /// All results, and the names of experiments that may have some.
 pub struct Store {
@@ -34,10 +33,9 @@ impl Store {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            let of_tier =
-                name.strip_suffix(FULL) == Some(found.experiment.as_str()) && found.tier == "full";
+            let of_tier = format!("{}.{}", found.experiment, found.tier);
             ensure!(
-                name == found.experiment || of_tier,
+                name == found.experiment || name == of_tier,
                 "{}: tells of the {} tier of `{}`; its name should say so",
                 path.display(),
                 found.tier,
@@ -52,9 +50,21 @@ impl Store {
         })
     }
 
-    /// Whether there is such a page.
-    pub fn has_page(&self, page: &Path) -> bool {
-        self.dir.join(page).is_file()
+    /// The page of an experiment: its own, or that of the experiment whose name it extends.
+    pub fn page(&self, name: &str, language: Language) -> Option<String> {
+        let folder = language.pick("", "zh/");
+        let experiment = without_tier(name);
+        let shorter = experiment.rsplit_once('-').map(|(shorter, _)| shorter);
+        [Some(experiment), shorter]
+            .into_iter()
+            .flatten()
+            .flat_map(|name| {
+                [
+                    format!("{folder}experiments/{name}.md"),
+                    format!("{folder}{name}.md"),
+                ]
+            })
+            .find(|path| self.dir.join(path).is_file())
     }
 
     /// The first heading of a page.
@@ -65,17 +75,16 @@ impl Store {
     }
 
     /// Where the book has the page of an experiment: a number to sort by, the same for all that it does not have.
-    pub fn place(&self, experiment: &str) -> usize {
+    pub fn place(&self, name: &str) -> usize {
         let summary = fs::read_to_string(self.dir.join("SUMMARY.md")).unwrap_or_default();
-        summary
-            .find(&format!("/{experiment}.md)"))
-            .or(summary.find(&format!("({experiment}.md)")))
+        self.page(name, Language::English)
+            .and_then(|page| summary.find(&format!("({page})")))
             .unwrap_or(usize::MAX)
     }
 
     /// What an experiment that was not run yet asks.
     pub fn question(&self, name: &str) -> Option<String> {
-        let experiment = experiment::load(self.experiment_of(name)?, &[]).ok()?;
+        let experiment = experiment::load(self.experiment_of(name)?, Tier::Full, &[]).ok()?;
         Some(experiment.question)
     }
 
@@ -94,16 +103,16 @@ impl Store {
         bail!(suggest::unknown("experiment", name, &known));
     }
 
-    /// The experiment that results of this name are of.
+    /// The experiment that results of this name are of, if it is one of ours.
     fn experiment_of<'a>(&self, name: &'a str) -> Option<&'a str> {
-        let is_known = |name: &str| self.experiments.iter().any(|known| known == name);
-        [Some(name), name.strip_suffix(FULL)]
-            .into_iter()
-            .flatten()
-            .find(|name| is_known(name))
+        let experiment = without_tier(name);
+        self.experiments
+            .iter()
+            .any(|known| known == experiment)
+            .then_some(experiment)
     }
 
-    /// Results and experiments without any, by name; of the full tier only what there is.
+    /// Results and experiments without any, by name; of tiers other than the standard one only what there is.
     pub fn all(&self) -> BTreeMap<&str, Option<&Results>> {
         let experiments = self.experiments.iter().map(|name| (name.as_str(), None));
         let mut all: BTreeMap<&str, Option<&Results>> = experiments.collect();
@@ -120,7 +129,7 @@ impl Store {
         let known: Vec<String> = match (self.get(name)?, self.experiment_of(name)) {
             (Some(results), _) => results.variants.iter().map(|v| v.name.clone()).collect(),
             (None, Some(experiment)) => {
-                let experiment = experiment::load(experiment, &[])?;
+                let experiment = experiment::load(experiment, Tier::Full, &[])?;
                 experiment.variants.into_iter().map(|v| v.name).collect()
             }
             (None, None) => return Ok(()),
@@ -136,6 +145,15 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+/// The experiment in a name such as `residual.full`. No experiment's name has a point.
+pub fn without_tier(name: &str) -> &str {
+    let tiers = Tier::ALL.map(Tier::as_str);
+    match name.rsplit_once('.') {
+        Some((experiment, tier)) if tiers.contains(&tier) => experiment,
+        _ => name,
     }
 }
 

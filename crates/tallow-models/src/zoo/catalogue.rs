@@ -34,6 +34,12 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         62_006, 651_720, zoo::cifar_cnn),
     entry(CIFAR, "lenet", "cifar-cnn with 16 and 32 maps",
         121_182, 2_327_720, zoo::lenet),
+    entry(CIFAR, "cifar-cnn-bn", "cifar-cnn with batch norm behind each convolution",
+        62_050, 651_720, zoo::cifar_cnn_bn),
+    entry(CIFAR, "convnet-fc", "three 3x3 convolutions of 32, 64 and 128 maps with batch norm, and a linear layer over the map; narrower by `width_divisor`",
+        114_186, 10_342_400, zoo::convnet_fc).deep(),
+    entry(CIFAR, "convnet-gap", "convnet-fc with a 1x1 convolution and a global average in place of the linear layer",
+        94_986, 10_342_400, zoo::convnet_gap).deep(),
     // LeNet's lineage.
     entry(DIGITS_16, "lenet-1989", "LeCun's first: 16x16 pixels, biases for each unit, partial connections; its output is a tanh, for squared error",
         9_760, 63_660, zoo::lenet_1989),

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod cnn;
+mod convnet;
 mod digits;
 mod lenet;
 mod mlp;
@@ -10,7 +11,8 @@ mod resnet;
 mod vgg;
 
 pub(crate) use catalogue::CATALOGUE;
-pub(crate) use cnn::{cifar_cnn, cnn, lenet, lenet5};
+pub(crate) use cnn::{cifar_cnn, cifar_cnn_bn, cnn, lenet, lenet5};
+pub(crate) use convnet::{convnet_fc, convnet_gap};
 pub(crate) use lenet::{lenet_1989, lenet5_1998, lenet5_1998_rbf};
 pub(crate) use mlp::mlp;
 pub(crate) use nin::{nin, nin_fc};

@@ -21,8 +21,8 @@ pub struct Bar {
     pub published: Vec<f64>,
 }
 
-/// A bar for each mean, from zero, with one standard deviation to either side and a dot for each seed. Published values
-/// are marked by a diamond.
+/// A bar for each mean, from zero, with one standard deviation to either side. Published values are marked by a
+/// diamond.
 pub fn bars(title: &str, axis: &Axis, bars: &[Bar]) -> Result<String> {
     let shown: Vec<Option<&Statistic>> = bars
         .iter()
@@ -90,14 +90,9 @@ pub fn bars(title: &str, axis: &Axis, bars: &[Bar]) -> Result<String> {
                         let (from, to) = (at(statistic.mean - std), at(statistic.mean + std));
                         line(area, &[(from, middle), (to, middle)], INK, 2)?;
                         for edge in [from, to] {
-                            line(area, &[(edge, middle - 5), (edge, middle + 5)], INK, 2)?;
+                            line(area, &[(edge, middle - 6), (edge, middle + 6)], INK, 2)?;
                         }
                         end = end.max(to);
-                        let seeds = statistic.values.iter().filter(|value| value.is_finite());
-                        for value in seeds {
-                            area.draw(&Circle::new((at(*value), middle), 3, WHITE.filled()))?;
-                            area.draw(&Circle::new((at(*value), middle), 3, INK))?;
-                        }
                     }
                     end = end.max(tip);
                 }

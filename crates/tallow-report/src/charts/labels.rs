@@ -29,9 +29,28 @@ pub fn names(area: &Area<'_>, ends: &[End], x: i32, top: i32, bottom: i32) -> Re
         bottom,
     );
     for (end, y) in order.into_iter().zip(places) {
-        line(area, &[end.at, (x + 8, y), (x + 22, y)], end.colour, 1)?;
+        leader(area, end.at, (x + 8, y), end.colour)?;
         line(area, &[(x + 8, y), (x + 22, y)], end.colour, 3)?;
         write(area, &end.label, font(13), Side::Right, (x + 27, y))?;
+    }
+    Ok(())
+}
+
+/// From the end of a line to its name; dotted where that is far, so that it does not look like more of the line.
+fn leader(area: &Area<'_>, from: (i32, i32), to: (i32, i32), colour: RGBColor) -> Result<()> {
+    if to.0 - from.0 <= 24 {
+        return line(area, &[from, to], colour, 1);
+    }
+    let length = f64::from(to.0 - from.0).hypot(f64::from(to.1 - from.1));
+    let at = |distance: f64| {
+        let share = (distance / length).min(1.0);
+        let between = |a: i32, b: i32| (f64::from(a) + share * f64::from(b - a)).round() as i32;
+        (between(from.0, to.0), between(from.1, to.1))
+    };
+    let mut start = 6.0;
+    while start < length {
+        line(area, &[at(start), at(start + 2.0)], colour, 1)?;
+        start += 7.0;
     }
     Ok(())
 }

@@ -120,11 +120,6 @@ fn bars_show_spread_seeds_and_what_was_published() {
     ] {
         assert!(texts.contains(&text), "no {text} in {texts:?}");
     }
-    assert_eq!(
-        svg.matches("<circle").count(),
-        4,
-        "two seeds, each filled and drawn round"
-    );
     let negative = Axis {
         title: "input mean".to_string(),
         percent: false,

@@ -1,0 +1,170 @@
+//! What the documentation is made of: an outcome with the course of its runs, as a file.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tallow_report::Run;
+use tallow_report::results::{
+    Check, Dataset, Environment, Gradients, Published, Results, Run as RunResults, Statement,
+    Variant,
+};
+
+use crate::claims;
+use crate::experiment::{Experiment, Tier};
+use crate::outcome::Outcome;
+
+/// Writes `<experiment>.json`, or `<experiment>.<tier>.json` for another tier than the standard one.
+pub fn write(
+    folder: &Path,
+    experiment: &Experiment,
+    outcome: &Outcome,
+    runs: &[Run],
+    command: String,
+) -> Result<()> {
+    let name = match outcome.tier {
+        Tier::Standard => format!("{}.json", outcome.experiment),
+        tier => format!("{}.{tier}.json", outcome.experiment),
+    };
+    let path = folder.join(name);
+    gather(experiment, outcome, runs, command)?.write(&path)?;
+    eprintln!("results: {}", path.display());
+    Ok(())
+}
+
+fn gather(
+    experiment: &Experiment,
+    outcome: &Outcome,
+    runs: &[Run],
+    command: String,
+) -> Result<Results> {
+    let first = runs.first().context("there are no runs")?;
+    let environment = first.environment.clone();
+    let variants = outcome.variants.iter().map(|variant| {
+        let named = experiment.variants.iter().find(|v| v.name == variant.name);
+        let recipe = named.map(|v| serde_json::to_value(&v.recipe)).transpose()?;
+        let runs = (runs.iter())
+            .filter(|run| run.info.variant == variant.name)
+            .enumerate()
+            .map(|(i, run)| of_run(run, i == 0));
+        Ok(Variant {
+            name: variant.name.clone(),
+            model: variant.model.clone(),
+            parameters: variant.parameters,
+            seeds: variant.seeds.clone(),
+            metrics: variant.metrics.clone(),
+            published: (variant.published.iter())
+                .map(|p| Published {
+                    test_accuracy: p.test_accuracy,
+                    source: p.source.clone(),
+                })
+                .collect(),
+            recipe: recipe.unwrap_or_default(),
+            runs: runs.collect::<Result<_>>()?,
+        })
+    });
+    Ok(Results {
+        experiment: outcome.experiment.clone(),
+        tier: outcome.tier.to_string(),
+        question: experiment.question.clone(),
+        command,
+        dataset: Dataset {
+            name: outcome.dataset.name.clone(),
+            provenance: outcome.dataset.provenance.clone(),
+            digest: outcome.dataset.digest.clone(),
+            test_digest: outcome.dataset.test_digest.clone(),
+            classes: first.info.dataset.classes.clone(),
+        },
+        environment: Environment {
+            tallow: environment.tallow,
+            commit: environment.commit,
+            rustc: environment.rustc,
+            platform: environment.platform,
+            cpu: environment.cpu,
+            threads: environment.threads,
+            device: environment.device,
+        },
+        seconds: outcome.seconds,
+        claims: outcome.claims.iter().map(check).collect(),
+        statements: (outcome.statements.iter())
+            .map(|s| Statement {
+                text: s.text.clone(),
+                zh: s.zh.clone(),
+                verdict: s.verdict,
+                checks: s.checks.iter().map(check).collect(),
+            })
+            .collect(),
+        facts: outcome.facts.clone(),
+        variants: variants.collect::<Result<_>>()?,
+    })
+}
+
+fn check(verdict: &claims::Verdict) -> Check {
+    Check {
+        text: verdict.text.clone(),
+        holds: verdict.holds,
+        figures: verdict.figures.clone(),
+    }
+}
+
+/// The course of a run; of a variant's first one also what only pictures show.
+fn of_run(run: &Run, first: bool) -> Result<RunResults> {
+    let mut results = RunResults {
+        seed: run.info.seed,
+        epochs: run.epochs.clone(),
+        confusion: None,
+        per_class: None,
+        gradients: None,
+        inputs: None,
+        predictions: None,
+    };
+    if !first {
+        return Ok(results);
+    }
+    if let Some(summary) = &run.summary {
+        results.confusion = summary.confusion.clone();
+        results.per_class = summary.per_class.clone();
+    }
+    let per_epoch: Vec<GradientRow> = read(run, "gradients.json")?;
+    // The start and the end.
+    let last = per_epoch.len().saturating_sub(1);
+    results.gradients = Some(
+        per_epoch
+            .into_iter()
+            .enumerate()
+            .filter(|(i, _)| [0, last].contains(i))
+            .map(|(_, row)| row.into())
+            .collect(),
+    );
+    results.inputs = Some(read(run, "inputs.json")?);
+    results.predictions = Some(read(run, "predictions.json")?);
+    Ok(results)
+}
+
+/// A row of `gradients.json`.
+#[derive(Deserialize)]
+struct GradientRow {
+    epoch: usize,
+    step: usize,
+    total: Option<f64>,
+    norms: Vec<(String, Option<f64>)>,
+}
+
+impl From<GradientRow> for Gradients {
+    fn from(row: GradientRow) -> Self {
+        Self {
+            epoch: row.epoch,
+            step: row.step,
+            total: row.total,
+            norms: row.norms,
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(run: &Run, name: &str) -> Result<T> {
+    let path = run.dir.join(name);
+    let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| path.display().to_string())
+}
