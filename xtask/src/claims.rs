@@ -184,6 +184,31 @@ impl Claim {
     }
 }
 
+/// A sum of terms by itself, for those who want the figure and not a verdict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sum(Vec<Term>);
+
+impl Sum {
+    /// Reads a sum, such as `cnn - fc`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let tokens: Vec<&str> = text.split_whitespace().collect();
+        Ok(Self(parse_sum(text, &tokens)?))
+    }
+
+    /// The variants it speaks of, with the metric of each.
+    pub fn metrics(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|term| match &term.value {
+            Value::Number(_) => None,
+            Value::Metric { variant, metric } => Some((variant.as_str(), metric.as_str())),
+        })
+    }
+
+    /// Its value, `mean(variant, metric)` being that of a term; `None` where a term has none.
+    pub fn value(&self, mean: impl Fn(&str, &str) -> Option<f64>) -> Option<f64> {
+        sum(&self.0, mean)
+    }
+}
+
 /// Four digits behind the point; a number that would vanish among them with a power of ten.
 fn figure(value: f64) -> String {
     if value != 0.0 && value.abs() < 1e-3 {

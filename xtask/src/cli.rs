@@ -8,7 +8,7 @@ use crate::experiment::Tier;
 
 /// Trains published vision experiments and sets the results beside what was reported.
 ///
-/// Exit codes: 0 all is well; 1 a claim failed; 2 bad input or missing data; 130 interrupted.
+/// Exit codes: 0 all is well; 1 a claim failed, or the docs are not up to date; 2 bad input or missing data; 130 interrupted.
 /// RUST_LOG=debug shows what the libraries log.
 #[derive(Parser, Debug)]
 #[command(
@@ -98,6 +98,22 @@ PyTorch is taken from the Python that TALLOW_PYTHON names, or else python3. To i
   target/pytorch/bin/pip install -r xtask/pytorch/requirements.txt
   export TALLOW_PYTHON=$PWD/target/pytorch/bin/python")]
     Bench(BenchArgs),
+    /// Write the figures of results files into the pages of the docs, and draw their charts.
+    ///
+    /// A page has marks; what stands between them is made from results/*.json in the folder of the pages, and charts are
+    /// drawn into images/. Pictures of the data's own images are made where the data is found, and kept where it is not.
+    /// --check writes nothing and exits with 1 when a page or chart is not what the results make it.
+    #[command(after_help = "Examples:
+  cargo xtask report --docs
+  cargo xtask report --docs --check
+
+Marks in a page:
+  <!-- tallow: results mnist-pixel-order -->
+  <!-- /tallow -->
+  ... reaches <!-- tallow: value mnist-pixel-order cnn percent --><!-- /tallow --> ...
+Blocks: results, metrics, statements, claims, setup, per-class, predictions, facts, curves, bars, waterfall, confusion,
+gradients, inputs, samples, summary. Formats of values: percent, points, number:N, count, seconds, minutes.")]
+    Report(ReportArgs),
     /// Do the work of `bench` in a process of its own; not for people.
     #[command(hide = true, after_help = "Started by: cargo xtask bench")]
     BenchWorker(WorkerArgs),
@@ -311,6 +327,23 @@ pub enum Against {
     Pytorch,
     /// The same networks in candle-nn as it comes.
     Candle,
+}
+
+/// Arguments of `report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// Write the pages of the docs.
+    #[arg(long)]
+    pub docs: bool,
+    /// Write nothing; exit with 1 and name the files that would change.
+    #[arg(long, requires = "docs")]
+    pub check: bool,
+    /// The folder of the pages, in place of Tallow's own docs.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Look for the data in this folder before the usual places.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
 }
 
 /// Arguments of `bench-worker`.

@@ -18,6 +18,7 @@ mod observe;
 mod outcome;
 mod output;
 mod progress;
+mod report;
 mod reproduce;
 mod results;
 mod run;
@@ -45,6 +46,8 @@ pub enum Ending {
     Done,
     /// A claim of the experiment does not hold.
     ClaimFailed,
+    /// Pages are not what the results make them.
+    DocsDiffer,
     /// The user interrupted it.
     Interrupted,
 }
@@ -57,7 +60,7 @@ fn main() -> ExitCode {
         .init();
     match dispatch(cli.command) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
-        Ok(Ending::ClaimFailed) => ExitCode::from(1),
+        Ok(Ending::ClaimFailed | Ending::DocsDiffer) => ExitCode::from(1),
         Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) => {
             eprintln!("error: {}", output::message(&error));
@@ -74,6 +77,7 @@ fn dispatch(command: Command) -> Result<Ending> {
         Command::Evaluate(args) => evaluate::evaluate(&args),
         Command::Data { command } => data::data(&command),
         Command::Summary(args) => summary::summary(&args),
+        Command::Report(args) => return report::report(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::BenchWorker(args) => bench::work(&args),
     }?;

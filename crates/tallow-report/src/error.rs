@@ -51,6 +51,23 @@ pub enum Error {
         /// The epoch found there.
         found: usize,
     },
+    /// A chart has no value that can be drawn.
+    #[error("{chart}: there is nothing to draw")]
+    NothingToDraw {
+        /// Its title.
+        chart: String,
+    },
+    /// A chart could not be drawn.
+    #[error("cannot draw a chart: {0}")]
+    Chart(String),
+}
+
+impl<E: std::error::Error + Send + Sync> From<plotters::drawing::DrawingAreaErrorKind<E>>
+    for Error
+{
+    fn from(error: plotters::drawing::DrawingAreaErrorKind<E>) -> Self {
+        Self::Chart(error.to_string())
+    }
 }
 
 /// The result of this crate's functions.

@@ -187,7 +187,7 @@ pub struct Run {
     /// Scores of the test data by class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_class: Option<Vec<ClassScore>>,
-    /// Norms of the gradients at some steps, in the order of the steps.
+    /// Norms of the gradients at the first step and at the end, in that order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradients: Option<Vec<Gradients>>,
     /// What the network saw.

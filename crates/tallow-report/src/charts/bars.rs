@@ -1,0 +1,136 @@
+//! Bars with their spread.
+
+use plotters::prelude::*;
+
+use super::Axis;
+use super::canvas::{FAINT, INK, Side, WIDTH, colour, font, panel, widest, write};
+use super::frame::{Frame, Scale, fill, line};
+use crate::{Error, Result, Statistic};
+
+/// Pixels from one bar to the next.
+const ROW: i32 = 34;
+
+/// A bar.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bar {
+    /// Its name.
+    pub label: String,
+    /// What it shows; `None` leaves the row empty.
+    pub value: Option<Statistic>,
+    /// What others reported.
+    pub published: Vec<f64>,
+}
+
+/// A bar for each mean, from zero, with one standard deviation to either side. Published values are marked by a
+/// diamond.
+pub fn bars(title: &str, axis: &Axis, bars: &[Bar]) -> Result<String> {
+    let shown: Vec<Option<&Statistic>> = bars
+        .iter()
+        .map(|bar| bar.value.as_ref().filter(|s| s.mean.is_finite()))
+        .collect();
+    let ends = shown
+        .iter()
+        .flatten()
+        .flat_map(|s| [s.mean + s.std.unwrap_or(0.0), s.mean - s.std.unwrap_or(0.0)]);
+    let ends = ends.chain(bars.iter().flat_map(|bar| bar.published.clone()));
+    let ends: Vec<f64> = ends
+        .filter(|end| end.is_finite())
+        .map(|end| axis.scale(end))
+        .collect();
+    if shown.iter().all(Option::is_none) {
+        return Err(Error::NothingToDraw {
+            chart: title.to_string(),
+        });
+    }
+    let low = ends.iter().copied().fold(0.0, f64::min);
+    let high = ends.iter().copied().fold(0.0, f64::max);
+    let high = if low == high { low + 1.0 } else { high };
+
+    let text = |statistic: &Statistic| match statistic.std {
+        Some(std) if axis.percent => {
+            format!("{:.2} ± {:.2} %", 100.0 * statistic.mean, 100.0 * std)
+        }
+        Some(std) => format!("{} ± {}", axis.show(statistic.mean), axis.show(std)),
+        None => axis.show(axis.scale(statistic.mean)),
+    };
+    let texts: Vec<String> = shown
+        .iter()
+        .map(|s| s.map_or("—".to_string(), text))
+        .collect();
+    let published = bars.iter().any(|bar| !bar.published.is_empty());
+    let left = 24 + widest(bars.iter().map(|bar| bar.label.as_str()), 14) as i32;
+    let right = WIDTH as i32 - 26 - widest(texts.iter().map(String::as_str), 13) as i32;
+    let (top, bottom) = (4, 10 + ROW * bars.len() as i32);
+    panel(
+        title,
+        bottom as u32 + if published { 76 } else { 54 },
+        |area| {
+            let x = Scale::new(axis.describe(), (low, high), 6);
+            let frame = Frame::draw(
+                area,
+                (left, top, right, bottom),
+                &x,
+                &Scale::bare((0.0, 1.0)),
+            )?;
+            let at = |value: f64| frame.at(axis.scale(value), 0.0).0;
+            for (number, bar) in bars.iter().enumerate() {
+                let middle = top + 3 + ROW * number as i32 + ROW / 2;
+                write(area, &bar.label, font(14), Side::Left, (left - 10, middle))?;
+                let mut end = at(0.0);
+                if let Some(statistic) = shown[number] {
+                    let tip = at(statistic.mean);
+                    let zero = at(0.0);
+                    fill(
+                        area,
+                        (zero.min(tip), middle - 10),
+                        (zero.max(tip), middle + 10),
+                        colour(0),
+                    )?;
+                    if let Some(std) = statistic.std {
+                        let (from, to) = (at(statistic.mean - std), at(statistic.mean + std));
+                        line(area, &[(from, middle), (to, middle)], INK, 2)?;
+                        for edge in [from, to] {
+                            line(area, &[(edge, middle - 6), (edge, middle + 6)], INK, 2)?;
+                        }
+                        end = end.max(to);
+                    }
+                    end = end.max(tip);
+                }
+                for value in bar.published.iter().filter(|value| value.is_finite()) {
+                    diamond(area, (at(*value), middle))?;
+                    end = end.max(at(*value) + 6);
+                }
+                write(
+                    area,
+                    &texts[number],
+                    font(13),
+                    Side::Right,
+                    (end + 8, middle),
+                )?;
+            }
+            if published {
+                diamond(area, (left + 6, bottom + 58))?;
+                let style = font(13).color(&FAINT);
+                write(
+                    area,
+                    "published",
+                    style,
+                    Side::Right,
+                    (left + 17, bottom + 58),
+                )?;
+            }
+            Ok(())
+        },
+    )
+}
+
+fn diamond(area: &super::canvas::Area<'_>, (x, y): (i32, i32)) -> Result<()> {
+    let outline = vec![(x, y - 7), (x + 6, y), (x, y + 7), (x - 6, y)];
+    area.draw(&Polygon::new(outline.clone(), colour(4)))?;
+    let closed = outline
+        .iter()
+        .chain(&outline[..1])
+        .copied()
+        .collect::<Vec<_>>();
+    line(area, &closed, INK, 1)
+}

@@ -1,0 +1,140 @@
+//! A figure over the epochs.
+
+use plotters::prelude::*;
+
+use super::Axis;
+use super::canvas::{INK, WIDTH, colour, panel, range, widest};
+use super::frame::{Frame, Scale, line};
+use super::labels::{End, names};
+use crate::{Error, Result, Statistic};
+
+/// The course of one variant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// Its name.
+    pub label: String,
+    /// A value an epoch, for each seed.
+    pub runs: Vec<Vec<Option<f64>>>,
+}
+
+impl Curve {
+    /// The figure after each epoch over the seeds that have one, as it is drawn.
+    fn statistics(&self, axis: &Axis) -> Vec<Option<Statistic>> {
+        let epochs = self.runs.iter().map(Vec::len).max().unwrap_or(0);
+        let after = |epoch: usize| {
+            let values = self.runs.iter().filter_map(|run| *run.get(epoch)?);
+            let finite: Vec<f64> = values
+                .filter(|value| value.is_finite())
+                .map(|value| axis.scale(value))
+                .collect();
+            Statistic::of(&finite)
+        };
+        (0..epochs).map(after).collect()
+    }
+}
+
+/// A line for the mean over the seeds of each curve, in a band of one standard deviation to either side.
+pub fn curves(title: &str, axis: &Axis, curves: &[Curve]) -> Result<String> {
+    let drawn: Vec<(&str, Vec<Option<Statistic>>)> = curves
+        .iter()
+        .map(|curve| (curve.label.as_str(), curve.statistics(axis)))
+        .collect();
+    let all = drawn
+        .iter()
+        .flat_map(|(_, statistics)| statistics.iter().flatten());
+    let y = range(all.flat_map(|s| [s.mean - s.std.unwrap_or(0.0), s.mean + s.std.unwrap_or(0.0)]))
+        .ok_or_else(|| Error::NothingToDraw {
+            chart: title.to_string(),
+        })?;
+    let y = match axis.percent {
+        true => (y.0.max(0.0), y.1.min(100.0)),
+        false => y,
+    };
+    let epochs = drawn
+        .iter()
+        .map(|(_, statistics)| statistics.len())
+        .max()
+        .unwrap_or(0);
+    // A single epoch has its mark in the middle.
+    let x = match epochs {
+        1 => (0.5, 1.5),
+        _ => (1.0, epochs as f64),
+    };
+
+    let right = WIDTH as i32 - 46 - widest(drawn.iter().map(|(label, _)| *label), 13) as i32;
+    let (top, bottom) = (8, 330.max(18 * drawn.len() as i32));
+    panel(title, bottom as u32 + 54, |area| {
+        let (x, y) = (Scale::whole("epoch", x), Scale::new(axis.describe(), y, 6));
+        let frame = Frame::draw(area, (72, top, right, bottom), &x, &y)?;
+        let mut ends = Vec::new();
+        for (number, (label, statistics)) in drawn.iter().enumerate() {
+            let colour = colour(number);
+            for part in parts(statistics) {
+                draw(area, &frame, &part, colour)?;
+            }
+            let last = statistics
+                .iter()
+                .enumerate()
+                .rev()
+                .find_map(|(epoch, s)| Some((epoch, s.as_ref()?.mean)));
+            if let Some((epoch, mean)) = last {
+                ends.push(End {
+                    label: label.to_string(),
+                    colour,
+                    at: frame.at(epoch as f64 + 1.0, mean),
+                });
+            }
+        }
+        names(area, &ends, right, top + 8, bottom - 8)
+    })
+}
+
+/// Stretches of epochs without a gap, numbered from 1.
+fn parts(statistics: &[Option<Statistic>]) -> Vec<Vec<(f64, &Statistic)>> {
+    let mut parts = vec![Vec::new()];
+    for (epoch, statistic) in statistics.iter().enumerate() {
+        match (statistic, parts.last_mut()) {
+            (Some(statistic), Some(part)) => part.push((epoch as f64 + 1.0, statistic)),
+            _ => parts.push(Vec::new()),
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+/// One stretch: band, line, and a mark an epoch where these are few.
+fn draw(
+    area: &super::canvas::Area<'_>,
+    frame: &Frame,
+    part: &[(f64, &Statistic)],
+    colour: RGBColor,
+) -> Result<()> {
+    let edge = |sign: f64| {
+        part.iter()
+            .map(move |(x, s)| frame.at(*x, s.mean + sign * s.std.unwrap_or(0.0)))
+    };
+    if part.len() > 1 && part.iter().any(|(_, s)| s.std.is_some()) {
+        let outline: Vec<(i32, i32)> = edge(1.0).chain(edge(-1.0).rev()).collect();
+        area.draw(&Polygon::new(outline, colour.mix(0.18)))?;
+    }
+    let middle: Vec<(i32, i32)> = edge(0.0).collect();
+    if part.len() > 1 {
+        line(area, &middle, colour, 2)?;
+    } else {
+        line(
+            area,
+            &[edge(1.0), edge(-1.0)]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+            INK,
+            1,
+        )?;
+    }
+    if part.len() <= 20 {
+        for at in middle {
+            area.draw(&Circle::new(at, 3, colour.filled()))?;
+        }
+    }
+    Ok(())
+}

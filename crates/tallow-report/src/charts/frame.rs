@@ -1,0 +1,134 @@
+//! The frame of a chart with two axes: a grid, ticks, and the names of the axes.
+
+use plotters::prelude::*;
+
+use super::canvas::{Area, FAINT, GRID, INK, Side, font, ticks, write};
+use super::tick;
+use crate::Result;
+
+/// One axis.
+pub struct Scale {
+    /// The values at its ends.
+    pub range: (f64, f64),
+    /// Values that get a tick, each with its text.
+    pub ticks: Vec<(f64, String)>,
+    /// Written beside it.
+    pub title: String,
+    /// Whether the ticks' lines go through the chart.
+    pub grid: bool,
+}
+
+impl Scale {
+    /// With round ticks, about `count` of them.
+    pub fn new(title: impl Into<String>, range: (f64, f64), count: usize) -> Self {
+        let (values, step) = ticks(range.0, range.1, count);
+        Self {
+            range,
+            ticks: values.into_iter().map(|v| (v, tick(v, step))).collect(),
+            title: title.into(),
+            grid: true,
+        }
+    }
+
+    /// Without ticks.
+    pub fn bare(range: (f64, f64)) -> Self {
+        Self {
+            range,
+            ticks: Vec::new(),
+            title: String::new(),
+            grid: false,
+        }
+    }
+
+    /// Of whole numbers.
+    pub fn whole(title: impl Into<String>, range: (f64, f64)) -> Self {
+        let (mut values, step) = ticks(range.0, range.1, 10);
+        if step < 1.0 {
+            values = (range.0.ceil() as i64..=range.1.floor() as i64)
+                .map(|n| n as f64)
+                .collect();
+        }
+        Self {
+            range,
+            ticks: values.into_iter().map(|v| (v, format!("{v:.0}"))).collect(),
+            title: title.into(),
+            grid: false,
+        }
+    }
+}
+
+/// Where a chart lies, and how its values become pixels.
+pub struct Frame {
+    x: (f64, f64),
+    y: (f64, f64),
+    /// Left, top, right, bottom.
+    pub edges: (i32, i32, i32, i32),
+}
+
+impl Frame {
+    /// Draws grid, axes and names between these edges of `area`: left, top, right, bottom.
+    pub fn draw(
+        area: &Area<'_>,
+        edges: (i32, i32, i32, i32),
+        x: &Scale,
+        y: &Scale,
+    ) -> Result<Self> {
+        let frame = Self {
+            x: x.range,
+            y: y.range,
+            edges,
+        };
+        let (left, top, right, bottom) = edges;
+        for (value, text) in &y.ticks {
+            let (_, at) = frame.at(x.range.0, *value);
+            if y.grid {
+                line(area, &[(left, at), (right, at)], GRID, 1)?;
+            }
+            write(area, text, font(13), Side::Left, (left - 8, at))?;
+        }
+        for (value, text) in &x.ticks {
+            let (at, _) = frame.at(*value, y.range.0);
+            if x.grid {
+                line(area, &[(at, top), (at, bottom)], GRID, 1)?;
+            } else {
+                line(area, &[(at, bottom), (at, bottom + 4)], FAINT, 1)?;
+            }
+            write(area, text, font(13), Side::Over, (at, bottom + 15))?;
+        }
+        line(area, &[(left, bottom), (right, bottom)], FAINT, 1)?;
+        if !y.ticks.is_empty() {
+            line(area, &[(left, top), (left, bottom)], FAINT, 1)?;
+        }
+        let middle = ((left + right) / 2, bottom + 36);
+        write(area, &x.title, font(14), Side::Over, middle)?;
+        let turned = font(14).transform(FontTransform::Rotate270).color(&INK);
+        write(area, &y.title, turned, Side::Over, (18, (top + bottom) / 2))?;
+        Ok(frame)
+    }
+
+    /// The pixel of a value; one beyond the axes is put at their ends.
+    pub fn at(&self, x: f64, y: f64) -> (i32, i32) {
+        let (left, top, right, bottom) = self.edges;
+        let place = |value: f64, (from, to): (f64, f64), (first, last): (i32, i32)| {
+            let share = ((value - from) / (to - from)).clamp(0.0, 1.0);
+            (f64::from(first) + share * f64::from(last - first)).round() as i32
+        };
+        (
+            place(x, self.x, (left, right)),
+            place(y, self.y, (bottom, top)),
+        )
+    }
+}
+
+/// A line through these pixels.
+pub fn line(area: &Area<'_>, points: &[(i32, i32)], colour: RGBColor, width: u32) -> Result<()> {
+    Ok(area.draw(&PathElement::new(
+        points.to_vec(),
+        colour.stroke_width(width),
+    ))?)
+}
+
+/// A filled rectangle.
+pub fn fill(area: &Area<'_>, from: (i32, i32), to: (i32, i32), colour: RGBColor) -> Result<()> {
+    Ok(area.draw(&Rectangle::new([from, to], colour.filled()))?)
+}

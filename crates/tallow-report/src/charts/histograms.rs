@@ -1,0 +1,111 @@
+//! What values come into a network.
+
+use plotters::prelude::*;
+
+use super::canvas::{FAINT, GRID, INK, Side, WIDTH, colour, font, panel, widest, write};
+use super::frame::{Frame, Scale, line};
+use crate::results::Inputs;
+use crate::{Error, Result};
+
+/// Pixels of a row.
+const ROW: i32 = 84;
+
+/// A histogram a row, all over the same axis, each as high as its row, with mean and standard deviation beside it.
+pub fn histograms(title: &str, rows: &[(String, &Inputs)]) -> Result<String> {
+    let drawable = |inputs: &Inputs| {
+        let histogram = &inputs.histogram;
+        histogram.from.is_finite()
+            && histogram.to.is_finite()
+            && histogram.to > histogram.from
+            && histogram.counts.iter().any(|&count| count > 0)
+    };
+    let rows: Vec<&(String, &Inputs)> =
+        rows.iter().filter(|(_, inputs)| drawable(inputs)).collect();
+    if rows.is_empty() {
+        return Err(Error::NothingToDraw {
+            chart: title.to_string(),
+        });
+    }
+    // Bins at the ends that hold nothing in any row are not shown.
+    let filled = rows
+        .iter()
+        .flat_map(|(_, inputs)| bins(inputs).filter(|bin| bin.2 > 0));
+    let (low, high) = filled.fold(
+        (f64::INFINITY, f64::NEG_INFINITY),
+        |(low, high), (from, to, _)| (low.min(from), high.max(to)),
+    );
+
+    let beside: Vec<[String; 2]> = rows
+        .iter()
+        .map(|(_, i)| [figure("mean", &i.mean), figure("std", &i.std)])
+        .collect();
+    let left = 24 + widest(rows.iter().map(|(label, _)| label.as_str()), 14) as i32;
+    let right = WIDTH as i32 - 26 - widest(beside.iter().flatten().map(String::as_str), 13) as i32;
+    let (top, bottom) = (4, 4 + ROW * rows.len() as i32);
+    panel(title, bottom as u32 + 54, |area| {
+        let x = Scale::new("value that the network sees", (low, high), 8);
+        let frame = Frame::draw(
+            area,
+            (left, top, right, bottom),
+            &x,
+            &Scale::bare((0.0, 1.0)),
+        )?;
+        for (number, (label, inputs)) in rows.iter().enumerate() {
+            let base = top + ROW * (number as i32 + 1);
+            let middle = base - ROW / 2;
+            let most = inputs
+                .histogram
+                .counts
+                .iter()
+                .copied()
+                .max()
+                .unwrap_or(1)
+                .max(1) as f64;
+            let mut steps = Vec::new();
+            for (from, to, count) in bins(inputs).filter(|bin| bin.1 > low && bin.0 < high) {
+                let height = (f64::from(ROW - 14) * count as f64 / most).round() as i32;
+                steps.push((frame.at(from, 0.0).0, base - height));
+                steps.push((frame.at(to, 0.0).0, base - height));
+            }
+            let first = steps.first().map_or(left, |step| step.0);
+            let last = steps.last().map_or(right, |step| step.0);
+            let mut shape = vec![(first, base)];
+            shape.extend(&steps);
+            shape.push((last, base));
+            area.draw(&Polygon::new(shape, colour(0).mix(0.75)))?;
+            line(
+                area,
+                &[(left, base), (right, base)],
+                if number + 1 == rows.len() { INK } else { GRID },
+                1,
+            )?;
+            write(area, label, font(14), Side::Left, (left - 10, middle))?;
+            for (row, text) in beside[number].iter().enumerate() {
+                let at = (right + 10, middle - 9 + 18 * row as i32);
+                write(area, text, font(13).color(&FAINT), Side::Right, at)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Where each bin begins and ends, and what is in it.
+fn bins(inputs: &Inputs) -> impl Iterator<Item = (f64, f64, u64)> {
+    let histogram = &inputs.histogram;
+    let width = (histogram.to - histogram.from) / histogram.counts.len().max(1) as f64;
+    let edge = move |bin: usize| histogram.from + width * bin as f64;
+    histogram
+        .counts
+        .iter()
+        .enumerate()
+        .map(move |(bin, &count)| (edge(bin), edge(bin + 1), count))
+}
+
+/// `mean −0.01 0.02 0.00`, a value a channel.
+fn figure(name: &str, values: &[f64]) -> String {
+    let texts: Vec<String> = values
+        .iter()
+        .map(|value| format!("{value:.2}").replace('-', "−"))
+        .collect();
+    format!("{name} {}", texts.join(" "))
+}

@@ -1,0 +1,270 @@
+//! Every chart: what it says, that it says it twice alike, and what it does with values that are not there.
+
+use super::*;
+use crate::results::{Gradients, Histogram, Inputs};
+use crate::{Error, Result, Statistic};
+
+fn accuracy() -> Axis {
+    Axis {
+        title: "test accuracy".to_string(),
+        percent: true,
+    }
+}
+
+fn curve(label: &str, runs: &[&[f64]]) -> Curve {
+    let some = |run: &&[f64]| run.iter().map(|value| Some(*value)).collect();
+    Curve {
+        label: label.to_string(),
+        runs: runs.iter().map(some).collect(),
+    }
+}
+
+/// The picture, made twice.
+fn picture(make: impl Fn() -> Result<String>) -> String {
+    let svg = make().unwrap();
+    assert_eq!(svg, make().unwrap());
+    for nonsense in ["NaN", "inf", "-2147483648", "2147483647"] {
+        assert!(!svg.contains(nonsense), "{nonsense} in\n{svg}");
+    }
+    assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"));
+    svg
+}
+
+/// The texts of a picture.
+fn texts(svg: &str) -> Vec<&str> {
+    let starts = svg.split("<text ").skip(1);
+    starts
+        .filter_map(|text| Some(text.split_once('>')?.1.split("</text>").next()?.trim()))
+        .collect()
+}
+
+#[test]
+fn curves_name_their_lines_and_axes() {
+    let lines = [
+        curve("cnn", &[&[0.5, 0.6, 0.7], &[0.5, 0.62, 0.72]]),
+        curve("fc & more", &[&[0.4, 0.45, 0.5]]),
+    ];
+    let svg = picture(|| curves("small: test accuracy", &accuracy(), &lines));
+    let texts = texts(&svg);
+    for text in [
+        "small: test accuracy",
+        "epoch",
+        "test accuracy (%)",
+        "cnn",
+        "fc &amp; more",
+        "1",
+        "3",
+        "60",
+    ] {
+        assert!(texts.contains(&text), "no {text} in {texts:?}");
+    }
+    // One seed has no band.
+    assert_eq!(svg.matches("<polygon").count(), 1);
+}
+
+#[test]
+fn curves_of_one_epoch_and_with_gaps() {
+    let one = [curve("cnn", &[&[0.5], &[0.7]])];
+    assert!(picture(|| curves("t", &accuracy(), &one)).contains("<circle"));
+    let mut gaps = curve("cnn", &[&[2.0, f64::NAN, 1.5, f64::INFINITY, 1.0, 0.5]]);
+    gaps.runs[0][4] = None;
+    let axis = Axis {
+        title: "train loss".to_string(),
+        percent: false,
+    };
+    let svg = picture(|| curves("t", &axis, &[gaps.clone()]));
+    assert_eq!(svg.matches("<circle").count(), 3);
+    let constant = [curve("flat", &[&[1.0, 1.0]])];
+    picture(|| curves("t", &axis, &constant));
+}
+
+#[test]
+fn nothing_to_draw_is_an_error() {
+    let nothing = |result: Result<String>| matches!(result, Err(Error::NothingToDraw { chart }) if chart == "t");
+    assert!(nothing(curves("t", &accuracy(), &[])));
+    assert!(nothing(curves(
+        "t",
+        &accuracy(),
+        &[curve("a", &[&[f64::NAN]])]
+    )));
+    assert!(nothing(bars("t", &accuracy(), &[])));
+    assert!(nothing(waterfall("t", &accuracy(), &[])));
+    assert!(nothing(confusion("t", &[], &[])));
+    assert!(nothing(confusion("t", &[], &[vec![1, 2]])));
+    assert!(nothing(gradients("t", &[])));
+    assert!(nothing(histograms("t", &[])));
+}
+
+#[test]
+fn bars_show_spread_seeds_and_what_was_published() {
+    let bar = |label: &str, values: &[f64], published: &[f64]| Bar {
+        label: label.to_string(),
+        value: Statistic::of(values),
+        published: published.to_vec(),
+    };
+    let rows = [
+        bar("fc", &[0.5], &[0.55]),
+        bar("cnn", &[0.6, 0.7], &[]),
+        bar("none", &[], &[]),
+    ];
+    let svg = picture(|| bars("t", &accuracy(), &rows));
+    let texts = texts(&svg);
+    for text in [
+        "fc",
+        "cnn",
+        "none",
+        "50.00 %",
+        "65.00 ± 7.07 %",
+        "—",
+        "published",
+    ] {
+        assert!(texts.contains(&text), "no {text} in {texts:?}");
+    }
+    let negative = Axis {
+        title: "input mean".to_string(),
+        percent: false,
+    };
+    let svg = picture(|| {
+        bars(
+            "t",
+            &negative,
+            &[bar("a", &[-0.5], &[]), bar("b", &[0.0], &[])],
+        )
+    });
+    assert!(svg.contains("−0.500"), "{svg}");
+    picture(|| bars("t", &negative, &[bar("b", &[0.0], &[])]));
+}
+
+#[test]
+fn a_waterfall_tells_what_each_step_brings() {
+    let step = |label: &str, value| Step {
+        label: label.to_string(),
+        value,
+    };
+    let steps = [
+        step("base", Some(0.6)),
+        step("lost", None),
+        step("batch-norm", Some(0.65)),
+        step("depth", Some(0.64)),
+        step("same", Some(0.64)),
+    ];
+    let svg = picture(|| waterfall("t", &accuracy(), &steps));
+    let texts = texts(&svg);
+    for text in [
+        "60.00 %",
+        "—",
+        "65.00 %  (+5.00)",
+        "64.00 %  (−1.00)",
+        "64.00 %  (±0.00)",
+    ] {
+        assert!(texts.contains(&text), "no {text} in {texts:?}");
+    }
+}
+
+#[test]
+fn a_confusion_matrix_of_few_and_of_many_classes() {
+    let classes: Vec<String> = ["cat", "dog <big>"].map(String::from).into();
+    let svg = picture(|| confusion("t", &classes, &[vec![7, 3], vec![0, 0]]));
+    let found = texts(&svg);
+    for text in [
+        "cat",
+        "dog &lt;big&gt;",
+        "7",
+        "3",
+        "true class",
+        "predicted class",
+    ] {
+        assert!(found.contains(&text), "no {text} in {found:?}");
+    }
+    let many: Vec<Vec<u64>> = (0..100)
+        .map(|row| (0..100).map(|column| u64::from(row == column)).collect())
+        .collect();
+    let svg = picture(|| confusion("t", &[], &many));
+    assert!(svg.matches("<rect").count() > 10_000);
+    assert!(texts(&svg).len() < 10);
+}
+
+#[test]
+fn gradients_are_by_layer_on_a_logarithmic_axis() {
+    let norms = [
+        ("conv1.weight", Some(3.0)),
+        ("conv1.bias", Some(4.0)),
+        ("bn1.weight", Some(9.0)),
+        ("layer1.0.conv1.weight", Some(0.0)),
+        ("layer1.0.downsample.1.weight", Some(9.0)),
+        ("fc.weight", None),
+        ("fc.bias", Some(1.0)),
+    ];
+    let record = Gradients {
+        epoch: 0,
+        step: 0,
+        total: None,
+        norms: norms.map(|(name, norm)| (name.to_string(), norm)).to_vec(),
+    };
+    let layers = layers(&record);
+    let expected = [
+        ("conv1", Some(5.0)),
+        ("layer1.0.conv1", Some(0.0)),
+        ("fc", None),
+    ];
+    assert_eq!(
+        layers,
+        expected.map(|(name, norm)| (name.to_string(), norm))
+    );
+
+    let line = (
+        "cnn".to_string(),
+        layers
+            .into_iter()
+            .map(|layer| layer.1)
+            .chain([Some(2e-4)])
+            .collect(),
+    );
+    let panels = [GradientPanel {
+        title: "at the first step".to_string(),
+        lines: vec![line],
+    }];
+    let svg = picture(|| gradients("t", &panels));
+    let texts = texts(&svg);
+    for text in [
+        "at the first step",
+        "cnn",
+        "10⁻⁴",
+        "10⁰",
+        "10¹",
+        "norm of the gradient",
+    ] {
+        assert!(texts.contains(&text), "no {text} in {texts:?}");
+    }
+    assert_eq!(svg.matches("<circle").count(), 2);
+}
+
+#[test]
+fn histograms_share_an_axis() {
+    let inputs = |from, to, counts: &[u64]| Inputs {
+        mean: vec![-0.014],
+        std: vec![1.0, 0.5],
+        histogram: Histogram {
+            from,
+            to,
+            counts: counts.to_vec(),
+        },
+    };
+    let (a, b) = (
+        inputs(0.0, 1.0, &[1, 2, 0]),
+        inputs(-2.0, 2.0, &[0, 5, 1, 0]),
+    );
+    let empty = inputs(0.0, 0.0, &[]);
+    let rows = [
+        ("none".to_string(), &a),
+        ("half".to_string(), &b),
+        ("void".to_string(), &empty),
+    ];
+    let svg = picture(|| histograms("t", &rows));
+    let texts = texts(&svg);
+    for text in ["none", "half", "mean −0.01", "std 1.00 0.50", "−1.0"] {
+        assert!(texts.contains(&text), "no {text} in {texts:?}");
+    }
+    assert!(!texts.contains(&"void"));
+    assert_eq!(svg.matches("<polygon").count(), 2);
+}
