@@ -17,9 +17,13 @@ use crate::claims;
 use crate::experiment::{self, Experiment, Judged, Tier};
 use crate::outcome::Outcome;
 
-/// Judges a results file anew by the claims and statements that its experiment's file has now. Says whether it changed.
-pub fn rejudge(path: &Path) -> Result<bool> {
+/// A results file judged by the claims and statements that its experiment's file has now, where that differs from what it says.
+/// Results of an experiment that does not come with Tallow are left as they are.
+pub fn judged_anew(path: &Path) -> Result<Option<Results>> {
     let mut results = Results::read(path)?;
+    if !experiment::names()?.contains(&results.experiment) {
+        return Ok(None);
+    }
     let before = results.clone();
     let tier = Tier::from_str(&results.tier, false)
         .map_err(|_| anyhow!("{}: unknown tier `{}`", path.display(), results.tier))?;
@@ -41,11 +45,7 @@ pub fn rejudge(path: &Path) -> Result<bool> {
     results.claims = claims;
     results.statements = statements;
     results.question = experiment.question;
-    if results == before {
-        return Ok(false);
-    }
-    results.write(path)?;
-    Ok(true)
+    Ok((results != before).then_some(results))
 }
 
 /// Writes `<experiment>.json`, or `<experiment>.<tier>.json` for another tier than the standard one.

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cli::ReportArgs;
-use crate::{Ending, output};
+use crate::{Ending, output, results};
 use language::Language;
 use marks::Mark;
 use pictures::Pictures;
@@ -50,9 +50,15 @@ pub fn report(args: &ReportArgs) -> Result<Ending> {
         "{}: no such folder; a folder of pages holds *.md and results/*.json",
         dir.display()
     );
+    let judged = judge(&dir, args.check)?;
     let made = make(&dir, args)?;
-    let stale = made.stale(&dir)?;
+    let mut stale = made.stale(&dir)?;
     if args.check {
+        let file = |name| Stale {
+            name,
+            content: None,
+        };
+        stale.extend(judged.into_iter().map(file));
         return check(&dir, &stale);
     }
     for file in &stale {
@@ -72,6 +78,21 @@ pub fn report(args: &ReportArgs) -> Result<Ending> {
         names.concat()
     ))?;
     Ok(Ending::Done)
+}
+
+/// Judges the results by what the experiments' files claim now: writes those that differ, or only names them.
+fn judge(dir: &Path, check: bool) -> Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for name in files(dir, Path::new("results"), "json")? {
+        let path = dir.join(&name);
+        if let Some(judged) = results::judged_anew(&path)? {
+            if !check {
+                judged.write(&path)?;
+            }
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 fn check(dir: &Path, stale: &[Stale]) -> Result<Ending> {
