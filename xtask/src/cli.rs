@@ -98,12 +98,18 @@ PyTorch is taken from the Python that TALLOW_PYTHON names, or else python3. To i
   target/pytorch/bin/pip install -r xtask/pytorch/requirements.txt
   export TALLOW_PYTHON=$PWD/target/pytorch/bin/python")]
     Bench(BenchArgs),
-    /// Write the figures of results files into the pages of the docs, and draw their charts.
+    /// Tell of runs in one HTML file, which needs no network; or write results into the pages of the docs.
     ///
-    /// A page has marks; what stands between them is made from results/*.json in the folder of the pages, and charts are
+    /// The file has the claims beside the published figures, curves over the seeds, confusion matrices, calibration, pictures and
+    /// mistakes, and where and how it was run. Every `run` writes one as well, beside its records.
+    ///
+    /// With --docs: a page has marks; what stands between them is made from results/*.json in the folder of the pages, and charts are
     /// drawn into images/. Pictures of the data's own images are made where the data is found, and kept where it is not.
     /// --check writes nothing and exits with 1 when a page or chart is not what the results make it.
     #[command(after_help = "Examples:
+  cargo xtask report --open
+  cargo xtask report quickstart -o quickstart.html
+  cargo xtask report runs/quickstart/<run> runs/mnist-pixel-order/<run> -o both.html
   cargo xtask report --docs
   cargo xtask report --docs --check
 
@@ -332,17 +338,29 @@ pub enum Against {
 /// Arguments of `report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// Write the pages of the docs.
+    /// Folders of run records, of experiments, or names of experiments below --out; the experiment run last when none is given.
+    #[arg(value_name = "RUN", conflicts_with = "docs")]
+    pub runs: Vec<PathBuf>,
+    /// Write the page here, in place of report.html beside the runs.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "docs")]
+    pub output: Option<PathBuf>,
+    /// Show it in the browser.
+    #[arg(long, conflicts_with = "docs")]
+    pub open: bool,
+    /// Where run records are.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    /// Write the pages of the docs instead.
     #[arg(long)]
     pub docs: bool,
     /// Write nothing; exit with 1 and name the files that would change.
     #[arg(long, requires = "docs")]
     pub check: bool,
     /// The folder of the pages, in place of Tallow's own docs.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "docs")]
     pub dir: Option<PathBuf>,
     /// Look for the data in this folder before the usual places.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "docs")]
     pub data: Option<PathBuf>,
 }
 

@@ -13,7 +13,7 @@ use crate::data::Splits;
 use crate::experiment::{self, Experiment};
 use crate::job::Job;
 use crate::outcome::{self, Outcome};
-use crate::{Ending, device, facts, interrupt, output, results, table, weights};
+use crate::{Ending, device, facts, interrupt, output, report, results, table, weights};
 
 /// Runs an experiment and prints what came of it.
 pub fn run(args: &RunArgs) -> Result<Ending> {
@@ -135,6 +135,8 @@ impl Runner {
             runs: folders,
             seconds: started.elapsed().as_secs_f64(),
         };
+        let page = report::runs::of_outcome(&outcome, &runs)?;
+        eprintln!("report: {}", page.display());
         if let Some(folder) = &self.args.results {
             results::write(folder, experiment, &outcome, &runs, command)?;
         }

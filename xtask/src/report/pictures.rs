@@ -269,7 +269,11 @@ fn recipe(variant: &Variant) -> Result<Recipe> {
 }
 
 /// Images of shape `(C, H, W)` one after the other, in rows of [`COLUMNS`], each pixel enlarged to a square.
-fn mosaic(values: &[f32], (c, h, w): (usize, usize, usize), transforms: &[Transform]) -> RgbImage {
+pub fn mosaic(
+    values: &[f32],
+    (c, h, w): (usize, usize, usize),
+    transforms: &[Transform],
+) -> RgbImage {
     let count = values.len() / (c * h * w).max(1);
     let scale = (SIDE / w.max(1)).max(1);
     let (across, down) = (w * scale + GAP, h * scale + GAP);
