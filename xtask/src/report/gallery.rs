@@ -16,6 +16,8 @@ use tallow_transforms::Transform;
 use super::pictures::mosaic;
 use crate::observe::Prediction;
 
+/// Pixels that images are enlarged to, about: few, since the page enlarges them further.
+const SIDE: usize = 32;
 /// Images, filters and maps of a picture.
 const IMAGES: usize = 16;
 
@@ -93,7 +95,7 @@ fn first_images(loader: &DataLoader) -> Result<Option<RgbImage>> {
     let (_, c, h, w) = images.dims4()?;
     let transforms: Vec<Transform> = loader.transform().transforms().to_vec();
     let values = images.flatten_all()?.to_vec1::<f32>()?;
-    Ok(Some(mosaic(&values, (c, h, w), &transforms)))
+    Ok(Some(mosaic(&values, (c, h, w), SIDE, &transforms)))
 }
 
 /// Of a network that begins with a convolution of one or three channels, wider than a pixel.
@@ -105,7 +107,7 @@ fn filters(model: &Model) -> Result<Option<RgbImage>> {
     match *weight.dims() {
         [outputs, c @ (1 | 3), h, w] if h > 1 && w > 1 => {
             let filters = weight.narrow(0, 0, outputs.min(IMAGES))?;
-            Ok(Some(mosaic(&scaled(&filters)?, (c, h, w), &[])))
+            Ok(Some(mosaic(&scaled(&filters)?, (c, h, w), SIDE, &[])))
         }
         _ => Ok(None),
     }
@@ -133,7 +135,7 @@ fn features(model: &Model, test: &DataLoader) -> Result<Option<RgbImage>> {
     let maps = tallow_ops::to_layout(&maps, layout, tallow_ops::Layout::Nchw)?;
     let (_, c, h, w) = maps.dims4()?;
     let maps = maps.reshape((c, 1, h, w))?.narrow(0, 0, c.min(IMAGES))?;
-    Ok(Some(mosaic(&scaled(&maps)?, (1, h, w), &[])))
+    Ok(Some(mosaic(&scaled(&maps)?, (1, h, w), SIDE, &[])))
 }
 
 /// Each of `(N, ...)` brought to [0, 1] by its own least and greatest value.

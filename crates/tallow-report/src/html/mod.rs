@@ -32,7 +32,10 @@ pub struct Story<'a> {
     pub command: Option<String>,
 }
 
-/// The page. Pictures and details are those of each variant's first run.
+/// Variants whose pictures are shown: more would make the file too large to send.
+const PICTURED: usize = 8;
+
+/// The page. Pictures and details are those of each variant's first run, pictures those of the first eight variants.
 ///
 /// Fails where an additional file of a record cannot be read, and when there are no runs.
 pub fn page(story: &Story) -> Result<String> {
@@ -42,7 +45,11 @@ pub fn page(story: &Story) -> Result<String> {
         let first = (story.runs.iter())
             .find(|run| run.info.variant == variant.name && run.summary.is_some());
         if let Some(run) = first {
-            sections.push((run, Extras::read(run)?));
+            let mut extras = Extras::read(run)?;
+            if sections.len() >= PICTURED {
+                extras.pictures.clear();
+            }
+            sections.push((run, extras));
         }
     }
     let body = html! {
@@ -68,6 +75,9 @@ pub fn page(story: &Story) -> Result<String> {
                 section id="claims" { h2 { "Claims" } (claims(story)) }
             }
             section id="curves" { h2 { "Curves" } (curves(story)?) }
+            @if sections.len() > PICTURED {
+                p class="note" { "Pictures are those of the first " (PICTURED) " variants; a report of one run has its own." }
+            }
             @for (run, extras) in &sections {
                 section id=(slug(&run.info.variant)) {
                     h2 { (run.info.variant) }
@@ -216,8 +226,8 @@ fn curves(story: &Story) -> Result<Markup> {
         ),
         (
             "Throughput",
-            axis("images a second", false),
-            of(|e| Some(e.images_per_second)),
+            axis("thousand images a second", false),
+            of(|e| Some(e.images_per_second / 1000.0)),
         ),
     ];
     let mut svgs = Vec::new();
