@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::clean_runs::{self, CleanRunsArgs};
+use crate::completions::{self, CompletionsArgs};
+use crate::doctor::{self, DoctorArgs};
 use crate::experiment::Tier;
+use crate::predict::{self, PredictArgs};
+use crate::runs::{self, RunsArgs};
 
 /// Trains published vision experiments and sets the results beside what was reported.
 ///
@@ -67,6 +72,26 @@ pub enum Command {
 A name without a folder is looked for here, in the folder that TALLOW_WEIGHTS names, and in a folder weights beside the data.
 hf:owner/name/file is a file of a model on the Hugging Face hub.")]
     Evaluate(EvaluateArgs),
+    /// Name what images show, by a trained network: the likeliest classes, and where it sees them.
+    ///
+    /// An image of any size and colour is made into one such as the dataset has, and what was done to it is said on standard error.
+    /// For digits and the like that means: light on black, cut to its box, scaled and centred as the dataset was made.
+    #[command(after_help = predict::EXAMPLES)]
+    Predict(PredictArgs),
+    /// List the run records there are.
+    #[command(after_help = runs::EXAMPLES)]
+    Runs(RunsArgs),
+    /// Delete run records: shows what would go, and deletes it only with --yes.
+    ///
+    /// A folder with an environment.json and a config.toml is a run record; nothing else is touched.
+    #[command(after_help = clean_runs::EXAMPLES)]
+    CleanRuns(CleanRunsArgs),
+    /// Say what this machine has of what Tallow can use, and what to do about what is missing.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(DoctorArgs),
+    /// Print a script with which a shell completes this command line.
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(CompletionsArgs),
     /// List, get, check or describe datasets.
     #[command(after_help = "Example: cargo xtask data get mnist")]
     Data {
@@ -409,7 +434,8 @@ fn parse_seeds(text: &str) -> Result<Seeds, String> {
     Ok(Seeds(seeds))
 }
 
-fn parse_channels(text: &str) -> Result<Channels, String> {
+/// A number for each channel, between commas.
+pub fn parse_channels(text: &str) -> Result<Channels, String> {
     let number = |s: &str| s.trim().parse().ok().filter(|n: &f32| n.is_finite());
     let numbers = text.split(',').map(number).collect::<Option<Vec<f32>>>();
     let error = || "expected a number for each channel, such as 0.485,0.456,0.406".to_string();

@@ -181,7 +181,7 @@ pub fn set_threads(threads: Option<u16>) -> Result<()> {
 }
 
 /// The commit of Tallow's source, with `-dirty` after it where files were changed.
-fn commit() -> Option<String> {
+pub fn commit() -> Option<String> {
     let output = Command::new("git")
         .args(["-C", env!("CARGO_MANIFEST_DIR")])
         .args([
