@@ -51,7 +51,7 @@ fn unknown_names_suggest_the_nearest() {
             "{message}"
         );
         assert!(
-            message.contains("the models are mlp, cnn, cifar-cnn, lenet, lenet-1989, "),
+            message.contains("the models are mlp, cnn, cifar-cnn, lenet, cifar-cnn-bn, "),
             "{message}"
         );
     }

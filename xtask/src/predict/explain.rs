@@ -185,7 +185,7 @@ mod tests {
         let one = dir.path().join("one.png");
         assert_eq!(
             super::files(Some(&one), &images[..1]).unwrap(),
-            [one.clone()]
+            std::slice::from_ref(&one)
         );
         assert!(
             super::files(Some(&one), &images)
