@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -13,7 +13,8 @@ use crate::runs::{self, RunsArgs};
 
 /// Trains published vision experiments and sets the results beside what was reported.
 ///
-/// Exit codes: 0 all is well; 1 a claim failed, or the docs are not up to date; 2 bad input or missing data; 130 interrupted.
+/// Exit codes: 0 all is well; 1 a claim failed, or the docs are not up to date; 2 bad input, missing data or another error;
+/// 130 interrupted.
 /// RUST_LOG=debug shows what the libraries log.
 #[derive(Parser, Debug)]
 #[command(
@@ -44,7 +45,13 @@ pub enum Command {
   cargo xtask run mnist-pixel-order --seeds 0..3
   cargo xtask run cifar10-vgg16 --set train.epochs=1 --json > result.json
   cargo xtask run quickstart --only cnn --set 'train.optimizer={name=\"adam\",lr=0.002}'
-  cargo xtask run residual --tier standard --results docs/results")]
+  cargo xtask run residual --tier standard --results docs/results
+  cargo xtask run cifar10-cnn --events events.jsonl
+
+Exit codes: 0 all claims hold; 1 a claim failed; 2 bad input, missing data or another error; 130 interrupted.
+
+Each line of --events is an object whose `event` says what it is: run_started, batch (every --events-every batches),
+epoch_ended (the line of metrics.jsonl), run_ended, run_stopped, claims_judged. docs/running.md has their fields.")]
     Run(RunArgs),
     /// Run all experiments, or some, one after the other, and say which claims hold.
     ///
@@ -54,7 +61,10 @@ pub enum Command {
     #[command(after_help = "Examples:
   cargo xtask reproduce --tier smoke
   cargo xtask reproduce --tier standard --results docs/results
-  cargo xtask reproduce --tier full --only cifar10-vgg16 --device cuda")]
+  cargo xtask reproduce --tier full --only cifar10-vgg16 --device cuda
+  cargo xtask reproduce --tier smoke --events - | jq .event
+
+Exit codes: 0 all claims hold; 1 a claim failed; 2 bad input, missing data or another error; 130 interrupted.")]
     Reproduce(ReproduceArgs),
     /// Say how good given weights are: accuracy, loss and figures for each class on a test set.
     ///
@@ -230,6 +240,19 @@ pub struct RunnerArgs {
     /// Threads that load batches; 0 loads them in the training thread. Results do not depend on it.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
+    /// Stream what happens to this file as JSON lines while it happens; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    /// Batches from one event of a batch to the next.
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "events", value_parser = clap::value_parser!(u32).range(1..))]
+    pub events_every: u32,
+}
+
+impl RunnerArgs {
+    /// Whether standard output is for events.
+    pub fn events_on_stdout(&self) -> bool {
+        self.events.as_deref() == Some(Path::new("-"))
+    }
 }
 
 /// Arguments of `evaluate`.

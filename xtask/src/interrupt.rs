@@ -1,4 +1,7 @@
-//! Ctrl-C: the first asks the training loop to stop after its batch, the second ends the process.
+//! Ctrl-C, and SIGTERM by which systems end programs: the first asks the training loop to stop after its batch, the second ends
+//! the process.
+//!
+//! SIGHUP is left as it is: who starts a long run with `nohup` wants it to go on.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,13 +14,21 @@ static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// From here on Ctrl-C asks instead of killing.
 pub fn listen() -> Result<()> {
-    ctrlc::set_handler(|| {
-        if REQUESTED.swap(true, Ordering::SeqCst) {
-            std::process::exit(EXIT_CODE.into());
-        }
-        eprintln!("\nstopping after this batch; press Ctrl-C again to stop at once");
-    })
-    .context("cannot listen for Ctrl-C")
+    #[cfg(unix)]
+    {
+        let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM])
+            .context("cannot listen for SIGTERM")?;
+        std::thread::spawn(move || signals.forever().for_each(|_| request()));
+    }
+    ctrlc::set_handler(request).context("cannot listen for Ctrl-C")
+}
+
+/// The user asks to stop, for the first time or again.
+pub fn request() {
+    if REQUESTED.swap(true, Ordering::SeqCst) {
+        std::process::exit(EXIT_CODE.into());
+    }
+    eprintln!("\nstopping after this batch; press Ctrl-C again to stop at once");
 }
 
 /// Whether the user asked to stop.

@@ -6,15 +6,15 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use tallow_datasets::{DataLoader, LoaderConfig};
 use tallow_models::{LayerSummary, LoadWeights, Model, ModelConfig, Summary};
-use tallow_train::{Environment, GradientNorms, RunInfo, RunRecord, Trainer};
+use tallow_train::{Environment, GradientNorms, RunInfo, RunRecord, TensorBoard, Trainer};
 use tallow_transforms::Compose;
 
 use crate::data::{Splits, output_shape};
 use crate::experiment::{Experiment, Recipe, Tier, Variant};
 use crate::facts::{self, Fact};
-use crate::progress::RunProgress;
+use crate::progress::Watch;
 use crate::report::gallery;
-use crate::{interrupt, observe};
+use crate::{board, interrupt, observe};
 
 /// Steps over which the gradients' norms are averaged.
 const NORM_STEPS: usize = 10;
@@ -125,22 +125,35 @@ impl Job {
         })
     }
 
+    /// How much there is to do: multiplications, each with its addition, of the forward passes.
+    pub fn work(&self) -> Result<f64> {
+        let train = &self.recipe.train;
+        let steps = train.epochs * self.train.num_batches();
+        let images = train.max_steps.map_or(steps, |m| m.min(steps)) * train.batch_size;
+        Ok(images as f64 * self.model.summary()?.multiply_adds as f64)
+    }
+
     /// Trains it and writes its record under `out`: the record's folder, or `None` when the user interrupted it.
     pub fn train(
         self,
-        label: String,
+        watch: &mut Watch,
         out: &Path,
         commit: Option<String>,
     ) -> Result<Option<PathBuf>> {
         let environment = Environment::capture(&self.device, commit);
         let config = self.config()?;
-        let mut record = RunRecord::create(out, self.info, environment, &config)?;
+        let mut record = RunRecord::create(out, self.info.clone(), environment, &config)?;
+        let mut events = TensorBoard::create(record.dir())?;
+        let samples = board::samples(&self.train, &self.recipe.data.transforms)?;
+        events.writer().picture("samples", 0, &samples)?;
         let inputs = observe::inputs(&self.train)?;
         let mut gradients = GradientNorms::over(NORM_STEPS);
+        let (label, dir) = (watch.label(), record.dir().to_path_buf());
         let history = Trainer::new(self.recipe.train.config())
             .with_callback(&mut record)
             .with_callback(&mut gradients)
-            .with_callback(RunProgress::new(label.clone()))
+            .with_callback(&mut events)
+            .with_callback(watch.run(self.info, &dir))
             .fit(
                 &self.model,
                 self.model.store(),
@@ -157,6 +170,7 @@ impl Job {
         record.add("mistakes.json", &outputs.mistakes)?;
         record.add("calibration.json", &outputs.calibration)?;
         record.add("gradients.json", &gradients.rows())?;
+        events.gradients(gradients.rows())?;
         if let (Some(first), Some(last)) = (gradients.rows().first(), gradients.rows().last()) {
             record.put("gradient_norm_first", first.total);
             record.put("gradient_norm_last", last.total);
@@ -182,8 +196,8 @@ impl Job {
             let accepts = facts::accepts_other_size(name, &self.config, &self.model);
             record.put("accepts_other_size", f64::from(u8::from(accepts)));
         }
-        record.finish(self.model.store(), &history)?;
-        Ok(Some(record.dir().to_path_buf()))
+        watch.ended(&record.finish(self.model.store(), &history)?);
+        Ok(Some(dir))
     }
 
     /// The recipe in full, headed by what it was run as.

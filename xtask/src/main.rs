@@ -3,6 +3,7 @@
 //! It is the only place that reads TOML, prints tables or ends the process.
 
 mod bench;
+mod board;
 mod claims;
 mod clean_runs;
 mod cli;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::from_default_env())
+        .with_ansi(!progress::plain() && progress::colours())
         .with_writer(std::io::stderr)
         .init();
     match dispatch(cli.command) {

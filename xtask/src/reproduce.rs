@@ -12,7 +12,7 @@ use crate::{Ending, interrupt, output, suggest, table};
 
 /// Runs the experiments of a tier and prints how each came out.
 pub fn reproduce(args: &ReproduceArgs) -> Result<Ending> {
-    let mut runner = Runner::new(&args.runner)?;
+    let mut runner = Runner::new(&args.runner, args.json)?;
     let experiments = of_tier(args.tier, &args.only, &runner.sets(&[]))?;
     interrupt::listen()?;
     let mut outcomes = Vec::new();
@@ -31,6 +31,8 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<Ending> {
     if args.json {
         eprint!("{text}");
         output::print(&format!("{}\n", serde_json::to_string(&outcomes)?))?;
+    } else if args.runner.events_on_stdout() {
+        eprint!("{text}");
     } else {
         output::print(&text)?;
     }

@@ -13,11 +13,12 @@ use crate::data::Splits;
 use crate::experiment::{self, Experiment};
 use crate::job::Job;
 use crate::outcome::{self, Outcome};
+use crate::progress::{self, Watch};
 use crate::{Ending, device, facts, interrupt, output, report, results, table, weights};
 
 /// Runs an experiment and prints what came of it.
 pub fn run(args: &RunArgs) -> Result<Ending> {
-    let mut runner = Runner::new(&args.runner)?;
+    let mut runner = Runner::new(&args.runner, args.json)?;
     let mut experiment = experiment::load(&args.experiment, args.tier, &runner.sets(&args.set))?;
     experiment.keep_only(&args.only)?;
     if let Some(Seeds(seeds)) = &args.seeds {
@@ -33,6 +34,8 @@ pub fn run(args: &RunArgs) -> Result<Ending> {
     if args.json {
         eprint!("{text}");
         output::print(&format!("{}\n", serde_json::to_string(&outcome)?))?;
+    } else if args.runner.events_on_stdout() {
+        eprint!("{text}");
     } else {
         output::print(&text)?;
     }
@@ -49,11 +52,13 @@ pub struct Runner {
     device: Device,
     commit: Option<String>,
     loaded: Vec<(String, Splits)>,
+    watch: Watch,
 }
 
 impl Runner {
-    /// Sets the number of threads for the whole process.
-    pub fn new(args: &RunnerArgs) -> Result<Self> {
+    /// Sets the number of threads for the whole process. `json` says that the result is to be the one thing on standard output.
+    pub fn new(args: &RunnerArgs, json: bool) -> Result<Self> {
+        let watch = Watch::new(args, json)?;
         let device = device::parse(&args.device)?;
         set_threads(args.threads)?;
         Ok(Self {
@@ -61,6 +66,7 @@ impl Runner {
             device,
             commit: commit(),
             loaded: Vec::new(),
+            watch,
         })
     }
 
@@ -93,27 +99,42 @@ impl Runner {
             )
         };
         // All of them before the first is trained: a mistake in the last variant shows now.
+        let mut plan = Vec::new();
         for (variant, weights) in experiment.variants.iter().zip(&weights) {
-            job(variant, weights, experiment.seeds[0])
+            let work = job(variant, weights, experiment.seeds[0])
+                .and_then(|job| job.work())
                 .with_context(|| format!("variant `{}`", variant.name))?;
+            plan.extend(experiment.seeds.iter().map(|&seed| progress::Run {
+                variant: variant.name.clone(),
+                seed,
+                work,
+                ..progress::Run::default()
+            }));
             if let Some(path) = weights {
                 eprintln!("{} begins with {}", variant.name, path.display());
             }
         }
 
-        let total = experiment.variants.len() * experiment.seeds.len();
         let mut folders = Vec::new();
+        self.watch.begin(experiment, plan);
         for (variant, weights) in experiment.variants.iter().zip(&weights) {
             for &seed in &experiment.seeds {
                 let job = job(variant, weights, seed)?;
-                let number = folders.len() + 1;
-                let label = format!("[{number}/{total}] {} seed {seed}", variant.name);
-                match job.train(label, &self.args.out, self.commit.clone())? {
-                    Some(folder) => folders.push(folder),
-                    None => return Ok(None),
+                let trained = job.train(&mut self.watch, &self.args.out, self.commit.clone());
+                match trained {
+                    Ok(Some(folder)) => folders.push(folder),
+                    Ok(None) => {
+                        self.watch.stopped("interrupted");
+                        return Ok(None);
+                    }
+                    Err(error) => {
+                        self.watch.stopped(&output::message(&error));
+                        return Err(error);
+                    }
                 }
             }
         }
+        self.watch.close();
 
         let runs = folders
             .iter()
@@ -137,6 +158,7 @@ impl Runner {
         };
         let page = report::runs::of_outcome(&outcome, &runs)?;
         eprintln!("report: {}", page.display());
+        self.watch.judged(&outcome);
         if let Some(folder) = &self.args.results {
             results::write(folder, experiment, &outcome, &runs, command)?;
         }

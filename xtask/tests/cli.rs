@@ -286,3 +286,62 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     }
     files
 }
+
+#[test]
+fn exit_codes_are_documented() {
+    let readme = include_str!("../../README.md");
+    for (code, what) in [
+        ("0", "all claims hold"),
+        ("1", "a claim failed"),
+        ("2", "bad input, missing data or another error"),
+        ("130", "interrupted"),
+    ] {
+        assert!(readme.contains(&format!("| {code} | {what}")), "{code}");
+        for command in ["run", "reproduce"] {
+            let output = xtask().args([command, "--help"]).output().unwrap();
+            // The help is wrapped to the terminal's width.
+            let help = stdout(&output)
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
+            assert!(
+                help.contains(&format!("{code} {what}")),
+                "{command}: {help}"
+            );
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn reproduce_that_is_interrupted_ends_with_130() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let sandbox = Sandbox::new();
+    for signal in ["-INT", "-TERM"] {
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin!("xtask"))
+            .args(["reproduce", "--tier", "full", "--only", "quickstart"])
+            .current_dir(sandbox.path())
+            .envs(sandbox.environment())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("epoch 1/")));
+        let id = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        // Its last words must find a reader.
+        let _rest: Vec<_> = lines.collect();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{signal}");
+        assert!(output.stdout.is_empty(), "half a result");
+    }
+}

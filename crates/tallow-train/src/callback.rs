@@ -105,6 +105,8 @@ pub struct BatchEnd {
     /// Mean loss of the epoch so far. On the CPU it includes this batch; on other devices it is
     /// read every few steps, and is NaN before the first time.
     pub mean_loss: f64,
+    /// The share of the epoch's samples so far that were predicted right, as up to date as `mean_loss`; 0 before the first time.
+    pub accuracy: f64,
     /// The learning rate of the step.
     pub lr: f64,
 }

@@ -17,6 +17,7 @@ mod optimizer;
 mod record;
 mod schedule;
 mod tally;
+mod tensorboard;
 mod trainer;
 
 pub use callback::{
@@ -31,4 +32,5 @@ pub use loss::Loss;
 pub use optimizer::{Optimizer, OptimizerConfig, ParamRule};
 pub use record::{RunInfo, RunRecord, Summary};
 pub use schedule::{Anneal, Curve, Per, Schedule, Warmup};
+pub use tensorboard::{EventWriter, Picture, TensorBoard};
 pub use trainer::{TrainConfig, Trainer};

@@ -264,7 +264,7 @@ fn new_dir(parent: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// `name` with everything that a file system might refuse replaced by `_`.
-fn file_name(name: &str) -> String {
+pub(crate) fn file_name(name: &str) -> String {
     let safe = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '=');
     let name: String = name
         .chars()

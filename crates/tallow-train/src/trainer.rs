@@ -204,6 +204,7 @@ impl<'a> Trainer<'a> {
                     steps: steps.min(steps_left),
                     samples: labels.elem_count(),
                     mean_loss: tally.mean_loss(),
+                    accuracy: tally.accuracy(),
                     lr,
                 };
                 if let Some(reason) = self.ask(|callback| callback.on_batch_end(&end))? {
