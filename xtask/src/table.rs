@@ -131,7 +131,7 @@ pub fn align_right(table: &mut Table, column: usize) {
 mod tests {
     use super::*;
     use crate::claims::Verdict;
-    use crate::experiment::Published;
+    use crate::experiment::{Published, Tier};
     use crate::outcome::Dataset;
 
     fn outcome() -> Outcome {
@@ -139,6 +139,7 @@ mod tests {
             name: name.to_string(),
             model: "mlp".to_string(),
             parameters,
+            seeds: (0..values.len() as u64).collect(),
             metrics: [("test_accuracy".to_string(), Statistic::of(values).unwrap())].into(),
             published: published
                 .iter()
@@ -155,6 +156,7 @@ mod tests {
         };
         Outcome {
             experiment: "small".to_string(),
+            tier: Tier::Full,
             dataset: Dataset {
                 name: "mnist".to_string(),
                 provenance: "mnist (IDX, original)".to_string(),
@@ -170,6 +172,8 @@ mod tests {
                 verdict("cnn.test_accuracy > 0.99", Some(false)),
                 verdict("vgg > fc", None),
             ],
+            statements: Vec::new(),
+            facts: Default::default(),
             runs: Vec::new(),
             seconds: 1.0,
         }
