@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::clean_runs::{self, CleanRunsArgs};
+use crate::completions::{self, CompletionsArgs};
+use crate::doctor::{self, DoctorArgs};
 use crate::experiment::Tier;
+use crate::predict::{self, PredictArgs};
+use crate::runs::{self, RunsArgs};
 
 /// Trains published vision experiments and sets the results beside what was reported.
 ///
@@ -67,6 +72,26 @@ pub enum Command {
 A name without a folder is looked for here, in the folder that TALLOW_WEIGHTS names, and in a folder weights beside the data.
 hf:owner/name/file is a file of a model on the Hugging Face hub.")]
     Evaluate(EvaluateArgs),
+    /// Name what images show, by a trained network: the likeliest classes, and where it sees them.
+    ///
+    /// An image of any size and colour is made into one such as the dataset has, and what was done to it is said on standard error.
+    /// For digits and the like that means: light on black, cut to its box, scaled and centred as the dataset was made.
+    #[command(after_help = predict::EXAMPLES)]
+    Predict(PredictArgs),
+    /// List the run records there are.
+    #[command(after_help = runs::EXAMPLES)]
+    Runs(RunsArgs),
+    /// Delete run records: shows what would go, and deletes it only with --yes.
+    ///
+    /// A folder with an environment.json and a config.toml is a run record; nothing else is touched.
+    #[command(after_help = clean_runs::EXAMPLES)]
+    CleanRuns(CleanRunsArgs),
+    /// Say what this machine has of what Tallow can use, and what to do about what is missing.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(DoctorArgs),
+    /// Print a script with which a shell completes this command line.
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(CompletionsArgs),
     /// List, get, check or describe datasets.
     #[command(after_help = "Example: cargo xtask data get mnist")]
     Data {
@@ -98,12 +123,18 @@ PyTorch is taken from the Python that TALLOW_PYTHON names, or else python3. To i
   target/pytorch/bin/pip install -r xtask/pytorch/requirements.txt
   export TALLOW_PYTHON=$PWD/target/pytorch/bin/python")]
     Bench(BenchArgs),
-    /// Write the figures of results files into the pages of the docs, and draw their charts.
+    /// Tell of runs in one HTML file, which needs no network; or write results into the pages of the docs.
     ///
-    /// A page has marks; what stands between them is made from results/*.json in the folder of the pages, and charts are
+    /// The file has the claims beside the published figures, curves over the seeds, confusion matrices, calibration, pictures and
+    /// mistakes, and where and how it was run. Every `run` writes one as well, beside its records.
+    ///
+    /// With --docs: a page has marks; what stands between them is made from results/*.json in the folder of the pages, and charts are
     /// drawn into images/. Pictures of the data's own images are made where the data is found, and kept where it is not.
     /// --check writes nothing and exits with 1 when a page or chart is not what the results make it.
     #[command(after_help = "Examples:
+  cargo xtask report --open
+  cargo xtask report quickstart -o quickstart.html
+  cargo xtask report runs/quickstart/<run> runs/mnist-pixel-order/<run> -o both.html
   cargo xtask report --docs
   cargo xtask report --docs --check
 
@@ -332,17 +363,29 @@ pub enum Against {
 /// Arguments of `report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// Write the pages of the docs.
+    /// Folders of run records, of experiments, or names of experiments below --out; the experiment run last when none is given.
+    #[arg(value_name = "RUN", conflicts_with = "docs")]
+    pub runs: Vec<PathBuf>,
+    /// Write the page here, in place of report.html beside the runs.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "docs")]
+    pub output: Option<PathBuf>,
+    /// Show it in the browser.
+    #[arg(long, conflicts_with = "docs")]
+    pub open: bool,
+    /// Where run records are.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    /// Write the pages of the docs instead.
     #[arg(long)]
     pub docs: bool,
     /// Write nothing; exit with 1 and name the files that would change.
     #[arg(long, requires = "docs")]
     pub check: bool,
     /// The folder of the pages, in place of Tallow's own docs.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "docs")]
     pub dir: Option<PathBuf>,
     /// Look for the data in this folder before the usual places.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "docs")]
     pub data: Option<PathBuf>,
 }
 
@@ -391,7 +434,8 @@ fn parse_seeds(text: &str) -> Result<Seeds, String> {
     Ok(Seeds(seeds))
 }
 
-fn parse_channels(text: &str) -> Result<Channels, String> {
+/// A number for each channel, between commas.
+pub fn parse_channels(text: &str) -> Result<Channels, String> {
     let number = |s: &str| s.trim().parse().ok().filter(|n: &f32| n.is_finite());
     let numbers = text.split(',').map(number).collect::<Option<Vec<f32>>>();
     let error = || "expected a number for each channel, such as 0.485,0.456,0.406".to_string();

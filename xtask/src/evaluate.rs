@@ -1,7 +1,7 @@
 //! `cargo xtask evaluate`: how good given weights are on a test set.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -15,6 +15,7 @@ use toml::{Table, Value};
 use crate::cli::EvaluateArgs;
 use crate::data::{load_split, output_shape};
 use crate::experiment::{self, Recipe};
+use crate::normalisation::Preparation;
 use crate::table::{align_right, new_table, percent, thousands};
 use crate::{device, normalisation, output, run, weights};
 
@@ -122,32 +123,56 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
 }
 
 /// Data and model as a recipe, so that `--set` means here what it means to `run`; and where the transforms come from.
-fn recipe(
-    args: &EvaluateArgs,
-    weights: &std::path::Path,
-    digest: &str,
-) -> Result<(Recipe, String)> {
+fn recipe(args: &EvaluateArgs, weights: &Path, digest: &str) -> Result<(Recipe, String)> {
     let given = match (&args.mean, &args.std) {
         (Some(mean), Some(std)) => Some((&mean.0[..], &std.0[..])),
         (None, None) => None,
         _ => bail!("--mean and --std go together"),
     };
-    let set = args
-        .set
+    let preparation = preparation(given, &args.set, weights, digest, &args.dataset)?;
+    let source = preparation.source.clone();
+    let recipe = recipe_of(
+        &args.dataset,
+        &args.model,
+        args.batch,
+        preparation,
+        &args.set,
+    )?;
+    Ok((recipe, source))
+}
+
+/// How images are prepared, as [`normalisation::choose`] decides unless `sets` say it.
+pub fn preparation(
+    given: Option<(&[f32], &[f32])>,
+    sets: &[String],
+    weights: &Path,
+    digest: &str,
+    dataset: &str,
+) -> Result<Preparation> {
+    let set = sets
         .iter()
         .any(|set| set.trim_start().starts_with("data.transforms"));
     if set && given.is_some() {
         bail!("--mean and --std, and --set data.transforms: give one of them");
     }
-    let preparation = if set {
-        // Replaced below; that there may be no usual one does not matter.
-        normalisation::Preparation {
+    if set {
+        // Replaced by what is set; that there may be no usual one does not matter.
+        return Ok(Preparation {
             transforms: vec![Transform::ToTensor],
             source: "given by --set data.transforms".into(),
-        }
-    } else {
-        normalisation::choose(given, weights, digest, &args.dataset)?
-    };
+        });
+    }
+    normalisation::choose(given, weights, digest, dataset)
+}
+
+/// A recipe that trains nothing: data and model, changed by `sets`.
+pub fn recipe_of(
+    dataset: &str,
+    model: &str,
+    batch: u32,
+    preparation: Preparation,
+    sets: &[String],
+) -> Result<Recipe> {
     let table = |entries: Vec<(&str, Value)>| {
         let entries = entries
             .into_iter()
@@ -155,28 +180,21 @@ fn recipe(
         Value::Table(Table::from_iter(entries))
     };
     let optimizer = table(vec![("name", "sgd".into()), ("lr", Value::Float(0.0))]);
-    let base = Table::from_iter([
-        (
-            "data".to_string(),
-            table(vec![
-                ("dataset", args.dataset.as_str().into()),
-                ("transforms", Value::try_from(&preparation.transforms)?),
-            ]),
-        ),
-        (
-            "model".to_string(),
-            table(vec![("name", args.model.as_str().into())]),
-        ),
-        (
-            "train".to_string(),
-            table(vec![
-                ("epochs", Value::Integer(1)),
-                ("batch_size", Value::Integer(args.batch.into())),
-                ("optimizer", optimizer),
-            ]),
-        ),
+    let data = table(vec![
+        ("dataset", dataset.into()),
+        ("transforms", Value::try_from(&preparation.transforms)?),
     ]);
-    Ok((experiment::recipe(base, &args.set)?, preparation.source))
+    let train = table(vec![
+        ("epochs", Value::Integer(1)),
+        ("batch_size", Value::Integer(batch.into())),
+        ("optimizer", optimizer),
+    ]);
+    let base = Table::from_iter([
+        ("data".to_string(), data),
+        ("model".to_string(), table(vec![("name", model.into())])),
+        ("train".to_string(), train),
+    ]);
+    experiment::recipe(base, sets)
 }
 
 fn classes(evaluation: &Evaluation, info: &DatasetInfo) -> Vec<Class> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use candle_core::Device;
 use tallow_datasets::{DataLoader, LoaderConfig};
-use tallow_models::{LoadWeights, Model, ModelConfig};
+use tallow_models::{LayerSummary, LoadWeights, Model, ModelConfig, Summary};
 use tallow_train::{Environment, GradientNorms, RunInfo, RunRecord, Trainer};
 use tallow_transforms::Compose;
 
@@ -13,6 +13,7 @@ use crate::data::{Splits, output_shape};
 use crate::experiment::{Experiment, Recipe, Tier, Variant};
 use crate::facts::{self, Fact};
 use crate::progress::RunProgress;
+use crate::report::gallery;
 use crate::{interrupt, observe};
 
 /// Steps over which the gradients' norms are averaged.
@@ -20,6 +21,26 @@ const NORM_STEPS: usize = 10;
 
 /// Test images at a time, unless training takes more: the figures do not depend on it, the time does.
 const TEST_BATCH: usize = 64;
+
+/// The rows of `layers.json`.
+fn layers(summary: &Summary) -> Vec<impl serde::Serialize> {
+    #[derive(serde::Serialize)]
+    struct Layer {
+        name: String,
+        kind: &'static str,
+        output_shape: Vec<usize>,
+        parameters: usize,
+        multiply_adds: u64,
+    }
+    let row = |layer: &LayerSummary| Layer {
+        name: layer.name.clone(),
+        kind: layer.kind,
+        output_shape: layer.output_shape.clone(),
+        parameters: layer.parameters,
+        multiply_adds: layer.multiply_adds,
+    };
+    summary.layers.iter().map(row).collect()
+}
 
 /// One variant with one seed, ready to be trained.
 pub struct Job {
@@ -147,8 +168,12 @@ impl Job {
         record.put("input_mean", mean(&inputs.mean));
         record.put("input_std", mean(&inputs.std));
         record.add("inputs.json", &inputs)?;
+        let data = (&self.train, &self.test);
+        gallery::write(&record, &self.model, data, &outputs.mistakes)?;
+        let summary = self.model.summary()?;
+        record.add("layers.json", &layers(&summary))?;
         record.put("parameters", self.model.store().num_parameters() as f64);
-        record.put("multiply_adds", self.model.summary()?.multiply_adds as f64);
+        record.put("multiply_adds", summary.multiply_adds as f64);
         let steps = history.rows.len() * self.train.num_batches();
         let steps = self.recipe.train.max_steps.map_or(steps, |m| m.min(steps));
         record.put("steps", steps as f64);

@@ -4,9 +4,12 @@
 
 mod bench;
 mod claims;
+mod clean_runs;
 mod cli;
+mod completions;
 mod data;
 mod device;
+mod doctor;
 mod evaluate;
 mod experiment;
 mod facts;
@@ -17,11 +20,13 @@ mod normalisation;
 mod observe;
 mod outcome;
 mod output;
+mod predict;
 mod progress;
 mod report;
 mod reproduce;
 mod results;
 mod run;
+mod runs;
 mod suggest;
 mod summary;
 mod table;
@@ -75,6 +80,11 @@ fn dispatch(command: Command) -> Result<Ending> {
         Command::Run(args) => return run::run(&args),
         Command::Reproduce(args) => return reproduce::reproduce(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
+        Command::Predict(args) => predict::predict(&args),
+        Command::Runs(args) => runs::runs(&args),
+        Command::CleanRuns(args) => clean_runs::clean_runs(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Completions(args) => completions::completions(&args),
         Command::Data { command } => data::data(&command),
         Command::Summary(args) => summary::summary(&args),
         Command::Report(args) => return report::report(&args),

@@ -126,7 +126,7 @@ fn gather(
     })
 }
 
-fn check(verdict: &claims::Verdict) -> Check {
+pub fn check(verdict: &claims::Verdict) -> Check {
     Check {
         text: verdict.text.clone(),
         holds: verdict.holds,
@@ -134,7 +134,7 @@ fn check(verdict: &claims::Verdict) -> Check {
     }
 }
 
-fn statement(judged: &Judged) -> Statement {
+pub fn statement(judged: &Judged) -> Statement {
     Statement {
         text: judged.text.clone(),
         zh: judged.zh.clone(),

@@ -13,7 +13,7 @@ use crate::data::Splits;
 use crate::experiment::{self, Experiment};
 use crate::job::Job;
 use crate::outcome::{self, Outcome};
-use crate::{Ending, device, facts, interrupt, output, results, table, weights};
+use crate::{Ending, device, facts, interrupt, output, report, results, table, weights};
 
 /// Runs an experiment and prints what came of it.
 pub fn run(args: &RunArgs) -> Result<Ending> {
@@ -135,6 +135,8 @@ impl Runner {
             runs: folders,
             seconds: started.elapsed().as_secs_f64(),
         };
+        let page = report::runs::of_outcome(&outcome, &runs)?;
+        eprintln!("report: {}", page.display());
         if let Some(folder) = &self.args.results {
             results::write(folder, experiment, &outcome, &runs, command)?;
         }
@@ -179,7 +181,7 @@ pub fn set_threads(threads: Option<u16>) -> Result<()> {
 }
 
 /// The commit of Tallow's source, with `-dirty` after it where files were changed.
-fn commit() -> Option<String> {
+pub fn commit() -> Option<String> {
     let output = Command::new("git")
         .args(["-C", env!("CARGO_MANIFEST_DIR")])
         .args([

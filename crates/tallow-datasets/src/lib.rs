@@ -42,6 +42,7 @@ pub use inspect::{
 pub use interop::to_candle;
 pub use load::{LoadOptions, Progress, ProgressFn, load};
 pub use loader::{Batch, DataLoader, Epoch, LoaderConfig};
+pub use places::cache_dir;
 pub use sampler::Sampler;
 pub use subset::{
     Fold, Sizes, Subset, class_filter, k_fold, sort_by_class, stratified_split, take,

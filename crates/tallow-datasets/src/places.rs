@@ -28,7 +28,7 @@ impl Places {
             env: std::env::var_os("TALLOW_DATA")
                 .filter(|v| !v.is_empty())
                 .map(PathBuf::from),
-            cache: cache.map(Path::to_path_buf).or_else(user_cache),
+            cache: cache.map(Path::to_path_buf).or_else(cache_dir),
             system: cfg!(unix).then(|| PathBuf::from("/usr/share/datasets")),
         }
     }
@@ -109,9 +109,10 @@ fn place(kind: &'static str, path: &Path, finding: &str) -> Place {
     }
 }
 
-/// `tallow` in the platform's cache directory: `~/.cache/tallow` on Linux, `~/Library/Caches/tallow` on
+/// Where downloaded datasets are kept unless the caller says otherwise: `tallow` in the platform's cache directory, which is
+/// `~/.cache/tallow` on Linux, `~/Library/Caches/tallow` on
 /// macOS, `%LOCALAPPDATA%\tallow\cache` on Windows.
-fn user_cache() -> Option<PathBuf> {
+pub fn cache_dir() -> Option<PathBuf> {
     directories::ProjectDirs::from("", "", "tallow").map(|d| d.cache_dir().to_path_buf())
 }
 

@@ -5,14 +5,17 @@
 )]
 
 mod accuracy;
+mod auroc;
 mod calibration;
 mod confusion;
 mod error;
 mod mean;
 mod rows;
 mod sum;
+mod text;
 
 pub use accuracy::{Accuracy, TopK};
+pub use auroc::{Auroc, AurocScore};
 pub use calibration::{Calibration, CalibrationBin, CalibrationError};
 pub use confusion::{Average, ClassScore, ConfusionMatrix, Report};
 pub use error::{Error, Result};

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::sync::LazyLock;
 use tallow_metrics::{
-    Accuracy, CalibrationError, ConfusionMatrix, CrossEntropy, MeanMetric, TopK, argmax,
+    Accuracy, Auroc, CalibrationError, ConfusionMatrix, CrossEntropy, MeanMetric, TopK, argmax,
 };
 
 static FIXTURES: LazyLock<Value> =
@@ -232,6 +232,76 @@ fn calibration() {
             close(found.error, number(&expected["l1"]), 1e-6, &what);
             close(found.max_error, number(&expected["max"]), 1e-6, &what);
         }
+    }
+}
+
+#[test]
+fn areas_under_the_roc_curve() {
+    let mut undefined = 0;
+    for case in cases() {
+        let expected = &case.expected["auroc"];
+        let mut of_logits = Auroc::new(case.classes).unwrap();
+        of_logits
+            .update_logits(&case.logits, case.classes, &case.labels)
+            .unwrap();
+        let probabilities: Vec<f32> = numbers(&expected["probabilities"])
+            .iter()
+            .map(|&p| p as f32)
+            .collect();
+        let mut of_probabilities = Auroc::new(case.classes).unwrap();
+        of_probabilities
+            .update_probabilities(&probabilities, case.classes, &case.labels)
+            .unwrap();
+        let found = of_logits.compute().unwrap();
+        assert_eq!(Some(&found), of_probabilities.compute().as_ref());
+        assert_eq!(found.samples, case.labels.len() as u64);
+        let areas = expected["per_class"].as_array().unwrap();
+        assert_eq!(found.per_class.len(), areas.len());
+        let mut defined = Vec::new();
+        for (area, expected) in found.per_class.iter().zip(areas) {
+            match area {
+                Some(area) => {
+                    close(*area, number(expected), 1e-13, &case.name);
+                    defined.push(number(expected));
+                }
+                None => {
+                    assert!(expected.is_null(), "{}", case.name);
+                    undefined += 1;
+                }
+            }
+        }
+        match found.macro_average {
+            Some(mean) => close(
+                mean,
+                defined.iter().sum::<f64>() / defined.len() as f64,
+                1e-13,
+                &case.name,
+            ),
+            None => assert!(defined.is_empty()),
+        }
+    }
+    // Two classes that are no label, and two of a set that has one class alone.
+    assert_eq!(undefined, 4);
+}
+
+#[test]
+fn reports_as_scikit_learn_prints_them() {
+    for case in cases() {
+        let names: Vec<String> = (1..=case.classes)
+            .map(|n| format!("class {}", "x".repeat(n)))
+            .collect();
+        let report = confusion(&case).report();
+        for digits in [2, 4] {
+            assert_eq!(
+                report.to_text(&names, digits).unwrap(),
+                case.expected["report"][digits.to_string()]
+                    .as_str()
+                    .unwrap(),
+                "{}",
+                case.name
+            );
+        }
+        assert!(report.to_text(&names[1..], 2).is_err());
     }
 }
 

@@ -1,7 +1,8 @@
 //! Wrong arguments give typed errors that say what was expected, and change nothing.
 
 use tallow_metrics::{
-    Accuracy, CalibrationError, ConfusionMatrix, CrossEntropy, Error, MeanMetric, Report, TopK,
+    Accuracy, Auroc, CalibrationError, ConfusionMatrix, CrossEntropy, Error, MeanMetric, Report,
+    TopK,
 };
 
 #[test]
@@ -172,6 +173,28 @@ fn probabilities() {
         calibration.bins[12].count, 1,
         "0.8 is the lower bound of bin 12 of 15 and belongs to it"
     );
+}
+
+#[test]
+fn areas_take_what_fits_them() {
+    let mut metric = Auroc::new(2).unwrap();
+    assert_eq!(metric.compute(), None);
+    assert!(Auroc::new(0).is_err());
+    assert!(metric.update_logits(&[0.0; 3], 3, &[0]).is_err());
+    assert!(metric.update_logits(&[0.0; 3], 2, &[0]).is_err());
+    assert!(metric.update_logits(&[0.0; 2], 2, &[2]).is_err());
+    assert!(metric.update_probabilities(&[0.5, 1.5], 2, &[0]).is_err());
+    assert!(metric.merge(&Auroc::new(3).unwrap()).is_err());
+    assert_eq!(metric.compute(), None);
+
+    // Of the four pairs for class 1, 0.5 is above 0.2 and ties with 0.5, and 0.1 is below both.
+    metric
+        .update_probabilities(&[0.8, 0.2, 0.5, 0.5, 0.5, 0.5, 0.9, 0.1], 2, &[0, 0, 1, 1])
+        .unwrap();
+    let areas = metric.compute().unwrap();
+    assert_eq!(areas.per_class[1], Some((1.0 + 0.5) / 4.0));
+    metric.update_logits(&[f32::NAN, 0.0], 2, &[0]).unwrap();
+    assert!(metric.compute().unwrap().macro_average.unwrap().is_nan());
 }
 
 #[test]

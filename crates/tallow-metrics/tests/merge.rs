@@ -1,7 +1,9 @@
 //! Any split into batches, in any order, merged in any grouping, gives the bits of the whole.
 
 use proptest::prelude::*;
-use tallow_metrics::{Accuracy, CalibrationError, ConfusionMatrix, CrossEntropy, MeanMetric, TopK};
+use tallow_metrics::{
+    Accuracy, Auroc, CalibrationError, ConfusionMatrix, CrossEntropy, MeanMetric, TopK,
+};
 
 const CLASSES: usize = 5;
 
@@ -23,6 +25,7 @@ struct All {
     top: TopK,
     loss: CrossEntropy,
     calibration: CalibrationError,
+    auroc: Auroc,
     mean: MeanMetric,
 }
 
@@ -34,6 +37,7 @@ impl All {
             top: TopK::new(2).unwrap(),
             loss: CrossEntropy::new(),
             calibration: CalibrationError::default(),
+            auroc: Auroc::new(CLASSES).unwrap(),
             mean: MeanMetric::new(),
         }
     }
@@ -52,6 +56,7 @@ impl All {
         self.calibration
             .update_logits(&logits, CLASSES, &labels)
             .unwrap();
+        self.auroc.update_logits(&logits, CLASSES, &labels).unwrap();
         for (row, label) in batch {
             self.mean
                 .add(f64::from(row[0]).exp(), f64::from(*label) + 0.1);
@@ -64,18 +69,20 @@ impl All {
         self.top.merge(&other.top).unwrap();
         self.loss.merge(&other.loss);
         self.calibration.merge(&other.calibration).unwrap();
+        self.auroc.merge(&other.auroc).unwrap();
         self.mean.merge(&other.mean);
     }
 
     /// All results as text, in which f64 values print exactly.
     fn results(&self) -> String {
         format!(
-            "{:?} {:?} {:?} {:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             self.confusion.report(),
             self.accuracy.compute(),
             self.top.compute(),
             self.loss.compute(),
             self.calibration.compute(),
+            self.auroc.compute(),
             self.mean.compute()
         )
     }

@@ -37,6 +37,22 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A layer that has no feature map, or is not there.
+    #[error(
+        "{model}: {problem}{}; the layers with a feature map are {}",
+        suggestion(nearest),
+        listed(maps)
+    )]
+    NoMap {
+        /// The model.
+        model: &'static str,
+        /// What is wrong.
+        problem: String,
+        /// The layer with a map whose name is most like it, if one is.
+        nearest: Option<String>,
+        /// The layers that have a map.
+        maps: Vec<String>,
+    },
     /// A file of weights that cannot be read, or does not fit.
     #[error("{}: {problem}", path.display())]
     Weights {
@@ -66,8 +82,16 @@ impl From<Error> for candle_core::Error {
     }
 }
 
-fn suggestion(nearest: &Option<&'static str>) -> String {
+fn suggestion(nearest: &Option<impl std::fmt::Display>) -> String {
     nearest
+        .as_ref()
         .map(|name| format!(" (did you mean `{name}`?)"))
         .unwrap_or_default()
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "none".into(),
+        names => names.join(", "),
+    }
 }

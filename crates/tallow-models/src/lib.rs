@@ -5,6 +5,7 @@
 )]
 
 mod error;
+mod grad_cam;
 mod head;
 mod model;
 mod module;
@@ -15,6 +16,7 @@ mod weights;
 mod zoo;
 
 pub use error::{Error, Result};
+pub use grad_cam::{grad_cam, last_feature_map};
 pub use head::{conv_head_to_linear, linear_head_to_conv};
 pub use model::{Model, ModelConfig};
 pub use module::{Context, Layer, Module};

@@ -204,7 +204,7 @@ impl Model {
         })
     }
 
-    fn run(&self, images: &Tensor, cx: &mut Context) -> Result<Tensor> {
+    pub(crate) fn run(&self, images: &Tensor, cx: &mut Context) -> Result<Tensor> {
         self.check(images)?;
         let x = to_layout(images, Layout::Nchw, cx.layout)?;
         self.network.forward(&x, cx)

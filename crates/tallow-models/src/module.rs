@@ -1,4 +1,4 @@
-use candle_core::Tensor;
+use candle_core::{Tensor, Var};
 use tallow_ops::Layout;
 
 use crate::Result;
@@ -22,6 +22,14 @@ pub struct Context<'a> {
     /// The axis order of every activation with four axes.
     pub layout: Layout,
     observer: Option<Observer<'a>>,
+    cut: Option<Cut<'a>>,
+}
+
+/// A place at which the graph begins anew.
+struct Cut<'a> {
+    layer: &'a str,
+    /// What came out there, once it has.
+    output: Option<Var>,
 }
 
 type Observer<'a> = &'a mut dyn FnMut(&Layer);
@@ -61,6 +69,7 @@ impl<'a> Context<'a> {
             train,
             layout,
             observer: None,
+            cut: None,
         }
     }
 
@@ -70,33 +79,59 @@ impl<'a> Context<'a> {
             train,
             layout,
             observer: Some(observer),
+            cut: None,
         }
     }
 
-    /// Whether an observer wants to see every leaf layer's output, so that layers must not be merged.
-    pub fn is_observed(&self) -> bool {
-        self.observer.is_some()
+    /// A pass, not of training, that goes on from a variable in place of the output of `layer`: candle keeps gradients with
+    /// respect to variables alone.
+    pub(crate) fn cut(layout: Layout, layer: &'a str) -> Self {
+        let output = None;
+        Self {
+            train: false,
+            layout,
+            observer: None,
+            cut: Some(Cut { layer, output }),
+        }
     }
 
-    /// Tells the observer, if there is one, about a leaf layer's output.
+    /// The variable that a pass with a cut went on from, if it came by that layer.
+    pub(crate) fn into_variable(self) -> Option<Var> {
+        self.cut?.output
+    }
+
+    /// Whether somebody wants to see every leaf layer's output, so that layers must not be merged.
+    pub fn is_observed(&self) -> bool {
+        self.observer.is_some() || self.cut.is_some()
+    }
+
+    /// What every leaf layer ends with: tells the observer, if there is one, about its output. What it returns is what the layer
+    /// returns: the output, or what the pass goes on with in its place.
     pub fn report(
         &mut self,
         name: &str,
         kind: &'static str,
-        output: &Tensor,
+        output: Tensor,
         parameters: usize,
         multiply_adds: u64,
-    ) {
+    ) -> Result<Tensor> {
         if let Some(observer) = &mut self.observer {
             let layout = self.layout;
             observer(&Layer {
                 name,
                 kind,
-                output,
+                output: &output,
                 layout,
                 parameters,
                 multiply_adds,
             });
+        }
+        match &mut self.cut {
+            Some(cut) if cut.layer == name => {
+                let variable = Var::from_tensor(&output.detach())?;
+                Ok(cut.output.insert(variable).as_tensor().clone())
+            }
+            _ => Ok(output),
         }
     }
 }

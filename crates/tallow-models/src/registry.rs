@@ -52,20 +52,20 @@ pub fn find(name: &str) -> Result<&'static Entry> {
         .find(|entry| entry.name == name)
         .ok_or_else(|| Error::UnknownModel {
             name: name.into(),
-            nearest: nearest(name),
+            nearest: nearest(name, registry().iter().map(|entry| entry.name)),
             known: registry().iter().map(|entry| entry.name).collect(),
         })
 }
 
-/// Jaro and Winkler's measure likes a common beginning, Damerau and Levenshtein's a slip of two letters.
-fn nearest(name: &str) -> Option<&'static str> {
+/// The name most like `name`, if one is. Jaro and Winkler's measure likes a common beginning, Damerau and Levenshtein's a slip of
+/// two letters.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
-    let likeness = |known| {
+    let likeness = |known: &str| {
         strsim::jaro_winkler(&name, known).max(strsim::normalized_damerau_levenshtein(&name, known))
     };
-    registry()
-        .iter()
-        .map(|entry| (likeness(entry.name), entry.name))
+    known
+        .map(|known| (likeness(known), known))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         // Below this two names have little but a few letters in common.
         .filter(|(likeness, _)| *likeness > 0.66)

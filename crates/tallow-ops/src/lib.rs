@@ -37,6 +37,7 @@ pub use dropout::dropout;
 pub use error::{Error, Result};
 pub use generator::{Generator, GeneratorState};
 pub use init::Init;
+pub use kernels::simd::instruction_set;
 pub use layout::{Layout, flatten, to_layout};
 pub use linear::linear;
 pub use norm_add_relu::{add_relu, batch_norm_add_relu_train};

@@ -51,6 +51,9 @@ pub enum Error {
         /// The epoch found there.
         found: usize,
     },
+    /// A report has no runs.
+    #[error("there are no runs to report")]
+    NoRuns,
     /// A chart has no value that can be drawn.
     #[error("{chart}: there is nothing to draw")]
     NothingToDraw {

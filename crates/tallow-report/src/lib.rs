@@ -6,6 +6,8 @@
 
 pub mod charts;
 mod error;
+mod extras;
+pub mod html;
 mod layout;
 pub mod results;
 mod run;
@@ -13,6 +15,7 @@ mod statistic;
 mod variant;
 
 pub use error::{Error, Result};
+pub use extras::{Calibration, CalibrationBin, Extras, GradientNorms, Layer, Picture};
 pub use results::Results;
 pub use run::{ClassScore, Dataset, Environment, Epoch, Run, RunInfo, Summary, read_experiment};
 pub use statistic::Statistic;

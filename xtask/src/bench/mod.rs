@@ -21,6 +21,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use tallow_datasets::{LoadOptions, locate};
 
+pub use host::cores;
+pub use side::python;
 pub use worker::work;
 
 use crate::cli::{Against, BenchArgs};

@@ -66,7 +66,7 @@ impl Who {
 }
 
 /// The interpreter that has PyTorch.
-fn python() -> OsString {
+pub fn python() -> OsString {
     std::env::var_os("TALLOW_PYTHON")
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "python3".into())

@@ -7,11 +7,13 @@
 mod blocks;
 mod charts;
 mod format;
+pub mod gallery;
 mod language;
 mod marks;
 mod metrics;
 mod pictures;
 mod prose;
+pub mod runs;
 mod store;
 mod tables;
 mod value;
@@ -34,10 +36,9 @@ const MADE: &str = "<!-- made by cargo xtask report -->";
 
 /// Writes the pages and pictures, or says which are not as they would be written.
 pub fn report(args: &ReportArgs) -> Result<Ending> {
-    ensure!(
-        args.docs,
-        "say what to report: --docs writes the results into the pages"
-    );
+    if !args.docs {
+        return runs::report(args);
+    }
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
         None => Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -192,7 +192,7 @@ pub fn samples(
                 .context("the training data has no images")??;
             let (_, c, h, w) = batch.images.dims4()?;
             let values = batch.images.flatten_all()?.to_vec1::<f32>()?;
-            Ok(mosaic(&values, (c, h, w), &transforms))
+            Ok(mosaic(&values, (c, h, w), SIDE, &transforms))
         })?;
     let language = page.language;
     let name = &variant.name;
@@ -242,7 +242,7 @@ pub fn predictions(
                 compose.apply(image, &mut rng, &mut out)?;
                 values.extend(out);
             }
-            Ok(mosaic(&values, shape, &transforms))
+            Ok(mosaic(&values, shape, SIDE, &transforms))
         })?;
     if !there {
         return Ok(table);
@@ -268,10 +268,16 @@ fn recipe(variant: &Variant) -> Result<Recipe> {
         .with_context(|| format!("the recipe of `{}` cannot be read", variant.name))
 }
 
-/// Images of shape `(C, H, W)` one after the other, in rows of [`COLUMNS`], each pixel enlarged to a square.
-fn mosaic(values: &[f32], (c, h, w): (usize, usize, usize), transforms: &[Transform]) -> RgbImage {
+/// Images of shape `(C, H, W)` one after the other, in rows of [`COLUMNS`], each pixel enlarged to a square
+/// so that an image is about `side` pixels wide.
+pub fn mosaic(
+    values: &[f32],
+    (c, h, w): (usize, usize, usize),
+    side: usize,
+    transforms: &[Transform],
+) -> RgbImage {
     let count = values.len() / (c * h * w).max(1);
-    let scale = (SIDE / w.max(1)).max(1);
+    let scale = (side / w.max(1)).max(1);
     let (across, down) = (w * scale + GAP, h * scale + GAP);
     let rows = count.div_ceil(COLUMNS);
     let size = (
@@ -321,7 +327,7 @@ mod tests {
         let transforms = [Transform::ToTensor, Transform::normalize([0.5], [0.25])];
         // Two grey images of 1 x 2: black, white; grey, beyond white.
         let values = [-2.0, 2.0, 0.0, 9.0];
-        let picture = mosaic(&values, (1, 1, 2), &transforms);
+        let picture = mosaic(&values, (1, 1, 2), SIDE, &transforms);
         let scale = (SIDE / 2) as u32;
         assert_eq!(picture.dimensions(), (2 * 2 * scale + GAP as u32, scale));
         let at = |x: u32| picture.get_pixel(x, scale - 1).0;
@@ -334,7 +340,7 @@ mod tests {
     #[test]
     fn channels_are_colours() {
         let values = [1.0, 0.0, 0.5, 0.0];
-        let picture = mosaic(&values[..3], (3, 1, 1), &[Transform::ToTensor]);
+        let picture = mosaic(&values[..3], (3, 1, 1), SIDE, &[Transform::ToTensor]);
         assert_eq!(picture.get_pixel(0, 0).0, [255, 0, 128]);
     }
 }

@@ -38,8 +38,7 @@ impl Module for ConstantPad2d {
             let border = Tensor::full(self.value, dims, y.device())?.to_dtype(y.dtype())?;
             y = Tensor::cat(&[&border, &y, &border], axis)?;
         }
-        cx.report(&self.name, "ConstantPad2d", &y, 0, 0);
-        Ok(y)
+        cx.report(&self.name, "ConstantPad2d", y, 0, 0)
     }
 }
 
@@ -141,8 +140,7 @@ impl Module for PartialConv2d {
         let weights = connections * k * k;
         let parameters = weights + bias.map_or(0, Tensor::elem_count);
         let multiply_adds = (weights * pixels) as u64;
-        cx.report(&self.name, "PartialConv2d", &y, parameters, multiply_adds);
-        Ok(y)
+        cx.report(&self.name, "PartialConv2d", y, parameters, multiply_adds)
     }
 }
 
@@ -170,8 +168,7 @@ impl Module for UnitBias {
             Layout::Nhwc => self.bias.permute((1, 2, 0))?.contiguous()?,
         };
         let y = x.broadcast_add(&bias)?;
-        cx.report(&self.name, "UnitBias", &y, self.bias.elem_count(), 0);
-        Ok(y)
+        cx.report(&self.name, "UnitBias", y, self.bias.elem_count(), 0)
     }
 }
 
@@ -212,8 +209,7 @@ impl Module for Subsampling {
         };
         let y = conv2d(x, &kernel, Some(&self.bias), &config)?;
         let parameters = self.weight.elem_count() + self.bias.elem_count();
-        cx.report(&self.name, "Subsampling", &y, parameters, 0);
-        Ok(y)
+        cx.report(&self.name, "Subsampling", y, parameters, 0)
     }
 }
 
@@ -235,8 +231,7 @@ impl ScaledTanh {
 impl Module for ScaledTanh {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let y = ((x * (2. / 3.))?.tanh()? * 1.7159)?;
-        cx.report(&self.name, "ScaledTanh", &y, 0, 0);
-        Ok(y)
+        cx.report(&self.name, "ScaledTanh", y, 0, 0)
     }
 }
 
@@ -266,7 +261,6 @@ impl Module for Rbf {
         let distances = x.unsqueeze(1)?.broadcast_sub(&codes)?.sqr()?.sum(2)?;
         let y = distances.neg()?;
         let multiply_adds = codes.elem_count() as u64;
-        cx.report(&self.name, "Rbf", &y, 0, multiply_adds);
-        Ok(y)
+        cx.report(&self.name, "Rbf", y, 0, multiply_adds)
     }
 }

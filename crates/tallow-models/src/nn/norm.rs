@@ -72,7 +72,6 @@ impl Module for BatchNorm2d {
             batch_norm_eval(x, weight, bias, running_mean, running_var, &config)?
         };
         let parameters = weight.elem_count() + bias.elem_count();
-        cx.report(&self.name, "BatchNorm2d", &y, parameters, 0);
-        Ok(y)
+        cx.report(&self.name, "BatchNorm2d", y, parameters, 0)
     }
 }

@@ -43,8 +43,7 @@ impl Module for MaxPool2d {
                 ..self.config
             },
         )?;
-        cx.report(&self.name, "MaxPool2d", &y, 0, 0);
-        Ok(y)
+        cx.report(&self.name, "MaxPool2d", y, 0, 0)
     }
 }
 
@@ -80,8 +79,7 @@ impl Module for AvgPool2d {
             },
             true,
         )?;
-        cx.report(&self.name, "AvgPool2d", &y, 0, 0);
-        Ok(y)
+        cx.report(&self.name, "AvgPool2d", y, 0, 0)
     }
 }
 
@@ -105,7 +103,6 @@ impl AdaptiveAvgPool2d {
 impl Module for AdaptiveAvgPool2d {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let y = adaptive_avg_pool2d(x, self.output, cx.layout)?;
-        cx.report(&self.name, "AdaptiveAvgPool2d", &y, 0, 0);
-        Ok(y)
+        cx.report(&self.name, "AdaptiveAvgPool2d", y, 0, 0)
     }
 }

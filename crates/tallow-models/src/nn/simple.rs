@@ -21,8 +21,7 @@ impl Relu {
 impl Module for Relu {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let y = relu(x)?;
-        cx.report(&self.name, "ReLU", &y, 0, 0);
-        Ok(y)
+        cx.report(&self.name, "ReLU", y, 0, 0)
     }
 }
 
@@ -45,8 +44,7 @@ impl Add {
     /// `x + y`. Fails when the shapes differ.
     pub fn forward(&self, x: &Tensor, y: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let sum = add(x, y)?;
-        cx.report(&self.name, "Add", &sum, 0, 0);
-        Ok(sum)
+        cx.report(&self.name, "Add", sum, 0, 0)
     }
 }
 
@@ -68,8 +66,7 @@ impl Tanh {
 impl Module for Tanh {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let y = x.tanh()?;
-        cx.report(&self.name, "Tanh", &y, 0, 0);
-        Ok(y)
+        cx.report(&self.name, "Tanh", y, 0, 0)
     }
 }
 
@@ -100,8 +97,7 @@ impl Module for Dropout {
         } else {
             x.clone()
         };
-        cx.report(&self.name, "Dropout", &y, 0, 0);
-        Ok(y)
+        cx.report(&self.name, "Dropout", y, 0, 0)
     }
 }
 
@@ -123,7 +119,6 @@ impl Flatten {
 impl Module for Flatten {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let y = flatten(x, cx.layout)?;
-        cx.report(&self.name, "Flatten", &y, 0, 0);
-        Ok(y)
+        cx.report(&self.name, "Flatten", y, 0, 0)
     }
 }

@@ -73,7 +73,6 @@ impl Module for ConvTranspose2d {
         let parameters = weights + self.bias.as_ref().map_or(0, |b| b.elem_count());
         // Each weight meets every pixel of its input map once.
         let multiply_adds = (weights * h * w) as u64;
-        cx.report(&self.name, "ConvTranspose2d", &y, parameters, multiply_adds);
-        Ok(y)
+        cx.report(&self.name, "ConvTranspose2d", y, parameters, multiply_adds)
     }
 }

@@ -126,6 +126,18 @@ proptest! {
         let matmul = run(&x, &w, &config, Algorithm::Matmul);
         assert_agree(&run(&x, &w, &config, Algorithm::ChannelsLast), &matmul, 5e-5);
     }
+
+    /// The same with stride 2, where maps are large enough.
+    #[test]
+    fn winograd_with_stride_2(
+        (n, c, h, w) in (1usize..5, 32usize..70, 7usize..27, 7usize..27),
+        o in 32usize..70,
+    ) {
+        let config = Conv2dConfig { padding: (1, 1), stride: (2, 2), layout: Layout::Nhwc, ..Default::default() };
+        let (x, w) = (values((n, h, w, c), DType::F32), values((o, c, 3, 3), DType::F32));
+        let matmul = run(&x, &w, &config, Algorithm::Matmul);
+        assert_agree(&run(&x, &w, &config, Algorithm::ChannelsLast), &matmul, 5e-5);
+    }
 }
 
 #[test]

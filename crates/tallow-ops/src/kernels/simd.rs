@@ -23,6 +23,28 @@ pub(crate) fn arch() -> Arch {
     })
 }
 
+/// The name of the instruction set that this process computes with: `avx512`, `avx2`, `neon`, `simd128` or `portable`.
+///
+/// It is the best that the processor has, unless the environment variable `TALLOW_SIMD` asks for `avx2` or `portable`.
+pub fn instruction_set() -> &'static str {
+    match arch() {
+        Arch::Scalar => "portable",
+        #[cfg(target_arch = "x86_64")]
+        Arch::V3(_) => "avx2",
+        #[cfg(target_arch = "x86_64")]
+        Arch::V4(_) => "avx512",
+        #[cfg(target_arch = "aarch64")]
+        Arch::Neon(_) => "neon",
+        #[cfg(target_family = "wasm")]
+        Arch::Simd128(_) => "simd128",
+        #[allow(
+            unreachable_patterns,
+            reason = "on some processors there are no others"
+        )]
+        _ => "other",
+    }
+}
+
 /// The instruction set of this name, if there is one and the processor has it.
 fn named(name: &str) -> Option<Arch> {
     match name {
@@ -31,6 +53,32 @@ fn named(name: &str) -> Option<Arch> {
         "avx2" => pulp::x86::V3::try_new().map(Arch::V3),
         _ => None,
     }
+}
+
+/// Asks for the cache line at `p`, which is to be read.
+#[inline(always)]
+pub(crate) fn prefetch_read(p: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, harmless for any address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
+/// Asks for the cache line at `p`, which is to be written.
+#[inline(always)]
+pub(crate) fn prefetch_write(p: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above; processors without the instruction take it for a prefetch to read, or for none.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_ET0>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
 }
 
 #[cfg(test)]
@@ -54,5 +102,8 @@ mod tests {
         let wanted = std::env::var("TALLOW_SIMD").ok();
         let expected = wanted.as_deref().and_then(named).unwrap_or_default();
         assert_eq!(format!("{:?}", arch()), format!("{expected:?}"));
+        if let Some(name) = wanted.filter(|name| named(name).is_some()) {
+            assert_eq!(instruction_set(), name);
+        }
     }
 }

@@ -2,15 +2,15 @@
 //! of output, input gradient and weight gradient. It is held to 1e-4; measured with AVX-512 (AVX2 and the portable path differ by
 //! two fifths at most):
 //!
-//! | channels | F(4x4, 3x3) | F(2x2, 3x3) | F(4x4, 5x5) |
-//! | --- | --- | --- | --- |
-//! | 4 | | | 2.8e-6, 2.4e-6, 3.3e-6 |
-//! | 16 | | | 4.9e-6, 3.0e-6, 3.5e-6 |
-//! | 32 | | | 5.4e-6, 3.5e-6, 4.1e-6 |
-//! | 64 | 6.5e-6, 6.9e-6, 4.1e-6 | 3.8e-7, 4.1e-7, 2.0e-7 | 6.1e-6, 5.3e-6, 4.3e-6 |
-//! | 128 | 6.9e-6, 8.3e-6, 3.9e-6 | 5.9e-7, 4.7e-7, 2.1e-7 | |
-//! | 256 | 1.2e-5, 1.3e-5, 5.1e-6 | 8.6e-7, 8.6e-7, 2.3e-7 | |
-//! | 512 | 1.6e-5, 1.8e-5, 4.4e-6 | 1.1e-6, 1.1e-6, 2.5e-7 | |
+//! | channels | F(4x4, 3x3) | F(2x2, 3x3) | 4x4 outputs, 3x3, stride 2 | F(4x4, 5x5) |
+//! | --- | --- | --- | --- | --- |
+//! | 4 | | | | 2.8e-6, 2.4e-6, 3.3e-6 |
+//! | 16 | | | | 4.9e-6, 3.0e-6, 3.5e-6 |
+//! | 32 | | | | 5.4e-6, 3.5e-6, 4.1e-6 |
+//! | 64 | 6.5e-6, 6.9e-6, 4.1e-6 | 3.8e-7, 4.1e-7, 2.0e-7 | 2.6e-6, 3.5e-6, 9.3e-7 | 6.1e-6, 5.3e-6, 4.3e-6 |
+//! | 128 | 6.9e-6, 8.3e-6, 3.9e-6 | 5.9e-7, 4.7e-7, 2.1e-7 | 3.5e-6, 6.2e-6, 1.6e-6 | |
+//! | 256 | 1.2e-5, 1.3e-5, 5.1e-6 | 8.6e-7, 8.6e-7, 2.3e-7 | 5.2e-6, 5.6e-6, 1.6e-6 | |
+//! | 512 | 1.6e-5, 1.8e-5, 4.4e-6 | 1.1e-6, 1.1e-6, 2.5e-7 | 7.4e-6, 9.8e-6, 1.0e-6 | |
 //!
 //! `cargo test --release --workspace --test conv winograd -- --nocapture` prints them.
 
@@ -96,9 +96,10 @@ fn assert_small(what: &str, channels: usize, errors: [f64; 3]) {
     }
 }
 
-fn three_by_three(what: &str, batch: usize, size: usize, channels: usize) {
+fn three_by_three(what: &str, batch: usize, size: usize, channels: usize, stride: usize) {
     let config = Conv2dConfig {
         padding: (1, 1),
+        stride: (stride, stride),
         layout: Layout::Nhwc,
         ..Default::default()
     };
@@ -114,7 +115,7 @@ fn three_by_three(what: &str, batch: usize, size: usize, channels: usize) {
 #[test]
 fn f4x4_3x3() {
     for (size, channels) in [(12, 64), (8, 128), (8, 256), (4, 512)] {
-        three_by_three("F(4x4, 3x3)", 8, size, channels);
+        three_by_three("F(4x4, 3x3)", 8, size, channels, 1);
     }
 }
 
@@ -122,7 +123,15 @@ fn f4x4_3x3() {
 #[test]
 fn f2x2_3x3() {
     for channels in [64, 128, 256, 512] {
-        three_by_three("F(2x2, 3x3)", 32, 2, channels);
+        three_by_three("F(2x2, 3x3)", 32, 2, channels, 1);
+    }
+}
+
+/// 4x4 outputs with stride 2.
+#[test]
+fn f4x4_3x3_stride_2() {
+    for (size, channels) in [(24, 64), (16, 128), (16, 256), (8, 512)] {
+        three_by_three("stride 2", 8, size, channels, 2);
     }
 }
 

@@ -13,6 +13,7 @@ mod frame;
 mod gradients;
 mod histograms;
 mod labels;
+mod reliability;
 #[cfg(test)]
 mod tests;
 mod waterfall;
@@ -22,6 +23,7 @@ pub use confusion::confusion;
 pub use curves::{Curve, curves};
 pub use gradients::{GradientPanel, gradients, layers};
 pub use histograms::histograms;
+pub use reliability::reliability;
 pub use waterfall::{Step, waterfall};
 
 #[cfg(doc)]

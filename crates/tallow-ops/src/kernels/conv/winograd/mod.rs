@@ -1,16 +1,21 @@
-//! Convolution with 3x3 filters and stride 1 in `(N, H, W, C)` by Winograd's minimal filtering, all three passes.
+//! Convolution with 3x3 filters and stride 1 or 2 in `(N, H, W, C)` by Winograd's minimal filtering, all three passes.
 
+mod filters;
 mod step;
+mod strided;
 mod tile;
 mod transform;
+
+use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
 use super::{Epilogue, Geometry};
 use crate::kernels::panel::{self, Mat, PANEL};
 use crate::kernels::scratch;
-use step::{Step, run};
-use tile::{F2, F4, Tile};
+use step::{Gather, Multiply, MultiplyTransposed, Scatter, Weights, WeightsGrad, run};
+use strided::S4;
+use tile::{F2, F4, Line, Tile};
 use transform::{Maps, Planes};
 
 /// Whether this convolution is one of those, with enough channels to fill vectors.
@@ -23,81 +28,93 @@ pub(super) fn suits(g: &Geometry) -> bool {
         padding: (p, q),
         ..
     } = *g;
-    (kernel, stride, dilation, groups) == ((3, 3), (1, 1), (1, 1), 1)
+    let pays = match stride {
+        (1, 1) => p <= 2 && g.channels.min(g.out_channels) >= 8,
+        (2, 2) => p == 1 && strided_pays(g),
+        _ => false,
+    };
+    (kernel, dilation, groups) == ((3, 3), (1, 1), 1)
         && p == q
-        && p <= 2
-        && g.channels.min(g.out_channels) >= 8
+        && pays
         && g.channels.max(g.out_channels) <= transform::MOST_CHANNELS
 }
 
-/// Sizes of a 3x3, stride 1 convolution.
-#[derive(Clone, Copy, Debug)]
-struct Shape {
-    n: usize,
-    h: usize,
-    w: usize,
-    /// Input channels.
-    c: usize,
-    /// Output channels.
-    k: usize,
-    /// 0, 1 or 2.
-    pad: usize,
+/// Whether the tiles of a convolution with stride 2 save more multiplications than its transforms take time.
+fn strided_pays(g: &Geometry) -> bool {
+    let tiles = g.out_height.div_ceil(S4::M) * g.out_width.div_ceil(S4::M);
+    let multiplications = tiles * <S4 as Tile>::Input::TO.pow(2);
+    4 * multiplications <= 3 * 9 * g.out_plane() && g.channels.min(g.out_channels) >= 32
 }
 
-impl Shape {
-    fn of(g: &Geometry) -> Self {
-        Self {
-            n: g.batch,
-            h: g.height,
-            w: g.width,
-            c: g.channels,
-            k: g.out_channels,
-            pad: g.padding.0,
+/// Runs `$body` with the type `$F` of the tile for maps of `$map` pixels to be written.
+macro_rules! with_tile {
+    ($g:expr, $map:expr, |$F:ident| $body:expr) => {
+        if $g.stride == (2, 2) {
+            type $F = S4;
+            $body
+        } else if small($map) {
+            type $F = F2;
+            $body
+        } else {
+            type $F = F4;
+            $body
         }
-    }
+    };
+}
 
-    fn out(&self) -> (usize, usize) {
-        (self.h + 2 * self.pad - 2, self.w + 2 * self.pad - 2)
-    }
+/// Whether 2x2 tiles cost fewer multiplications than 4x4 ones.
+fn small((h, w): (usize, usize)) -> bool {
+    let cost = |m: usize, t: usize| h.div_ceil(m) * w.div_ceil(m) * t * t;
+    cost(2, 4) < cost(4, 6)
+}
 
-    fn tiles(&self, m: usize) -> (usize, usize) {
-        let (ho, wo) = self.out();
-        (ho.div_ceil(m), wo.div_ceil(m))
+/// The input, as tiles of outputs see it.
+fn input<F: Tile>(g: &Geometry) -> Maps {
+    Maps {
+        h: g.height,
+        w: g.width,
+        c: g.channels,
+        th: g.out_height.div_ceil(F::M),
+        tw: g.out_width.div_ceil(F::M),
+        step: F::M * F::STRIDE,
+        pad: g.padding.0,
     }
+}
 
-    /// Whether 2x2 tiles cost fewer multiplications than 4x4 ones.
-    fn small(&self) -> bool {
-        let cost = |m: usize, t: usize| {
-            let (th, tw) = self.tiles(m);
-            th * tw * t * t
-        };
-        cost(2, 4) < cost(4, 6)
+/// The output in tiles.
+fn output<F: Tile>(g: &Geometry) -> Maps {
+    Maps {
+        h: g.out_height,
+        w: g.out_width,
+        c: g.out_channels,
+        step: F::M,
+        pad: 0,
+        ..input::<F>(g)
     }
+}
 
-    fn input(&self, m: usize) -> Maps {
-        let (th, tw) = self.tiles(m);
-        Maps {
-            h: self.h,
-            w: self.w,
-            c: self.c,
-            th,
-            tw,
-            step: m,
-            pad: self.pad,
-        }
+/// The input's gradient in tiles.
+fn back_output<F: Tile>(g: &Geometry) -> Maps {
+    let step = F::M * F::STRIDE;
+    Maps {
+        th: g.height.div_ceil(step),
+        tw: g.width.div_ceil(step),
+        step,
+        pad: 0,
+        ..input::<F>(g)
     }
+}
 
-    fn output(&self, m: usize) -> Maps {
-        let ((th, tw), (h, w)) = (self.tiles(m), self.out());
-        Maps {
-            h,
-            w,
-            c: self.k,
-            th,
-            tw,
-            step: m,
-            pad: 0,
-        }
+/// The output's gradient, as tiles of the input's gradient see it.
+fn back<F: Tile>(g: &Geometry) -> Maps {
+    Maps {
+        h: g.out_height,
+        w: g.out_width,
+        c: g.out_channels,
+        step: F::M,
+        // With stride 2 and padding 1, gradient `i` reaches back to pixel `2 i - 1`, which is the last one of the tile before.
+        pad: if F::STRIDE == 1 { 2 - g.padding.0 } else { 0 },
+        ..back_output::<F>(g)
     }
 }
 
@@ -134,31 +151,22 @@ fn tiles_in(bytes: usize, frequencies: usize, channels: usize, total: usize) -> 
 
 /// `y = conv(x, w)`, then the epilogue: `x` `(N, H, W, C)`, `w` `(K, C, 3, 3)`, `y` `(N, H', W', K)`.
 pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue, y: &mut [f32]) {
-    let shape = Shape::of(g);
-    if shape.small() {
-        product::<F2, false>(x, w, epilogue, shape, y);
-    } else {
-        product::<F4, false>(x, w, epilogue, shape, y);
-    }
+    with_tile!(g, (g.out_height, g.out_width), |F| {
+        type I = <F as Tile>::Input;
+        type O = <F as Tile>::Output;
+        let maps = (input::<F>(g), output::<F>(g));
+        product::<F, I, O, false>(x, w, epilogue, g.batch, maps, y)
+    })
 }
 
 /// Gradient of the input: `dy` `(N, H', W', K)`, `w` `(K, C, 3, 3)`, `dx` `(N, H, W, C)`.
 pub(super) fn input_grad(g: &Geometry, w: &[f32], dy: &[f32], dx: &mut [f32]) {
-    let shape = Shape::of(g);
-    let (h, w_) = shape.out();
-    let turned = Shape {
-        n: shape.n,
-        h,
-        w: w_,
-        c: shape.k,
-        k: shape.c,
-        pad: 2 - shape.pad,
-    };
-    if turned.small() {
-        product::<F2, true>(dy, w, Epilogue::default(), turned, dx);
-    } else {
-        product::<F4, true>(dy, w, Epilogue::default(), turned, dx);
-    }
+    with_tile!(g, (g.height, g.width), |F| {
+        type I = <F as Tile>::Back;
+        type O = <F as Tile>::BackOutput;
+        let maps = (back::<F>(g), back_output::<F>(g));
+        product::<F, I, O, true>(dy, w, Epilogue::default(), g.batch, maps, dx)
+    })
 }
 
 /// A pointer that tasks share.
@@ -174,34 +182,68 @@ impl Shared {
     }
 }
 
-/// Forward, or with `FLIP` the input gradient, which is a forward pass with the filters turned.
-fn product<F: Tile, const FLIP: bool>(
+/// Forward, or with `FLIP` the input gradient, which takes the filters turned; `I` and `O` are the transforms of what is read and
+/// what is written.
+fn product<F: Tile, I: Line, O: Line, const FLIP: bool>(
     x: &[f32],
     w: &[f32],
     epilogue: Epilogue,
-    shape: Shape,
+    batch: usize,
+    (input, output): (Maps, Maps),
     y: &mut [f32],
 ) {
-    let Shape { c, k, .. } = shape;
-    let frequencies = F::T * F::T;
-    let (input, output) = (shape.input(F::M), shape.output(F::M));
-    let tiles = shape.n * input.th * input.tw;
+    let (c, k) = (input.c, output.c);
+    let (filters, frequencies) = (F::FILTERS * F::FILTERS, I::TO * I::TO);
+    let tiles = batch * input.th * input.tw;
     let y = Shared(y.as_mut_ptr());
 
-    let mut u = scratch::take::<f32>(frequencies * plane(c, k));
+    let mut u = scratch::take::<f32>(filters * plane(c, k));
     let u = planes(&mut u, c, k);
     let dims = if FLIP { (c, k) } else { (k, c) };
     (0..k.div_ceil(PANEL)).into_par_iter().for_each(|panel| {
-        run::<F>(&[Step::Weights {
+        run(Weights::<F, FLIP> {
+            tile: PhantomData,
             w,
             dims,
             panel,
             out: u,
-            flip: FLIP,
-        }]);
+        });
     });
+    let gather = |first, count, out, row| {
+        run(Gather::<I> {
+            line: PhantomData,
+            x: x.as_ptr(),
+            maps: input,
+            first,
+            count,
+            out,
+            row,
+        });
+    };
+    let multiply = |rows, a, out, frequencies| {
+        run(Multiply::<F> {
+            tile: PhantomData,
+            dims: (rows, k, c),
+            a,
+            b: u,
+            out,
+            frequencies,
+        });
+    };
+    let scatter = |m, row, first, count| {
+        run(Scatter::<O> {
+            line: PhantomData,
+            m,
+            row,
+            maps: output,
+            first,
+            count,
+            epilogue,
+            y: y.get(),
+        });
+    };
 
-    let small = 4 * frequencies * c * k <= SMALL_WEIGHTS;
+    let small = 4 * filters * c * k <= SMALL_WEIGHTS;
     let rows = tiles_in(if small { BLOCK } else { CHUNK }, frequencies, c + k, tiles);
     if small {
         (0..tiles.div_ceil(rows)).into_par_iter().for_each(|block| {
@@ -211,33 +253,9 @@ fn product<F: Tile, const FLIP: bool>(
                 scratch::take::<f32>(frequencies * plane(rows, k)),
             );
             let (v, m) = (planes(&mut v, rows, c), planes(&mut m, rows, k));
-            run::<F>(&[
-                Step::Gather {
-                    x: x.as_ptr(),
-                    maps: input,
-                    first,
-                    count,
-                    out: v,
-                    row: 0,
-                    grad: false,
-                },
-                Step::Multiply {
-                    dims: (count, k, c),
-                    a: v,
-                    b: u,
-                    out: m,
-                    frequencies: (0, frequencies),
-                },
-                Step::Scatter {
-                    m,
-                    row: 0,
-                    maps: output,
-                    first,
-                    count,
-                    epilogue,
-                    y: y.get(),
-                },
-            ]);
+            gather(first, count, v, 0);
+            multiply(count, v, m, (0, filters));
+            scatter(m, 0, first, count);
         });
         return;
     }
@@ -250,64 +268,74 @@ fn product<F: Tile, const FLIP: bool>(
         let total = rows.min(tiles - start);
         let part = |row: usize| PART.min(total - row);
         let parts = || (0..total).into_par_iter().step_by(PART);
-        parts().for_each(|row| {
-            run::<F>(&[Step::Gather {
-                x: x.as_ptr(),
-                maps: input,
-                first: start + row,
-                count: part(row),
-                out: v,
-                row,
-                grad: false,
-            }]);
-        });
-        (0..frequencies).into_par_iter().for_each(|f| {
-            run::<F>(&[Step::Multiply {
-                dims: (total, k, c),
-                a: v,
-                b: u,
-                out: m,
-                frequencies: (f, f + 1),
-            }]);
-        });
-        parts().for_each(|row| {
-            run::<F>(&[Step::Scatter {
-                m,
-                row,
-                maps: output,
-                first: start + row,
-                count: part(row),
-                epilogue,
-                y: y.get(),
-            }]);
-        });
+        parts().for_each(|row| gather(start + row, part(row), v, row));
+        each_filter(filters).for_each(|f| multiply(total, v, m, (f, f + 1)));
+        parts().for_each(|row| scatter(m, row, start + row, part(row)));
     }
+}
+
+/// The filters' frequencies one by one: with stride 2 some take sixteen times as long as others.
+fn each_filter(filters: usize) -> impl IndexedParallelIterator<Item = usize> {
+    (0..filters).into_par_iter().with_max_len(1)
 }
 
 /// Gradient of the weights: `x` `(N, H, W, C)`, `dy` `(N, H', W', K)`, `dw` `(K, C, 3, 3)`.
 ///
 /// The result depends on the number of threads in its last bits, never on their timing.
 pub(super) fn weight_grad(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    let shape = Shape::of(g);
-    if shape.small() {
-        weight_product::<F2>(x, dy, shape, dw);
-    } else {
-        weight_product::<F4>(x, dy, shape, dw);
-    }
+    with_tile!(g, (g.out_height, g.out_width), |F| {
+        weight_product::<F>(x, dy, g.batch, (input::<F>(g), output::<F>(g)), dw)
+    })
 }
 
-fn weight_product<F: Tile>(x: &[f32], dy: &[f32], shape: Shape, dw: &mut [f32]) {
-    let Shape { c, k, .. } = shape;
-    let frequencies = F::T * F::T;
-    let (input, output) = (shape.input(F::M), shape.output(F::M));
-    let tiles = shape.n * input.th * input.tw;
-    let size = frequencies * plane(c, k);
+fn weight_product<F: Tile>(
+    x: &[f32],
+    dy: &[f32],
+    batch: usize,
+    (input, output): (Maps, Maps),
+    dw: &mut [f32],
+) {
+    let (c, k) = (input.c, output.c);
+    let (filters, frequencies) = (F::FILTERS * F::FILTERS, F::Input::TO * F::Input::TO);
+    let tiles = batch * input.th * input.tw;
+    let size = filters * plane(c, k);
     let threads = rayon::current_num_threads();
 
     let small = size * 4 <= SMALL_WEIGHTS_GRAD;
     let rows = tiles_in(if small { BLOCK } else { CHUNK }, frequencies, c + k, tiles);
     let sums = if small { threads } else { 1 };
     let mut du = scratch::take::<f32>(size * sums);
+    let gather = |first, count, v, m, row| {
+        run(Gather::<F::Input> {
+            line: PhantomData,
+            x: x.as_ptr(),
+            maps: input,
+            first,
+            count,
+            out: v,
+            row,
+        });
+        run(Gather::<F::OutputGrad> {
+            line: PhantomData,
+            x: dy.as_ptr(),
+            maps: output,
+            first,
+            count,
+            out: m,
+            row,
+        });
+    };
+    let multiply = |rows, a, b, out, frequencies, accumulate| {
+        run(MultiplyTransposed::<F> {
+            tile: PhantomData,
+            dims: (c, k, rows),
+            a,
+            b,
+            out,
+            frequencies,
+            accumulate,
+        });
+    };
     if small {
         let per = tiles.div_ceil(threads);
         du[..size * sums]
@@ -329,34 +357,8 @@ fn weight_product<F: Tile>(x: &[f32], dy: &[f32], shape: Shape, dw: &mut [f32]) 
                 }
                 for first in range.clone().step_by(rows) {
                     let count = rows.min(range.end - first);
-                    run::<F>(&[
-                        Step::Gather {
-                            x: x.as_ptr(),
-                            maps: input,
-                            first,
-                            count,
-                            out: v,
-                            row: 0,
-                            grad: false,
-                        },
-                        Step::Gather {
-                            x: dy.as_ptr(),
-                            maps: output,
-                            first,
-                            count,
-                            out: m,
-                            row: 0,
-                            grad: true,
-                        },
-                        Step::MultiplyTransposed {
-                            dims: (c, k, count),
-                            a: v,
-                            b: m,
-                            out: sum,
-                            frequencies: (0, frequencies),
-                            accumulate: first > range.start,
-                        },
-                    ]);
+                    gather(first, count, v, m, 0);
+                    multiply(count, v, m, sum, (0, filters), first > range.start);
                 }
             });
         let (sum, rest) = du[..size * sums].split_at_mut(size);
@@ -376,48 +378,40 @@ fn weight_product<F: Tile>(x: &[f32], dy: &[f32], shape: Shape, dw: &mut [f32]) 
         for start in (0..tiles).step_by(rows) {
             let total = rows.min(tiles - start);
             (0..total).into_par_iter().step_by(PART).for_each(|row| {
-                let count = PART.min(total - row);
-                run::<F>(&[
-                    Step::Gather {
-                        x: x.as_ptr(),
-                        maps: input,
-                        first: start + row,
-                        count,
-                        out: v,
-                        row,
-                        grad: false,
-                    },
-                    Step::Gather {
-                        x: dy.as_ptr(),
-                        maps: output,
-                        first: start + row,
-                        count,
-                        out: m,
-                        row,
-                        grad: true,
-                    },
-                ]);
+                gather(start + row, PART.min(total - row), v, m, row);
             });
-            (0..frequencies).into_par_iter().for_each(|f| {
-                run::<F>(&[Step::MultiplyTransposed {
-                    dims: (c, k, total),
-                    a: v,
-                    b: m,
-                    out: sum,
-                    frequencies: (f, f + 1),
-                    accumulate: start > 0,
-                }]);
-            });
+            each_filter(filters).for_each(|f| multiply(total, v, m, sum, (f, f + 1), start > 0));
         }
     }
     let du = planes(&mut du, c, k);
     let dw = Shared(dw.as_mut_ptr());
     (0..k.div_ceil(PANEL)).into_par_iter().for_each(|panel| {
-        run::<F>(&[Step::WeightsGrad {
+        run(WeightsGrad::<F> {
+            tile: PhantomData,
             du,
             dims: (k, c),
             panel,
             dw: dw.get(),
-        }]);
+        });
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::conv::geometry::tests::geometry;
+
+    #[test]
+    fn stride_2_pays_on_maps_that_tiles_fit() {
+        let strided = |size, channels, padding| {
+            let x = (1, channels, size, size);
+            let padding = (padding, padding);
+            suits(&geometry(x, 2 * channels, (3, 3), (2, 2), padding, (1, 1)))
+        };
+        for (size, channels) in [(32, 64), (16, 128), (8, 256), (56, 64), (14, 256), (8, 32)] {
+            assert!(strided(size, channels, 1), "{size} {channels}");
+        }
+        // Half a tile, few channels, other paddings.
+        assert!(!strided(4, 512, 1) && !strided(32, 16, 1) && !strided(33, 64, 0));
+    }
 }

@@ -1,0 +1,73 @@
+use std::fmt::Write;
+
+use crate::{Average, Error, Report, Result};
+
+impl Report {
+    /// The report as a table of text, to the letter as `sklearn.metrics.classification_report(digits=digits, zero_division=0)` prints
+    /// it: precision, recall, F1 and support of every class that appears among the labels or the predictions, the accuracy, and the
+    /// macro and weighted averages. `names` are those of all classes, in order.
+    ///
+    /// ```
+    /// use tallow_metrics::ConfusionMatrix;
+    ///
+    /// let mut confusion = ConfusionMatrix::new(2)?;
+    /// confusion.update(&[0, 1, 1], &[0, 1, 0])?;
+    /// let text = confusion.report().to_text(&["cat", "dog"], 2)?;
+    /// assert!(text.contains("         cat       1.00      0.50      0.67         2\n"));
+    /// # Ok::<(), tallow_metrics::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When there is not one name for each class.
+    pub fn to_text(&self, names: &[impl AsRef<str>], digits: usize) -> Result<String> {
+        if names.len() != self.per_class.len() {
+            return Err(Error::Unlike {
+                what: "classes =",
+                expected: self.per_class.len(),
+                found: names.len(),
+            });
+        }
+        let appears = self.per_class.iter().zip(names);
+        let classes: Vec<_> = appears
+            .filter(|(score, _)| score.support + score.predicted > 0)
+            .map(|(score, name)| {
+                let scores = Average {
+                    precision: score.precision,
+                    recall: score.recall,
+                    f1: score.f1,
+                    support: score.support,
+                };
+                (name.as_ref(), scores)
+            })
+            .collect();
+        let longest = classes.iter().map(|(name, _)| name.chars().count()).max();
+        let width = longest.unwrap_or(0).max("weighted avg".len()).max(digits);
+        let mut text = format!("{:>width$} ", "");
+        for heading in ["precision", "recall", "f1-score", "support"] {
+            let _ = write!(text, " {heading:>9}");
+        }
+        text.push_str("\n\n");
+        let row = |text: &mut String, name: &str, scores: &Average| {
+            let _ = write!(text, "{name:>width$} ");
+            for score in [scores.precision, scores.recall, scores.f1] {
+                let _ = write!(text, " {score:>9.digits$}");
+            }
+            let _ = writeln!(text, " {:>9}", scores.support);
+        };
+        for (name, scores) in &classes {
+            row(&mut text, name, scores);
+        }
+        let _ = writeln!(
+            text,
+            "\n{:>width$}  {:>9} {:>9} {:>9.digits$} {:>9}",
+            "accuracy",
+            "",
+            "",
+            self.accuracy.unwrap_or(0.0),
+            self.micro_average.support
+        );
+        row(&mut text, "macro avg", &self.macro_average);
+        row(&mut text, "weighted avg", &self.weighted_average);
+        Ok(text)
+    }
+}

@@ -1,0 +1,54 @@
+//! Whether a network is right as often as it says.
+
+use super::canvas::{BLUE_, FAINT, Side, WIDTH, font, panel, write};
+use super::frame::{Frame, Scale, fill, line};
+use crate::{Calibration, Error, Result};
+
+/// A bar for the accuracy of each bin of confidence, and the diagonal on which a network would be that is right exactly as
+/// often as it says (Guo et al. 2017). Under it, how many predictions fell into each bin.
+pub fn reliability(title: &str, calibration: &Calibration) -> Result<String> {
+    let bins: Vec<_> = (calibration.bins.iter())
+        .filter(|bin| bin.count > 0 && bin.upper > bin.lower)
+        .collect();
+    let most = bins.iter().map(|bin| bin.count).max().unwrap_or(0);
+    if most == 0 {
+        return Err(Error::NothingToDraw {
+            chart: title.to_string(),
+        });
+    }
+    let (left, right) = (72, WIDTH as i32 - 40);
+    panel(title, 450, |area| {
+        let percent = |title: &str| Scale::new(format!("{title} (%)"), (0.0, 100.0), 5);
+        let x = percent("confidence");
+        let frame = Frame::draw(area, (left, 8, right, 270), &x, &percent("accuracy"))?;
+        let counts = Frame::draw(
+            area,
+            (left, 330, right, 400),
+            &Scale {
+                title: "predictions in each bin".to_string(),
+                ..Scale::bare((0.0, 100.0))
+            },
+            &Scale::bare((0.0, most as f64)),
+        )?;
+        for bin in bins {
+            let (from, to) = (100.0 * bin.lower, 100.0 * bin.upper);
+            let (x0, bottom) = frame.at(from, 0.0);
+            let (x1, top) = frame.at(to, 100.0 * bin.accuracy);
+            fill(area, (x0 + 1, top), (x1 - 1, bottom), BLUE_)?;
+            let (x0, bottom) = counts.at(from, 0.0);
+            let (x1, top) = counts.at(to, bin.count as f64);
+            fill(area, (x0 + 1, top), (x1 - 1, bottom), FAINT)?;
+        }
+        line(
+            area,
+            &[frame.at(0.0, 0.0), frame.at(100.0, 100.0)],
+            FAINT,
+            2,
+        )?;
+        if let Some(error) = calibration.error {
+            let text = format!("expected calibration error {:.2} %", 100.0 * error);
+            write(area, &text, font(14), Side::Right, (left + 14, 24))?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,223 @@
+//! Tables, figures and the section of a variant.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use maud::{Markup, PreEscaped, html};
+
+use crate::charts::{self, GradientPanel};
+use crate::results::{Gradients, Prediction, Published};
+use crate::{Error, Extras, Result, Run, Statistic};
+
+/// All that is told of one variant, by its first run.
+pub fn variant(run: &Run, extras: &Extras) -> Result<Markup> {
+    let summary = run.summary.as_ref();
+    let classes = &run.info.dataset.classes;
+    let mut figures = Vec::new();
+    if let Some(counts) = summary.and_then(|s| s.confusion.as_ref()) {
+        let title = format!("{}: which classes are taken for which", run.info.variant);
+        figures.extend(drawn(charts::confusion(&title, classes, counts))?);
+    }
+    if let Some(calibration) = &extras.calibration {
+        let title = format!("{}: is it right as often as it says?", run.info.variant);
+        figures.extend(drawn(charts::reliability(&title, calibration))?);
+    }
+    if let Some(rows) = &extras.gradients {
+        let title = format!("{}: norm of each layer's gradient", run.info.variant);
+        figures.extend(drawn(charts::gradients(&title, &panels(rows)))?);
+    }
+    if let Some(inputs) = &extras.inputs {
+        let title = format!(
+            "{}: the values that come into the network",
+            run.info.variant
+        );
+        let rows = [(run.info.variant.clone(), inputs)];
+        figures.extend(drawn(charts::histograms(&title, &rows))?);
+    }
+    Ok(html! {
+        p class="note" { "Of the run with seed " (run.info.seed) ": " (run.info.model) ", " (thousands(run.info.parameters as u64)) " parameters." }
+        div class="charts" { @for svg in &figures { (figure(svg)) } }
+        @if let Some(scores) = summary.and_then(|s| s.per_class.as_ref()) {
+            (table("Scores by class", &["class", "precision", "recall", "F1", "images"], scores.iter().map(|score| vec![
+                html! { (class_name(classes, score.class)) },
+                html! { (percent(score.precision)) },
+                html! { (percent(score.recall)) },
+                html! { (percent(score.f1)) },
+                html! { (thousands(score.support)) },
+            ])))
+        }
+        @if !extras.pictures.is_empty() {
+            h3 { "Pictures" }
+            div class="charts" {
+                @for picture in &extras.pictures {
+                    figure {
+                        img alt=(picture.text) loading="lazy" src={ "data:image/png;base64," (STANDARD.encode(&picture.png)) };
+                        figcaption { (picture.text) }
+                    }
+                }
+            }
+        }
+        @if let Some(mistakes) = extras.mistakes.as_ref().filter(|m| !m.is_empty()) {
+            details {
+                summary { "The mistakes it was surest of" }
+                (table("Test images", &["image", "it is", "it says", "with probability"], mistakes.iter().map(|mistake| vec![
+                    html! { (mistake.index) },
+                    html! { (class_name(classes, mistake.label)) },
+                    html! { (guess(classes, mistake)) },
+                    html! { (mistake.top.first().map_or("—".to_string(), |(_, p)| percent(*p))) },
+                ])))
+            }
+        }
+        @if let Some(layers) = &extras.layers {
+            details {
+                summary { "Layers (" (layers.len()) ")" }
+                (table("In the order they run", &["layer", "kind", "output", "parameters", "multiply-adds"], layers.iter().map(|layer| {
+                    let shape: Vec<String> = layer.output_shape.iter().map(usize::to_string).collect();
+                    vec![
+                        html! { code { (layer.name) } },
+                        html! { (layer.kind) },
+                        html! { (shape.join(" × ")) },
+                        html! { (thousands(layer.parameters as u64)) },
+                        html! { (thousands(layer.multiply_adds)) },
+                    ]
+                })))
+            }
+        }
+    })
+}
+
+/// The first row and the last, one under the other.
+fn panels(rows: &[crate::GradientNorms]) -> Vec<GradientPanel> {
+    let panel = |title: &str, row: &crate::GradientNorms| {
+        let gradients = Gradients {
+            epoch: row.epoch,
+            step: row.step,
+            total: row.total,
+            norms: row.norms.clone(),
+        };
+        let norms = charts::layers(&gradients).into_iter().map(|(_, norm)| norm);
+        GradientPanel {
+            title: title.to_string(),
+            lines: vec![(String::new(), norms.collect())],
+        }
+    };
+    match rows {
+        [] => Vec::new(),
+        [first] => vec![panel("at the first step", first)],
+        [first, .., last] => vec![
+            panel("at the first step", first),
+            panel("over the last steps", last),
+        ],
+    }
+}
+
+fn class_name(classes: &[String], class: usize) -> String {
+    classes.get(class).cloned().unwrap_or(class.to_string())
+}
+
+fn guess(classes: &[String], prediction: &Prediction) -> String {
+    (prediction.top.first()).map_or("—".to_string(), |(class, _)| class_name(classes, *class))
+}
+
+/// A chart, unless there is nothing to draw.
+fn drawn(chart: Result<String>) -> Result<Option<String>> {
+    match chart {
+        Ok(svg) => Ok(Some(svg)),
+        Err(Error::NothingToDraw { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A chart on the page.
+pub fn figure(svg: &str) -> Markup {
+    // What stands before the tag belongs to a file of its own.
+    let start = svg.find("<svg").unwrap_or(0);
+    html! { figure { (PreEscaped(&svg[start..])) } }
+}
+
+/// A table that scrolls by itself where it is wider than the page.
+pub fn table<R: Into<Vec<Markup>>>(
+    caption: &str,
+    header: &[&str],
+    rows: impl Iterator<Item = R>,
+) -> Markup {
+    html! {
+        div class="scroll" tabindex="0" role="region" aria-label=(caption) {
+            table {
+                caption { (caption) }
+                thead { tr { @for name in header { th scope="col" { (name) } } } }
+                tbody {
+                    @for row in rows {
+                        tr { @for cell in row.into() { td { (cell) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The sources of published figures, each once.
+pub fn sources(published: &BTreeMap<String, Vec<Published>>) -> Vec<String> {
+    let mut sources = Vec::new();
+    for published in published.values().flatten() {
+        if !sources.contains(&published.source) {
+            sources.push(published.source.clone());
+        }
+    }
+    sources
+}
+
+/// `0.8735` as `87.35 %`.
+pub fn percent(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
+}
+
+/// Mean and deviation of fractions.
+pub fn percents(statistic: Option<Statistic>) -> String {
+    match statistic {
+        Some(Statistic {
+            mean,
+            std: Some(std),
+            ..
+        }) => {
+            format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * std)
+        }
+        Some(statistic) => percent(statistic.mean),
+        None => "—".to_string(),
+    }
+}
+
+/// Mean and deviation of numbers.
+pub fn numbers(statistic: Option<Statistic>) -> String {
+    statistic.map_or("—".to_string(), |statistic| format!("{statistic:.4}"))
+}
+
+/// `83.4` as `83 s`, `200` as `3.3 min`.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        ..10.0 => format!("{seconds:.1} s"),
+        ..90.0 => format!("{seconds:.0} s"),
+        ..5400.0 => format!("{:.1} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
+    }
+}
+
+/// `9231114` as `9,231,114`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A name as the target of a link.
+pub fn slug(name: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    format!("variant-{}", name.chars().map(safe).collect::<String>())
+}

@@ -1,0 +1,198 @@
+//! The HTML file, from records that are made up.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::json;
+use tallow_report::Run;
+use tallow_report::html::{Story, page};
+
+const CLASSES: usize = 10;
+
+/// A record of this many epochs, with all that a run writes.
+fn record(dir: &Path, variant: &str, seed: u64, epochs: usize, png: &[u8]) -> Run {
+    let dir = dir.join(format!("20260131T120000Z-{variant}-s{seed}"));
+    fs::create_dir_all(&dir).unwrap();
+    let write = |name: &str, text: String| fs::write(dir.join(name), text).unwrap();
+    let names: Vec<String> = (0..CLASSES).map(|c| format!("class {c}")).collect();
+    write(
+        "config.toml",
+        "experiment = \"made up\"\n[train]\nepochs = 3\n".into(),
+    );
+    write(
+        "environment.json",
+        json!({
+            "run": {
+                "experiment": "made up", "variant": variant, "seed": seed, "model": "cnn", "parameters": 6422,
+                "dataset": { "name": "toy", "split": "train", "provenance": "toy <made up>", "digest": "0".repeat(64), "classes": names },
+            },
+            "environment": {
+                "tallow": "0.1.0", "commit": null, "rustc": "rustc 1", "platform": "linux x86_64", "cpu": "a processor",
+                "threads": 2, "device": "cpu", "command": ["xtask", "run", "made-up"],
+            },
+        })
+        .to_string(),
+    );
+    let rows: Vec<String> = (0..epochs)
+        .map(|epoch| {
+            let x = (epoch + 1) as f64 + seed as f64 / 10.0;
+            json!({
+                "epoch": epoch, "train_loss": 2.0 / x, "train_accuracy": 1.0 - 0.9 / x, "test_loss": 2.1 / x,
+                "test_accuracy": 1.0 - 0.95 / x, "lr": 0.1, "seconds": 1.5, "images_per_second": 1000.0 + x,
+            })
+            .to_string()
+                + "\n"
+        })
+        .collect();
+    write("metrics.jsonl", rows.concat());
+    let confusion: Vec<Vec<u64>> = (0..CLASSES)
+        .map(|row| {
+            (0..CLASSES)
+                .map(|c| if c == row { 90 } else { 1 })
+                .collect()
+        })
+        .collect();
+    let scores: Vec<_> = (0..CLASSES)
+        .map(|c| json!({ "class": c, "precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 99 }))
+        .collect();
+    write(
+        "summary.json",
+        json!({
+            "epochs": epochs, "stopped": null, "seconds": 1.5 * epochs as f64, "confusion": confusion, "per_class": scores,
+            "metrics": { "test_accuracy": 0.875, "test_loss": 0.5, "train_accuracy": 0.9, "seconds": 12.0 },
+        })
+        .to_string(),
+    );
+    let bins: Vec<_> = (0..15)
+        .map(|i| json!({ "lower": i as f64 / 15.0, "upper": (i + 1) as f64 / 15.0, "count": 10 * i, "accuracy": i as f64 / 16.0, "confidence": 0.5 }))
+        .collect();
+    write(
+        "calibration.json",
+        json!({ "error": 0.0312, "max_error": 0.1, "samples": 1050, "bins": bins }).to_string(),
+    );
+    let norms = |scale: f64| -> Vec<_> {
+        (0..20)
+            .map(|i| json!([format!("layer{i}.weight"), scale * (i + 1) as f64]))
+            .collect()
+    };
+    write(
+        "gradients.json",
+        json!([
+            { "epoch": 0, "step": 0, "steps": 1, "total": 2.0, "norms": norms(0.1) },
+            { "epoch": 1, "step": 9, "steps": 10, "total": 1.0, "norms": norms(0.01) },
+        ])
+        .to_string(),
+    );
+    write(
+        "inputs.json",
+        json!({ "mean": [0.0], "std": [1.0], "histogram": { "from": -1.0, "to": 1.0, "counts": [1, 5, 3] } }).to_string(),
+    );
+    write(
+        "mistakes.json",
+        json!([{ "index": 7, "label": 3, "top": [[5, 0.99], [3, 0.01]] }]).to_string(),
+    );
+    write(
+        "layers.json",
+        json!([{ "name": "conv1", "kind": "Conv2d", "output_shape": [6, 24, 24], "parameters": 156, "multiply_adds": 86400 }]).to_string(),
+    );
+    write(
+        "pictures.json",
+        json!([{ "file": "samples.png", "text": "What it saw" }, { "file": "../outside.png", "text": "Not of this record" }]).to_string(),
+    );
+    fs::write(dir.join("samples.png"), png).unwrap();
+    Run::read(&dir).unwrap()
+}
+
+fn story(runs: &[Run]) -> Story<'_> {
+    Story {
+        title: "made up".to_string(),
+        question: Some("Is 1 < 2 & 2 > 1?".to_string()),
+        claims: Vec::new(),
+        statements: Vec::new(),
+        published: Default::default(),
+        runs,
+        command: Some("cargo xtask run made-up".to_string()),
+    }
+}
+
+#[test]
+fn tells_what_the_records_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs: Vec<Run> = (0..3)
+        .map(|seed| record(dir.path(), "cnn", seed, 5, b"png"))
+        .collect();
+    let text = page(&story(&runs)).unwrap();
+    for expected in [
+        "<title>made up</title>",
+        "Is 1 &lt; 2 &amp; 2 &gt; 1?",
+        "toy &lt;made up&gt;",
+        "87.50 ± 0.00 %",
+        "expected calibration error 3.12 %",
+        "data:image/png;base64,cG5n",
+        "class 5",
+        "cargo xtask run made-up",
+        "alt=\"What it saw\"",
+    ] {
+        assert!(text.contains(expected), "no {expected}");
+    }
+    assert!(!text.contains("Not of this record"));
+    // Nothing that a browser would fetch, and nothing that runs.
+    for outside in ["src=\"http", "href=\"http", "url(", "<script", "@import"] {
+        assert!(!text.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn a_run_without_extras_or_end_is_told_of_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = record(dir.path(), "cnn", 0, 2, b"png");
+    for name in [
+        "calibration",
+        "gradients",
+        "inputs",
+        "mistakes",
+        "layers",
+        "pictures",
+    ] {
+        fs::remove_file(run.dir.join(format!("{name}.json"))).unwrap();
+    }
+    let other = record(dir.path(), "cnn", 1, 1, b"png");
+    fs::remove_file(other.dir.join("summary.json")).unwrap();
+    let runs = [run, Run::read(&other.dir).unwrap()];
+    let text = page(&story(&runs)).unwrap();
+    assert!(text.contains("1 of the runs did not finish"));
+    assert!(!text.contains("<img"));
+    assert!(page(&story(&[])).is_err());
+}
+
+#[test]
+fn damaged_extras_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = record(dir.path(), "cnn", 0, 2, b"png");
+    fs::write(run.dir.join("calibration.json"), "{\"error\": 1").unwrap();
+    let error = page(&story(&[run])).unwrap_err().to_string();
+    assert!(error.contains("calibration.json"), "{error}");
+}
+
+/// Noise does not compress: the largest pictures that runs on CIFAR-10 write, 16 images of 32 x 32.
+#[test]
+fn twenty_runs_of_a_hundred_epochs_are_quick_and_small() {
+    let dir = tempfile::tempdir().unwrap();
+    let png: Vec<u8> = (0..4 * 16 * 32 * 32 * 3u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let runs: Vec<Run> = (0..20)
+        .map(|i| record(dir.path(), &format!("v{i}"), 0, 100, &png))
+        .collect();
+    let folders: Vec<_> = runs.iter().map(|run| run.dir.clone()).collect();
+    let started = Instant::now();
+    let runs: Vec<Run> = folders
+        .into_iter()
+        .map(|dir| Run::read(dir).unwrap())
+        .collect();
+    let text = page(&story(&runs)).unwrap();
+    let seconds = started.elapsed().as_secs_f64();
+    assert!(text.len() < 5_000_000, "{} bytes", text.len());
+    assert!(seconds < 3.0, "{seconds} s");
+}

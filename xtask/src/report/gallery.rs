@@ -1,0 +1,152 @@
+//! The pictures of a run record: what the network saw, where it was wrong, and what its first layer looks for.
+
+use std::fs;
+use std::io::Cursor;
+
+use anyhow::{Context, Result};
+use candle_core::Tensor;
+use image::{ImageFormat, RgbImage};
+use serde::Serialize;
+use tallow_datasets::{DataLoader, LoaderConfig, Subset};
+use tallow_models::Model;
+use tallow_ops::no_grad;
+use tallow_train::RunRecord;
+use tallow_transforms::Transform;
+
+use super::pictures::mosaic;
+use crate::observe::Prediction;
+
+/// Pixels that images are enlarged to, about: few, since the page enlarges them further.
+const SIDE: usize = 32;
+/// Images, filters and maps of a picture.
+const IMAGES: usize = 16;
+
+/// An entry of `pictures.json`.
+#[derive(Serialize)]
+struct Entry {
+    file: &'static str,
+    text: String,
+}
+
+/// Writes PNG files into the record's folder, and `pictures.json`, which says what they show.
+pub fn write(
+    record: &RunRecord,
+    model: &Model,
+    (train, test): (&DataLoader, &DataLoader),
+    mistakes: &[Prediction],
+) -> Result<()> {
+    let mut entries = Vec::new();
+    let mut keep = |file, text: &str, picture: Option<RgbImage>| -> Result<()> {
+        let Some(picture) = picture else {
+            return Ok(());
+        };
+        let mut png = Cursor::new(Vec::new());
+        picture.write_to(&mut png, ImageFormat::Png)?;
+        let path = record.dir().join(file);
+        fs::write(&path, png.into_inner())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        let text = text.to_string();
+        entries.push(Entry { file, text });
+        Ok(())
+    };
+    keep(
+        "samples.png",
+        "The first training images of the first epoch as the network saw them; normalisation is undone.",
+        first_images(train)?,
+    )?;
+    let indices = mistakes.iter().map(|m| m.index).take(IMAGES).collect();
+    let set = Subset::new(test.dataset().clone(), indices)?;
+    let loader = DataLoader::new(
+        std::sync::Arc::new(set),
+        test.transform().clone(),
+        LoaderConfig::default(),
+    )?;
+    keep(
+        "mistakes.png",
+        "The test images that the network was surest of and wrong about, the surest first.",
+        first_images(&loader)?,
+    )?;
+    keep(
+        "filters.png",
+        "The filters of the first convolution, each scaled to its own range.",
+        filters(model)?,
+    )?;
+    keep(
+        "features.png",
+        "What the first convolution makes of the first test image: its first maps, each scaled to its own range.",
+        features(model, test)?,
+    )?;
+    record.add("pictures.json", &entries)?;
+    Ok(())
+}
+
+fn first_images(loader: &DataLoader) -> Result<Option<RgbImage>> {
+    let config = LoaderConfig {
+        batch_size: IMAGES,
+        num_workers: 0,
+        drop_last: false,
+        ..loader.config().clone()
+    };
+    let loader = DataLoader::new(loader.dataset().clone(), loader.transform().clone(), config)?;
+    let Some(batch) = loader.epoch(0).next() else {
+        return Ok(None);
+    };
+    let images = batch?.images;
+    let (_, c, h, w) = images.dims4()?;
+    let transforms: Vec<Transform> = loader.transform().transforms().to_vec();
+    let values = images.flatten_all()?.to_vec1::<f32>()?;
+    Ok(Some(mosaic(&values, (c, h, w), SIDE, &transforms)))
+}
+
+/// Of a network that begins with a convolution of one or three channels, wider than a pixel.
+fn filters(model: &Model) -> Result<Option<RgbImage>> {
+    let parameters = model.store().parameters();
+    let Some((_, weight)) = parameters.first() else {
+        return Ok(None);
+    };
+    match *weight.dims() {
+        [outputs, c @ (1 | 3), h, w] if h > 1 && w > 1 => {
+            let filters = weight.narrow(0, 0, outputs.min(IMAGES))?;
+            Ok(Some(mosaic(&scaled(&filters)?, (c, h, w), SIDE, &[])))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn features(model: &Model, test: &DataLoader) -> Result<Option<RgbImage>> {
+    let set = tallow_datasets::take(test.dataset(), 1.min(test.dataset().len()))?;
+    let config = LoaderConfig::default();
+    let loader = DataLoader::new(std::sync::Arc::new(set), test.transform().clone(), config)?;
+    let Some(batch) = loader.epoch(0).next() else {
+        return Ok(None);
+    };
+    let image = batch?.images.to_device(model.store().device())?;
+    let mut maps = None;
+    no_grad(|| {
+        model.forward_observed(&image, false, &mut |layer| {
+            if maps.is_none() && layer.kind == "Conv2d" {
+                maps = Some((layer.output.clone(), layer.layout));
+            }
+        })
+    })?;
+    let Some((maps, layout)) = maps else {
+        return Ok(None);
+    };
+    let maps = tallow_ops::to_layout(&maps, layout, tallow_ops::Layout::Nchw)?;
+    let (_, c, h, w) = maps.dims4()?;
+    let maps = maps.reshape((c, 1, h, w))?.narrow(0, 0, c.min(IMAGES))?;
+    Ok(Some(mosaic(&scaled(&maps)?, (1, h, w), SIDE, &[])))
+}
+
+/// Each of `(N, ...)` brought to [0, 1] by its own least and greatest value.
+fn scaled(tensor: &Tensor) -> Result<Vec<f32>> {
+    let rows: Vec<Vec<f32>> = tensor.flatten_from(1)?.to_vec2()?;
+    let mut values = Vec::new();
+    for row in rows {
+        let low = row.iter().copied().fold(f32::INFINITY, f32::min);
+        let high = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let range = if high > low { high - low } else { 1.0 };
+        values.extend(row.iter().map(|value| (value - low) / range));
+    }
+    Ok(values)
+}

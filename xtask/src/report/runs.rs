@@ -1,0 +1,217 @@
+//! `cargo xtask report RUN...`: run records as one HTML file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use tallow_report::html::{Story, page};
+use tallow_report::results::Published;
+use tallow_report::{Run, by_variant};
+
+use super::write;
+use crate::cli::ReportArgs;
+use crate::experiment::{self, Experiment, Tier};
+use crate::results::{check, statement};
+use crate::{Ending, outcome, output};
+
+/// Reads the records that are named and writes the page.
+pub fn report(args: &ReportArgs) -> Result<Ending> {
+    let folders = folders(args)?;
+    let runs = folders
+        .iter()
+        .map(Run::read)
+        .collect::<Result<Vec<_>, _>>()?;
+    let path = match &args.output {
+        Some(path) => path.clone(),
+        None => beside(&folders)?,
+    };
+    write_page(&path, &runs)?;
+    output::print(&format!("{}\n", path.display()))?;
+    if args.open {
+        open::that_detached(&path)
+            .with_context(|| format!("cannot open a browser; the report is {}", path.display()))?;
+    }
+    Ok(Ending::Done)
+}
+
+/// Writes the report of these runs. Where they are all of one experiment that comes with Tallow, its claims are judged by them.
+pub fn write_page(path: &Path, runs: &[Run]) -> Result<()> {
+    let names: Vec<&str> = runs
+        .iter()
+        .map(|run| run.info.experiment.as_str())
+        .collect();
+    let first = *names.first().context("there are no runs to report")?;
+    let one = names.iter().all(|name| *name == first);
+    let mut story = Story {
+        title: if one {
+            first.to_string()
+        } else {
+            "Runs".to_string()
+        },
+        question: None,
+        claims: Vec::new(),
+        statements: Vec::new(),
+        published: Default::default(),
+        runs,
+        command: command(runs),
+    };
+    if let Some(experiment) = one.then(|| known(first, runs)).flatten() {
+        tell(&mut story, &experiment);
+    }
+    write(path, page(&story)?)
+}
+
+/// The experiment that the runs are of, if there is one and they are of one tier.
+fn known(name: &str, runs: &[Run]) -> Option<Experiment> {
+    let tier = |run: &Run| run.config.get("tier")?.as_str().map(str::to_string);
+    let first = tier(runs.first()?)?;
+    if runs.iter().any(|run| tier(run).as_ref() != Some(&first)) {
+        return None;
+    }
+    let tier = Tier::from_str(&first, false).ok()?;
+    experiment::load(name, tier, &[]).ok()
+}
+
+fn tell(story: &mut Story, experiment: &Experiment) {
+    let variants = by_variant(story.runs);
+    let facts = crate::facts::work_out(&experiment.facts).unwrap_or_default();
+    let mean = |name: &str, metric: &str| {
+        if name == crate::claims::FACTS {
+            return facts.get(metric).copied();
+        }
+        let variant = variants.iter().find(|v| v.name == name)?;
+        Some(variant.metrics.get(metric).map_or(f64::NAN, |s| s.mean))
+    };
+    story.question = Some(experiment.question.clone());
+    story.claims = (experiment.claims.iter())
+        .map(|c| check(&c.judge(mean)))
+        .collect();
+    story.statements = (experiment.statements.iter())
+        .map(|s| statement(&s.judge(mean)))
+        .collect();
+    for variant in &experiment.variants {
+        let published = variant.published.iter().map(|p| Published {
+            test_accuracy: p.test_accuracy,
+            source: p.source.clone(),
+        });
+        story
+            .published
+            .insert(variant.name.clone(), published.collect());
+    }
+}
+
+/// The command line of the runs, where it is one; without the program's own path.
+fn command(runs: &[Run]) -> Option<String> {
+    let (_, arguments) = runs.first()?.environment.command.split_first()?;
+    let same = |run: &Run| run.environment.command.get(1..) == Some(arguments);
+    runs.iter()
+        .all(same)
+        .then(|| format!("cargo xtask {}", arguments.join(" ")))
+}
+
+/// The run folders that are named: runs, experiments' folders, or experiments below `--out`. Without a name, the newest experiment.
+fn folders(args: &ReportArgs) -> Result<Vec<PathBuf>> {
+    let mut named = args.runs.clone();
+    if named.is_empty() {
+        named.push(newest(&args.out)?);
+    }
+    let mut found = Vec::new();
+    for path in named {
+        let below = args.out.join(&path);
+        let path = if path.is_dir() || !below.is_dir() {
+            path
+        } else {
+            below
+        };
+        ensure!(
+            path.is_dir(),
+            "{}: no such folder; name a run's folder, an experiment's, or an experiment below {}",
+            path.display(),
+            args.out.display()
+        );
+        if is_run(&path) {
+            found.push(path);
+            continue;
+        }
+        let mut runs = subfolders(&path)?;
+        runs.retain(|run| is_run(run));
+        if runs.is_empty() {
+            bail!("{}: there are no run records in it", path.display());
+        }
+        found.extend(latest(runs)?);
+    }
+    Ok(found)
+}
+
+fn is_run(path: &Path) -> bool {
+    path.join("environment.json").is_file() && path.join("config.toml").is_file()
+}
+
+fn subfolders(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    // A run's name begins with the time.
+    folders.sort();
+    Ok(folders)
+}
+
+/// Of several runs of a variant with one seed, the last that finished.
+fn latest(folders: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    let mut kept: Vec<(String, u64, PathBuf)> = Vec::new();
+    for folder in folders {
+        let run = Run::read(&folder)?;
+        if run.summary.is_none() {
+            continue;
+        }
+        let (variant, seed) = (run.info.variant, run.info.seed);
+        kept.retain(|(v, s, _)| !(*v == variant && *s == seed));
+        kept.push((variant, seed, folder));
+    }
+    ensure!(!kept.is_empty(), "none of the runs has finished");
+    Ok(kept.into_iter().map(|(_, _, folder)| folder).collect())
+}
+
+/// The experiment's folder below `out` that was written to last.
+fn newest(out: &Path) -> Result<PathBuf> {
+    ensure!(
+        out.is_dir(),
+        "{}: no such folder; runs are made by cargo xtask run, and --out says where they are",
+        out.display()
+    );
+    let last = |folder: &PathBuf| {
+        subfolders(folder)
+            .ok()
+            .and_then(|mut runs| runs.pop()?.file_name().map(|n| n.to_owned()))
+    };
+    let mut folders = subfolders(out)?;
+    folders.sort_by_key(last);
+    folders
+        .pop()
+        .with_context(|| format!("{}: there are no run records in it", out.display()))
+}
+
+/// Where the report goes: `report.html` in the folder that the runs are in, or in the run itself where it is one.
+fn beside(folders: &[PathBuf]) -> Result<PathBuf> {
+    let folder = match folders {
+        [one] => one.as_path(),
+        [first, ..] => first.parent().unwrap_or(Path::new(".")),
+        [] => bail!("there are no runs to report"),
+    };
+    Ok(folder.join("report.html"))
+}
+
+/// Writes `report.html` beside the runs of an outcome.
+pub fn of_outcome(outcome: &outcome::Outcome, runs: &[Run]) -> Result<PathBuf> {
+    let folder = outcome.runs.first().and_then(|run| run.parent());
+    let path = folder
+        .context("there are no runs to report")?
+        .join("report.html");
+    write_page(&path, runs)?;
+    Ok(path)
+}

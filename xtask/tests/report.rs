@@ -1,0 +1,211 @@
+//! Reports as a user gets them: made by a run, opened in a browser.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Sandbox, stderr, stdout};
+use serde_json::Value;
+
+const SMALL: &str = r#"
+    question = "Does it report?"
+    claims = ["cnn.test_accuracy > 0.3", "fc.test_accuracy > 0.999"]
+
+    [data]
+    dataset = "fashion-mnist-sample"
+    transforms = [{ name = "to-tensor" }, { name = "normalize", mean = [0.286], std = [0.353] }]
+    train_samples = 2000
+    test_samples = 500
+
+    [train]
+    epochs = 2
+    batch_size = 50
+    optimizer = { name = "adam", lr = 0.005 }
+
+    [[variants]]
+    name = "cnn"
+    model.name = "cnn"
+    published = [{ test_accuracy = 0.75, source = "nowhere" }]
+
+    [[variants]]
+    name = "fc"
+    model.name = "mlp"
+"#;
+
+/// Runs the experiment; the folder with its records.
+fn run(sandbox: &Sandbox) -> PathBuf {
+    fs::write(sandbox.path().join("small.toml"), SMALL).unwrap();
+    let args = ["run", "small.toml", "--seeds", "0,1"];
+    let output = sandbox.xtask().args(args).output().unwrap();
+    // The second claim fails.
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("report.html"),
+        "{}",
+        stderr(&output)
+    );
+    sandbox.path().join("runs/small")
+}
+
+#[test]
+fn a_run_writes_its_report_and_it_can_be_made_again() {
+    let sandbox = Sandbox::new();
+    let folder = run(&sandbox);
+    let text = fs::read_to_string(folder.join("report.html")).unwrap();
+    for expected in [
+        "Which classes are taken for which",
+        "expected calibration error",
+        "the values that come into the network",
+        "The filters of the first convolution",
+        "The mistakes it was surest of",
+        "cargo xtask run small.toml --seeds 0,1",
+    ] {
+        let expected = expected.trim_start_matches("Which ");
+        assert!(text.contains(expected), "no {expected}");
+    }
+    // cnn has four pictures, fc, which has no convolution, two.
+    assert_eq!(text.matches("<img").count(), 6);
+
+    // By the experiment's name, by its folder, by a run's; without a name, what was run last.
+    let one = fs::read_dir(&folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.is_dir());
+    let one = one.unwrap().display().to_string();
+    for args in [&["small"][..], &["runs/small"], &[&one], &[]] {
+        let command = [&["report", "-o", "again.html"], args].concat();
+        let output = sandbox.xtask().args(command).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        assert_eq!(stdout(&output).trim(), "again.html");
+        assert!(
+            fs::read_to_string(sandbox.path().join("again.html"))
+                .unwrap()
+                .contains("</html>")
+        );
+    }
+}
+
+#[test]
+fn what_is_no_run_is_told() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path().join("empty")).unwrap();
+    for (args, expected) in [
+        (&["report"][..], "cargo xtask run"),
+        (&["report", "nowhere"], "no such folder"),
+        (&["report", "empty"], "no run records"),
+        (&["report", "--docs", "-o", "x"], "cannot be used with"),
+    ] {
+        let output = sandbox.xtask().args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(
+            stderr(&output).contains(expected),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+/// No console message, no sideways scrolling, every picture there, nothing fetched: at the width of a desk and of a phone.
+#[test]
+fn opens_in_a_browser() {
+    let Some(browser) = browser() else {
+        println!("SKIPPED: no Chromium; TALLOW_CHROMIUM names one");
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let folder = run(&sandbox);
+    check(&browser, &folder.join("report.html"), sandbox.path());
+    // Those of real data too, where the data is.
+    let Ok(data) = std::env::var("TALLOW_DATA") else {
+        println!("SKIPPED: the reports of mnist-pixel-order and cifar10-cnn need TALLOW_DATA");
+        return;
+    };
+    for (experiment, sets) in [
+        ("mnist-pixel-order", &[][..]),
+        ("cifar10-cnn", &["--tier", "smoke"]),
+    ] {
+        let args = [&["run", experiment, "--data", &data], sets].concat();
+        let output = sandbox.xtask().args(args).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let report = sandbox
+            .path()
+            .join(format!("runs/{experiment}/report.html"));
+        check(&browser, &report, sandbox.path());
+    }
+}
+
+fn browser() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("TALLOW_CHROMIUM") {
+        return Some(path.into());
+    }
+    let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .flat_map(|folder| names.map(|name| folder.join(name)))
+        .find(|path| path.is_file())
+}
+
+/// The page has no script; this one, which the copy gets, says what a browser makes of it.
+const PROBE: &str = r#"<script>addEventListener("load", () => {
+    document.querySelectorAll("details").forEach(d => d.open = true);
+    const images = [...document.images];
+    images.forEach(i => i.loading = "eager");
+    Promise.all(images.map(i => i.decode().then(() => 1, () => 0))).then(good => {
+        const found = {
+            width: innerWidth,
+            scroll: document.documentElement.scrollWidth,
+            images: images.length,
+            good: good.reduce((a, b) => a + b, 0),
+            charts: [...document.querySelectorAll("figure > svg")].filter(s => s.getBoundingClientRect().width > 100).length,
+            untold: images.filter(i => !i.alt).length,
+            fetched: performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:")),
+        };
+        const pre = document.createElement("pre");
+        pre.id = "probe";
+        pre.textContent = JSON.stringify(found);
+        document.body.append(pre);
+    });
+});</script>"#;
+
+fn check(browser: &Path, report: &Path, dir: &Path) {
+    let text = fs::read_to_string(report).unwrap();
+    let probed = dir.join("probed.html");
+    fs::write(&probed, text.replace("</body>", &format!("{PROBE}</body>"))).unwrap();
+    for width in [1280, 390] {
+        let output = Command::new(browser)
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--enable-logging=stderr",
+                "--dump-dom",
+            ])
+            // Whatever it would fetch would fail, and say so.
+            .args(["--proxy-server=127.0.0.1:9", "--virtual-time-budget=20000"])
+            .arg(format!("--window-size={width},900"))
+            .arg(format!("--user-data-dir={}", dir.join("profile").display()))
+            .arg(format!("file://{}", probed.display()))
+            .output()
+            .unwrap();
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(!log.contains("CONSOLE"), "{log}");
+        let dom = String::from_utf8_lossy(&output.stdout);
+        let found = dom
+            .split("<pre id=\"probe\">")
+            .nth(1)
+            .and_then(|t| t.split("</pre>").next());
+        let found = found.unwrap_or_else(|| panic!("the page did not finish: {log}"));
+        let found: Value = serde_json::from_str(&found.replace("&amp;", "&")).unwrap();
+        assert!(
+            found["scroll"].as_u64() <= found["width"].as_u64(),
+            "{report:?} {found}"
+        );
+        assert!(found["images"].as_u64().unwrap() >= 4, "{found}");
+        assert_eq!(found["images"], found["good"], "{found}");
+        assert_eq!(found["untold"], 0, "{found}");
+        assert!(found["charts"].as_u64().unwrap() >= 10, "{found}");
+        assert_eq!(found["fetched"], serde_json::json!([]), "{found}");
+    }
+}
