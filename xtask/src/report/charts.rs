@@ -8,7 +8,6 @@ use tallow_report::{Epoch, Results};
 use super::Page;
 use super::blocks::Block;
 use super::format::Format;
-use super::language::Language;
 use super::store::find_metric;
 use super::tables::{class_name, first_run};
 use crate::table::thousands;
@@ -265,11 +264,9 @@ pub fn inputs(block: &Block<'_>, variants: &[&Variant], page: &mut Page<'_>) -> 
 
     let language = page.language;
     let figures = |values: &[f64]| {
-        let texts: Vec<String> = values
-            .iter()
-            .map(|v| Format::Number(2).show(*v, Language::English))
-            .collect();
-        texts.join(" ")
+        let show = |value: &f64| format!("{value:.2}").replace("-0.00", "0.00");
+        let texts: Vec<String> = values.iter().map(show).collect();
+        texts.join(" ").replace('-', "−")
     };
     let each = rows.iter().map(|(name, inputs)| {
         language.pick(

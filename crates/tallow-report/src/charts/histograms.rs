@@ -105,7 +105,11 @@ fn bins(inputs: &Inputs) -> impl Iterator<Item = (f64, f64, u64)> {
 fn figure(name: &str, values: &[f64]) -> String {
     let texts: Vec<String> = values
         .iter()
-        .map(|value| format!("{value:.2}").replace('-', "−"))
+        .map(|value| {
+            format!("{value:.2}")
+                .replace("-0.00", "0.00")
+                .replace('-', "−")
+        })
         .collect();
     format!("{name} {}", texts.join(" "))
 }

@@ -242,7 +242,7 @@ fn gradients_are_by_layer_on_a_logarithmic_axis() {
 #[test]
 fn histograms_share_an_axis() {
     let inputs = |from, to, counts: &[u64]| Inputs {
-        mean: vec![-0.014],
+        mean: vec![-0.014, -0.001],
         std: vec![1.0, 0.5],
         histogram: Histogram {
             from,
@@ -262,7 +262,7 @@ fn histograms_share_an_axis() {
     ];
     let svg = picture(|| histograms("t", &rows));
     let texts = texts(&svg);
-    for text in ["none", "half", "mean −0.01", "std 1.00 0.50", "−1.0"] {
+    for text in ["none", "half", "mean −0.01 0.00", "std 1.00 0.50", "−1.0"] {
         assert!(texts.contains(&text), "no {text} in {texts:?}");
     }
     assert!(!texts.contains(&"void"));
