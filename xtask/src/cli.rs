@@ -231,7 +231,7 @@ pub struct RunnerArgs {
     /// Write run records under this folder.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub out: PathBuf,
-    /// Also write what the documentation is made of to <experiment>.json in this folder.
+    /// Also write what the documentation is made of into this folder, as `EXPERIMENT.json`.
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
     /// Threads to compute with; all cores by default. Results repeat to the bit for one number.
