@@ -1,10 +1,12 @@
 //! What TensorBoard shows of a run besides its figures: the images as the network saw them.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use tallow_datasets::{DataLoader, LoaderConfig};
+use tallow_datasets::DataLoader;
 use tallow_train::Picture;
 use tallow_transforms::Transform;
+
+use crate::data::first_batch;
 
 /// Images in the picture.
 const IMAGES: usize = 25;
@@ -13,17 +15,8 @@ const SIZE: usize = 64;
 
 /// The first images of the first epoch after all transforms but normalisation, which is undone.
 pub fn samples(train: &DataLoader, transforms: &[Transform]) -> Result<Picture> {
-    let config = LoaderConfig {
-        batch_size: IMAGES,
-        num_workers: 0,
-        drop_last: false,
-        ..train.config().clone()
-    };
-    let loader = DataLoader::new(train.dataset().clone(), train.transform().clone(), config)?;
-    let Some(batch) = loader.epoch(0).next() else {
-        bail!("there are no training images");
-    };
-    let images = as_before(&batch?.images.to_device(&Device::Cpu)?, transforms)?;
+    let batch = first_batch(train, IMAGES)?.context("there are no training images")?;
+    let images = as_before(&batch.images.to_device(&Device::Cpu)?, transforms)?;
     let scale = SIZE.div_ceil(images.dim(3)?.max(1));
     Ok(Picture::grid(&images, (0.0, 1.0), scale)?)
 }

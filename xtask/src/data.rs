@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tallow_datasets::{
-    Dataset, Error, Inspection, LoadOptions, Split, Verdict, Verification, catalog, entry, fetch,
-    inspect, load, locate, sort_by_class, take_stratified, verify,
+    Batch, DataLoader, Dataset, Error, Inspection, LoadOptions, LoaderConfig, Split, Verdict,
+    Verification, catalog, entry, fetch, inspect, load, locate, sort_by_class, take_stratified,
+    verify,
 };
 use tallow_transforms::Compose;
 
@@ -85,6 +86,18 @@ pub fn load_split(name: &str, split: Split, data_dir: Option<PathBuf>) -> Result
         "the {split} split of `{name}` has no images"
     );
     Ok(set)
+}
+
+/// The first batch of a loader's first epoch, of up to so many samples; `None` when there are none.
+pub fn first_batch(loader: &DataLoader, samples: usize) -> Result<Option<Batch>> {
+    let config = LoaderConfig {
+        batch_size: samples,
+        num_workers: 0,
+        drop_last: false,
+        ..loader.config().clone()
+    };
+    let loader = DataLoader::new(loader.dataset().clone(), loader.transform().clone(), config)?;
+    Ok(loader.epoch(0).next().transpose()?)
 }
 
 /// The shape `(C, H, W)` that a model gets to see of these images. Images of different shapes must come out alike,

@@ -2,10 +2,12 @@
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use tallow_datasets::{DataLoader, LoaderConfig};
+use tallow_datasets::DataLoader;
 use tallow_metrics::{Calibration, CalibrationError};
 use tallow_models::Model;
 use tallow_ops::no_grad;
+
+use crate::data::first_batch;
 
 /// Images whose values are counted.
 const IMAGES: usize = 1000;
@@ -51,18 +53,9 @@ pub struct Prediction {
 
 /// The inputs of the first epoch's first images.
 pub fn inputs(train: &DataLoader) -> Result<Inputs> {
-    let config = LoaderConfig {
-        batch_size: IMAGES,
-        num_workers: 0,
-        drop_last: false,
-        ..train.config().clone()
-    };
-    let loader = DataLoader::new(train.dataset().clone(), train.transform().clone(), config)?;
-    let Some(batch) = loader.epoch(0).next() else {
-        anyhow::bail!("there are no training images");
-    };
+    let batch = first_batch(train, IMAGES)?.context("there are no training images")?;
     // One row a channel.
-    let planes = batch?.images.transpose(0, 1)?.flatten_from(1)?;
+    let planes = batch.images.transpose(0, 1)?.flatten_from(1)?;
     let planes: Vec<Vec<f32>> = planes.to_vec2()?;
     let moments = |plane: &Vec<f32>| {
         let count = plane.len() as f64;

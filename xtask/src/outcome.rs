@@ -77,9 +77,19 @@ pub fn mean(
     name: &str,
     metric: &str,
 ) -> Option<f64> {
+    let of = |name: &str| variants.iter().find(|v| v.name == name).map(|v| &v.metrics);
+    figure(of, facts, name, metric)
+}
+
+/// The same, of variants whose metrics `of` gives.
+pub fn figure<'a>(
+    of: impl Fn(&str) -> Option<&'a BTreeMap<String, Statistic>>,
+    facts: &BTreeMap<String, f64>,
+    name: &str,
+    metric: &str,
+) -> Option<f64> {
     if name == FACTS {
         return Some(facts.get(metric).copied().unwrap_or(f64::NAN));
     }
-    let variant = variants.iter().find(|v| v.name == name)?;
-    Some(variant.metrics.get(metric).map_or(f64::NAN, |s| s.mean))
+    Some(of(name)?.get(metric).map_or(f64::NAN, |s| s.mean))
 }

@@ -9,13 +9,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tallow_report::Run;
 use tallow_report::results::{
-    Check, Dataset, Environment, Gradients, Published, Results, Run as RunResults, Statement,
-    Variant,
+    Check, Dataset, Environment, Gradients, Results, Run as RunResults, Statement, Variant,
 };
 
 use crate::claims;
 use crate::experiment::{self, Experiment, Judged, Tier};
-use crate::outcome::Outcome;
+use crate::outcome::{self, Outcome};
 
 /// A results file judged by the claims and statements that its experiment's file has now, where that differs from what it says.
 /// Results of an experiment that does not come with Tallow are left as they are.
@@ -29,13 +28,8 @@ pub fn judged_anew(path: &Path) -> Result<Option<Results>> {
         .map_err(|_| anyhow!("{}: unknown tier `{}`", path.display(), results.tier))?;
     let experiment = experiment::load(&results.experiment, tier, &[])
         .with_context(|| path.display().to_string())?;
-    let mean = |name: &str, metric: &str| {
-        if name == claims::FACTS {
-            return Some(results.facts.get(metric).copied().unwrap_or(f64::NAN));
-        }
-        let metrics = &results.variant(name)?.metrics;
-        Some(metrics.get(metric).map_or(f64::NAN, |s| s.mean))
-    };
+    let of = |name: &str| results.variant(name).map(|v| &v.metrics);
+    let mean = |name: &str, metric: &str| outcome::figure(of, &results.facts, name, metric);
     let claims = experiment.claims.iter().map(|c| check(&c.judge(mean)));
     let statements = experiment
         .statements
@@ -87,12 +81,7 @@ fn gather(
             parameters: variant.parameters,
             seeds: variant.seeds.clone(),
             metrics: variant.metrics.clone(),
-            published: (variant.published.iter())
-                .map(|p| Published {
-                    test_accuracy: p.test_accuracy,
-                    source: p.source.clone(),
-                })
-                .collect(),
+            published: variant.published.clone(),
             recipe: recipe.unwrap_or_default(),
             runs: runs.collect::<Result<_>>()?,
         })

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use toml::Table;
 
 use crate::claims::{Claim, FACTS, METRICS};
@@ -19,6 +19,7 @@ use crate::suggest;
 pub use recipe::{Data, Recipe};
 use statement::FileStatement;
 pub use statement::{Judged, Statement};
+pub use tallow_report::results::Published;
 pub use tier::Tier;
 use tier::{FileTier, FileTiers};
 
@@ -54,16 +55,6 @@ pub struct Variant {
     pub recipe: Recipe,
     /// What others reported for it.
     pub published: Vec<Published>,
-}
-
-/// A result that someone reported.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Published {
-    /// As a fraction.
-    pub test_accuracy: f64,
-    /// Where it was reported.
-    pub source: String,
 }
 
 /// The file, before variants are worked in.

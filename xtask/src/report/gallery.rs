@@ -7,13 +7,14 @@ use anyhow::{Context, Result};
 use candle_core::Tensor;
 use image::{ImageFormat, RgbImage};
 use serde::Serialize;
-use tallow_datasets::{DataLoader, LoaderConfig, Subset};
+use tallow_datasets::{Batch, DataLoader, LoaderConfig, Subset};
 use tallow_models::Model;
 use tallow_ops::no_grad;
 use tallow_train::RunRecord;
 use tallow_transforms::Transform;
 
 use super::pictures::mosaic;
+use crate::data::first_batch;
 use crate::observe::Prediction;
 
 /// Pixels that images are enlarged to, about: few, since the page enlarges them further.
@@ -81,17 +82,9 @@ pub fn write(
 }
 
 fn first_images(loader: &DataLoader) -> Result<Option<RgbImage>> {
-    let config = LoaderConfig {
-        batch_size: IMAGES,
-        num_workers: 0,
-        drop_last: false,
-        ..loader.config().clone()
-    };
-    let loader = DataLoader::new(loader.dataset().clone(), loader.transform().clone(), config)?;
-    let Some(batch) = loader.epoch(0).next() else {
+    let Some(Batch { images, .. }) = first_batch(loader, IMAGES)? else {
         return Ok(None);
     };
-    let images = batch?.images;
     let (_, c, h, w) = images.dims4()?;
     let transforms: Vec<Transform> = loader.transform().transforms().to_vec();
     let values = images.flatten_all()?.to_vec1::<f32>()?;
@@ -114,13 +107,10 @@ fn filters(model: &Model) -> Result<Option<RgbImage>> {
 }
 
 fn features(model: &Model, test: &DataLoader) -> Result<Option<RgbImage>> {
-    let set = tallow_datasets::take(test.dataset(), 1.min(test.dataset().len()))?;
-    let config = LoaderConfig::default();
-    let loader = DataLoader::new(std::sync::Arc::new(set), test.transform().clone(), config)?;
-    let Some(batch) = loader.epoch(0).next() else {
+    let Some(batch) = first_batch(test, 1)? else {
         return Ok(None);
     };
-    let image = batch?.images.to_device(model.store().device())?;
+    let image = batch.images.to_device(model.store().device())?;
     let mut maps = None;
     no_grad(|| {
         model.forward_observed(&image, false, &mut |layer| {

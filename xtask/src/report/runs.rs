@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use tallow_report::html::{Story, page};
-use tallow_report::results::Published;
 use tallow_report::{Run, by_variant};
 
 use super::write;
@@ -57,7 +56,7 @@ pub fn write_page(path: &Path, runs: &[Run]) -> Result<()> {
         command: command(runs),
     };
     if let Some(experiment) = one.then(|| known(first, runs)).flatten() {
-        tell(&mut story, &experiment);
+        tell(&mut story, &experiment)?;
     }
     write(path, page(&story)?)
 }
@@ -73,16 +72,11 @@ fn known(name: &str, runs: &[Run]) -> Option<Experiment> {
     experiment::load(name, tier, &[]).ok()
 }
 
-fn tell(story: &mut Story, experiment: &Experiment) {
+fn tell(story: &mut Story, experiment: &Experiment) -> Result<()> {
     let variants = by_variant(story.runs);
-    let facts = crate::facts::work_out(&experiment.facts).unwrap_or_default();
-    let mean = |name: &str, metric: &str| {
-        if name == crate::claims::FACTS {
-            return facts.get(metric).copied();
-        }
-        let variant = variants.iter().find(|v| v.name == name)?;
-        Some(variant.metrics.get(metric).map_or(f64::NAN, |s| s.mean))
-    };
+    let facts = crate::facts::work_out(&experiment.facts)?;
+    let of = |name: &str| variants.iter().find(|v| v.name == name).map(|v| &v.metrics);
+    let mean = |name: &str, metric: &str| outcome::figure(of, &facts, name, metric);
     story.question = Some(experiment.question.clone());
     story.claims = (experiment.claims.iter())
         .map(|c| check(&c.judge(mean)))
@@ -91,14 +85,10 @@ fn tell(story: &mut Story, experiment: &Experiment) {
         .map(|s| statement(&s.judge(mean)))
         .collect();
     for variant in &experiment.variants {
-        let published = variant.published.iter().map(|p| Published {
-            test_accuracy: p.test_accuracy,
-            source: p.source.clone(),
-        });
-        story
-            .published
-            .insert(variant.name.clone(), published.collect());
+        let (name, published) = (variant.name.clone(), variant.published.clone());
+        story.published.insert(name, published);
     }
+    Ok(())
 }
 
 /// The command line of the runs, where it is one; without the program's own path.
