@@ -9,11 +9,12 @@ use crate::completions::{self, CompletionsArgs};
 use crate::doctor::{self, DoctorArgs};
 use crate::experiment::Tier;
 use crate::predict::{self, PredictArgs};
+use crate::regress::{self, RegressArgs};
 use crate::runs::{self, RunsArgs};
 
 /// Trains published vision experiments and sets the results beside what was reported.
 ///
-/// Exit codes: 0 all is well; 1 a claim failed, or the docs are not up to date; 2 bad input, missing data or another error;
+/// Exit codes: 0 all is well; 1 a claim failed, a figure got worse, or the docs are not up to date; 2 bad input, missing data or another error;
 /// 130 interrupted.
 /// RUST_LOG=debug shows what the libraries log.
 #[derive(Parser, Debug)]
@@ -66,6 +67,14 @@ epoch_ended (the line of metrics.jsonl), run_ended, run_stopped, claims_judged. 
 
 Exit codes: 0 all claims hold; 1 a claim failed; 2 bad input, missing data or another error; 130 interrupted.")]
     Reproduce(ReproduceArgs),
+    /// Say whether a change cost accuracy or speed: run a tier and compare every figure with the baseline's.
+    ///
+    /// A figure so bad as chance makes it once in fifty times is trained again with seeds that the baseline has not seen, and is a
+    /// regression if those are so bad as chance makes them once in five hundred. The tier's claims are absolute floors. Where the machine is of the
+    /// baseline's class, the weights are compared bit for bit. A baseline of other data or another recipe is refused.
+    /// docs/regression.md tells how often this is wrong, and what it finds.
+    #[command(after_help = regress::EXAMPLES)]
+    Regress(RegressArgs),
     /// Say how good given weights are: accuracy, loss and figures for each class on a test set.
     ///
     /// Weights are safetensors or a PyTorch checkpoint (.pt, .pth, .th), which is read as data and never run. They must fit the
@@ -153,7 +162,7 @@ Marks in a page:
   <!-- /tallow -->
   ... reaches <!-- tallow: value mnist-pixel-order cnn percent --><!-- /tallow --> ...
 Blocks: results, metrics, statements, claims, setup, per-class, predictions, facts, curves, bars, waterfall, confusion,
-gradients, inputs, samples, summary. Formats of values: percent, points, number:N, count, seconds, minutes.")]
+gradients, inputs, samples, summary, mutations, repeats. Formats of values: percent, points, number:N, count, seconds, minutes.")]
     Report(ReportArgs),
     /// Do the work of `bench` in a process of its own; not for people.
     #[command(hide = true, after_help = "Started by: cargo xtask bench")]
@@ -424,7 +433,7 @@ pub struct WorkerArgs {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seeds(pub Vec<u64>);
 
-fn parse_seeds(text: &str) -> Result<Seeds, String> {
+pub fn parse_seeds(text: &str) -> Result<Seeds, String> {
     let number = |s: &str| {
         s.trim()
             .parse::<u64>()

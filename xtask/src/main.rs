@@ -23,6 +23,7 @@ mod outcome;
 mod output;
 mod predict;
 mod progress;
+mod regress;
 mod report;
 mod reproduce;
 mod results;
@@ -50,10 +51,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 pub enum Ending {
     /// All is well.
     Done,
-    /// A claim of the experiment does not hold.
+    /// A claim of an experiment does not hold, or a figure is worse than its baseline.
     ClaimFailed,
     /// Pages are not what the results make them.
     DocsDiffer,
+    /// A baseline is of other data or of another recipe.
+    Refused,
     /// The user interrupted it.
     Interrupted,
 }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::ClaimFailed | Ending::DocsDiffer) => ExitCode::from(1),
+        Ok(Ending::Refused) => ExitCode::from(2),
         Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) => {
             eprintln!("error: {}", output::message(&error));
@@ -81,6 +85,7 @@ fn dispatch(command: Command) -> Result<Ending> {
         Command::List => list::list(),
         Command::Run(args) => return run::run(&args),
         Command::Reproduce(args) => return reproduce::reproduce(&args),
+        Command::Regress(args) => return regress::regress(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
         Command::Predict(args) => predict::predict(&args),
         Command::Runs(args) => runs::runs(&args),

@@ -44,7 +44,7 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<Ending> {
 }
 
 /// The experiments of these names that have the tier; all that have it when no name is given.
-fn of_tier(tier: Tier, only: &[String], sets: &[String]) -> Result<Vec<Experiment>> {
+pub fn of_tier(tier: Tier, only: &[String], sets: &[String]) -> Result<Vec<Experiment>> {
     let names = experiment::names()?;
     let known: Vec<&str> = names.iter().map(String::as_str).collect();
     for name in only {

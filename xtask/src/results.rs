@@ -1,7 +1,7 @@
 //! What the documentation is made of: an outcome with the course of its runs, as a file.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tallow_report::Run;
 use tallow_report::results::{
-    Check, Dataset, Environment, Gradients, Results, Run as RunResults, Statement, Variant,
+    Check, Dataset, Gradients, Results, Run as RunResults, Statement, Variant,
 };
 
 use crate::claims;
@@ -42,7 +42,15 @@ pub fn judged_anew(path: &Path) -> Result<Option<Results>> {
     Ok((results != before).then_some(results))
 }
 
-/// Writes `<experiment>.json`, or `<experiment>.<tier>.json` for another tier than the standard one.
+/// `<experiment>.json`, or `<experiment>.<tier>.json` for another tier than the standard one.
+pub fn path(folder: &Path, experiment: &str, tier: Tier) -> PathBuf {
+    folder.join(match tier {
+        Tier::Standard => format!("{experiment}.json"),
+        tier => format!("{experiment}.{tier}.json"),
+    })
+}
+
+/// Writes the results file of an outcome.
 pub fn write(
     folder: &Path,
     experiment: &Experiment,
@@ -50,11 +58,7 @@ pub fn write(
     runs: &[Run],
     command: String,
 ) -> Result<()> {
-    let name = match outcome.tier {
-        Tier::Standard => format!("{}.json", outcome.experiment),
-        tier => format!("{}.{tier}.json", outcome.experiment),
-    };
-    let path = folder.join(name);
+    let path = path(folder, &outcome.experiment, outcome.tier);
     gather(experiment, outcome, runs, command)?.write(&path)?;
     eprintln!("results: {}", path.display());
     Ok(())
@@ -98,15 +102,7 @@ fn gather(
             test_digest: outcome.dataset.test_digest.clone(),
             classes: first.info.dataset.classes.clone(),
         },
-        environment: Environment {
-            tallow: environment.tallow,
-            commit: environment.commit,
-            rustc: environment.rustc,
-            platform: environment.platform,
-            cpu: environment.cpu,
-            threads: environment.threads,
-            device: environment.device,
-        },
+        environment: environment.into(),
         seconds: outcome.seconds,
         claims: outcome.claims.iter().map(check).collect(),
         statements: (outcome.statements.iter()).map(statement).collect(),

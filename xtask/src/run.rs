@@ -76,6 +76,12 @@ impl Runner {
         sets.iter().cloned().chain(workers).collect()
     }
 
+    /// The data that an experiment is run on.
+    pub fn dataset(&mut self, experiment: &Experiment) -> Result<outcome::Dataset> {
+        let splits = self.load(&experiment.variants[0].recipe.data.dataset)?;
+        Ok(splits.outcome())
+    }
+
     /// Trains every variant with every seed and judges the claims; `None` when the user interrupted it. `command` is what
     /// repeats it.
     pub fn run(&mut self, experiment: &Experiment, command: String) -> Result<Option<Outcome>> {

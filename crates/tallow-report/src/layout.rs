@@ -1,10 +1,35 @@
 //! JSON that reads well and changes little from one version to the next: what is short stays on one line.
 
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::run::io;
+use crate::{Error, Result};
+
 /// Characters of a line.
 const WIDTH: usize = 120;
 
+/// Writes a value as such a file, in place of one that is there; its folder is made if need be.
+pub fn write_json(path: impl AsRef<Path>, value: &impl Serialize) -> Result<()> {
+    let path = path.as_ref();
+    let text = serde_json::to_string(value).map_err(|error| Error::Json {
+        path: path.to_path_buf(),
+        line: error.line(),
+        message: error.to_string(),
+    })?;
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(io(folder))?;
+    }
+    // Under another name first: what is half written is not to be taken for a result.
+    let partial = path.with_extension("json.partial");
+    fs::write(&partial, layout(&text)).map_err(io(&partial))?;
+    fs::rename(&partial, path).map_err(io(path))
+}
+
 /// `json`, which has no spaces between its parts, with line breaks and indentation, and a line break at its end.
-pub fn layout(json: &str) -> String {
+fn layout(json: &str) -> String {
     let mut out = String::with_capacity(2 * json.len());
     put(json, 0, 0, &mut out);
     out.push('\n');

@@ -16,6 +16,7 @@ mod variant;
 
 pub use error::{Error, Result};
 pub use extras::{Calibration, CalibrationBin, Extras, GradientNorms, Layer, Picture};
+pub use layout::write_json;
 pub use results::Results;
 pub use run::{ClassScore, Dataset, Environment, Epoch, Run, RunInfo, Summary, read_experiment};
 pub use statistic::Statistic;

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::layout::layout;
-use crate::run::io;
+use crate::layout::write_json;
+use crate::run::{self, io};
 use crate::{ClassScore, Epoch, Error, Result, Statistic};
 
 /// What came of an experiment.
@@ -80,6 +80,31 @@ pub struct Environment {
     pub threads: usize,
     /// What they computed on.
     pub device: String,
+}
+
+impl From<run::Environment> for Environment {
+    /// All but the command line.
+    fn from(environment: run::Environment) -> Self {
+        let run::Environment {
+            tallow,
+            commit,
+            rustc,
+            platform,
+            cpu,
+            threads,
+            device,
+            command: _,
+        } = environment;
+        Self {
+            tallow,
+            commit,
+            rustc,
+            platform,
+            cpu,
+            threads,
+            device,
+        }
+    }
 }
 
 /// A comparison of figures, and how it came out.
@@ -267,19 +292,7 @@ impl Results {
 
     /// Writes a file, in place of one that is there; its folder is made if need be.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let text = serde_json::to_string(self).map_err(|error| Error::Json {
-            path: path.to_path_buf(),
-            line: error.line(),
-            message: error.to_string(),
-        })?;
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(io(folder))?;
-        }
-        // Under another name first: what is half written is not to be taken for a result.
-        let partial = path.with_extension("json.partial");
-        fs::write(&partial, layout(&text)).map_err(io(&partial))?;
-        fs::rename(&partial, path).map_err(io(path))
+        write_json(path, self)
     }
 
     /// The variant of this name.

@@ -23,7 +23,7 @@ use tallow_datasets::{LoadOptions, locate};
 
 pub use host::cores;
 pub use side::python;
-pub use worker::work;
+pub use worker::{gemm as gemm_peak, work};
 
 use crate::cli::{Against, BenchArgs};
 use crate::output;

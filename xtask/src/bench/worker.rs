@@ -119,8 +119,8 @@ fn time(job: &mut Job, steps: usize) -> Result<Vec<f64>> {
     Ok(seconds)
 }
 
-/// The best of a few f32 products of 2048 x 2048 matrices: what the `gemm` crate can do on this machine with these threads.
-fn gemm() -> Result<f64> {
+/// GFLOP/s: the best of a few f32 products of 2048 x 2048 matrices: what the `gemm` crate can do on this machine with these threads.
+pub fn gemm() -> Result<f64> {
     const SIDE: usize = 2048;
     let matrix = || Tensor::randn(0f32, 1.0, (SIDE, SIDE), &Device::Cpu);
     let (a, b) = (matrix()?, matrix()?);

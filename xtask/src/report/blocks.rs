@@ -5,7 +5,7 @@ use tallow_report::Results;
 
 use super::metrics::EPOCH_METRICS;
 use super::store::{choose, find_metric};
-use super::{Page, charts, pictures, prose, tables};
+use super::{Page, charts, pictures, prose, regression, tables};
 use crate::suggest;
 
 /// What follows the experiment in a block's mark.
@@ -46,6 +46,9 @@ const KINDS: [(&str, Takes); 15] = [
     ("samples", Takes::Variant),
 ];
 
+/// The kinds that are of no experiment.
+const ALONE: [&str; 3] = ["summary", "mutations", "repeats"];
+
 /// A block's mark, checked.
 pub struct Block<'a> {
     /// The results' name.
@@ -61,9 +64,13 @@ pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
     let [kind, rest @ ..] = words else {
         bail!("an empty mark: expected a kind of block and an experiment");
     };
-    if *kind == "summary" {
-        ensure!(rest.is_empty(), "summary takes no words after it");
-        return prose::summary(page);
+    if ALONE.contains(kind) {
+        ensure!(rest.is_empty(), "{kind} takes no words after it");
+        return match *kind {
+            "mutations" => regression::mutations(page),
+            "repeats" => regression::repeats(page),
+            _ => prose::summary(page),
+        };
     }
     let Some((_, takes)) = KINDS.iter().find(|(name, _)| name == kind) else {
         if *kind == "value" {
@@ -72,7 +79,7 @@ pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
         let known: Vec<&str> = KINDS
             .iter()
             .map(|(name, _)| *name)
-            .chain(["summary"])
+            .chain(ALONE)
             .collect();
         bail!(suggest::unknown("block", kind, &known));
     };

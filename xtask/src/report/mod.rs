@@ -13,6 +13,7 @@ mod marks;
 mod metrics;
 mod pictures;
 mod prose;
+mod regression;
 pub mod runs;
 mod store;
 mod tables;

@@ -50,6 +50,11 @@ impl Store {
         })
     }
 
+    /// The folder of the pages.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The page of an experiment: its own, or that of the experiment whose name it extends.
     pub fn page(&self, name: &str, language: Language) -> Option<String> {
         let folder = language.pick("", "zh/");

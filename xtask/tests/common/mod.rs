@@ -6,6 +6,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use assert_cmd::Command;
+use serde_json::Value;
 
 /// The runner.
 pub fn xtask() -> Command {
@@ -78,4 +79,30 @@ pub fn stdout(output: &Output) -> String {
 
 pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// What `regress --json` holds against a change: figures, floors and refusals. The machine's speed is no part of it.
+pub fn found_by(findings: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    for report in findings["experiments"].as_array().unwrap() {
+        let experiment = report["experiment"].as_str().unwrap();
+        if let Some(reason) = report["reason"].as_str() {
+            found.push(format!("{experiment}: {reason}"));
+        }
+        for claim in report["claims"].as_array().unwrap() {
+            if claim["holds"] == false {
+                found.push(format!("{experiment}: floor {}", claim["text"].as_str().unwrap()));
+            }
+        }
+        for variant in report["variants"].as_array().unwrap() {
+            let name = variant["name"].as_str().unwrap();
+            for row in variant["rows"].as_array().unwrap() {
+                if row["verdict"] == "regression" && row["metric"] != "share_of_gemm_peak" {
+                    let metric = row["metric"].as_str().unwrap();
+                    found.push(format!("{experiment}: {name}.{metric}"));
+                }
+            }
+        }
+    }
+    found
 }

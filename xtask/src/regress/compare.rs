@@ -1,0 +1,146 @@
+//! Runs of an experiment beside its baseline.
+
+use serde::Serialize;
+
+use super::baseline::{self, Baseline};
+use super::guard::{GUARDS, Guard};
+use super::judge::{Row, Verdict};
+use super::measured::Measured;
+use crate::claims;
+
+/// Whether the runs repeat the baseline's to the bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bits {
+    /// The weights of every seed are the baseline's.
+    Same,
+    /// On the same class of machine, they are not.
+    Differ,
+    /// Another class of machine, or seeds that the baseline does not have.
+    NotComparable,
+}
+
+impl Bits {
+    /// As in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Bits::Same => "same",
+            Bits::Differ => "differ",
+            Bits::NotComparable => "-",
+        }
+    }
+}
+
+/// A variant beside the baseline's.
+#[derive(Debug, Serialize)]
+pub struct VariantReport {
+    /// Its name.
+    pub name: String,
+    /// Of the first round.
+    pub seeds: Vec<u64>,
+    /// Of the second round, where there was one.
+    pub fresh_seeds: Vec<u64>,
+    /// Whether the first round's weights are the baseline's.
+    pub bits: Bits,
+    /// Figure by figure.
+    pub rows: Vec<Row>,
+}
+
+/// An experiment beside its baseline.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Its name.
+    pub experiment: String,
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// Why it was not compared, or why training failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The absolute floors: the tier's claims.
+    pub claims: Vec<claims::Verdict>,
+    /// Variant by variant.
+    pub variants: Vec<VariantReport>,
+    /// Speed of a large matrix product just before.
+    pub gemm_peak_gflops: f64,
+    /// Wall time of it all.
+    pub seconds: f64,
+}
+
+impl Report {
+    /// One that has no figures, for `reason`.
+    pub fn without_figures(experiment: &str, verdict: Verdict, reason: String) -> Self {
+        Self {
+            experiment: experiment.to_string(),
+            verdict,
+            reason: Some(reason),
+            claims: Vec::new(),
+            variants: Vec::new(),
+            gemm_peak_gflops: 0.0,
+            seconds: 0.0,
+        }
+    }
+
+    /// The worst that its variants and floors come to.
+    pub fn conclude(&mut self) {
+        let rows = self.variants.iter().flat_map(|v| &v.rows);
+        let floors = self.claims.iter().map(|claim| match claim.holds {
+            Some(false) => Verdict::Regression,
+            _ => Verdict::Pass,
+        });
+        let worst = rows.map(|row| row.verdict).chain(floors).max();
+        self.verdict = worst.unwrap_or(Verdict::Pass);
+    }
+}
+
+/// The first round: `measured` beside its variant of the baseline. `same_class` says that the machine is of the baseline's class.
+pub fn first(variant: &baseline::Variant, measured: &Measured, same_class: bool) -> VariantReport {
+    let bits = bits(variant, measured, same_class);
+    let row = |guard: &Guard| {
+        let baseline = variant.metrics.get(guard.metric)?;
+        let now = measured.values(guard.metric, variant.threshold);
+        let mut row = Row::first(guard, baseline, &now);
+        if guard.of_machine() && !same_class {
+            row.verdict = Verdict::Skipped;
+        } else if bits == Bits::Same && !guard.of_machine() {
+            // The same weights are no worse, however far this seed is from the others.
+            row.verdict = Verdict::Pass;
+        }
+        Some(row)
+    };
+    VariantReport {
+        name: measured.name.clone(),
+        seeds: measured.seeds.clone(),
+        fresh_seeds: Vec::new(),
+        bits,
+        rows: GUARDS.iter().filter_map(row).collect(),
+    }
+}
+
+/// The second round.
+pub fn second(report: &mut VariantReport, variant: &baseline::Variant, again: &Measured) {
+    report.fresh_seeds = again.seeds.clone();
+    for row in &mut report.rows {
+        if let Some(guard) = GUARDS.iter().find(|guard| guard.metric == row.metric) {
+            row.decide(guard, &again.values(guard.metric, variant.threshold));
+        }
+    }
+}
+
+fn bits(variant: &baseline::Variant, measured: &Measured, same_class: bool) -> Bits {
+    let mut pairs = (measured.seeds.iter())
+        .zip(&measured.weights)
+        .map(|(&seed, now)| Some((variant.weights_of(seed)?, now.as_deref()?)));
+    let pairs: Option<Vec<_>> = pairs.by_ref().collect();
+    match pairs {
+        Some(pairs) if same_class && pairs.iter().all(|(before, now)| before == now) => Bits::Same,
+        Some(_) if same_class => Bits::Differ,
+        _ => Bits::NotComparable,
+    }
+}
+
+/// The seeds of the second round: the first ones that neither the baseline nor the first round had.
+pub fn fresh_seeds(baseline: &Baseline, used: &[u64], count: usize) -> Vec<u64> {
+    let of_baseline = baseline.variants.iter().flat_map(|v| &v.seeds);
+    let last = of_baseline.chain(used).copied().max().unwrap_or(0);
+    (last + 1..).take(count).collect()
+}

@@ -1,0 +1,198 @@
+//! What the runs of a variant came to, seed by seed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tallow_report::results::{self, Results};
+use tallow_report::{Epoch, Run, Statistic};
+
+use super::guard::{EPOCHS_TO_THRESHOLD, GUARDS, SPEED};
+use crate::experiment::{Experiment, Recipe};
+
+/// A forward and a backward pass take about three times the arithmetic of the forward pass, and a multiplication comes with an addition.
+const OPERATIONS: f64 = 3.0 * 2.0;
+
+/// One variant over some seeds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// The variant's name.
+    pub name: String,
+    /// Its model's.
+    pub model: String,
+    /// All that decides what was computed, but the seed.
+    pub recipe: Value,
+    /// One a run.
+    pub seeds: Vec<u64>,
+    /// Of each run, the figures of its summary; one that is missing was not finite.
+    figures: Vec<BTreeMap<String, Option<f64>>>,
+    /// Of each run, the test accuracy after each epoch.
+    curves: Vec<Vec<f64>>,
+    /// Of each run, the SHA-256 of the weights it ended with, where they were kept.
+    pub weights: Vec<Option<String>>,
+}
+
+impl Measured {
+    /// The variants of an experiment, as the records of its runs tell them. `gemm_gflops` is the speed of a large matrix product.
+    pub fn of_runs(
+        experiment: &Experiment,
+        runs: &[Run],
+        gemm_gflops: f64,
+    ) -> Result<Vec<Self>> {
+        let mut all = Vec::new();
+        for variant in &experiment.variants {
+            let mut measured = Self {
+                name: variant.name.clone(),
+                model: variant.recipe.model.name.clone(),
+                recipe: recipe(&variant.recipe)?,
+                seeds: Vec::new(),
+                figures: Vec::new(),
+                curves: Vec::new(),
+                weights: Vec::new(),
+            };
+            for run in runs.iter().filter(|run| run.info.variant == variant.name) {
+                let summary = run.summary.as_ref();
+                let mut figures = summary.map(|s| s.metrics.clone()).unwrap_or_default();
+                if let Some(speed) = speed(&figures, gemm_gflops) {
+                    figures.insert(SPEED.to_string(), Some(speed));
+                }
+                measured.seeds.push(run.info.seed);
+                measured.figures.push(figures);
+                measured.curves.push(curve(&run.epochs));
+                let file = run.dir.join("model.safetensors");
+                measured.weights.push(Some(sha256(&file)?));
+            }
+            all.push(measured);
+        }
+        Ok(all)
+    }
+
+    /// The variants of a results file, which keeps neither weights nor what the machine could do.
+    pub fn of_results(results: &Results) -> Vec<Self> {
+        let of = |variant: &results::Variant| {
+            let count = variant.seeds.len();
+            let figures = (0..count).map(|run| {
+                let value = |(name, statistic): (&String, &Statistic)| {
+                    // Fewer values than seeds: one was not finite, and it is not told which.
+                    let value = (statistic.values.len() == count).then(|| statistic.values[run]);
+                    (name.clone(), value)
+                };
+                variant.metrics.iter().map(value).collect()
+            });
+            Self {
+                name: variant.name.clone(),
+                model: variant.model.clone(),
+                recipe: without_workers(variant.recipe.clone()),
+                seeds: variant.seeds.clone(),
+                figures: figures.collect(),
+                curves: variant.runs.iter().map(|run| curve(&run.epochs)).collect(),
+                weights: vec![None; count],
+            }
+        };
+        results.variants.iter().map(of).collect()
+    }
+
+    /// A figure of each run.
+    pub fn values(&self, metric: &str, threshold: Option<f64>) -> Vec<Option<f64>> {
+        if metric == EPOCHS_TO_THRESHOLD {
+            return match threshold {
+                Some(threshold) => (self.curves.iter())
+                    .map(|curve| Some(epochs_to(curve, threshold)))
+                    .collect(),
+                None => vec![None; self.seeds.len()],
+            };
+        }
+        let of = |figures: &BTreeMap<String, Option<f64>>| figures.get(metric).copied().flatten();
+        self.figures.iter().map(of).collect()
+    }
+
+    /// What the baseline's runs are to reach: nine tenths of what they do in the end.
+    pub fn threshold(&self) -> Option<f64> {
+        let accuracies: Option<Vec<f64>> = self.values("test_accuracy", None).into_iter().collect();
+        let mean = Statistic::of(&accuracies?)?.mean;
+        Some((0.9 * mean * 1000.0).round() / 1000.0)
+    }
+
+    /// The figures that are compared, over the seeds. Those that a run lacks are left out.
+    pub fn statistics(&self, threshold: Option<f64>) -> BTreeMap<String, Statistic> {
+        let statistic = |metric: &str| {
+            let values: Option<Vec<f64>> = self.values(metric, threshold).into_iter().collect();
+            Some((metric.to_string(), Statistic::of(&values?)?))
+        };
+        (GUARDS.iter())
+            .filter_map(|guard| statistic(guard.metric))
+            .collect()
+    }
+
+    /// Any figure of a run's summary, averaged over the seeds: for claims.
+    pub fn mean(&self, metric: &str) -> f64 {
+        let values: Option<Vec<f64>> = self.values(metric, None).into_iter().collect();
+        let statistic = values.as_deref().and_then(Statistic::of);
+        statistic.map_or(f64::NAN, |s| s.mean)
+    }
+}
+
+/// The recipe without what changes no figure.
+pub fn recipe(recipe: &Recipe) -> Result<Value> {
+    Ok(without_workers(serde_json::to_value(recipe)?))
+}
+
+fn without_workers(mut recipe: Value) -> Value {
+    if let Some(train) = recipe.get_mut("train").and_then(Value::as_object_mut) {
+        train.remove("workers");
+    }
+    recipe
+}
+
+fn curve(epochs: &[Epoch]) -> Vec<f64> {
+    let accuracy = |epoch: &Epoch| epoch.test_accuracy.unwrap_or(f64::NAN);
+    epochs.iter().map(accuracy).collect()
+}
+
+fn epochs_to(curve: &[f64], threshold: f64) -> f64 {
+    let reached = curve.iter().position(|&accuracy| accuracy >= threshold);
+    (reached.unwrap_or(curve.len()) + 1) as f64
+}
+
+fn speed(figures: &BTreeMap<String, Option<f64>>, gemm_gflops: f64) -> Option<f64> {
+    let of = |name: &str| figures.get(name).copied().flatten();
+    let gflops = OPERATIONS * of("images_per_second")? * of("multiply_adds")? / 1e9;
+    Some(gflops / gemm_gflops)
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let digest = Sha256::digest(&bytes);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_epochs_to_a_threshold() {
+        assert_eq!(epochs_to(&[0.5, 0.7, 0.6], 0.5), 1.0);
+        assert_eq!(epochs_to(&[0.5, 0.7, 0.6], 0.65), 2.0);
+        assert_eq!(epochs_to(&[0.5, f64::NAN, 0.6], 0.9), 4.0);
+    }
+
+    #[test]
+    fn speed_is_a_share_of_the_peak() {
+        let figures = [
+            ("images_per_second".to_string(), Some(1000.0)),
+            ("multiply_adds".to_string(), Some(1e6)),
+        ];
+        let speed = speed(&figures.into(), 60.0).unwrap();
+        assert!((speed - 0.1).abs() < 1e-12);
+    }
+
+    #[test]
+    fn workers_are_no_part_of_a_recipe() {
+        let with = |workers| serde_json::json!({"train": {"epochs": 1, "workers": workers}});
+        assert_eq!(without_workers(with(1)), without_workers(with(4)));
+    }
+}

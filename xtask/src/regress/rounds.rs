@@ -1,0 +1,228 @@
+//! Training an experiment for a comparison: once, and where that leaves doubt once more.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tallow_ops::instruction_set;
+use tallow_report::Run;
+use tallow_report::results::Environment;
+
+use super::baseline::{self, Baseline, Data, Record};
+use super::compare::{self, Bits, Report, fresh_seeds};
+use super::judge::{FRESH_SEEDS, Verdict};
+use super::measured::{self, Measured};
+use crate::bench;
+use crate::claims::FACTS;
+use crate::experiment::{self, Experiment};
+use crate::output;
+use crate::outcome::Outcome;
+use crate::run::Runner;
+
+/// What is needed to judge experiments.
+pub struct Rounds<'a> {
+    /// Trains.
+    pub runner: &'a mut Runner,
+    /// What the command line changes in every recipe, and no figure depends on.
+    pub sets: &'a [String],
+    /// Whether the same weights are demanded where the machine is of the baseline's class.
+    pub exact: bool,
+    /// The class of this machine, known once something has been trained.
+    pub machine: Option<String>,
+}
+
+/// What came of training an experiment.
+struct Trained {
+    outcome: Outcome,
+    runs: Vec<Run>,
+    measured: Vec<Measured>,
+}
+
+impl Rounds<'_> {
+    /// Both rounds of an experiment; `None` when the user interrupted it.
+    pub fn judge(
+        &mut self,
+        experiment: &Experiment,
+        baseline: &Baseline,
+    ) -> Result<Option<Report>> {
+        let started = Instant::now();
+        let data = Data::of(&self.runner.dataset(experiment)?);
+        let report = match baseline.refuses(&data, &recipes(experiment)?) {
+            Some(reason) => Some(Report::without_figures(
+                &experiment.name,
+                Verdict::Refused,
+                format!("{reason}. {}", renew(experiment)),
+            )),
+            None => match self.compare(experiment, baseline) {
+                Err(error) if diverged(&error) => Some(Report::without_figures(
+                    &experiment.name,
+                    Verdict::Regression,
+                    output::message(&error),
+                )),
+                result => result?,
+            },
+        };
+        Ok(report.map(|report| Report {
+            seconds: started.elapsed().as_secs_f64(),
+            ..report
+        }))
+    }
+
+    fn compare(&mut self, experiment: &Experiment, baseline: &Baseline) -> Result<Option<Report>> {
+        let gemm_peak_gflops = bench::gemm_peak()?;
+        let Some(trained) = train(self.runner, experiment, gemm_peak_gflops)? else {
+            return Ok(None);
+        };
+        let environment = environment(&trained.runs)?;
+        let class = baseline::machine_class(&environment, Some(instruction_set()));
+        let same_class = class == baseline.machine_class();
+        self.machine = Some(class);
+        let first = |measured: &Measured| {
+            let before = baseline.variant(&measured.name)?;
+            Some(compare::first(before, measured, same_class))
+        };
+        let mut report = Report {
+            experiment: experiment.name.clone(),
+            verdict: Verdict::Pass,
+            reason: None,
+            claims: trained.outcome.claims,
+            variants: trained.measured.iter().filter_map(first).collect(),
+            gemm_peak_gflops,
+            seconds: 0.0,
+        };
+        let suspicious = suspicious(&report, experiment);
+        if !suspicious.is_empty() {
+            let seeds = fresh_seeds(baseline, &experiment.seeds, FRESH_SEEDS);
+            let Some(again) = self.again(experiment, &suspicious, seeds)? else {
+                return Ok(None);
+            };
+            for variant in &mut report.variants {
+                let again = again.iter().find(|m| m.name == variant.name);
+                if let (Some(again), Some(before)) = (again, baseline.variant(&variant.name)) {
+                    compare::second(variant, before, again);
+                }
+            }
+            // A floor that was missed is judged by the fresh seeds, as every other figure is.
+            let mean = |name: &str, metric: &str| match again.iter().find(|m| m.name == name) {
+                Some(measured) => Some(measured.mean(metric)),
+                None if name == FACTS => trained.outcome.facts.get(metric).copied(),
+                None => None,
+            };
+            for (verdict, claim) in report.claims.iter_mut().zip(&experiment.claims) {
+                if verdict.holds == Some(false) {
+                    *verdict = claim.judge(mean);
+                }
+            }
+        }
+        report.conclude();
+        if self.exact && report.variants.iter().any(|v| v.bits == Bits::Differ) {
+            report.verdict = report.verdict.max(Verdict::Regression);
+            report.reason = Some("weights differ from the baseline's".to_string());
+        }
+        Ok(Some(report))
+    }
+
+    /// Trains some variants with other seeds.
+    fn again(
+        &mut self,
+        experiment: &Experiment,
+        names: &[String],
+        seeds: Vec<u64>,
+    ) -> Result<Option<Vec<Measured>>> {
+        let (names_listed, seeds_listed) = (names.join(", "), list(&seeds));
+        eprintln!("suspicious: {names_listed}; training again with the seeds {seeds_listed}");
+        let mut part = experiment::load(&experiment.name, experiment.tier, self.sets)?;
+        part.keep_only(names)?;
+        part.seeds = seeds;
+        let trained = train(self.runner, &part, bench::gemm_peak()?)?;
+        Ok(trained.map(|trained| trained.measured))
+    }
+}
+
+/// Trains an experiment for a new baseline; `None` when the user interrupted it.
+pub fn record(runner: &mut Runner, experiment: &Experiment) -> Result<Option<Record>> {
+    let gemm_peak_gflops = bench::gemm_peak()?;
+    let Some(trained) = train(runner, experiment, gemm_peak_gflops)? else {
+        return Ok(None);
+    };
+    Ok(Some(Record {
+        data: Data::of(&trained.outcome.dataset),
+        environment: environment(&trained.runs)?,
+        instruction_set: Some(instruction_set().to_string()),
+        measured: trained.measured,
+    }))
+}
+
+fn train(
+    runner: &mut Runner,
+    experiment: &Experiment,
+    gemm_peak_gflops: f64,
+) -> Result<Option<Trained>> {
+    let command = format!("cargo xtask run {} --tier {}", experiment.name, experiment.tier);
+    let Some(outcome) = runner.run(experiment, command)? else {
+        return Ok(None);
+    };
+    let runs = outcome.runs.iter().map(Run::read);
+    let runs = runs.collect::<Result<Vec<_>, _>>()?;
+    let measured = Measured::of_runs(experiment, &runs, gemm_peak_gflops)?;
+    Ok(Some(Trained {
+        outcome,
+        runs,
+        measured,
+    }))
+}
+
+fn environment(runs: &[Run]) -> Result<Environment> {
+    let run = runs.first().context("there are no runs")?;
+    Ok(run.environment.clone().into())
+}
+
+/// The recipes by variant.
+pub fn recipes(experiment: &Experiment) -> Result<Vec<(String, Value)>> {
+    let of = |variant: &experiment::Variant| {
+        Ok((variant.name.clone(), measured::recipe(&variant.recipe)?))
+    };
+    experiment.variants.iter().map(of).collect()
+}
+
+/// Variants that the first round leaves in doubt: with suspicious figures of their own, or in a floor that was missed.
+fn suspicious(report: &Report, experiment: &Experiment) -> Vec<String> {
+    let missed = (report.claims.iter())
+        .zip(&experiment.claims)
+        .filter(|(verdict, _)| verdict.holds == Some(false));
+    let named: Vec<&str> = missed
+        .flat_map(|(_, claim)| claim.metrics().map(|(variant, _)| variant))
+        .collect();
+    let doubtful = |variant: &&compare::VariantReport| {
+        let rows = &variant.rows;
+        let worse = rows.iter().any(|row| row.verdict == Verdict::Suspicious);
+        worse || named.contains(&variant.name.as_str())
+    };
+    (report.variants.iter())
+        .filter(doubtful)
+        .map(|variant| variant.name.clone())
+        .collect()
+}
+
+/// Whether training came to a loss that is not finite: a fault like any other, and not one of the input.
+fn diverged(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        matches!(
+            cause.downcast_ref::<tallow_train::Error>(),
+            Some(tallow_train::Error::NonFiniteLoss { .. })
+        )
+    })
+}
+
+/// How to make a new baseline.
+pub fn renew(experiment: &Experiment) -> String {
+    format!(
+        "If this is as it should be: cargo xtask regress --tier {} --only {} --update --reason \"...\"",
+        experiment.tier, experiment.name
+    )
+}
+
+fn list(seeds: &[u64]) -> String {
+    let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+    seeds.join(", ")
+}
