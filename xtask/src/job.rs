@@ -74,6 +74,7 @@ impl Job {
         let input_shape = output_shape(&*splits.train, &test_transforms)?;
         let config = ModelConfig {
             hidden: recipe.model.hidden.clone(),
+            dropout: recipe.model.dropout,
             width_divisor: recipe.model.width_divisor,
             seed,
             device: device.clone(),

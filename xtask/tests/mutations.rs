@@ -46,7 +46,13 @@ fn copy_source(to: &Path) -> Result<(), String> {
     let listed = Command::new("git")
         .arg("-C")
         .arg(root())
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
         .output()
         .map_err(|error| error.to_string())?;
     if !listed.status.success() {
@@ -87,7 +93,9 @@ fn git_apply(tree: &Path, name: &str, arguments: &[&str]) {
 fn every_patch_applies() {
     let copy = tempfile::tempdir().unwrap();
     if let Err(reason) = copy_source(copy.path()) {
-        eprintln!("SKIPPED: the patches are not checked where git does not list the source: {reason}");
+        eprintln!(
+            "SKIPPED: the patches are not checked where git does not list the source: {reason}"
+        );
         return;
     }
     assert_eq!(names(), MUTATIONS);

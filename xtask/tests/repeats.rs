@@ -65,8 +65,8 @@ fn once(seed: u64) -> Value {
         .output()
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let findings: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}\n{stderr}"));
+    let findings: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}\n{stderr}"));
     let variants = findings["experiments"].as_array().unwrap().iter();
     let variants: Vec<&Value> = variants
         .flat_map(|report| report["variants"].as_array().unwrap())
@@ -91,7 +91,10 @@ fn once(seed: u64) -> Value {
 }
 
 fn commit() -> Option<String> {
-    let output = Command::new("git").args(["rev-parse", "HEAD"]).output().ok()?;
+    let output = Command::new("git")
+        .args(["rev-parse", "HEAD"])
+        .output()
+        .ok()?;
     let commit = String::from_utf8(output.stdout).ok()?.trim().to_string();
     output.status.success().then_some(commit)
 }

@@ -58,6 +58,41 @@ pub fn busy_cpus() -> Option<f64> {
     (total > 0.0).then(|| (after.busy - before.busy) / total * after.cpus as f64)
 }
 
+/// Watches how much of the machine others take meanwhile.
+pub struct Others(Option<(Ticks, f64)>);
+
+impl Others {
+    /// From now on.
+    pub fn watch() -> Self {
+        Self(now())
+    }
+
+    /// How many processors were, on average, at work for others since then; `None` where the system does not tell.
+    pub fn cpus(&self) -> Option<f64> {
+        let (before, own_before) = self.0.as_ref()?;
+        let (after, own) = now()?;
+        let total = after.total - before.total;
+        let others = (after.busy - before.busy) - (own - own_before);
+        (total > 0.0).then(|| (others / total * after.cpus as f64).max(0.0))
+    }
+}
+
+/// What all processors have done, and what of it they did for this process.
+fn now() -> Option<(Ticks, f64)> {
+    let read = |path| fs::read_to_string(path).ok();
+    let own = own_ticks(&read("/proc/self/stat")?)?;
+    Some((ticks(&read("/proc/stat")?)?, own))
+}
+
+/// Time in user and system mode, of all threads.
+fn own_ticks(stat: &str) -> Option<f64> {
+    // The name before it, in brackets, may hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(user + system)
+}
+
 struct Ticks {
     cpus: usize,
     busy: f64,
@@ -99,6 +134,28 @@ mod tests {
         let ticks = ticks(stat).unwrap();
         assert_eq!((ticks.cpus, ticks.busy, ticks.total), (2, 18.0, 102.0));
         assert!(super::ticks("intr 1\n").is_none());
+    }
+
+    #[test]
+    fn own_ticks_are_those_of_user_and_system() {
+        let stat = "7 (a name) with ) in it) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0 20";
+        assert_eq!(own_ticks(stat), Some(42.0));
+        assert_eq!(own_ticks("7 (cut"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_this_process_does_is_not_done_by_others() {
+        let before = now().unwrap();
+        let started = std::time::Instant::now();
+        while started.elapsed() < Duration::from_millis(300) {
+            std::hint::black_box(started);
+        }
+        let after = now().unwrap();
+        // Ticks are hundredths of a second.
+        assert!(after.1 - before.1 >= 10.0);
+        let others = Others(Some(before)).cpus().unwrap();
+        assert!((0.0..=after.0.cpus as f64).contains(&others), "{others}");
     }
 
     #[cfg(target_os = "linux")]

@@ -21,7 +21,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use tallow_datasets::{LoadOptions, locate};
 
-pub use host::cores;
+pub use host::{Others, cores};
 pub use side::python;
 pub use worker::{gemm as gemm_peak, work};
 

@@ -45,6 +45,9 @@ pub struct Model {
     /// Widths of the hidden layers, for models that let one choose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,
+    /// The probability with which dropout drops, for models that have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
     /// Divides the number of maps of every convolution, for models that allow it.
     #[serde(default = "one")]
     pub width_divisor: usize,

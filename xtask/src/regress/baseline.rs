@@ -174,7 +174,11 @@ impl Baseline {
         for (what, before, now) in [
             ("dataset", &self.data.name, &data.name),
             ("training data's digest", &self.data.digest, &data.digest),
-            ("test data's digest", &self.data.test_digest, &data.test_digest),
+            (
+                "test data's digest",
+                &self.data.test_digest,
+                &data.test_digest,
+            ),
         ] {
             if before != now {
                 reasons.push(format!("the {what} is {now}, not {before}"));

@@ -62,6 +62,8 @@ pub struct Report {
     pub variants: Vec<VariantReport>,
     /// Speed of a large matrix product just before.
     pub gemm_peak_gflops: f64,
+    /// Processors that worked for others meanwhile, where the system tells: speeds count only where there were none to speak of.
+    pub others_cpus: Option<f64>,
     /// Wall time of it all.
     pub seconds: f64,
 }
@@ -76,6 +78,7 @@ impl Report {
             claims: Vec::new(),
             variants: Vec::new(),
             gemm_peak_gflops: 0.0,
+            others_cpus: None,
             seconds: 0.0,
         }
     }
@@ -92,14 +95,20 @@ impl Report {
     }
 }
 
-/// The first round: `measured` beside its variant of the baseline. `same_class` says that the machine is of the baseline's class.
-pub fn first(variant: &baseline::Variant, measured: &Measured, same_class: bool) -> VariantReport {
+/// The first round: `measured` beside its variant of the baseline. `same_class` says that the machine is of the baseline's class, and
+/// `speed` that its speed counts, too.
+pub fn first(
+    variant: &baseline::Variant,
+    measured: &Measured,
+    same_class: bool,
+    speed: bool,
+) -> VariantReport {
     let bits = bits(variant, measured, same_class);
     let row = |guard: &Guard| {
         let baseline = variant.metrics.get(guard.metric)?;
         let now = measured.values(guard.metric, variant.threshold);
         let mut row = Row::first(guard, baseline, &now);
-        if guard.of_machine() && !same_class {
+        if guard.of_machine() && !speed {
             row.verdict = Verdict::Skipped;
         } else if bits == Bits::Same && !guard.of_machine() {
             // The same weights are no worse, however far this seed is from the others.
@@ -117,12 +126,21 @@ pub fn first(variant: &baseline::Variant, measured: &Measured, same_class: bool)
 }
 
 /// The second round.
-pub fn second(report: &mut VariantReport, variant: &baseline::Variant, again: &Measured) {
+pub fn second(
+    report: &mut VariantReport,
+    variant: &baseline::Variant,
+    again: &Measured,
+    speed: bool,
+) {
     report.fresh_seeds = again.seeds.clone();
     for row in &mut report.rows {
-        if let Some(guard) = GUARDS.iter().find(|guard| guard.metric == row.metric) {
-            row.decide(guard, &again.values(guard.metric, variant.threshold));
+        let Some(guard) = GUARDS.iter().find(|guard| guard.metric == row.metric) else {
+            continue;
+        };
+        if guard.of_machine() && !speed {
+            row.verdict = Verdict::Skipped;
         }
+        row.decide(guard, &again.values(guard.metric, variant.threshold));
     }
 }
 

@@ -1,7 +1,5 @@
 //! The figures that are compared with the baseline, and what makes one worse.
 
-use crate::claims::METRICS;
-
 /// Which way a figure goes when something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worse {
@@ -83,21 +81,30 @@ impl Guard {
         self.metric == SPEED
     }
 
-    /// Whether a run's summary has it.
-    pub fn in_summary(&self) -> bool {
-        METRICS.contains(&self.metric)
+    /// The same figure, better in place of worse.
+    pub fn turned(&self) -> Self {
+        Self {
+            worse: match self.worse {
+                Worse::Lower => Worse::Higher,
+                Worse::Higher => Worse::Lower,
+                Worse::Different => Worse::Different,
+            },
+            ..*self
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::claims::METRICS;
 
     #[test]
     fn every_figure_is_in_a_summary_or_worked_out_here() {
         for guard in &GUARDS {
             let here = [EPOCHS_TO_THRESHOLD, SPEED].contains(&guard.metric);
-            assert!(guard.in_summary() != here, "{}", guard.metric);
+            let in_summary = METRICS.contains(&guard.metric);
+            assert!(in_summary != here, "{}", guard.metric);
         }
     }
 

@@ -120,20 +120,6 @@ impl Row {
     }
 }
 
-impl Guard {
-    /// The same figure, better in place of worse.
-    fn turned(&self) -> Self {
-        Self {
-            worse: match self.worse {
-                Worse::Lower => Worse::Higher,
-                Worse::Higher => Worse::Lower,
-                Worse::Different => Worse::Different,
-            },
-            ..*self
-        }
-    }
-}
-
 /// How likely it is that the mean of as many new values is as bad as theirs, or worse, if they come from where the baseline's came
 /// from: Student's t of the difference, with the baseline's spread. `None` where the baseline has no spread to judge by.
 ///
@@ -172,9 +158,7 @@ mod tests {
         values.iter().copied().map(Some).collect()
     }
 
-    const ACCURACIES: [f64; 10] = [
-        0.94, 0.95, 0.93, 0.96, 0.94, 0.95, 0.94, 0.93, 0.95, 0.94,
-    ];
+    const ACCURACIES: [f64; 10] = [0.94, 0.95, 0.93, 0.96, 0.94, 0.95, 0.94, 0.93, 0.95, 0.94];
 
     /// `scipy.stats.t.sf`, of numpy's mean and standard deviation (ddof 1) of the same figures.
     #[test]

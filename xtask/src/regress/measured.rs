@@ -37,11 +37,7 @@ pub struct Measured {
 
 impl Measured {
     /// The variants of an experiment, as the records of its runs tell them. `gemm_gflops` is the speed of a large matrix product.
-    pub fn of_runs(
-        experiment: &Experiment,
-        runs: &[Run],
-        gemm_gflops: f64,
-    ) -> Result<Vec<Self>> {
+    pub fn of_runs(experiment: &Experiment, runs: &[Run], gemm_gflops: f64) -> Result<Vec<Self>> {
         let mut all = Vec::new();
         for variant in &experiment.variants {
             let mut measured = Self {

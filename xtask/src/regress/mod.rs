@@ -17,8 +17,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
-use tallow_report::write_json;
 use tallow_report::results::Results;
+use tallow_report::write_json;
 
 use crate::cli::{RunnerArgs, Seeds, parse_seeds};
 use crate::experiment::{Experiment, Tier};
@@ -128,7 +128,11 @@ pub fn regress(args: &RegressArgs) -> Result<Ending> {
     for experiment in &experiments {
         let path = baseline::path(&place, &experiment.name, args.tier);
         let Some(found) = Baseline::read(&path)? else {
-            bail!("{}: no such baseline. {}", path.display(), rounds::renew(experiment));
+            bail!(
+                "{}: no such baseline. {}",
+                path.display(),
+                rounds::renew(experiment)
+            );
         };
         ensure!(
             (&found.experiment, found.tier) == (&experiment.name, args.tier),

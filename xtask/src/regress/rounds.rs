@@ -15,8 +15,8 @@ use super::measured::{self, Measured};
 use crate::bench;
 use crate::claims::FACTS;
 use crate::experiment::{self, Experiment};
-use crate::output;
 use crate::outcome::Outcome;
+use crate::output;
 use crate::run::Runner;
 
 /// What is needed to judge experiments.
@@ -36,6 +36,18 @@ struct Trained {
     outcome: Outcome,
     runs: Vec<Run>,
     measured: Vec<Measured>,
+    /// Processors that worked for others meanwhile.
+    others: Option<f64>,
+}
+
+/// Speeds are judged where others took no more than this, in processors.
+const QUIET: f64 = 0.1;
+
+impl Trained {
+    /// Whether the machine was left to it, as far as the system tells.
+    fn quiet(&self) -> bool {
+        self.others.is_none_or(|cpus| cpus <= QUIET)
+    }
 }
 
 impl Rounds<'_> {
@@ -77,9 +89,10 @@ impl Rounds<'_> {
         let class = baseline::machine_class(&environment, Some(instruction_set()));
         let same_class = class == baseline.machine_class();
         self.machine = Some(class);
+        let speed = same_class && trained.quiet();
         let first = |measured: &Measured| {
             let before = baseline.variant(&measured.name)?;
-            Some(compare::first(before, measured, same_class))
+            Some(compare::first(before, measured, same_class, speed))
         };
         let mut report = Report {
             experiment: experiment.name.clone(),
@@ -88,6 +101,7 @@ impl Rounds<'_> {
             claims: trained.outcome.claims,
             variants: trained.measured.iter().filter_map(first).collect(),
             gemm_peak_gflops,
+            others_cpus: trained.others,
             seconds: 0.0,
         };
         let suspicious = suspicious(&report, experiment);
@@ -97,16 +111,19 @@ impl Rounds<'_> {
                 return Ok(None);
             };
             for variant in &mut report.variants {
-                let again = again.iter().find(|m| m.name == variant.name);
-                if let (Some(again), Some(before)) = (again, baseline.variant(&variant.name)) {
-                    compare::second(variant, before, again);
+                let measured = again.measured.iter().find(|m| m.name == variant.name);
+                let before = baseline.variant(&variant.name);
+                if let (Some(measured), Some(before)) = (measured, before) {
+                    compare::second(variant, before, measured, again.quiet());
                 }
             }
             // A floor that was missed is judged by the fresh seeds, as every other figure is.
-            let mean = |name: &str, metric: &str| match again.iter().find(|m| m.name == name) {
-                Some(measured) => Some(measured.mean(metric)),
-                None if name == FACTS => trained.outcome.facts.get(metric).copied(),
-                None => None,
+            let mean = |name: &str, metric: &str| {
+                if name == FACTS {
+                    return trained.outcome.facts.get(metric).copied();
+                }
+                let measured = again.measured.iter().find(|m| m.name == name)?;
+                Some(measured.mean(metric))
             };
             for (verdict, claim) in report.claims.iter_mut().zip(&experiment.claims) {
                 if verdict.holds == Some(false) {
@@ -128,14 +145,13 @@ impl Rounds<'_> {
         experiment: &Experiment,
         names: &[String],
         seeds: Vec<u64>,
-    ) -> Result<Option<Vec<Measured>>> {
-        let (names_listed, seeds_listed) = (names.join(", "), list(&seeds));
-        eprintln!("suspicious: {names_listed}; training again with the seeds {seeds_listed}");
+    ) -> Result<Option<Trained>> {
+        let (named, listed) = (names.join(", "), list(&seeds));
+        eprintln!("suspicious: {named}; training again with the seeds {listed}");
         let mut part = experiment::load(&experiment.name, experiment.tier, self.sets)?;
         part.keep_only(names)?;
         part.seeds = seeds;
-        let trained = train(self.runner, &part, bench::gemm_peak()?)?;
-        Ok(trained.map(|trained| trained.measured))
+        train(self.runner, &part, bench::gemm_peak()?)
     }
 }
 
@@ -158,10 +174,15 @@ fn train(
     experiment: &Experiment,
     gemm_peak_gflops: f64,
 ) -> Result<Option<Trained>> {
-    let command = format!("cargo xtask run {} --tier {}", experiment.name, experiment.tier);
+    let command = format!(
+        "cargo xtask run {} --tier {}",
+        experiment.name, experiment.tier
+    );
+    let others = bench::Others::watch();
     let Some(outcome) = runner.run(experiment, command)? else {
         return Ok(None);
     };
+    let others = others.cpus();
     let runs = outcome.runs.iter().map(Run::read);
     let runs = runs.collect::<Result<Vec<_>, _>>()?;
     let measured = Measured::of_runs(experiment, &runs, gemm_peak_gflops)?;
@@ -169,6 +190,7 @@ fn train(
         outcome,
         runs,
         measured,
+        others,
     }))
 }
 

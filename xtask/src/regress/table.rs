@@ -38,7 +38,11 @@ pub fn terminal(findings: &Findings) -> String {
 
 /// The same in Markdown, with every figure behind a fold.
 pub fn markdown(findings: &Findings) -> String {
-    let mut text = format!("### Accuracy, {} tier: {}\n\n", findings.tier, verdict(findings));
+    let mut text = format!(
+        "### Accuracy, {} tier: {}\n\n",
+        findings.tier,
+        verdict(findings)
+    );
     for report in &findings.experiments {
         for line in faults(report) {
             let _ = writeln!(text, "- **{}**: {line}", report.experiment);
@@ -51,7 +55,17 @@ pub fn markdown(findings: &Findings) -> String {
         }
     }
     text.push_str("\n<details><summary>Every figure</summary>\n\n");
-    text.push_str(&head(&["experiment", "variant", "figure", "baseline", "now", "p", "again", "p", "verdict"]));
+    text.push_str(&head(&[
+        "experiment",
+        "variant",
+        "figure",
+        "baseline",
+        "now",
+        "p",
+        "again",
+        "p",
+        "verdict",
+    ]));
     for report in &findings.experiments {
         for variant in &report.variants {
             for row in &variant.rows {
@@ -61,7 +75,9 @@ pub fn markdown(findings: &Findings) -> String {
                     variant.name.clone(),
                     row.metric.to_string(),
                     figure(row.metric, &row.baseline),
-                    row.now.as_ref().map_or("not finite".into(), |s| figure(row.metric, s)),
+                    row.now
+                        .as_ref()
+                        .map_or("not finite".into(), |s| figure(row.metric, s)),
                     row.p.map_or("-".into(), probability),
                     again.unwrap_or_default(),
                     row.p_again.map(probability).unwrap_or_default(),
@@ -147,7 +163,10 @@ fn worst(variant: &VariantReport) -> Verdict {
 fn faults(report: &Report) -> Vec<String> {
     let mut faults: Vec<String> = report.reason.iter().cloned().collect();
     for claim in report.claims.iter().filter(|c| c.holds == Some(false)) {
-        faults.push(format!("the floor {} is missed: {}", claim.text, claim.figures));
+        faults.push(format!(
+            "the floor {} is missed: {}",
+            claim.text, claim.figures
+        ));
     }
     for variant in &report.variants {
         let rows = variant.rows.iter().filter(|row| row.verdict.fails());

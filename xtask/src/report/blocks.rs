@@ -76,11 +76,7 @@ pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
         if *kind == "value" {
             bail!("a value stands in a line, its two marks in the same one");
         }
-        let known: Vec<&str> = KINDS
-            .iter()
-            .map(|(name, _)| *name)
-            .chain(ALONE)
-            .collect();
+        let known: Vec<&str> = KINDS.iter().map(|(name, _)| *name).chain(ALONE).collect();
         bail!(suggest::unknown("block", kind, &known));
     };
     let block = parse(kind, rest, *takes)?;

@@ -53,7 +53,10 @@ pub fn mutations(page: &Page<'_>) -> Result<String> {
     for tier in ["smoke", "standard"] {
         let rows = || found.iter().filter(|m| m.tier == tier);
         let caught = rows().filter(|m| m.caught).count();
-        text += &format!("\nThe {tier} tier catches {caught} of {}.\n", rows().count());
+        text += &format!(
+            "\nThe {tier} tier catches {caught} of {}.\n",
+            rows().count()
+        );
     }
     Ok(text)
 }

@@ -91,7 +91,10 @@ pub fn found_by(findings: &Value) -> Vec<String> {
         }
         for claim in report["claims"].as_array().unwrap() {
             if claim["holds"] == false {
-                found.push(format!("{experiment}: floor {}", claim["text"].as_str().unwrap()));
+                found.push(format!(
+                    "{experiment}: floor {}",
+                    claim["text"].as_str().unwrap()
+                ));
             }
         }
         for variant in report["variants"].as_array().unwrap() {

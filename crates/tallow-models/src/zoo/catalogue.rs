@@ -26,8 +26,8 @@ macro_rules! of {
 #[rustfmt::skip]
 pub(crate) static CATALOGUE: &[Entry] = &[
     // Small networks.
-    entry(MNIST, "mlp", "fully connected, two hidden layers of 8; other widths by `hidden`",
-        6_442, 6_416, zoo::mlp).with_hidden(),
+    entry(MNIST, "mlp", "fully connected, two hidden layers of 8; other widths by `hidden`, dropout behind each by `dropout`",
+        6_442, 6_416, zoo::mlp).with_hidden().with_dropout(),
     entry(MNIST, "cnn", "two 5x5 convolutions of 6 maps, linear layers of 50",
         6_422, 149_300, zoo::cnn),
     entry(CIFAR, "cifar-cnn", "the network of PyTorch's CIFAR-10 tutorial: 5x5 convolutions of 6 and 16 maps, linear layers of 120 and 84",

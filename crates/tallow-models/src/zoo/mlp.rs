@@ -1,9 +1,10 @@
 use tallow_ops::ParamPath;
 
-use crate::nn::{Flatten, Linear, Relu, Sequential};
+use crate::nn::{Dropout, Flatten, Linear, Relu, Sequential};
 use crate::{ModelConfig, Module, Result};
 
-/// Fully connected layers with rectifiers between them: `fc1.{weight,bias}`, `fc2.*`, ... Two hidden layers of 8 unless told.
+/// Fully connected layers with rectifiers between them: `fc1.{weight,bias}`, `fc2.*`, ... Two hidden layers of 8 unless told;
+/// dropout behind each of them if asked for.
 pub(crate) fn mlp(_: &'static str, p: &ParamPath, config: &ModelConfig) -> Result<Box<dyn Module>> {
     let (c, h, w) = config.input_shape;
     let hidden = config.hidden.as_deref().unwrap_or(&[8, 8]);
@@ -13,6 +14,9 @@ pub(crate) fn mlp(_: &'static str, p: &ParamPath, config: &ModelConfig) -> Resul
         net = net
             .add(Linear::new(p.pp(format_args!("fc{i}")), width, next)?)
             .add(Relu::new(p.pp(format_args!("relu{i}"))));
+        if let Some(dropout) = config.dropout {
+            net = net.add(Dropout::new(p.pp(format_args!("dropout{i}")), dropout));
+        }
         width = next;
     }
     let last = hidden.len() + 1;
