@@ -7,6 +7,7 @@ mod bars;
 mod download;
 mod events;
 mod state;
+mod text;
 
 use std::io::{IsTerminal, stderr};
 use std::ops::ControlFlow;
