@@ -130,16 +130,14 @@ fn heading(frame: &mut Frame, area: Rect, state: &State) {
 /// The run and its epoch: their words, and below each its bar where there is room.
 fn progress(frame: &mut Frame, area: Rect, scene: &Scene) {
     let state = scene.state;
-    let (run, epoch) = match state.run() {
-        Some(_) => (text::run(state), text::epoch(state)),
-        None => return,
-    };
+    let (run, epoch) = (text::run(state), text::epoch(state));
     let width = usize::from(area.width);
-    let mut lines = vec![
-        Line::styled(run.line(width), Modifier::BOLD),
-        Line::from(epoch.line(width)),
-    ];
-    if area.height >= 4 {
+    let mut lines = vec![Line::styled(run.line(width), Modifier::BOLD)];
+    // Between two runs there is no epoch.
+    if state.now.epochs > 0 {
+        lines.push(Line::from(epoch.line(width)));
+    }
+    if state.now.epochs > 0 && area.height >= 4 {
         lines.insert(1, bar(&run, width, scene.coloured));
         lines.push(bar(&epoch, width, scene.coloured));
     }
@@ -187,9 +185,10 @@ fn curves(frame: &mut Frame, area: Rect, scene: &Scene, pane: Pane) {
         let nothing = Paragraph::new("nothing yet").style(faint());
         return frame.render_widget(nothing.block(block(title)), area);
     }
-    // A curve that is level lies in the middle.
+    // A curve that is level lies in the middle. Nothing here is below zero, and no axis need be.
     let margin = if high > low { 0.05 * (high - low) } else { 0.5 };
-    let y = [low - margin, high + margin];
+    let floor = if low >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
+    let y = [(low - margin).max(floor), high + margin];
     let digits = if high - low >= 2.0 { 1 } else { 3 };
     let labels = y.map(|value| format!("{value:.digits$}"));
     let first = if matches!(pane, Pane::Steps) {

@@ -36,9 +36,14 @@ pub struct Barred {
 pub fn run(state: &State) -> Told {
     let now = &state.now;
     let epoch = (now.epoch + 1).min(now.epochs);
+    let at = match (state.run(), now.epochs) {
+        (None, _) => "all runs are over".to_string(),
+        (Some(_), 0) => format!("{}  getting ready", state.label()),
+        (Some(_), epochs) => format!("{}  epoch {epoch}/{epochs}", state.label()),
+    };
     Told {
-        head: format!("{}  epoch {epoch}/{}", state.label(), now.epochs),
-        figures: left(state.left()),
+        head: at,
+        figures: left(state.run().and_then(|_| state.left())),
         share: now.share(),
     }
 }
@@ -192,7 +197,14 @@ mod tests {
         );
         state.now = Default::default();
         assert_eq!(epoch(&state).line(80), "step 0/0");
+        let told = run(&state).line(80);
+        assert!(
+            told.starts_with("[2/4] fc seed 1  getting ready  "),
+            "{told}"
+        );
         assert_eq!(run(&state).line(8), "[2/4] f…");
+        state.current = 4;
+        assert_eq!(run(&state).line(80), "all runs are over");
     }
 
     #[test]
