@@ -14,6 +14,7 @@ mod doctor;
 mod evaluate;
 mod experiment;
 mod facts;
+mod heat;
 mod interrupt;
 mod job;
 mod list;

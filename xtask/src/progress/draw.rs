@@ -185,7 +185,7 @@ fn curves(frame: &mut Frame, area: Rect, scene: &Scene, pane: Pane) {
         let nothing = Paragraph::new("nothing yet").style(faint());
         return frame.render_widget(nothing.block(block(title)), area);
     }
-    // A curve that is level lies in the middle. Nothing here is below zero, and no axis need be.
+    // A curve that is level lies in the middle. No axis begins below zero unless a figure does.
     let margin = if high > low { 0.05 * (high - low) } else { 0.5 };
     let floor = if low >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
     let y = [(low - margin).max(floor), high + margin];
