@@ -47,6 +47,7 @@ pub enum Command {
   cargo xtask run cifar10-vgg16 --set train.epochs=1 --json > result.json
   cargo xtask run quickstart --only cnn --set 'train.optimizer={name=\"adam\",lr=0.002}'
   cargo xtask run residual --tier standard --results docs/results
+  cargo xtask run cifar10-cnn --tui
   cargo xtask run cifar10-cnn --events events.jsonl
 
 Exit codes: 0 all claims hold; 1 a claim failed; 2 bad input, missing data or another error; 130 interrupted.
@@ -63,6 +64,7 @@ epoch_ended (the line of metrics.jsonl), run_ended, run_stopped, claims_judged. 
   cargo xtask reproduce --tier smoke
   cargo xtask reproduce --tier standard --results docs/results
   cargo xtask reproduce --tier full --only cifar10-vgg16 --device cuda
+  cargo xtask reproduce --tier smoke --tui
   cargo xtask reproduce --tier smoke --events - | jq .event
 
 Exit codes: 0 all claims hold; 1 a claim failed; 2 bad input, missing data or another error; 130 interrupted.")]
@@ -169,6 +171,17 @@ gradients, inputs, samples, summary, mutations, repeats. Formats of values: perc
     BenchWorker(WorkerArgs),
 }
 
+impl Command {
+    /// Whether it may fill the terminal: a log's colours would be noise there.
+    pub fn has_screen(&self) -> bool {
+        match self {
+            Self::Run(args) => args.runner.tui,
+            Self::Reproduce(args) => args.runner.tui,
+            _ => false,
+        }
+    }
+}
+
 /// Arguments of `run`.
 #[derive(Args, Debug)]
 pub struct RunArgs {
@@ -249,6 +262,10 @@ pub struct RunnerArgs {
     /// Threads that load batches; 0 loads them in the training thread. Results do not depend on it.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
+    /// Fill the terminal with bars, curves and results while it runs; q stops after the batch in hand. Where standard output or
+    /// standard error is no terminal, or CI is set, a line for each epoch instead.
+    #[arg(long)]
+    pub tui: bool,
     /// Stream what happens to this file as JSON lines while it happens; - is standard output.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,

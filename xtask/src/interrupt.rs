@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 
+use crate::progress::console;
+
 /// 128 + SIGINT, as shells have it.
 pub const EXIT_CODE: u8 = 130;
 
@@ -26,9 +28,11 @@ pub fn listen() -> Result<()> {
 /// The user asks to stop, for the first time or again.
 pub fn request() {
     if REQUESTED.swap(true, Ordering::SeqCst) {
+        console::leave();
         std::process::exit(EXIT_CODE.into());
     }
-    eprintln!("\nstopping after this batch; press Ctrl-C again to stop at once");
+    // Where a terminal shows ^C, not behind it.
+    console::say("\nstopping after this batch; press Ctrl-C again to stop at once");
 }
 
 /// Whether the user asked to stop.

@@ -184,7 +184,7 @@ impl Job {
         record.put("input_std", mean(&inputs.std));
         record.add("inputs.json", &inputs)?;
         let data = (&self.train, &self.test);
-        gallery::write(&record, &self.model, data, &outputs.mistakes)?;
+        gallery::write(&record, &self.model, data, &outputs)?;
         let summary = self.model.summary()?;
         record.add("layers.json", &layers(&summary))?;
         record.put("parameters", self.model.store().num_parameters() as f64);

@@ -14,6 +14,7 @@ mod doctor;
 mod evaluate;
 mod experiment;
 mod facts;
+mod heat;
 mod interrupt;
 mod job;
 mod list;
@@ -65,8 +66,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::from_default_env())
-        .with_ansi(!progress::plain() && progress::colours())
-        .with_writer(std::io::stderr)
+        .with_ansi(!progress::plain() && progress::colours() && !cli.command.has_screen())
+        .with_writer(|| progress::console::Log)
         .init();
     match dispatch(cli.command) {
         Ok(Ending::Done) => ExitCode::SUCCESS,

@@ -120,9 +120,48 @@ pub fn describe(transforms: &[Transform]) -> String {
         .unwrap_or_default()
 }
 
+/// Images of shape `(C, H, W)`, one after the other, with each channel as it was before it was normalised.
+pub fn undone(
+    values: &[f32],
+    (c, h, w): (usize, usize, usize),
+    transforms: &[Transform],
+) -> Vec<f32> {
+    let mut values = values.to_vec();
+    for transform in transforms.iter().rev() {
+        let Transform::Normalize { mean, std } = transform else {
+            continue;
+        };
+        for (number, plane) in values.chunks_mut((h * w).max(1)).enumerate() {
+            // One figure is that of all channels.
+            let of = |figures: &[f32]| figures.get(number % c.max(1)).or(figures.first()).copied();
+            let (mean, std) = (of(mean).unwrap_or(0.0), of(std).unwrap_or(1.0));
+            for value in plane {
+                *value = *value * std + mean;
+            }
+        }
+    }
+    values
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_undone_channel_by_channel() {
+        let transforms = [
+            Transform::ToTensor,
+            Transform::normalize([0.5], [0.25]),
+            Transform::normalize([0.0, 1.0, 2.0], [1.0, 2.0, 4.0]),
+        ];
+        let seen = [0.0, 1.0, -1.0, 0.0, 2.0, 0.5];
+        let before = [0.5, 0.75, 0.25, 0.75, 3.0, 1.5];
+        assert_eq!(undone(&seen, (3, 1, 2), &transforms), before);
+        // The same for each of several images.
+        let both = undone(&[seen, seen].concat(), (3, 1, 2), &transforms);
+        assert_eq!(both, [before, before].concat());
+        assert_eq!(undone(&seen, (1, 2, 3), &[Transform::ToTensor]), seen);
+    }
 
     #[test]
     fn the_nearest_source_wins() {

@@ -51,6 +51,13 @@ pub struct Prediction {
     pub top: Vec<(usize, f64)>,
 }
 
+impl Prediction {
+    /// The likeliest class.
+    pub fn class(&self) -> usize {
+        self.top.first().map_or(0, |(class, _)| *class)
+    }
+}
+
 /// The inputs of the first epoch's first images.
 pub fn inputs(train: &DataLoader) -> Result<Inputs> {
     let batch = first_batch(train, IMAGES)?.context("there are no training images")?;
@@ -114,11 +121,7 @@ pub fn outputs(model: &Model, test: &DataLoader) -> Result<Outputs> {
             if predictions.len() < PREDICTIONS {
                 predictions.push(prediction.clone());
             }
-            if prediction
-                .top
-                .first()
-                .is_some_and(|(class, _)| *class != label as usize)
-            {
+            if prediction.class() != label as usize {
                 mistakes.push(prediction);
             }
         }

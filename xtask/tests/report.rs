@@ -65,8 +65,16 @@ fn a_run_writes_its_report_and_it_can_be_made_again() {
         let expected = expected.trim_start_matches("Which ");
         assert!(text.contains(expected), "no {expected}");
     }
-    // cnn has four pictures, fc, which has no convolution, two.
-    assert_eq!(text.matches("<img").count(), 6);
+    // cnn has six pictures, fc, which has no convolution, two.
+    assert_eq!(text.matches("<img").count(), 8);
+    // Where it sees what it says, with the classes for those who do not see it.
+    let heat = "alt=\"Where the network sees what it says of ";
+    let told: Vec<&str> = text.split(heat).skip(1).collect();
+    assert_eq!(told.len(), 2);
+    assert!(told[0].starts_with("the first test images, by Grad-CAM on the layer "));
+    assert!(told[1].starts_with("its surest mistakes, by Grad-CAM on the layer "));
+    let mistakes = told[1].split('"').next().unwrap();
+    assert_eq!(mistakes.matches("(it is ").count(), 8, "{mistakes}");
 
     // By the experiment's name, by its folder, by a run's; without a name, what was run last.
     let one = fs::read_dir(&folder)

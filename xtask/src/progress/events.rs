@@ -133,7 +133,10 @@ impl Events {
                 out.flush()
             });
         if let Err(error) = written {
-            eprintln!("{}: {error}; no more events are written", self.name);
+            super::console::say(&format!(
+                "{}: {error}; no more events are written",
+                self.name
+            ));
             self.out = None;
         }
     }

@@ -1,13 +1,18 @@
-//! What can be seen while experiments run: bars on a terminal, a line an epoch elsewhere, events in a file.
+//! What can be seen while experiments run: bars or a whole screen on a terminal, a line an epoch elsewhere, events in a file.
 //!
 //! All of it shows one [`State`], which [`Watch`] keeps up to date from what the trainer tells. For people it goes to standard
 //! error; standard output is for results.
 
 mod bars;
+pub mod console;
 mod download;
+mod draw;
 mod events;
+mod screen;
 mod state;
+mod text;
 
+use std::fmt::Display;
 use std::io::{IsTerminal, stderr};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -27,7 +32,8 @@ pub use state::Run;
 
 use bars::Bars;
 use events::{Event, Events};
-use state::{Now, State};
+use screen::Screen;
+use state::{Losses, Now, State};
 
 /// Between two changes of what a person sees; drawing for every batch would slow small networks down.
 const REFRESH: Duration = Duration::from_millis(100);
@@ -57,15 +63,46 @@ pub struct Watch {
     tier: Tier,
     /// The folder of the run that goes on.
     run: PathBuf,
+    wanted: Wanted,
 }
 
+/// What a person sees beside the lines.
 enum View {
     Lines,
     Bars(Bars),
+    Screen(Screen),
+}
+
+/// What is to be seen while runs go on.
+#[derive(Clone, Copy, PartialEq)]
+enum Wanted {
+    Lines,
+    Bars,
+    Screen,
+}
+
+impl Wanted {
+    /// What is wanted and can be had.
+    fn of(args: &RunnerArgs) -> Self {
+        if !args.tui {
+            return if plain() { Self::Lines } else { Self::Bars };
+        }
+        let taken = (args.events_on_stdout()).then_some("standard output is for events");
+        match screen::refusal().or(taken) {
+            None => Self::Screen,
+            Some(reason) => Self::no_screen(reason),
+        }
+    }
+
+    /// Says why there is none, and what there is.
+    fn no_screen(reason: impl Display) -> Self {
+        eprintln!("--tui: {reason}, so there is a line for each epoch instead");
+        Self::Lines
+    }
 }
 
 impl Watch {
-    /// Opens what events go to. `json` says that standard output is taken.
+    /// Opens what events go to, and says where there can be no screen. `json` says that standard output is taken.
     pub fn new(args: &RunnerArgs, json: bool) -> Result<Self> {
         ensure!(
             !(json && args.events_on_stdout()),
@@ -81,6 +118,7 @@ impl Watch {
             shown: Instant::now(),
             tier: Tier::Full,
             run: PathBuf::new(),
+            wanted: Wanted::of(args),
         })
     }
 
@@ -89,6 +127,7 @@ impl Watch {
         self.began = Instant::now();
         self.tier = experiment.tier;
         self.state = State {
+            title: format!("{}, {} tier", experiment.name, experiment.tier),
             runs,
             ..State::default()
         };
@@ -102,8 +141,8 @@ impl Watch {
     /// Looks on while the next run, whose record is in `folder`, is trained.
     pub fn run(&mut self, info: RunInfo, folder: &Path) -> RunWatch<'_> {
         self.run = folder.to_path_buf();
-        if matches!(self.view, View::Lines) && !plain() {
-            self.view = View::Bars(Bars::new());
+        if matches!(self.view, View::Lines) {
+            self.view = self.open();
         }
         RunWatch { watch: self, info }
     }
@@ -117,7 +156,12 @@ impl Watch {
         }
         state.current += 1;
         state.now = Now::default();
-        self.clear_bars();
+        state.losses = Losses::default();
+        match &self.view {
+            View::Lines => {}
+            View::Bars(_) => self.view = View::Lines,
+            View::Screen(screen) => screen.show(&self.state),
+        }
         let run = std::mem::take(&mut self.run);
         self.put(&Event::RunEnded {
             run: &run,
@@ -148,9 +192,18 @@ impl Watch {
         });
     }
 
-    fn clear_bars(&mut self) {
-        if matches!(self.view, View::Bars(_)) {
-            self.view = View::Lines;
+    /// The view that is wanted.
+    fn open(&mut self) -> View {
+        match self.wanted {
+            Wanted::Lines => View::Lines,
+            Wanted::Bars => View::Bars(Bars::new()),
+            Wanted::Screen => match Screen::open(&self.state, self.began) {
+                Ok(screen) => View::Screen(screen),
+                Err(error) => {
+                    self.wanted = Wanted::no_screen(error);
+                    View::Lines
+                }
+            },
         }
     }
 
@@ -164,13 +217,27 @@ impl Watch {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Draws the bars, now and then.
+    /// Shows the state, now and then.
     fn show(&mut self) {
-        if let View::Bars(bars) = &self.view
-            && self.shown.elapsed() >= REFRESH
-        {
-            bars.show(&self.state);
+        if self.shown.elapsed() >= REFRESH {
+            match &self.view {
+                View::Lines => {}
+                View::Bars(bars) => bars.show(&self.state),
+                View::Screen(screen) => screen.show(&self.state),
+            }
             self.shown = Instant::now();
+        }
+    }
+
+    /// Says a line that stays.
+    fn line(&self, line: &str) {
+        match &self.view {
+            View::Lines => console::say(line),
+            View::Bars(bars) => bars.line(line),
+            View::Screen(screen) => {
+                console::say(line);
+                screen.show(&self.state);
+            }
         }
     }
 }
@@ -253,6 +320,8 @@ impl Callback for RunWatch<'_> {
             now.images += batch.samples;
             now.step_ended = time;
             rate = now.images_per_second();
+            let step = now.epoch * now.steps + now.step;
+            state.losses.push(step, now.loss);
         });
         if let Some(events) = &mut self.watch.events
             && (batch.step + 1).is_multiple_of(events.every)
@@ -299,10 +368,7 @@ impl Callback for RunWatch<'_> {
             row.train_loss,
             row.seconds
         );
-        match &self.watch.view {
-            View::Lines => eprintln!("{line}"),
-            View::Bars(bars) => bars.line(&line),
-        }
+        self.watch.line(&line);
         if let Some(events) = &mut self.watch.events {
             let run = &self.watch.run;
             events.put(&Event::EpochEnded { run, row });

@@ -5,12 +5,16 @@ use tallow_train::EpochRow;
 /// The runs of an experiment.
 #[derive(Clone, Debug, Default)]
 pub struct State {
+    /// What is run: `quickstart, smoke tier`.
+    pub title: String,
     /// All runs, in the order in which they are trained.
     pub runs: Vec<Run>,
     /// Which of them goes on; past the last one at the end.
     pub current: usize,
     /// What it is at.
     pub now: Now,
+    /// Its loss so far.
+    pub losses: Losses,
     /// The time.
     pub time: f64,
 }
@@ -75,6 +79,42 @@ impl Now {
     pub fn share(&self) -> f64 {
         let epoch = self.step as f64 / self.steps.max(1) as f64;
         ((self.epoch as f64 + epoch) / self.epochs.max(1) as f64).min(1.0)
+    }
+}
+
+/// The loss of a run step by step: so many of its steps, evenly spaced, as a curve needs.
+#[derive(Clone, Debug)]
+pub struct Losses {
+    /// Steps of the run, from 1, each with the mean loss of its epoch so far.
+    pub points: Vec<(f64, f64)>,
+    every: usize,
+}
+
+/// Points of a curve at most; a terminal of 250 columns has as many dots in a line.
+const POINTS: usize = 512;
+
+impl Default for Losses {
+    fn default() -> Self {
+        Self {
+            points: Vec::new(),
+            every: 1,
+        }
+    }
+}
+
+impl Losses {
+    /// After a step, counted over the run from 1. A loss that is not finite is left out.
+    pub fn push(&mut self, step: usize, loss: f64) {
+        if !step.is_multiple_of(self.every) || !loss.is_finite() {
+            return;
+        }
+        self.points.push((step as f64, loss));
+        if self.points.len() > POINTS {
+            self.every *= 2;
+            let every = self.every;
+            self.points
+                .retain(|(step, _)| (*step as usize).is_multiple_of(every));
+        }
     }
 }
 
@@ -193,8 +233,14 @@ pub mod tests {
         runs[1].rows = vec![row(0, 0.55)];
         runs[1].started = Some(40.0);
         runs[1].test_seconds = 2.0;
+        let mut losses = Losses::default();
+        for step in 1..=125 {
+            losses.push(step, 2.5 / f64::from(step as u32).sqrt());
+        }
         State {
+            title: "quickstart, smoke tier".to_string(),
             runs,
+            losses,
             current: 1,
             now: Now {
                 epoch: 1,
@@ -253,6 +299,20 @@ pub mod tests {
         state.runs[1].variant = "other".to_string();
         state.current = 1;
         assert_eq!(state.left(), None);
+    }
+
+    #[test]
+    fn a_long_run_keeps_few_losses_evenly_spaced() {
+        let mut losses = Losses::default();
+        for step in 1..=100_000 {
+            let loss = if step == 512 { f64::NAN } else { 1.0 };
+            losses.push(step, loss);
+        }
+        let steps: Vec<f64> = losses.points.iter().map(|(step, _)| *step).collect();
+        assert!((POINTS / 2..=POINTS).contains(&steps.len()));
+        let gaps = steps.windows(2).map(|pair| pair[1] - pair[0]);
+        let odd = gaps.filter(|gap| *gap != losses.every as f64).count();
+        assert_eq!(odd, 1, "where the loss was not finite: {steps:?}");
     }
 
     #[test]

@@ -2,25 +2,28 @@
 
 use std::fs;
 use std::io::Cursor;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use image::{ImageFormat, RgbImage};
 use serde::Serialize;
 use tallow_datasets::{Batch, DataLoader, LoaderConfig, Subset};
-use tallow_models::Model;
+use tallow_models::{Model, last_feature_map};
 use tallow_ops::no_grad;
 use tallow_train::RunRecord;
-use tallow_transforms::Transform;
 
-use super::pictures::mosaic;
+use super::pictures::{mosaic, tiled};
 use crate::data::first_batch;
-use crate::observe::Prediction;
+use crate::heat;
+use crate::observe::{Outputs, Prediction};
 
 /// Pixels that images are enlarged to, about: few, since the page enlarges them further.
 const SIDE: usize = 32;
 /// Images, filters and maps of a picture.
 const IMAGES: usize = 16;
+/// Images of each picture of where classes are seen.
+const EXPLAINED: usize = 8;
 
 /// An entry of `pictures.json`.
 #[derive(Serialize)]
@@ -34,7 +37,7 @@ pub fn write(
     record: &RunRecord,
     model: &Model,
     (train, test): (&DataLoader, &DataLoader),
-    mistakes: &[Prediction],
+    outputs: &Outputs,
 ) -> Result<()> {
     let mut entries = Vec::new();
     let mut keep = |file, text: &str, picture: Option<RgbImage>| -> Result<()> {
@@ -50,23 +53,46 @@ pub fn write(
         entries.push(Entry { file, text });
         Ok(())
     };
+    let samples = first_batch(train, IMAGES)?;
     keep(
         "samples.png",
         "The first training images of the first epoch as the network saw them; normalisation is undone.",
-        first_images(train)?,
+        samples.map(|batch| shown(&batch, train)).transpose()?,
     )?;
-    let indices = mistakes.iter().map(|m| m.index).take(IMAGES).collect();
-    let set = Subset::new(test.dataset().clone(), indices)?;
-    let loader = DataLoader::new(
-        std::sync::Arc::new(set),
-        test.transform().clone(),
-        LoaderConfig::default(),
-    )?;
+    let mistakes = wrong(test, &outputs.mistakes)?;
+    let picture = mistakes.as_ref().map(|batch| shown(batch, test));
     keep(
         "mistakes.png",
         "The test images that the network was surest of and wrong about, the surest first.",
-        first_images(&loader)?,
+        picture.transpose()?,
     )?;
+    if let Some(layer) = map(model)? {
+        let first = first_batch(test, EXPLAINED)?;
+        let kinds = [
+            (
+                "heat.png",
+                "the first test images",
+                first,
+                &outputs.predictions,
+            ),
+            (
+                "heat-mistakes.png",
+                "its surest mistakes",
+                mistakes,
+                &outputs.mistakes,
+            ),
+        ];
+        for (file, which, batch, said) in kinds {
+            let Some(batch) = batch else {
+                continue;
+            };
+            let (picture, names) = explained(model, &layer, &batch, said, test)?;
+            let text = format!(
+                "Where the network sees what it says of {which}, by Grad-CAM on the layer {layer}, the lighter the more: {names}."
+            );
+            keep(file, &text, Some(picture))?;
+        }
+    }
     keep(
         "filters.png",
         "The filters of the first convolution, each scaled to its own range.",
@@ -81,14 +107,56 @@ pub fn write(
     Ok(())
 }
 
-fn first_images(loader: &DataLoader) -> Result<Option<RgbImage>> {
-    let Some(Batch { images, .. }) = first_batch(loader, IMAGES)? else {
-        return Ok(None);
-    };
-    let (_, c, h, w) = images.dims4()?;
-    let transforms: Vec<Transform> = loader.transform().transforms().to_vec();
-    let values = images.flatten_all()?.to_vec1::<f32>()?;
-    Ok(Some(mosaic(&values, (c, h, w), SIDE, &transforms)))
+/// The images of a batch, normalisation undone.
+fn shown(batch: &Batch, loader: &DataLoader) -> Result<RgbImage> {
+    let (_, c, h, w) = batch.images.dims4()?;
+    let values = batch.images.flatten_all()?.to_vec1::<f32>()?;
+    let transforms = loader.transform().transforms();
+    Ok(mosaic(&values, (c, h, w), SIDE, transforms))
+}
+
+/// The test images that the first mistakes are about.
+fn wrong(test: &DataLoader, mistakes: &[Prediction]) -> Result<Option<Batch>> {
+    let indices = mistakes.iter().map(|m| m.index).take(IMAGES).collect();
+    let set = Arc::new(Subset::new(test.dataset().clone(), indices)?);
+    let loader = DataLoader::new(set, test.transform().clone(), LoaderConfig::default())?;
+    first_batch(&loader, IMAGES)
+}
+
+/// The last layer with a feature map, if the network has one.
+fn map(model: &Model) -> Result<Option<String>> {
+    match last_feature_map(model) {
+        Ok(layer) => Ok(Some(layer)),
+        Err(tallow_models::Error::NoMap { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where the network sees the likeliest class of each of a batch's first images, and what these classes are called.
+fn explained(
+    model: &Model,
+    layer: &str,
+    batch: &Batch,
+    said: &[Prediction],
+    test: &DataLoader,
+) -> Result<(RgbImage, String)> {
+    let count = EXPLAINED.min(batch.indices.len()).min(said.len());
+    let images = batch.images.narrow(0, 0, count)?;
+    let images = images.to_device(model.store().device())?;
+    let known = &test.dataset().info().classes;
+    let name = |class: usize| known.get(class).cloned().unwrap_or(class.to_string());
+    let (mut classes, mut names) = (Vec::new(), Vec::new());
+    for prediction in &said[..count] {
+        let (class, label) = (prediction.class(), prediction.label as usize);
+        classes.push(class as u32);
+        names.push(if class == label {
+            name(class)
+        } else {
+            format!("{} (it is {})", name(class), name(label))
+        });
+    }
+    let pictures = heat::overlays(model, &images, &classes, layer, SIDE as u32)?;
+    Ok((tiled(&pictures), names.join(", ")))
 }
 
 /// Of a network that begins with a convolution of one or three channels, wider than a pixel.

@@ -16,6 +16,7 @@ use super::charts::image;
 use super::{MADE, Page, tables};
 use crate::data::Splits;
 use crate::experiment::Recipe;
+use crate::normalisation;
 
 /// Where pictures are, below the folder of the pages.
 pub const FOLDER: &str = "images";
@@ -25,7 +26,7 @@ const ROWS: usize = 2;
 /// Pixels that an image is enlarged to, about.
 const SIDE: usize = 96;
 /// Pixels between images.
-const GAP: usize = 4;
+const GAP: u32 = 4;
 
 /// The pictures of all pages.
 pub struct Pictures {
@@ -268,54 +269,47 @@ fn recipe(variant: &Variant) -> Result<Recipe> {
         .with_context(|| format!("the recipe of `{}` cannot be read", variant.name))
 }
 
-/// Images of shape `(C, H, W)` one after the other, in rows of [`COLUMNS`], each pixel enlarged to a square
-/// so that an image is about `side` pixels wide.
+/// Images of shape `(C, H, W)` one after the other, as they were before they were normalised, each pixel enlarged to a square so
+/// that an image is about `side` pixels wide.
 pub fn mosaic(
     values: &[f32],
     (c, h, w): (usize, usize, usize),
     side: usize,
     transforms: &[Transform],
 ) -> RgbImage {
-    let count = values.len() / (c * h * w).max(1);
+    let values = normalisation::undone(values, (c, h, w), transforms);
     let scale = (side / w.max(1)).max(1);
-    let (across, down) = (w * scale + GAP, h * scale + GAP);
-    let rows = count.div_ceil(COLUMNS);
-    let size = (
-        (across * COLUMNS.min(count) - GAP) as u32,
-        (down * rows - GAP) as u32,
-    );
-    let mut picture = RgbImage::from_pixel(size.0, size.1, Rgb([255; 3]));
-    for (number, image) in values.chunks_exact(c * h * w).enumerate() {
-        let corner = (number % COLUMNS * across, number / COLUMNS * down);
-        for y in 0..h * scale {
-            for x in 0..w * scale {
-                let channel = |channel: usize| {
-                    let channel = channel.min(c - 1);
-                    let value = image[(channel * h + y / scale) * w + x / scale];
-                    shown(value, channel, transforms)
-                };
-                let pixel = if c < 3 {
-                    [channel(0); 3]
-                } else {
-                    [channel(0), channel(1), channel(2)]
-                };
-                picture.put_pixel((corner.0 + x) as u32, (corner.1 + y) as u32, Rgb(pixel));
-            }
-        }
-    }
-    picture
+    let shown = |value: f32| (255.0 * value).round().clamp(0.0, 255.0) as u8;
+    let images = values.chunks_exact((c * h * w).max(1)).map(|image| {
+        RgbImage::from_fn((w * scale) as u32, (h * scale) as u32, |x, y| {
+            let pixel = y as usize / scale * w + x as usize / scale;
+            let channel = |channel: usize| shown(image[channel * h * w + pixel]);
+            Rgb(if c < 3 {
+                [channel(0); 3]
+            } else {
+                [channel(0), channel(1), channel(2)]
+            })
+        })
+    });
+    tiled(&images.collect::<Vec<_>>())
 }
 
-/// A value of the network's input as the brightness that it was made from.
-fn shown(value: f32, channel: usize, transforms: &[Transform]) -> u8 {
-    let mut value = value;
-    for transform in transforms.iter().rev() {
-        if let Transform::Normalize { mean, std } = transform {
-            let of = |figures: &[f32]| figures.get(channel).or(figures.first()).copied();
-            value = value * of(std).unwrap_or(1.0) + of(mean).unwrap_or(0.0);
-        }
+/// Images of one size in rows of [`COLUMNS`].
+pub fn tiled(images: &[RgbImage]) -> RgbImage {
+    let (w, h) = images.first().map_or((0, 0), RgbImage::dimensions);
+    let (across, down) = (w + GAP, h + GAP);
+    let size = |count: usize, step: u32| (count as u32 * step).saturating_sub(GAP);
+    let mut picture = RgbImage::from_pixel(
+        size(COLUMNS.min(images.len()), across),
+        size(images.len().div_ceil(COLUMNS), down),
+        Rgb([255; 3]),
+    );
+    for (number, image) in images.iter().enumerate() {
+        let (column, row) = ((number % COLUMNS) as i64, (number / COLUMNS) as i64);
+        let corner = (column * i64::from(across), row * i64::from(down));
+        image::imageops::replace(&mut picture, image, corner.0, corner.1);
     }
-    (255.0 * value).round().clamp(0.0, 255.0) as u8
+    picture
 }
 
 #[cfg(test)]
@@ -329,11 +323,11 @@ mod tests {
         let values = [-2.0, 2.0, 0.0, 9.0];
         let picture = mosaic(&values, (1, 1, 2), SIDE, &transforms);
         let scale = (SIDE / 2) as u32;
-        assert_eq!(picture.dimensions(), (2 * 2 * scale + GAP as u32, scale));
+        assert_eq!(picture.dimensions(), (2 * 2 * scale + GAP, scale));
         let at = |x: u32| picture.get_pixel(x, scale - 1).0;
         assert_eq!(at(0), [0; 3]);
         assert_eq!(at(scale), [255; 3]);
-        assert_eq!(at(2 * scale + GAP as u32), [128; 3]);
+        assert_eq!(at(2 * scale + GAP), [128; 3]);
         assert_eq!(at(2 * scale + 1), [255; 3], "the gap");
     }
 

@@ -1,0 +1,207 @@
+//! `--tui`: the whole terminal shows the state. A thread of its own draws and reads keys, so that both go on during a long batch.
+
+use std::io::{self, IsTerminal, stderr, stdout};
+use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::draw::{self, Scene};
+use super::state::State;
+use super::{REFRESH, colours, console, set};
+use crate::interrupt;
+
+/// Why there can be no screen, if there can be none.
+pub fn refusal() -> Option<&'static str> {
+    if !stderr().is_terminal() || !stdout().is_terminal() {
+        return Some("standard output or standard error is no terminal");
+    }
+    if set("CI") {
+        return Some("CI is set");
+    }
+    if std::env::var("TERM").is_ok_and(|term| term == "dumb") {
+        return Some("TERM is dumb");
+    }
+    None
+}
+
+/// A screen that is up until it is dropped.
+pub struct Screen {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the training thread tells the one that draws.
+struct Shared {
+    state: Mutex<State>,
+    /// When the state's time was 0.
+    began: Instant,
+    over: AtomicBool,
+}
+
+impl Screen {
+    /// Takes the terminal over. The state's time is what has passed since `began`.
+    pub fn open(state: &State, began: Instant) -> io::Result<Self> {
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let before = panic::take_hook();
+            panic::set_hook(Box::new(move |panic| {
+                console::leave();
+                before(panic);
+            }));
+        });
+        console::enter()?;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state.clone()),
+            began,
+            over: AtomicBool::new(false),
+        });
+        // From here on dropping it gives the terminal back, whatever fails.
+        let mut screen = Self {
+            shared: shared.clone(),
+            thread: None,
+        };
+        let terminal = Terminal::new(CrosstermBackend::new(console::Frame::default()))?;
+        let thread = thread::Builder::new().name("screen".to_string());
+        screen.thread = Some(thread.spawn(move || watch(&shared, terminal))?);
+        Ok(screen)
+    }
+
+    /// Shows this from now on.
+    pub fn show(&self, state: &State) {
+        let mut shown = self.shared.state.lock();
+        shown
+            .as_mut()
+            .unwrap_or_else(PoisonError::get_mut)
+            .clone_from(state);
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::SeqCst);
+        console::leave();
+        if let Some(thread) = self.thread.take() {
+            // Where it panicked, that was said, and the terminal given back.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Draws and listens until it is over, or the terminal is gone.
+fn watch(shared: &Shared, mut terminal: Terminal<CrosstermBackend<console::Frame>>) {
+    let coloured = colours();
+    while !shared.over.load(Ordering::SeqCst) {
+        let mut state = shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        state.time = shared.began.elapsed().as_secs_f64();
+        let scene = Scene {
+            state: &state,
+            lines: &console::last(draw::LINES),
+            stopping: interrupt::requested(),
+            coloured,
+        };
+        let drawn = terminal.draw(|frame| draw::draw(frame, &scene));
+        if drawn.is_err() {
+            return console::leave();
+        }
+        listen();
+    }
+}
+
+/// Waits for keys, at most until it is time for the next frame; a terminal of another size gets one at once.
+fn listen() {
+    let mut wait = REFRESH;
+    loop {
+        match event::poll(wait).and_then(|there| there.then(event::read).transpose()) {
+            Ok(Some(Event::Key(key))) if stops(&key) => interrupt::request(),
+            Ok(Some(_)) => {}
+            Ok(None) => return,
+            // Keys cannot be read; frames still can be drawn.
+            Err(_) => return thread::sleep(REFRESH),
+        }
+        wait = Duration::ZERO;
+    }
+}
+
+/// `q`, or Ctrl-C, which raises no signal while keys come as they are pressed.
+fn stops(key: &KeyEvent) -> bool {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    key.kind == KeyEventKind::Press
+        && match key.code {
+            KeyCode::Char('q') => !control,
+            KeyCode::Char('c') => control,
+            _ => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn q_and_ctrl_c_stop() {
+        let key = |code, modifiers| KeyEvent::new(KeyCode::Char(code), modifiers);
+        assert!(stops(&key('q', KeyModifiers::NONE)));
+        assert!(stops(&key('c', KeyModifiers::CONTROL)));
+        assert!(!stops(&key('c', KeyModifiers::NONE)));
+        assert!(!stops(&key('q', KeyModifiers::CONTROL)));
+        assert!(!stops(&key('x', KeyModifiers::NONE)));
+        let mut released = key('q', KeyModifiers::NONE);
+        released.kind = KeyEventKind::Release;
+        assert!(!stops(&released));
+    }
+
+    /// The test runs itself on a pseudo terminal and panics there.
+    #[cfg(unix)]
+    #[test]
+    fn a_panic_gives_the_terminal_back_first() {
+        use std::io::Read;
+
+        const PANICS: &str = "TALLOW_TEST_PANICS";
+        if std::env::var_os(PANICS).is_some() {
+            let _screen = Screen::open(&State::default(), Instant::now()).unwrap();
+            console::say("said before");
+            thread::sleep(Duration::from_millis(200));
+            panic!("on purpose");
+        }
+        let (mut pty, pts) = pty_process::blocking::open().unwrap();
+        pty.resize(pty_process::Size::new(24, 80)).unwrap();
+        let name = "progress::screen::tests::a_panic_gives_the_terminal_back_first";
+        let command = pty_process::blocking::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(PANICS, "1");
+        let mut child = command.spawn(pts).unwrap();
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+        // At the end some systems have an error.
+        while let Ok(n @ 1..) = pty.read(&mut buffer) {
+            bytes.extend_from_slice(&buffer[..n]);
+        }
+        assert!(!child.wait().unwrap().success());
+        let mut screen = vt100::Parser::new(24, 80, 0);
+        screen.process(&bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(
+            text.contains("q or Ctrl-C"),
+            "no screen was drawn: {text:?}"
+        );
+        let screen = screen.screen();
+        assert!(
+            !screen.alternate_screen() && !screen.hide_cursor(),
+            "{text:?}"
+        );
+        let seen = screen.contents();
+        assert!(
+            seen.contains("said before\n") && seen.contains("on purpose"),
+            "{seen}"
+        );
+    }
+}
