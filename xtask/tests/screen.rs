@@ -217,6 +217,27 @@ fn an_error_leaves_the_terminal_clean_and_is_told() {
     assert!(after.contains("error: "), "{after}");
 }
 
+/// The plain bars, on the same terminal.
+#[test]
+fn bars_show_all_their_figures_in_eighty_columns() {
+    let sandbox = Sandbox::new();
+    let args: Vec<&str> = LONG.into_iter().filter(|arg| *arg != "--tui").collect();
+    let mut terminal = Terminal::start(&sandbox, &args, &[]);
+    let whole = |line: &str| {
+        let parts = ["step ", "loss ", " %  ", " images/s  "];
+        parts.iter().all(|part| line.contains(part)) && line.ends_with(" left")
+    };
+    let until = Instant::now() + PATIENCE;
+    while !terminal.contents().lines().any(whole) {
+        assert!(terminal.more(), "{}", terminal.contents());
+        assert!(Instant::now() < until, "{}", terminal.contents());
+    }
+    assert!(!terminal.screen.screen().alternate_screen());
+    terminal.press(&[3]);
+    while terminal.more() {}
+    assert_eq!(terminal.child.wait().unwrap().code(), Some(130));
+}
+
 #[test]
 fn where_there_is_no_terminal_there_are_lines() {
     let args = "run quickstart --tui --set train.epochs=1 --only fc --seeds 0";

@@ -127,7 +127,7 @@ fn tells_what_the_records_hold() {
         "<title>made up</title>",
         "Is 1 &lt; 2 &amp; 2 &gt; 1?",
         "toy &lt;made up&gt;",
-        "87.50 ±\u{a0}0.00\u{a0}%",
+        "87.50\u{a0}±\u{a0}0.00\u{a0}%",
         "expected calibration error 3.12 %",
         "data:image/png;base64,cG5n",
         "class 5",

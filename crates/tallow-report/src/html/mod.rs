@@ -151,8 +151,8 @@ fn results(story: &Story, variants: &[crate::Variant]) -> Markup {
 
 fn claims(story: &Story) -> Markup {
     let verdict = |holds: Option<bool>| match holds {
-        Some(true) => html! { span class="yes" { "✓ holds" } },
-        Some(false) => html! { span class="no" { "✗ fails" } },
+        Some(true) => html! { span class="yes" { "✓\u{a0}holds" } },
+        Some(false) => html! { span class="no" { "✗\u{a0}fails" } },
         None => html! { span { "not judged" } },
     };
     html! {
@@ -167,7 +167,7 @@ fn claims(story: &Story) -> Markup {
             (parts::table("What the write-up says", &["statement", "verdict", "decided by"], story.statements.iter().map(|statement| vec![
                 html! { (statement.text) },
                 match statement.verdict {
-                    Verdict::Holds => html! { span class="yes" { "✓ holds" } },
+                    Verdict::Holds => html! { span class="yes" { "✓\u{a0}holds" } },
                     Verdict::HoldsPartly => html! { span { "holds partly" } },
                     Verdict::DoesNotHold => html! { span class="no" { "✗ does not hold" } },
                     Verdict::NotJudged => html! { span { "not judged" } },

@@ -168,9 +168,9 @@ pub fn sources(published: &BTreeMap<String, Vec<Published>>) -> Vec<String> {
     sources
 }
 
-/// `0.8735` as `87.35 %`.
+/// `0.8735` as `87.35 %`, which stays on one line.
 pub fn percent(fraction: f64) -> String {
-    format!("{:.2} %", 100.0 * fraction)
+    format!("{:.2}\u{a0}%", 100.0 * fraction)
 }
 
 /// Mean and deviation of fractions.
@@ -181,7 +181,7 @@ pub fn percents(statistic: Option<Statistic>) -> String {
             std: Some(std),
             ..
         }) => {
-            format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * std)
+            format!("{:.2}\u{a0}±\u{a0}{:.2}\u{a0}%", 100.0 * mean, 100.0 * std)
         }
         Some(statistic) => percent(statistic.mean),
         None => "—".to_string(),
