@@ -1,0 +1,98 @@
+//! Every model on an accelerator gives what it gives on the CPU.
+//!
+//! Runs where candle was built for CUDA or Metal and there is a device: `cargo test --release -p tallow-models --test device --features
+//! candle-core/cuda`. Elsewhere each test says that it was skipped.
+
+mod common;
+
+use std::io::Write;
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor};
+use common::{difference, fill, floats, images, labels, small};
+use tallow_models::{Model, ModelConfig, grad_cam, registry};
+use tallow_ops::{CrossEntropyConfig, cross_entropy};
+
+fn accelerator() -> Option<Device> {
+    let found = Device::new_cuda(0).or_else(|_| Device::new_metal(0)).ok();
+    if found.is_none() {
+        // Straight to standard error: what `eprintln` writes is swallowed when a test passes.
+        let word = b"SKIPPED: no CUDA or Metal device, or candle was built without\n";
+        std::io::stderr().write_all(word).unwrap();
+    }
+    found
+}
+
+/// On the device in `f32`, on the CPU in `f64`, with equal parameters.
+fn both(entry: &tallow_models::Entry, device: &Device) -> [Model; 2] {
+    [(device, DType::F32), (&Device::Cpu, DType::F64)].map(|(device, dtype)| {
+        let config = ModelConfig {
+            // A mask of dropout that falls together for two types is the generator's business.
+            dropout: entry.takes_dropout.then_some(0.),
+            dtype,
+            device: device.clone(),
+            ..small(entry)
+        };
+        let model = Model::build(entry.name, &config).unwrap();
+        fill(&model, true);
+        model
+    })
+}
+
+fn pass(model: &Model, train: bool) -> (Tensor, GradStore) {
+    let device = model.store().device();
+    let x = images(model, 4, 0, model.store().dtype());
+    let logits = model.forward(&x.to_device(device).unwrap(), train).unwrap();
+    let labels = labels(4, 0).to_device(device).unwrap();
+    let loss = cross_entropy(&logits, &labels, &CrossEntropyConfig::default()).unwrap();
+    (logits, loss.backward().unwrap())
+}
+
+#[test]
+fn outputs_gradients_and_statistics_are_those_of_the_cpu() {
+    let Some(device) = accelerator() else { return };
+    let mut wrong = Vec::new();
+    for entry in registry() {
+        let [ours, known] = both(entry, &device);
+        for train in [false, true] {
+            let ((logits, gradients), (expected, truth)) =
+                (pass(&ours, train), pass(&known, train));
+            let mut worst = difference(&floats(&logits), &floats(&expected));
+            let parameters = ours.store().parameters();
+            for ((_, a), (_, b)) in parameters.iter().zip(&known.store().parameters()) {
+                let (Some(a), Some(b)) = (gradients.get(a), truth.get(b)) else {
+                    panic!("{}: no gradient", entry.name)
+                };
+                // Sums that come to nothing, as behind a bias that batch norm takes away again, are rounding alone.
+                let (a, b) = (floats(a), floats(b));
+                if b.iter().any(|b| b.abs() > 1e-6) {
+                    worst = worst.max(difference(&a, &b));
+                }
+            }
+            let state = ours.store().state_dict().unwrap();
+            for ((name, a), (_, b)) in state.iter().zip(&known.store().state_dict().unwrap()) {
+                let apart = difference(&floats(a), &floats(b));
+                assert!(apart < 1e-3, "{} {name}: {apart}", entry.name);
+            }
+            println!("{} train {train}: {worst:.1e}", entry.name);
+            if worst >= 5e-3 {
+                wrong.push(format!("{} (train {train}): {worst:.1e}", entry.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn heat_maps_are_those_of_the_cpu() {
+    let Some(device) = accelerator() else { return };
+    let entry = tallow_models::find("vgg16-slim").unwrap();
+    let [ours, known] = both(entry, &device);
+    let heat = |model: &Model| {
+        let x = images(model, 3, 0, model.store().dtype());
+        let x = x.to_device(model.store().device()).unwrap();
+        grad_cam(model, &x, &[1, 7, 4], None).unwrap()
+    };
+    let apart = difference(&floats(&heat(&ours)), &floats(&heat(&known)));
+    assert!(apart < 1e-3, "{apart}");
+}
