@@ -9,7 +9,7 @@ use std::io::Write;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
-use common::{difference, fill, floats, images, labels, small};
+use common::{difference, fill, floats, images, labels, norm, small};
 use tallow_models::{Model, ModelConfig, grad_cam, registry};
 use tallow_ops::{CrossEntropyConfig, cross_entropy};
 
@@ -48,6 +48,15 @@ fn pass(model: &Model, train: bool) -> (Tensor, GradStore) {
     (logits, loss.backward().unwrap())
 }
 
+/// How far apart two gradients are: the norm of their difference, as a share of the norm expected.
+///
+/// Not the largest difference: a value within rounding of the rectifier's corner, or two in a window that are nearly equal, sends a
+/// gradient elsewhere in `f32` than in `f64`, and among so many values there are some.
+fn apart(ours: &[f64], expected: &[f64]) -> f64 {
+    let difference: Vec<f64> = ours.iter().zip(expected).map(|(a, b)| a - b).collect();
+    norm(&difference) / norm(expected)
+}
+
 #[test]
 fn outputs_gradients_and_statistics_are_those_of_the_cpu() {
     let Some(device) = accelerator() else { return };
@@ -57,30 +66,36 @@ fn outputs_gradients_and_statistics_are_those_of_the_cpu() {
         for train in [false, true] {
             let ((logits, gradients), (expected, truth)) =
                 (pass(&ours, train), pass(&known, train));
-            let mut worst = difference(&floats(&logits), &floats(&expected));
+            let output = difference(&floats(&logits), &floats(&expected));
+            let mut worst = 0f64;
             let parameters = ours.store().parameters();
-            for ((_, a), (_, b)) in parameters.iter().zip(&known.store().parameters()) {
+            for ((name, a), (_, b)) in parameters.iter().zip(&known.store().parameters()) {
                 let (Some(a), Some(b)) = (gradients.get(a), truth.get(b)) else {
-                    panic!("{}: no gradient", entry.name)
+                    panic!("{} {name}: no gradient", entry.name)
                 };
-                // Sums that come to nothing, as behind a bias that batch norm takes away again, are rounding alone.
                 let (a, b) = (floats(a), floats(b));
+                // What comes to nothing, as behind a bias that batch norm takes away again, is rounding alone.
                 if b.iter().any(|b| b.abs() > 1e-6) {
-                    worst = worst.max(difference(&a, &b));
+                    worst = worst.max(apart(&a, &b));
                 }
             }
-            let state = ours.store().state_dict().unwrap();
-            for ((name, a), (_, b)) in state.iter().zip(&known.store().state_dict().unwrap()) {
-                let apart = difference(&floats(a), &floats(b));
-                assert!(apart < 1e-3, "{} {name}: {apart}", entry.name);
+            let mut statistics = 0f64;
+            let buffers = ours.store().buffers();
+            for ((_, a), (_, b)) in buffers.iter().zip(&known.store().buffers()) {
+                statistics = statistics.max(difference(&floats(a), &floats(b)));
             }
-            println!("{} train {train}: {worst:.1e}", entry.name);
-            if worst >= 5e-3 {
-                wrong.push(format!("{} (train {train}): {worst:.1e}", entry.name));
+            let line = format!(
+                "{} (train {train}): output {output:.1e}, gradients {worst:.1e}, statistics {statistics:.1e}",
+                entry.name
+            );
+            println!("{line}");
+            let good = output < 1e-3 && worst < 2e-2 && statistics < 1e-4;
+            if !good {
+                wrong.push(line);
             }
         }
     }
-    assert!(wrong.is_empty(), "{wrong:?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
