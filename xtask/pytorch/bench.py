@@ -1,6 +1,6 @@
 """The PyTorch side of `cargo xtask bench --against pytorch`.
 
-    python xtask/pytorch/bench.py --threads N
+    python xtask/pytorch/bench.py --threads N [--device cuda]
 
 Reads one JSON request a line from standard input and writes one JSON reply a line to standard output:
 
@@ -10,7 +10,7 @@ Reads one JSON request a line from standard input and writes one JSON reply a li
 
 A case is what `xtask/src/bench/case.rs` makes. Where an operation takes images, each variant is a memory format (`nchw`,
 `channels_last`); data loading and optimizers have variants of their own. The caller counts the fastest. What is not said otherwise is
-as PyTorch has it by default.
+as PyTorch has it by default. On another device than the CPU networks alone are run, in f32 throughout (without TF32).
 """
 
 import argparse
@@ -35,6 +35,7 @@ except ImportError as error:
     sys.exit(1)
 
 FORMATS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
+DEVICE = torch.device("cpu")
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
@@ -160,10 +161,10 @@ def network(case):
     runs, count = {}, 0
     for layout in formats:
         torch.manual_seed(0)
-        net = NETWORKS[case["name"]]().to(memory_format=FORMATS[layout])
+        net = NETWORKS[case["name"]]().to(DEVICE, memory_format=FORMATS[layout])
         count = sum(p.numel() for p in net.parameters())
-        x = torch.randn(batch, *work["input"]).to(memory_format=FORMATS[layout])
-        y = torch.randint(0, 10, (batch,))
+        x = torch.randn(batch, *work["input"]).to(DEVICE, memory_format=FORMATS[layout])
+        y = torch.randint(0, 10, (batch,)).to(DEVICE)
         if training:
             runs[layout] = training_step(net.train(), optimizer(net.parameters(), work["optimizer"]), x, y)
         else:
@@ -349,6 +350,8 @@ def timed(run, steps, parts):
         result = None
         start = time.perf_counter()
         result = run()
+        if DEVICE.type != "cpu":
+            getattr(torch, DEVICE.type).synchronize()
         seconds.append((time.perf_counter() - start) / parts)
     if isinstance(result, torch.Tensor) and not torch.isfinite(result).all():
         raise RuntimeError("a loss or an output is not finite")
@@ -368,9 +371,14 @@ def peak_mb():
 
 
 def main():
+    global DEVICE
     parser = argparse.ArgumentParser(description="The PyTorch side of `cargo xtask bench --against pytorch`.")
     parser.add_argument("--threads", type=int, required=True)
-    torch.set_num_threads(parser.parse_args().threads)
+    parser.add_argument("--device", type=torch.device, default=DEVICE)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    DEVICE = arguments.device
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     # An interrupt is for the caller, whose end closes standard input and so ends this.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Whatever a library prints must not get between the replies.

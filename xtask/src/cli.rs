@@ -138,6 +138,7 @@ hf:owner/name/file is a file of a model on the Hugging Face hub.")]
   cargo xtask bench --filter vgg16-bn --against pytorch --memory
   cargo xtask bench --filter cnn,lenet --against pytorch,candle --repeats 3
   TALLOW_DATA=~/datasets cargo xtask bench --filter epoch --against pytorch
+  cargo run --release -p xtask --features cuda -- bench --filter step --against pytorch --device cuda
 
 PyTorch is taken from the Python that TALLOW_PYTHON names, or else python3. To install it:
   python3 -m venv target/pytorch
@@ -398,6 +399,10 @@ pub struct BenchArgs {
     /// Also measure the peak memory of each network, in fresh processes.
     #[arg(long)]
     pub memory: bool,
+    /// Where networks compute: cpu, cuda, cuda:N or metal. Away from the CPU, steps and inference alone are timed, and each waits
+    /// until the device is done.
+    #[arg(long, value_name = "D", default_value = "cpu")]
+    pub device: String,
 }
 
 /// What can be compared with.
@@ -444,6 +449,9 @@ pub struct WorkerArgs {
     /// Candle's work and not ours.
     #[arg(long)]
     pub candle: bool,
+    /// Where networks compute.
+    #[arg(long, value_name = "D", default_value = "cpu")]
+    pub device: String,
 }
 
 /// Seeds of a run, in order.

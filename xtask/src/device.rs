@@ -5,7 +5,13 @@ use candle_core::Device;
 
 /// `cpu`, `cuda`, `cuda:N` or `metal`.
 pub fn parse(text: &str) -> Result<Device> {
-    let build = |feature: &str| {
+    let failed = |feature: &str, built: bool| {
+        if built {
+            return format!(
+                "cannot use device `{text}`; is it there, and is its driver at least as new as the toolkit of this build? \
+                 `--device cpu` works everywhere"
+            );
+        }
         format!(
             "cannot use device `{text}`; it needs a build with that feature: \
              cargo run --release -p xtask --features {feature} -- run ..."
@@ -14,8 +20,12 @@ pub fn parse(text: &str) -> Result<Device> {
     let (kind, ordinal) = text.split_once(':').unwrap_or((text, "0"));
     match (kind, ordinal.parse()) {
         ("cpu", _) if text == "cpu" => Ok(Device::Cpu),
-        ("cuda", Ok(ordinal)) => Device::new_cuda(ordinal).with_context(|| build("cuda")),
-        ("metal", Ok(ordinal)) => Device::new_metal(ordinal).with_context(|| build("metal")),
+        ("cuda", Ok(ordinal)) => {
+            Device::new_cuda(ordinal).with_context(|| failed("cuda", cfg!(feature = "cuda")))
+        }
+        ("metal", Ok(ordinal)) => {
+            Device::new_metal(ordinal).with_context(|| failed("metal", cfg!(feature = "metal")))
+        }
         _ => bail!("unknown device `{text}`; known: cpu, cuda, cuda:N, metal"),
     }
 }

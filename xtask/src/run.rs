@@ -76,6 +76,11 @@ impl Runner {
         sets.iter().cloned().chain(workers).collect()
     }
 
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The data that an experiment is run on.
     pub fn dataset(&mut self, experiment: &Experiment) -> Result<outcome::Dataset> {
         let splits = self.load(&experiment.variants[0].recipe.data.dataset)?;

@@ -19,7 +19,7 @@ const QUICK: [&str; 6] = [
     "--threads=1",
 ];
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "name",
     "kind",
     "batch",
@@ -33,6 +33,7 @@ const FIELDS: [&str; 13] = [
     "peak_rss_mb",
     "other_peak_rss_mb",
     "threads",
+    "device",
 ];
 
 /// The rows of a run that must succeed, each with exactly the fields above.
@@ -52,6 +53,7 @@ fn rows(sandbox: &Sandbox, args: &[&str]) -> Vec<Value> {
         let keys: BTreeSet<&str> = row.keys().map(String::as_str).collect();
         assert_eq!(keys, BTreeSet::from(FIELDS));
         assert_eq!(row["threads"], 1);
+        assert_eq!(row["device"], "cpu");
         for key in ["ours_ms", "gemm_peak_gflops"] {
             assert!(row[key].as_f64().unwrap() > 0.0, "{key}");
         }

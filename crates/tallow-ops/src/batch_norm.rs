@@ -50,7 +50,8 @@ pub fn batch_norm_train(
     config: &BatchNormConfig,
 ) -> Result<Tensor> {
     if !cpu::has_kernels(x) {
-        return reference::batch_norm_train(x, weight, bias, running_mean, running_var, config);
+        let [x, weight, bias] = [x, weight, bias].map(tape::input);
+        return reference::batch_norm_train(&x, &weight, &bias, running_mean, running_var, config);
     }
     let extents = check_train(x, weight, bias, running_mean, running_var, config)?;
     let moments = Arc::new(OnceLock::new());
@@ -86,7 +87,8 @@ pub fn batch_norm_eval(
     config: &BatchNormConfig,
 ) -> Result<Tensor> {
     if !cpu::has_kernels(x) {
-        return reference::batch_norm_eval(x, weight, bias, running_mean, running_var, config);
+        let [x, weight, bias] = [x, weight, bias].map(tape::input);
+        return reference::batch_norm_eval(&x, &weight, &bias, running_mean, running_var, config);
     }
     let extents = check(x, weight, bias, running_mean, running_var, config)?;
     let normal = Normal::new(to_f64(running_mean)?, &to_f64(running_var)?, config.eps);

@@ -7,6 +7,8 @@ use crate::custom_op::{self, for_float};
 use crate::kernels::softmax;
 use crate::{Error, Result, reference, tape};
 
+const OP: &str = "cross_entropy";
+
 /// The constants of a cross entropy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CrossEntropyConfig {
@@ -21,16 +23,18 @@ pub struct CrossEntropyConfig {
 ///
 /// # Errors
 /// [`Error::Shape`] when a shape does not fit or is empty; [`Error::Config`] when a label is not below `K`, the labels are not
-/// `u32`, or the smoothing is outside `[0, 1]`.
+/// `u32`, or the smoothing is outside `[0, 1]`. Elsewhere than on the CPU the labels are not read back, which would wait for the
+/// device at every step: one that is not below `K` makes the loss NaN there.
 pub fn cross_entropy(
     logits: &Tensor,
     labels: &Tensor,
     config: &CrossEntropyConfig,
 ) -> Result<Tensor> {
     if !cpu::has_kernels(logits) {
-        return reference::cross_entropy(logits, labels, config);
+        return reference::cross_entropy(&tape::input(logits), labels, config);
     }
-    let (labels, classes) = check_labels(logits, labels, config)?;
+    let classes = check_labels(logits, labels, config)?;
+    let labels = read_labels(labels, classes)?;
     let op = Hard {
         classes,
         labels,
@@ -49,7 +53,8 @@ pub fn cross_entropy(
 /// [`Error::Shape`] when the shapes differ or are empty; [`Error::Config`] when the element types differ.
 pub fn cross_entropy_soft(logits: &Tensor, probabilities: &Tensor) -> Result<Tensor> {
     if !cpu::has_kernels(logits) {
-        return reference::cross_entropy_soft(logits, probabilities);
+        let (logits, probabilities) = (tape::input(logits), tape::input(probabilities));
+        return reference::cross_entropy_soft(&logits, &probabilities);
     }
     let (_, classes) = check_probabilities(logits, probabilities)?;
     let op = Soft {
@@ -63,13 +68,13 @@ pub fn cross_entropy_soft(logits: &Tensor, probabilities: &Tensor) -> Result<Ten
     )?)
 }
 
-/// The labels, all of them below the number of classes, and that number.
+/// The number of classes, once shapes, types and settings fit.
 pub(crate) fn check_labels(
     logits: &Tensor,
     labels: &Tensor,
     config: &CrossEntropyConfig,
-) -> Result<(Vec<u32>, usize)> {
-    let op = "cross_entropy";
+) -> Result<usize> {
+    let op = OP;
     let (rows, classes) = check_logits(op, logits)?;
     if labels.dims() != [rows] {
         let expected = format!("({rows}), one a row of the logits");
@@ -90,14 +95,20 @@ pub(crate) fn check_labels(
             config.label_smoothing
         ));
     }
+    Ok(classes)
+}
+
+/// The labels, all of them below the number of classes.
+pub(crate) fn read_labels(labels: &Tensor, classes: usize) -> Result<Vec<u32>> {
     let labels = labels.to_vec1::<u32>()?;
     if let Some(row) = labels.iter().position(|&label| label as usize >= classes) {
-        return bad(format!(
+        let message = format!(
             "label {} of row {row} is not below the number of classes, {classes}",
             labels[row]
-        ));
+        );
+        return Err(Error::Config { op: OP, message });
     }
-    Ok((labels, classes))
+    Ok(labels)
 }
 
 pub(crate) fn check_probabilities(

@@ -25,7 +25,7 @@ pub fn dropout(x: &Tensor, p: f64, generator: &Generator) -> Result<Tensor> {
     }
     let mask = (generator.bernoulli(1. - p, x.shape(), x.dtype(), x.device())? * (1. / (1. - p)))?;
     if !cpu::has_kernels(x) {
-        return reference::masked(x, &mask);
+        return reference::masked(&tape::input(x), &mask);
     }
     Ok(tape::apply2(&x.contiguous()?, &mask, Masked)?)
 }

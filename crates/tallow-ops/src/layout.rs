@@ -90,7 +90,7 @@ pub fn to_layout(x: &Tensor, from: Layout, to: Layout) -> Result<Tensor> {
         return Ok(tape::reshape(&x.contiguous()?, extents.shape(to))?);
     }
     if !cpu::has_kernels(x) {
-        return reference::to_layout(x, from, to);
+        return reference::to_layout(&tape::input(x), from, to);
     }
     Ok(tape::apply1(
         &x.contiguous()?,

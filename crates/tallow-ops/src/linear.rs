@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, DType, Device, Tensor, WithDType};
 use crate::custom_op::{Argument, Weighted, apply_weighted};
 use crate::kernels::linear::{Shape, forward, grad_bias, grad_input, grad_weight};
 use crate::kernels::real::Real;
-use crate::{Error, Result, cpu, reference};
+use crate::{Error, Result, cpu, reference, tape};
 
 const NAME: &str = "linear";
 
@@ -32,7 +32,8 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         shape: shape(x, weight, bias)?,
     };
     if !cpu::has_kernels(x) {
-        return reference::linear::composed(x, weight, bias);
+        let bias = bias.map(tape::input);
+        return reference::linear::composed(&tape::input(x), &tape::input(weight), bias.as_ref());
     }
     Ok(apply_weighted(x, weight, bias, op)?)
 }

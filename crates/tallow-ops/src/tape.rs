@@ -81,7 +81,7 @@ pub(crate) fn grad_enabled() -> bool {
 }
 
 /// The tensor, without its graph inside [`no_grad`].
-fn input(x: &Tensor) -> Tensor {
+pub(crate) fn input(x: &Tensor) -> Tensor {
     if grad_enabled() {
         x.clone()
     } else {

@@ -2,9 +2,10 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use tallow_ops::{
-    BatchNormConfig, Conv2dConfig, CrossEntropyConfig, Generator, Layout, Norm, Tape, add,
-    add_relu, batch_norm_add_relu_train, conv_bn_relu_train, conv2d, cross_entropy, flatten,
-    linear, pad_with_zeros, relu, to_layout,
+    BatchNormConfig, Conv2dConfig, CrossEntropyConfig, Generator, Layout, Norm, Pool2dConfig,
+    Result, Tape, add, add_relu, avg_pool2d, batch_norm_add_relu_train, batch_norm_eval,
+    batch_norm_train, conv_bn_relu_train, conv2d, cross_entropy, dropout, flatten, linear,
+    max_pool2d, no_grad, pad_with_zeros, relu, to_layout,
 };
 
 struct Net {
@@ -172,8 +173,7 @@ fn batch_norm_add_relu_equals_its_parts_in_both_layouts() {
                 };
                 batch_norm_add_relu_train(&x, &s, norm).unwrap()
             } else {
-                let y =
-                    tallow_ops::batch_norm_train(&x, &weight, &bias, &mean, &var, &config).unwrap();
+                let y = batch_norm_train(&x, &weight, &bias, &mean, &var, &config).unwrap();
                 relu(&(y + s.as_tensor()).unwrap()).unwrap()
             };
             let loss = (&out * factor.as_tensor()).unwrap().sum_all().unwrap();
@@ -198,5 +198,34 @@ fn batch_norm_add_relu_equals_its_parts_in_both_layouts() {
                 .unwrap();
             assert!(off < 1e-12, "{layout:?} {i}: {off}");
         }
+    }
+}
+
+/// Operators composed of candle's, as all are away from the CPU and for half types, build no graph inside `no_grad` either.
+#[test]
+fn no_grad_holds_where_there_are_no_kernels() {
+    let half = |shape: &[usize]| {
+        let x = Tensor::ones(shape, DType::F16, &Device::Cpu).unwrap();
+        Var::from_tensor(&x).unwrap()
+    };
+    let (x, filters, norm) = (half(&[2, 3, 4, 4]), half(&[3, 3, 3, 3]), half(&[3]));
+    let (flat, weight) = (half(&[2, 3]), half(&[5, 3]));
+    let labels = Tensor::new(&[0u32, 2], &Device::Cpu).unwrap();
+    let mask = Generator::new(0);
+    let operators: [&dyn Fn() -> Result<Tensor>; 10] = [
+        &|| conv2d(&x, &filters, None, &Conv2dConfig::default()),
+        &|| batch_norm_train(&x, &norm, &norm, &norm, &norm, &Default::default()),
+        &|| batch_norm_eval(&x, &norm, &norm, &norm, &norm, &Default::default()),
+        &|| relu(&x),
+        &|| max_pool2d(&x, &Pool2dConfig::new(2)),
+        &|| avg_pool2d(&x, &Pool2dConfig::new(2), true),
+        &|| to_layout(&x, Layout::Nchw, Layout::Nhwc),
+        &|| dropout(&x, 0.5, &mask),
+        &|| linear(&flat, &weight, None),
+        &|| cross_entropy(&flat, &labels, &Default::default()),
+    ];
+    for (i, operator) in operators.iter().enumerate() {
+        assert!(operator().unwrap().track_op(), "operator {i}");
+        assert!(!no_grad(operator).unwrap().track_op(), "operator {i}");
     }
 }

@@ -26,12 +26,12 @@ pub use side::python;
 pub use worker::{gemm as gemm_peak, work};
 
 use crate::cli::{Against, BenchArgs};
-use crate::output;
+use crate::{device, output};
 use case::{Case, Work};
 use measure::{Effort, measure, peak_memory};
 use protocol::{Gemm, Request};
 use row::Row;
-use side::{Side, Who};
+use side::{Place, Side, Who};
 
 /// Measures what was asked for, prints it, and writes it as JSON.
 pub fn bench(args: &BenchArgs) -> Result<()> {
@@ -50,20 +50,27 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
             path.display()
         );
     }
+    if args.device != "cpu" {
+        device::parse(&args.device)?;
+        only_networks(&mut cases, args)?;
+    }
     find_data(&mut cases, !args.filter.is_empty())?;
-    let threads = args.threads.map_or_else(host::cores, usize::from);
+    let place = Place {
+        threads: args.threads.map_or_else(host::cores, usize::from),
+        device: args.device.clone(),
+    };
     let mut against: Vec<Against> = Vec::new();
     for &other in &args.against {
         if !against.contains(&other) {
             against.push(other);
         }
     }
-    let mut ours = Side::start(Who::Ours, threads)?;
+    let mut ours = Side::start(Who::Ours, &place)?;
     let mut others = against
         .into_iter()
-        .map(|other| Side::start(Who::Other(other), threads))
+        .map(|other| Side::start(Who::Other(other), &place))
         .collect::<Result<Vec<_>>>()?;
-    greet(&ours, &others, threads);
+    greet(&ours, &others, &place);
 
     let effort = Effort {
         rounds: args.repeats as usize,
@@ -73,7 +80,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     for case in &cases {
         // Between the benchmarks, so that it is the peak of the same minutes.
         peak = peak.max(ours.ask::<Gemm>(&Request::Gemm)?.gflops);
-        match compare(case, &mut ours, &mut others, effort, threads, args.memory) {
+        match compare(case, &mut ours, &mut others, effort, &place, args.memory) {
             Ok(new) => {
                 new.iter().for_each(|row: &Row| eprintln!("{}", row.line()));
                 rows.extend(new);
@@ -94,6 +101,22 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
             cases.len()
         );
     }
+    Ok(())
+}
+
+/// What can be timed on another device than the CPU.
+fn only_networks(cases: &mut Vec<Case>, args: &BenchArgs) -> Result<()> {
+    ensure!(
+        !args.memory && !args.against.contains(&Against::Candle),
+        "--memory and --against candle are for the CPU; leave them out, or --device {}",
+        args.device
+    );
+    cases.retain(|case| matches!(case.work, Work::Network { .. }));
+    ensure!(
+        !cases.is_empty(),
+        "only networks run on {}: --filter step, --filter inference, or a network's name",
+        args.device
+    );
     Ok(())
 }
 
@@ -127,13 +150,18 @@ fn find_data(cases: &mut Vec<Case>, asked: bool) -> Result<()> {
     }
 }
 
-fn greet(ours: &Side, others: &[Side], threads: usize) {
+fn greet(ours: &Side, others: &[Side], place: &Place) {
     let names: Vec<&str> = [ours]
         .into_iter()
         .chain(others)
         .map(|side| side.version.as_str())
         .collect();
-    eprintln!("{} on {threads} threads", names.join("; "));
+    let Place { threads, device } = place;
+    let names = names.join("; ");
+    match device.as_str() {
+        "cpu" => eprintln!("{names} on {threads} threads"),
+        _ => eprintln!("{names} on {device}, fed by {threads} threads"),
+    }
     warn_if_busy();
 }
 
@@ -152,7 +180,7 @@ fn compare(
     ours: &mut Side,
     others: &mut [Side],
     effort: Effort,
-    threads: usize,
+    place: &Place,
     memory: bool,
 ) -> Result<Vec<Row>> {
     let mut sides = vec![ours];
@@ -162,7 +190,7 @@ fn compare(
     let mut peaks = vec![None; who.len()];
     if memory && matches!(case.work, Work::Network { .. }) {
         for ((peak, who), timed) in peaks.iter_mut().zip(&who).zip(&timed) {
-            *peak = peak_memory(Side::start(*who, threads)?, case, &timed.variant)?;
+            *peak = peak_memory(Side::start(*who, place)?, case, &timed.variant)?;
         }
     }
     let row = |index: usize| {
@@ -170,7 +198,7 @@ fn compare(
         Row {
             peak_rss_mb: peaks[0],
             other_peak_rss_mb: if index > 0 { peaks[index] } else { None },
-            ..Row::new(case, &timed[0], other, threads)
+            ..Row::new(case, &timed[0], other, place)
         }
     };
     Ok(match who.len() {

@@ -1,7 +1,7 @@
 //! Our networks: the calls that [`tallow_train::Trainer`] makes for a batch.
 
 use anyhow::{Result, bail};
-use candle_core::ModuleT;
+use candle_core::{Device, ModuleT};
 use tallow_models::{Model, ModelConfig, registry};
 use tallow_ops::{Tape, no_grad};
 use tallow_train::{Loss, Optimizer, OptimizerConfig};
@@ -12,22 +12,28 @@ use super::worker::{Job, noise};
 pub fn job(
     name: &str,
     input: (usize, usize, usize),
-    config: &OptimizerConfig,
+    optimizer: &OptimizerConfig,
     batch: usize,
     train: bool,
+    device: &Device,
 ) -> Result<Job> {
     if !registry().iter().any(|entry| entry.name == name) {
         bail!("not in this build: there is no model `{name}`");
     }
-    let model = Model::build(name, &ModelConfig::new(10, input))?;
+    let config = ModelConfig {
+        device: device.clone(),
+        ..ModelConfig::new(10, input)
+    };
+    let model = Model::build(name, &config)?;
     let (images, labels) = noise(batch, input)?;
+    let (images, labels) = (images.to_device(device)?, labels.to_device(device)?);
     let parameters = Some(model.store().num_parameters());
     // Backward computes the gradients of inputs and of weights, each as much work as forward.
     let passes = if train { 3.0 } else { 1.0 };
     let gflop = Some(passes * 2e-9 * batch as f64 * model.summary()?.multiply_adds as f64);
     let run: Box<dyn FnMut() -> _> = if train {
-        let mut optimizer = Optimizer::new(config.clone(), model.store().parameters())?;
-        let (loss, lr) = (Loss::default(), config.lr());
+        let (loss, lr) = (Loss::default(), optimizer.lr());
+        let mut optimizer = Optimizer::new(optimizer.clone(), model.store().parameters())?;
         Box::new(move || {
             let tape = Tape::record();
             let output = model.forward_t(&images, true)?;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::case::{Case, Kind};
 use super::measure::Timed;
+use super::side::Place;
 use crate::table::{align_right, new_table};
 
 /// A benchmark beside one other, or alone.
@@ -23,11 +24,13 @@ pub struct Row {
     pub ratio: Option<f64>,
     /// Nominal arithmetic by direct convolution over our time.
     pub gflops: Option<f64>,
-    /// The `gemm` crate's speed, measured in the same run.
+    /// The speed of a large matrix product there, measured in the same run: on the CPU the `gemm` crate's.
     pub gemm_peak_gflops: f64,
     pub peak_rss_mb: Option<f64>,
     pub other_peak_rss_mb: Option<f64>,
     pub threads: usize,
+    /// As `--device` named it.
+    pub device: String,
 }
 
 impl Row {
@@ -36,7 +39,7 @@ impl Row {
         case: &Case,
         ours: &Timed,
         other: Option<(&'static str, &Timed)>,
-        threads: usize,
+        place: &Place,
     ) -> Self {
         Self {
             name: case.name.clone(),
@@ -53,7 +56,8 @@ impl Row {
             gemm_peak_gflops: 0.0,
             peak_rss_mb: None,
             other_peak_rss_mb: None,
-            threads,
+            threads: place.threads,
+            device: place.device.clone(),
         }
     }
 

@@ -15,6 +15,14 @@ use super::case::{Case, Work};
 use super::protocol::{Hello, Memory, Prepared, Ran, Request};
 use crate::cli::Against;
 
+/// Where everyone computes, and with what.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub threads: usize,
+    /// As `--device` names it.
+    pub device: String,
+}
+
 /// Who does the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -39,24 +47,29 @@ impl Who {
         self != Self::Other(Against::Candle) || matches!(case.work, Work::Network { .. })
     }
 
-    fn command(self, threads: usize) -> Result<Command> {
+    fn command(self, place: &Place) -> Result<Command> {
+        let threads = place.threads.to_string();
         let mut command = match self {
             Self::Ours | Self::Other(Against::Candle) => {
                 let this = std::env::current_exe().context("cannot find this program")?;
                 let mut command = Command::new(this);
-                command.arg("bench-worker");
+                command.args(["bench-worker", "--device", &place.device]);
                 if self != Self::Ours {
                     command.arg("--candle");
                 }
                 // Read by rayon and by candle, both of them before anything else could tell them.
-                command.env("RAYON_NUM_THREADS", threads.to_string());
+                command.env("RAYON_NUM_THREADS", threads);
                 command
             }
             Self::Other(Against::Pytorch) => {
                 let mut command = Command::new(python());
                 command.arg(script("bench.py"));
-                command.args(["--threads", &threads.to_string()]);
-                command.env("OMP_NUM_THREADS", threads.to_string());
+                let device = match place.device.as_str() {
+                    "metal" => "mps",
+                    name => name,
+                };
+                command.args(["--threads", &threads, "--device", device]);
+                command.env("OMP_NUM_THREADS", threads);
                 command
             }
         };
@@ -91,16 +104,16 @@ pub struct Side {
 
 impl Side {
     /// Starts it and waits until it is ready.
-    pub fn start(who: Who, threads: usize) -> Result<Self> {
-        let started = Self::launch(who, threads);
+    pub fn start(who: Who, place: &Place) -> Result<Self> {
+        let started = Self::launch(who, place);
         match who {
             Who::Other(Against::Pytorch) => started.map_err(|cause| without_pytorch(&cause)),
             _ => started.with_context(|| format!("cannot start the process for {}", who.name())),
         }
     }
 
-    fn launch(who: Who, threads: usize) -> Result<Self> {
-        let mut child = who.command(threads)?.spawn()?;
+    fn launch(who: Who, place: &Place) -> Result<Self> {
+        let mut child = who.command(place)?.spawn()?;
         let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
             bail!("it has no pipes"); // Not possible: both were asked for.
         };

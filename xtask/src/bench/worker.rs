@@ -11,7 +11,7 @@ use super::case::{Case, Kind, Work};
 use super::protocol::{Gemm, Hello, Memory, Prepared, Ran, Request};
 use super::{candle, data, host, network, operator};
 use crate::cli::WorkerArgs;
-use crate::output;
+use crate::{device, output};
 
 /// A prepared case.
 pub struct Job {
@@ -35,11 +35,12 @@ pub fn work(args: &WorkerArgs) -> Result<()> {
     } else {
         format!("Tallow {}", env!("CARGO_PKG_VERSION"))
     };
+    let device = device::parse(&args.device)?;
     say(&Hello { version })?;
     let mut job = None;
     for line in io::stdin().lock().lines() {
         let request = serde_json::from_str(&line?).context("not a request")?;
-        if let Err(error) = answer(request, args.candle, &mut job) {
+        if let Err(error) = answer(request, args.candle, &device, &mut job) {
             say(&serde_json::json!({ "error": output::message(&error) }))?;
         }
     }
@@ -52,12 +53,12 @@ fn say(reply: &impl Serialize) -> Result<()> {
     Ok(out.flush()?)
 }
 
-fn answer(request: Request, candle: bool, job: &mut Option<Job>) -> Result<()> {
+fn answer(request: Request, candle: bool, device: &Device, job: &mut Option<Job>) -> Result<()> {
     match request {
         Request::Prepare { case } => {
             // The last one's memory goes first.
             *job = None;
-            let made = job.insert(prepare(&case, candle)?);
+            let made = job.insert(prepare(&case, candle, device)?);
             say(&Prepared {
                 variants: vec![ONLY.to_string()],
                 parameters: made.parameters,
@@ -74,11 +75,13 @@ fn answer(request: Request, candle: bool, job: &mut Option<Job>) -> Result<()> {
         Request::Memory => say(&Memory {
             mb: host::peak_memory_mb(),
         }),
-        Request::Gemm => say(&Gemm { gflops: gemm()? }),
+        Request::Gemm => say(&Gemm {
+            gflops: gemm(device)?,
+        }),
     }
 }
 
-fn prepare(case: &Case, candle: bool) -> Result<Job> {
+fn prepare(case: &Case, candle: bool, device: &Device) -> Result<Job> {
     match &case.work {
         Work::Network { .. } if candle => candle::network(case),
         _ if candle => bail!("candle has nothing to compare with here"),
@@ -92,6 +95,7 @@ fn prepare(case: &Case, candle: bool) -> Result<Job> {
             optimizer,
             case.batch,
             case.kind == Kind::Step,
+            device,
         ),
         Work::Operator { op } => operator::job(op, case.batch),
         Work::Loader { images, workers } => data::loader(*images, *workers, case.batch),
@@ -110,6 +114,10 @@ fn time(job: &mut Job, steps: usize) -> Result<Vec<f64>> {
         drop(result.take());
         let started = Instant::now();
         result = (job.run)()?;
+        // Other devices are given work and do it later.
+        if let Some(result) = &result {
+            result.device().synchronize()?;
+        }
         seconds.push(started.elapsed().as_secs_f64() / job.pieces as f64);
     }
     if let Some(result) = result {
@@ -119,15 +127,16 @@ fn time(job: &mut Job, steps: usize) -> Result<Vec<f64>> {
     Ok(seconds)
 }
 
-/// GFLOP/s: the best of a few f32 products of 2048 x 2048 matrices: what the `gemm` crate can do on this machine with these threads.
-pub fn gemm() -> Result<f64> {
+/// GFLOP/s: the best of a few f32 products of 2048 x 2048 matrices. On the CPU that is what the `gemm` crate can do with these threads.
+pub fn gemm(device: &Device) -> Result<f64> {
     const SIDE: usize = 2048;
-    let matrix = || Tensor::randn(0f32, 1.0, (SIDE, SIDE), &Device::Cpu);
+    let matrix = || Tensor::randn(0f32, 1.0, (SIDE, SIDE), device);
     let (a, b) = (matrix()?, matrix()?);
     let mut best = f64::INFINITY;
     for _ in 0..5 {
         let started = Instant::now();
         a.matmul(&b)?;
+        device.synchronize()?;
         best = best.min(started.elapsed().as_secs_f64());
     }
     Ok(2.0 * (SIDE * SIDE * SIDE) as f64 / best / 1e9)

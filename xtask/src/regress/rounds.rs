@@ -36,6 +36,7 @@ struct Trained {
     outcome: Outcome,
     runs: Vec<Run>,
     measured: Vec<Measured>,
+    gemm_peak_gflops: f64,
     /// Processors that worked for others meanwhile.
     others: Option<f64>,
 }
@@ -81,8 +82,7 @@ impl Rounds<'_> {
     }
 
     fn compare(&mut self, experiment: &Experiment, baseline: &Baseline) -> Result<Option<Report>> {
-        let gemm_peak_gflops = bench::gemm_peak()?;
-        let Some(trained) = train(self.runner, experiment, gemm_peak_gflops)? else {
+        let Some(trained) = train(self.runner, experiment)? else {
             return Ok(None);
         };
         let environment = environment(&trained.runs)?;
@@ -100,7 +100,7 @@ impl Rounds<'_> {
             reason: None,
             claims: trained.outcome.claims,
             variants: trained.measured.iter().filter_map(first).collect(),
-            gemm_peak_gflops,
+            gemm_peak_gflops: trained.gemm_peak_gflops,
             others_cpus: trained.others,
             seconds: 0.0,
         };
@@ -151,14 +151,13 @@ impl Rounds<'_> {
         let mut part = experiment::load(&experiment.name, experiment.tier, self.sets)?;
         part.keep_only(names)?;
         part.seeds = seeds;
-        train(self.runner, &part, bench::gemm_peak()?)
+        train(self.runner, &part)
     }
 }
 
 /// Trains an experiment for a new baseline; `None` when the user interrupted it.
 pub fn record(runner: &mut Runner, experiment: &Experiment) -> Result<Option<Record>> {
-    let gemm_peak_gflops = bench::gemm_peak()?;
-    let Some(trained) = train(runner, experiment, gemm_peak_gflops)? else {
+    let Some(trained) = train(runner, experiment)? else {
         return Ok(None);
     };
     Ok(Some(Record {
@@ -169,11 +168,8 @@ pub fn record(runner: &mut Runner, experiment: &Experiment) -> Result<Option<Rec
     }))
 }
 
-fn train(
-    runner: &mut Runner,
-    experiment: &Experiment,
-    gemm_peak_gflops: f64,
-) -> Result<Option<Trained>> {
+fn train(runner: &mut Runner, experiment: &Experiment) -> Result<Option<Trained>> {
+    let gemm_peak_gflops = bench::gemm_peak(runner.device())?;
     let command = format!(
         "cargo xtask run {} --tier {}",
         experiment.name, experiment.tier
@@ -190,6 +186,7 @@ fn train(
         outcome,
         runs,
         measured,
+        gemm_peak_gflops,
         others,
     }))
 }

@@ -47,11 +47,9 @@ impl BatchNorm2d {
 
     /// Counts a batch of training.
     pub(super) fn count_batch(&self) -> Result<()> {
-        let batches = self.num_batches_tracked.to_scalar::<i64>()? + 1;
-        let device = self.num_batches_tracked.device();
-        self.num_batches_tracked
-            .set(&Tensor::new(batches, device)?)?;
-        Ok(())
+        // Added where it is: reading it would wait for the device at every layer.
+        let batches = (self.num_batches_tracked.as_detached_tensor() + 1.)?;
+        Ok(self.num_batches_tracked.set(&batches)?)
     }
 }
 

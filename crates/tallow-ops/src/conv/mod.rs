@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 
 use crate::custom_op::apply_weighted;
 use crate::kernels::conv::{Geometry, channels_last, depthwise, direct};
-use crate::{Error, Layout, Result, cpu, reference};
+use crate::{Error, Layout, Result, cpu, reference, tape};
 
 /// The settings of a convolution, as `torch.nn.Conv2d` names them; pairs are (vertical, horizontal).
 ///
@@ -70,7 +70,8 @@ pub fn conv2d(
 ) -> Result<Tensor> {
     let geometry = geometry(x, weight, bias, config)?;
     if !cpu::has_kernels(x) {
-        return reference::conv::composed(x, weight, bias, config.layout, &geometry);
+        let (x, weight, bias) = (tape::input(x), tape::input(weight), bias.map(tape::input));
+        return reference::conv::composed(&x, &weight, bias.as_ref(), config.layout, &geometry);
     }
     let op = op::Conv2d {
         geometry,

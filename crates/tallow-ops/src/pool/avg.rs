@@ -17,7 +17,7 @@ use crate::{Error, Layout, Result, reference, tape};
 /// As [`max_pool2d`](crate::max_pool2d); also [`Error::Config`] when the dilation is not 1.
 pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) -> Result<Tensor> {
     if !cpu::has_kernels(x) {
-        return reference::avg_pool2d(x, config, count_include_pad);
+        return reference::avg_pool2d(&tape::input(x), config, count_include_pad);
     }
     check_dilation(config)?;
     let (extents, rows, columns) = config.axes("avg_pool2d", x)?;
@@ -43,7 +43,7 @@ pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) ->
 /// [`Error::Shape`] when `x` does not have four axes; [`Error::Config`] when the output is empty.
 pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -> Result<Tensor> {
     if !cpu::has_kernels(x) {
-        return reference::adaptive_avg_pool2d(x, output, layout);
+        return reference::adaptive_avg_pool2d(&tape::input(x), output, layout);
     }
     check_output(output)?;
     let extents = Extents::of("adaptive_avg_pool2d", x, layout)?;

@@ -20,7 +20,7 @@ use crate::{Error, Layout, Result, reference, tape};
 /// half the kernel, or no window fits.
 pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
     if !cpu::has_kernels(x) {
-        return reference::max_pool2d(x, config);
+        return reference::max_pool2d(&tape::input(x), config);
     }
     let (extents, rows, columns) = config.axes("max_pool2d", x)?;
     if extents.h * extents.w >= u32::MAX as usize {

@@ -62,14 +62,19 @@ pub(crate) fn composed(
         .contiguous()?
         .flatten_from(2)?
         .index_select(&indices, 2)?;
-    let patches = patches.reshape((g.batch, g.groups, g.depth(), g.out_plane()))?;
-    let weight = weight.reshape((1, g.groups, g.group_out(), g.depth()))?;
-    let y = weight.broadcast_matmul(&patches)?.reshape((
-        g.batch,
-        g.out_channels,
-        g.out_height,
-        g.out_width,
-    ))?;
+    let y = if g.groups == 1 {
+        // The filters with stride 0 along the batch: `broadcast_matmul` would copy them for every image.
+        let filters = weight.reshape((1, g.out_channels, g.depth()))?;
+        let patches = patches.reshape((g.batch, g.depth(), g.out_plane()))?;
+        filters
+            .broadcast_as((g.batch, g.out_channels, g.depth()))?
+            .matmul(&patches)?
+    } else {
+        let filters = weight.reshape((1, g.groups, g.group_out(), g.depth()))?;
+        let patches = patches.reshape((g.batch, g.groups, g.depth(), g.out_plane()))?;
+        filters.broadcast_matmul(&patches)?
+    };
+    let y = y.reshape((g.batch, g.out_channels, g.out_height, g.out_width))?;
     let y = match bias {
         Some(bias) => y.broadcast_add(&bias.reshape((1, g.out_channels, 1, 1))?)?,
         None => y,

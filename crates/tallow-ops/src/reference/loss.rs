@@ -1,6 +1,6 @@
 use candle_core::{DType, Tensor};
 
-use crate::cross_entropy::{check_labels, check_probabilities};
+use crate::cross_entropy::{check_labels, check_probabilities, read_labels};
 use crate::{CrossEntropyConfig, Result};
 
 /// [`crate::cross_entropy`]. Half types are computed in `f32`.
@@ -9,12 +9,20 @@ pub fn cross_entropy(
     labels: &Tensor,
     config: &CrossEntropyConfig,
 ) -> Result<Tensor> {
-    check_labels(logits, labels, config)?;
+    let classes = check_labels(logits, labels, config)?;
     let log_p = log_softmax(logits)?;
-    let hard = log_p
-        .gather(&labels.contiguous()?.unsqueeze(1)?, 1)?
-        .mean_all()?
-        .neg()?;
+    let labels = labels.contiguous()?.unsqueeze(1)?;
+    let picked = if labels.device().is_cpu() {
+        read_labels(&labels.squeeze(1)?, classes)?;
+        log_p.gather(&labels, 1)?
+    } else {
+        // A label out of range would have the gather end the program.
+        let known = labels.lt(classes as u32)?;
+        let picked = log_p.gather(&known.where_cond(&labels, &labels.zeros_like()?)?, 1)?;
+        let nan = Tensor::full(f32::NAN, picked.shape(), picked.device())?;
+        known.where_cond(&picked, &nan.to_dtype(picked.dtype())?)?
+    };
+    let hard = picked.mean_all()?.neg()?;
     let smoothing = config.label_smoothing;
     // Left out without smoothing: 0 times an infinite logit would be NaN.
     let loss = if smoothing == 0. {

@@ -99,7 +99,11 @@ pub struct Net {
 }
 
 pub fn net(seed: u64) -> (Net, ParamStore) {
-    let store = ParamStore::new(DType::F32, &Device::Cpu, seed);
+    net_on(&Device::Cpu, seed)
+}
+
+pub fn net_on(device: &Device, seed: u64) -> (Net, ParamStore) {
+    let store = ParamStore::new(DType::F32, device, seed);
     let root = store.root();
     let uniform = |bound: f64| Init::Uniform {
         lo: -bound,

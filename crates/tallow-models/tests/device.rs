@@ -1,0 +1,133 @@
+//! Every model on an accelerator gives what it gives on the CPU.
+//!
+//! Runs where candle was built for CUDA or Metal and there is a device: `cargo test --release -p tallow-models --test device --features
+//! candle-core/cuda`. Elsewhere each test says that it was skipped.
+
+mod common;
+
+use std::io::Write;
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor};
+use common::{difference, fill, floats, images, labels, norm, small};
+use tallow_models::{Model, ModelConfig, grad_cam, registry};
+use tallow_ops::{CrossEntropyConfig, cross_entropy};
+
+fn accelerator() -> Option<Device> {
+    let found = Device::new_cuda(0).or_else(|_| Device::new_metal(0)).ok();
+    if found.is_none() {
+        // Straight to standard error: what `eprintln` writes is swallowed when a test passes.
+        let word = b"SKIPPED: no CUDA or Metal device, or candle was built without\n";
+        std::io::stderr().write_all(word).unwrap();
+    }
+    found
+}
+
+/// On the device in `f32`, on the CPU in `f64`, with equal parameters.
+fn both(entry: &tallow_models::Entry, device: &Device) -> [Model; 2] {
+    [(device, DType::F32), (&Device::Cpu, DType::F64)].map(|(device, dtype)| {
+        let config = ModelConfig {
+            // A mask of dropout that falls together for two types is the generator's business.
+            dropout: entry.takes_dropout.then_some(0.),
+            dtype,
+            device: device.clone(),
+            ..small(entry)
+        };
+        let model = Model::build(entry.name, &config).unwrap();
+        fill(&model, true);
+        model
+    })
+}
+
+fn pass(model: &Model, train: bool, batch: usize) -> (Tensor, GradStore) {
+    let device = model.store().device();
+    let x = images(model, 4, batch, model.store().dtype());
+    let logits = model.forward(&x.to_device(device).unwrap(), train).unwrap();
+    let labels = labels(4, batch).to_device(device).unwrap();
+    let loss = cross_entropy(&logits, &labels, &CrossEntropyConfig::default()).unwrap();
+    (logits, loss.backward().unwrap())
+}
+
+/// How far apart two gradients are: the norm of their difference, as a share of the norm expected.
+///
+/// Not the largest difference: a value within rounding of the rectifier's corner, or two in a window that are nearly equal, sends a
+/// gradient elsewhere in `f32` than in `f64`, and among so many values there are some.
+fn apart(ours: &[f64], expected: &[f64]) -> f64 {
+    let difference: Vec<f64> = ours.iter().zip(expected).map(|(a, b)| a - b).collect();
+    norm(&difference) / norm(expected)
+}
+
+/// How far apart the two are on one batch.
+struct Compared {
+    output: f64,
+    gradients: f64,
+    statistics: f64,
+}
+
+fn compare(ours: &Model, known: &Model, train: bool, batch: usize) -> Compared {
+    let ((logits, gradients), (expected, truth)) =
+        (pass(ours, train, batch), pass(known, train, batch));
+    let mut compared = Compared {
+        output: difference(&floats(&logits), &floats(&expected)),
+        gradients: 0.0,
+        statistics: 0.0,
+    };
+    let parameters = ours.store().parameters();
+    for ((name, a), (_, b)) in parameters.iter().zip(&known.store().parameters()) {
+        let (Some(a), Some(b)) = (gradients.get(a), truth.get(b)) else {
+            panic!("{name}: no gradient")
+        };
+        let (a, b) = (floats(a), floats(b));
+        // What comes to nothing, as behind a bias that batch norm takes away again, is rounding alone.
+        if b.iter().any(|b| b.abs() > 1e-6) {
+            compared.gradients = compared.gradients.max(apart(&a, &b));
+        }
+    }
+    let buffers = ours.store().buffers();
+    for ((_, a), (_, b)) in buffers.iter().zip(&known.store().buffers()) {
+        let apart = difference(&floats(a), &floats(b));
+        compared.statistics = compared.statistics.max(apart);
+    }
+    compared
+}
+
+#[test]
+fn outputs_gradients_and_statistics_are_those_of_the_cpu() {
+    let Some(device) = accelerator() else { return };
+    let mut wrong = Vec::new();
+    for entry in registry() {
+        let [ours, known] = both(entry, &device);
+        for train in [false, true] {
+            // A value at the rectifier's corner in one batch of images is not there in the next; a wrong gradient is in all of them.
+            let compared = [0, 1, 2].map(|batch| compare(&ours, &known, train, batch));
+            let worst = |of: fn(&Compared) -> f64| compared.iter().map(of).fold(0.0, f64::max);
+            let (output, statistics) = (worst(|c| c.output), worst(|c| c.statistics));
+            let mut gradients = compared.each_ref().map(|c| c.gradients);
+            gradients.sort_by(f64::total_cmp);
+            let line = format!(
+                "{} (train {train}): output {output:.1e}, gradients {gradients:.1e?}, statistics {statistics:.1e}",
+                entry.name
+            );
+            println!("{line}");
+            let good = output < 1e-3 && gradients[1] < 2e-2 && statistics < 1e-4;
+            if !good {
+                wrong.push(line);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn heat_maps_are_those_of_the_cpu() {
+    let Some(device) = accelerator() else { return };
+    let entry = tallow_models::find("vgg16-slim").unwrap();
+    let [ours, known] = both(entry, &device);
+    let heat = |model: &Model| {
+        let x = images(model, 3, 0, model.store().dtype());
+        let x = x.to_device(model.store().device()).unwrap();
+        grad_cam(model, &x, &[1, 7, 4], None).unwrap()
+    };
+    let apart = difference(&floats(&heat(&ours)), &floats(&heat(&known)));
+    assert!(apart < 1e-3, "{apart}");
+}

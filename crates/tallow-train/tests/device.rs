@@ -1,0 +1,178 @@
+//! Training on an accelerator: what the CPU gives, the same bits every time, and a run that goes on where it was stopped.
+//!
+//! Runs where candle was built for CUDA or Metal and there is a device: `cargo test --release -p tallow-train --test device --features
+//! candle-core/cuda`. Elsewhere each test says that it was skipped.
+
+mod common;
+
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use candle_core::{DType, Device, Tensor};
+use common::{bytes, loaders, net_on, recipe};
+use tallow_ops::ParamStore;
+use tallow_train::{
+    BatchEnd, CONTINUE, Callback, Error, Flow, GradientNorms, GradientRow, History, Loss,
+    OptimizerConfig, TrainConfig, Trainer,
+};
+
+fn accelerator() -> Option<Device> {
+    let found = Device::new_cuda(0).or_else(|_| Device::new_metal(0)).ok();
+    if found.is_none() {
+        // Straight to standard error: what `eprintln` writes is swallowed when a test passes.
+        let word = b"SKIPPED: no CUDA or Metal device, or candle was built without\n";
+        std::io::stderr().write_all(word).unwrap();
+    }
+    found
+}
+
+fn flat(t: &Tensor) -> Vec<f64> {
+    t.to_device(&Device::Cpu)
+        .unwrap()
+        .to_dtype(DType::F64)
+        .unwrap()
+        .flatten_all()
+        .unwrap()
+        .to_vec1()
+        .unwrap()
+}
+
+fn train(device: &Device, config: &TrainConfig) -> (ParamStore, History, Vec<GradientRow>) {
+    let (net, store) = net_on(device, 1);
+    let (train, test) = loaders(1, 1);
+    let mut norms = GradientNorms::over(3);
+    let history = Trainer::new(config.clone())
+        .with_callback(&mut norms)
+        .fit(&net, &store, &train, Some(&test))
+        .unwrap();
+    (store, history, norms.rows().to_vec())
+}
+
+/// Twelve steps, with each optimizer and each loss.
+#[test]
+fn steps_are_those_of_the_cpu() {
+    let Some(device) = accelerator() else { return };
+    let sgd = OptimizerConfig::Sgd {
+        lr: 0.02,
+        momentum: 0.9,
+        dampening: 0.,
+        weight_decay: 1e-3,
+        nesterov: true,
+    };
+    let losses = [
+        Loss::default(),
+        Loss::CrossEntropy {
+            label_smoothing: 0.1,
+        },
+        Loss::SoftmaxCrossEntropy {
+            label_smoothing: 0.,
+        },
+        Loss::SquaredError { on: 1., off: -1. },
+    ];
+    // Adam divides by the gradient's size: where that is next to nothing, so is what both agree on.
+    let optimizers = [
+        (OptimizerConfig::sgd(0.05), 1e-3),
+        (sgd, 1e-3),
+        (OptimizerConfig::adam(1e-3), 2e-2),
+        (OptimizerConfig::adamw(1e-3), 2e-2),
+    ];
+    let with_loss = losses.iter().map(|loss| (loss.clone(), &optimizers[1]));
+    let with_optimizer = optimizers.iter().map(|o| (Loss::default(), o));
+    for (loss, (optimizer, tolerance)) in with_loss.chain(with_optimizer) {
+        let config = TrainConfig {
+            max_steps: Some(12),
+            loss,
+            ..TrainConfig::new(1, optimizer.clone())
+        };
+        let (store, history, norms) = train(&device, &config);
+        let (expected, truth, known) = train(&Device::Cpu, &config);
+        let close = |what: &str, a: f64, b: f64| {
+            assert!(
+                (a - b).abs() <= tolerance * b.abs().max(0.1),
+                "{config:?} {what}: {a}, not {b}"
+            );
+        };
+        close("loss", history.rows[0].train_loss, truth.rows[0].train_loss);
+        close(
+            "test loss",
+            history.rows[0].test_loss.unwrap(),
+            truth.rows[0].test_loss.unwrap(),
+        );
+        close("gradient", norms[0].total, known[0].total);
+        let ours = store.state_dict().unwrap();
+        for ((name, a), (_, b)) in ours.iter().zip(&expected.state_dict().unwrap()) {
+            for (a, b) in flat(a).into_iter().zip(flat(b)) {
+                close(name, a, b);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_seed_gives_one_result_and_it_learns() {
+    let Some(device) = accelerator() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (store, history, _) = train(&device, &recipe(4));
+    assert!(
+        history.rows[3].test_accuracy.unwrap() >= 0.97,
+        "{:?}",
+        history.rows
+    );
+    let first = bytes(&store, dir.path());
+    let (store, again, _) = train(&device, &recipe(4));
+    assert!(bytes(&store, dir.path()) == first, "other bits");
+    assert_eq!(history.rows[3].train_loss, again.rows[3].train_loss);
+}
+
+/// Stops in the middle of an epoch.
+struct StopIn(usize);
+
+impl Callback for StopIn {
+    fn on_batch_end(&mut self, batch: &BatchEnd) -> Flow {
+        if batch.epoch == self.0 && batch.step == 2 {
+            return Ok(ControlFlow::Break("asked to".into()));
+        }
+        CONTINUE
+    }
+}
+
+#[test]
+fn resumed_runs_end_with_the_same_bits() {
+    let Some(device) = accelerator() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let configs = [recipe(3), TrainConfig::new(3, OptimizerConfig::adamw(0.01))];
+    for (i, config) in configs.into_iter().enumerate() {
+        let expected = bytes(&train(&device, &config).0, dir.path());
+        let checkpoints = dir.path().join(format!("{i}"));
+        let (data, test) = loaders(1, 1);
+        let (net, store) = net_on(&device, 1);
+        Trainer::new(config.clone())
+            .with_checkpoints(&checkpoints)
+            .with_callback(StopIn(2))
+            .fit(&net, &store, &data, Some(&test))
+            .unwrap();
+        // Other initial weights: everything must come from the checkpoint.
+        let (net, store) = net_on(&device, 2);
+        let history = Trainer::new(config)
+            .with_checkpoints(&checkpoints)
+            .fit(&net, &store, &data, Some(&test))
+            .unwrap();
+        assert_eq!(history.rows.len(), 3);
+        assert!(bytes(&store, dir.path()) == expected, "other bits");
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run() {
+    let Some(device) = accelerator() else { return };
+    let (net, store) = net_on(&device, 0);
+    let (train, _) = loaders(0, 0);
+    let config = TrainConfig::new(3, OptimizerConfig::sgd(1e30));
+    let error = Trainer::new(config)
+        .fit(&net, &store, &train, None)
+        .unwrap_err();
+    let Error::NonFiniteLoss { epoch: 0, step, .. } = error else {
+        panic!("{error}")
+    };
+    assert!((1..10).contains(&step), "{step}");
+}
