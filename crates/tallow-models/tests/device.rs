@@ -104,8 +104,9 @@ fn outputs_gradients_and_statistics_are_those_of_the_cpu() {
             let (output, statistics) = (worst(|c| c.output), worst(|c| c.statistics));
             let mut gradients = compared.each_ref().map(|c| c.gradients);
             gradients.sort_by(f64::total_cmp);
+            let shown = gradients.map(|g| format!("{g:.1e}")).join(", ");
             let line = format!(
-                "{} (train {train}): output {output:.1e}, gradients {gradients:.1e?}, statistics {statistics:.1e}",
+                "{} (train {train}): output {output:.1e}, gradients {shown}, statistics {statistics:.1e}",
                 entry.name
             );
             println!("{line}");
