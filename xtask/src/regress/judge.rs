@@ -16,6 +16,9 @@ pub const SUSPICIOUS: f64 = 0.02;
 /// Below this in the second round it is a regression.
 pub const REGRESSION: f64 = 0.002;
 
+/// What is more, most of its seeds must be worse by themselves: a run that goes astray now and then would carry a mean away.
+pub const EACH: f64 = 0.05;
+
 /// Seeds of the second round.
 pub const FRESH_SEEDS: usize = 3;
 
@@ -112,7 +115,13 @@ impl Row {
         let values: Option<Vec<f64>> = again.iter().copied().collect();
         self.again = values.as_deref().and_then(Statistic::of);
         self.p_again = p_value(guard, &self.baseline.values, values.as_deref());
-        self.verdict = if self.p_again.is_some_and(|p| p < REGRESSION) {
+        let alone = |value: &Option<f64>| {
+            let value = value.map(|value| [value]);
+            let value = value.as_ref().map(|value| &value[..]);
+            p_value(guard, &self.baseline.values, value).is_some_and(|p| p < EACH)
+        };
+        let most = 2 * again.iter().filter(|value| alone(value)).count() > again.len();
+        self.verdict = if most && self.p_again.is_some_and(|p| p < REGRESSION) {
             Verdict::Regression
         } else {
             Verdict::Pass
@@ -191,9 +200,13 @@ mod tests {
         let mut chance = suspicious.clone();
         chance.decide(guard, &some(&[0.94, 0.93, 0.95]));
         assert_eq!(chance.verdict, Verdict::Pass);
-        let mut fault = suspicious;
+        let mut fault = suspicious.clone();
         fault.decide(guard, &some(&[0.90, 0.91, 0.90]));
         assert_eq!(fault.verdict, Verdict::Regression);
+        let mut astray = suspicious.clone();
+        astray.decide(guard, &some(&[0.94, 0.95, 0.80]));
+        assert!(astray.p_again.unwrap() < REGRESSION);
+        assert_eq!(astray.verdict, Verdict::Pass);
         let mut passed = Row::first(guard, &baseline, &some(&[0.94]));
         passed.decide(guard, &some(&[0.1, 0.1, 0.1]));
         assert_eq!((passed.verdict, passed.again), (Verdict::Pass, None));
@@ -205,7 +218,7 @@ mod tests {
         let baseline = Statistic::of(&[0.5, 0.6, 0.55]).unwrap();
         let mut row = Row::first(guard, &baseline, &[None]);
         assert_eq!(row.verdict, Verdict::Suspicious);
-        row.decide(guard, &[Some(0.55), None, Some(0.55)]);
+        row.decide(guard, &[None, None, Some(0.55)]);
         assert_eq!(row.verdict, Verdict::Regression);
     }
 
