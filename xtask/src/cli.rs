@@ -71,8 +71,8 @@ Exit codes: 0 all claims hold; 1 a claim failed; 2 bad input, missing data or an
     Reproduce(ReproduceArgs),
     /// Say whether a change cost accuracy or speed: run a tier and compare every figure with the baseline's.
     ///
-    /// A figure so bad as chance makes it once in fifty times is trained again with seeds that the baseline has not seen, and is a
-    /// regression if those are so bad as chance makes them once in five hundred. The tier's claims are absolute floors. Where the machine is of the
+    /// A figure that chance makes this bad only once in fifty times is trained again, with seeds the baseline has not seen. It is a
+    /// regression if chance makes those this bad only once in two thousand times. The tier's claims are absolute floors. Where the machine is of the
     /// baseline's class, the weights are compared bit for bit. A baseline of other data or another recipe is refused.
     /// docs/regression.md tells how often this is wrong, and what it finds.
     #[command(after_help = regress::EXAMPLES)]
@@ -178,6 +178,7 @@ impl Command {
         match self {
             Self::Run(args) => args.runner.tui,
             Self::Reproduce(args) => args.runner.tui,
+            Self::Regress(args) => args.runner.tui,
             _ => false,
         }
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tallow_report::Statistic;
@@ -105,10 +105,14 @@ impl Variant {
         }
     }
 
+    /// Where a seed's values stand among the others.
+    pub fn place_of(&self, seed: u64) -> Option<usize> {
+        self.seeds.iter().position(|&s| s == seed)
+    }
+
     /// The weights that a seed's run ended with.
     pub fn weights_of(&self, seed: u64) -> Option<&str> {
-        let at = self.seeds.iter().position(|&s| s == seed)?;
-        self.weights.get(at)?.as_deref()
+        self.weights.get(self.place_of(seed)?)?.as_deref()
     }
 }
 
@@ -192,6 +196,13 @@ impl Baseline {
                 }),
             }
         }
+        let named = |v: &&Variant| recipes.iter().any(|(name, _)| *name == v.name);
+        for variant in self.variants.iter().filter(|v| !named(v)) {
+            let name = &variant.name;
+            reasons.push(format!(
+                "the variant `{name}` of the baseline is not in the experiment"
+            ));
+        }
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }
@@ -219,13 +230,71 @@ pub fn machine_class(environment: &Environment, instruction_set: Option<&str>) -
     )
 }
 
-/// Where the baseline of an experiment is: `place` itself if it is a file.
-pub fn path(place: &Path, experiment: &str, tier: Tier) -> PathBuf {
-    if place.extension().is_some_and(|e| e == "json") {
-        place.to_path_buf()
-    } else {
-        place.join(format!("{experiment}.{tier}.json"))
+/// Whether `place` is the file of one experiment, and not a folder of them.
+pub fn is_file(place: &Path) -> bool {
+    place.extension().is_some_and(|e| e == "json")
+}
+
+/// The baselines of an experiment with their files: `<experiment>.<tier>.json`, and for further versions of its data
+/// `<experiment>.<tier>.<start of the digest>.json`.
+pub fn find(place: &Path, experiment: &str, tier: Tier) -> Result<Vec<(PathBuf, Baseline)>> {
+    let mut paths = vec![place.to_path_buf()];
+    if !is_file(place) {
+        let stem = format!("{experiment}.{tier}.");
+        let entries = match fs::read_dir(place) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.with_context(|| format!("cannot read {}", place.display()))?,
+        };
+        paths.clear();
+        for entry in entries {
+            let name = entry?.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(&stem) && name.ends_with(".json") {
+                paths.push(place.join(&*name));
+            }
+        }
+        paths.sort();
     }
+    let mut found = Vec::new();
+    for path in paths {
+        let Some(baseline) = Baseline::read(&path)? else {
+            continue;
+        };
+        ensure!(
+            (&*baseline.experiment, baseline.tier) == (experiment, tier),
+            "{} is the {} tier of {}",
+            path.display(),
+            baseline.tier,
+            baseline.experiment
+        );
+        found.push((path, baseline));
+    }
+    Ok(found)
+}
+
+/// Where a new baseline goes, and the one that it takes the place of: that of the same data.
+pub fn place_for(
+    place: &Path,
+    experiment: &str,
+    tier: Tier,
+    data: &Data,
+) -> Result<(PathBuf, Option<Baseline>)> {
+    let found = find(place, experiment, tier)?;
+    if is_file(place) {
+        return Ok((
+            place.to_path_buf(),
+            found.into_iter().next().map(|(_, b)| b),
+        ));
+    }
+    let first = found.is_empty();
+    if let Some((path, baseline)) = found.into_iter().find(|(_, b)| b.data == *data) {
+        return Ok((path, Some(baseline)));
+    }
+    let name = match data.digest.get(..8) {
+        Some(digest) if !first => format!("{experiment}.{tier}.{digest}.json"),
+        _ => format!("{experiment}.{tier}.json"),
+    };
+    Ok((place.join(name), None))
 }
 
 /// The folder of the baselines that come with Tallow.

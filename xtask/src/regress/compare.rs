@@ -1,6 +1,7 @@
 //! Runs of an experiment beside its baseline.
 
 use serde::Serialize;
+use tallow_report::Statistic;
 
 use super::baseline::{self, Baseline};
 use super::guard::{GUARDS, Guard};
@@ -110,8 +111,11 @@ pub fn first(
         let mut row = Row::first(guard, baseline, &now);
         if guard.of_machine() && !speed {
             row.verdict = Verdict::Skipped;
-        } else if bits == Bits::Same && !guard.of_machine() {
-            // The same weights are no worse, however far this seed is from the others.
+        } else if bits == Bits::Same
+            && !guard.of_machine()
+            && repeats(variant, measured, baseline, &now)
+        {
+            // The same network with the same figure is no worse, however far this seed is from the others.
             row.verdict = Verdict::Pass;
         }
         Some(row)
@@ -138,17 +142,31 @@ pub fn second(
             continue;
         };
         if guard.of_machine() && !speed {
-            row.verdict = Verdict::Skipped;
+            if row.verdict == Verdict::Suspicious {
+                row.verdict = Verdict::Skipped;
+            }
+            continue;
         }
         row.decide(guard, &again.values(guard.metric, variant.threshold));
     }
 }
 
+/// Whether each seed has the figure that it has in the baseline: weights do not tell what evaluation makes of them.
+fn repeats(
+    variant: &baseline::Variant,
+    measured: &Measured,
+    baseline: &Statistic,
+    now: &[Option<f64>],
+) -> bool {
+    let before = |seed: u64| baseline.values.get(variant.place_of(seed)?).copied();
+    (measured.seeds.iter().zip(now)).all(|(&seed, now)| now.is_some() && before(seed) == *now)
+}
+
 fn bits(variant: &baseline::Variant, measured: &Measured, same_class: bool) -> Bits {
-    let mut pairs = (measured.seeds.iter())
+    let pairs: Option<Vec<_>> = (measured.seeds.iter())
         .zip(&measured.weights)
-        .map(|(&seed, now)| Some((variant.weights_of(seed)?, now.as_deref()?)));
-    let pairs: Option<Vec<_>> = pairs.by_ref().collect();
+        .map(|(&seed, now)| Some((variant.weights_of(seed)?, now.as_deref()?)))
+        .collect();
     match pairs {
         Some(pairs) if same_class && pairs.iter().all(|(before, now)| before == now) => Bits::Same,
         Some(_) if same_class => Bits::Differ,
@@ -156,9 +174,9 @@ fn bits(variant: &baseline::Variant, measured: &Measured, same_class: bool) -> B
     }
 }
 
-/// The seeds of the second round: the first ones that neither the baseline nor the first round had.
-pub fn fresh_seeds(baseline: &Baseline, used: &[u64], count: usize) -> Vec<u64> {
+/// The seeds of the second round: so many after the last that the baseline or the first round had. `None` where there are none.
+pub fn fresh_seeds(baseline: &Baseline, used: &[u64], count: u64) -> Option<Vec<u64>> {
     let of_baseline = baseline.variants.iter().flat_map(|v| &v.seeds);
     let last = of_baseline.chain(used).copied().max().unwrap_or(0);
-    (last + 1..).take(count).collect()
+    Some((last.checked_add(1)?..=last.checked_add(count)?).collect())
 }

@@ -2,7 +2,7 @@
 //!
 //! In two rounds. The first compares the tier's own seeds with the baseline's, each figure by a one-sided test, and lets most of them
 //! pass. What the first round finds suspicious is trained again with seeds that neither had, and those alone are judged, much more
-//! strictly: what was chance in the first round is not there in the second.
+//! strictly: what was chance in the first round's own seeds is not there in the second.
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -14,13 +14,13 @@ use super::guard::{Guard, Worse};
 pub const SUSPICIOUS: f64 = 0.02;
 
 /// Below this in the second round it is a regression.
-pub const REGRESSION: f64 = 0.002;
+pub const REGRESSION: f64 = 0.0005;
 
 /// What is more, most of its seeds must be worse by themselves: a run that goes astray now and then would carry a mean away.
 pub const EACH: f64 = 0.05;
 
 /// Seeds of the second round.
-pub const FRESH_SEEDS: usize = 3;
+pub const FRESH_SEEDS: u64 = 3;
 
 /// How a figure, or all of something, came out. From the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

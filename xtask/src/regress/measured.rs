@@ -1,17 +1,15 @@
 //! What the runs of a variant came to, seed by seed.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tallow_report::results::{self, Results};
 use tallow_report::{Epoch, Run, Statistic};
 
 use super::guard::{EPOCHS_TO_THRESHOLD, GUARDS, SPEED};
 use crate::experiment::{Experiment, Recipe};
+use crate::normalisation::digest;
 
 /// A forward and a backward pass take about three times the arithmetic of the forward pass, and a multiplication comes with an addition.
 const OPERATIONS: f64 = 3.0 * 2.0;
@@ -59,7 +57,7 @@ impl Measured {
                 measured.figures.push(figures);
                 measured.curves.push(curve(&run.epochs));
                 let file = run.dir.join("model.safetensors");
-                measured.weights.push(Some(sha256(&file)?));
+                measured.weights.push(Some(digest(&file)?));
             }
             all.push(measured);
         }
@@ -157,12 +155,6 @@ fn speed(figures: &BTreeMap<String, Option<f64>>, gemm_gflops: f64) -> Option<f6
     let of = |name: &str| figures.get(name).copied().flatten();
     let gflops = OPERATIONS * of("images_per_second")? * of("multiply_adds")? / 1e9;
     Some(gflops / gemm_gflops)
-}
-
-fn sha256(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let digest = Sha256::digest(&bytes);
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub const EXAMPLES: &str = "Examples:
   cargo xtask regress --tier standard --junit junit.xml --markdown table.md
   cargo xtask regress --seeds 100..103 --json
   cargo xtask regress --update --reason \"a wider first layer\" --only cifar10-cnn
-  cargo xtask regress --tier standard --update --from docs/results --reason \"first record\"
+  cargo xtask regress --tier standard --only cifar10-cnn --update --from docs/results --reason \"first record\"
 
 Exit codes: 0 nothing got worse; 1 a figure got worse, or a floor was missed; 2 bad input, missing data, or a baseline that is of
 other data or another recipe; 130 interrupted.";
@@ -77,12 +77,17 @@ pub struct RegressArgs {
     #[arg(long, value_name = "TEXT", requires = "update")]
     reason: Option<String>,
     /// With --update: take the figures from the results files in this folder, and train nothing.
-    #[arg(long, value_name = "DIR", requires = "update")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "update",
+        conflicts_with = "seeds"
+    )]
     from: Option<PathBuf>,
     #[command(flatten)]
-    runner: RunnerArgs,
+    pub runner: RunnerArgs,
     /// Print one JSON object on standard output, and nothing else there.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "update")]
     json: bool,
 }
 
@@ -99,6 +104,10 @@ struct Findings {
 /// Compares a tier with its baselines, or makes new ones.
 pub fn regress(args: &RegressArgs) -> Result<Ending> {
     let place = args.baseline.clone().unwrap_or_else(baseline::folder);
+    ensure!(
+        args.runner.results.is_none(),
+        "--results is for run and reproduce: regress trains some variants a second time"
+    );
     if let Some(reason) = &args.reason {
         ensure!(!reason.trim().is_empty(), "--reason says nothing");
     }
@@ -106,7 +115,7 @@ pub fn regress(args: &RegressArgs) -> Result<Ending> {
     let sets = runner.sets(&[]);
     let mut experiments = reproduce::of_tier(args.tier, &args.only, &sets)?;
     ensure!(
-        place.extension().is_none_or(|e| e != "json") || experiments.len() == 1,
+        !baseline::is_file(&place) || experiments.len() == 1,
         "--baseline {} is one file: name its experiment with --only",
         place.display()
     );
@@ -126,22 +135,16 @@ pub fn regress(args: &RegressArgs) -> Result<Ending> {
     // All of them before the first is trained: a baseline that is missing shows now.
     let mut baselines = BTreeMap::new();
     for experiment in &experiments {
-        let path = baseline::path(&place, &experiment.name, args.tier);
-        let Some(found) = Baseline::read(&path)? else {
-            bail!(
-                "{}: no such baseline. {}",
-                path.display(),
-                rounds::renew(experiment)
-            );
-        };
-        ensure!(
-            (&found.experiment, found.tier) == (&experiment.name, args.tier),
-            "{} is the {} tier of {}",
-            path.display(),
-            found.tier,
-            found.experiment
-        );
-        baselines.insert(experiment.name.clone(), found);
+        let found = baseline::find(&place, &experiment.name, args.tier)?;
+        ensure!(!found.is_empty(), rounds::missing(&place, experiment));
+        let found: Vec<Baseline> = found.into_iter().map(|(_, baseline)| baseline).collect();
+        baselines.insert(&experiment.name, found);
+    }
+    for path in [&args.junit, &args.markdown].into_iter().flatten() {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make {}", folder.display()))?;
+        }
     }
     let mut findings = Findings {
         tier: args.tier,
@@ -153,13 +156,14 @@ pub fn regress(args: &RegressArgs) -> Result<Ending> {
     let mut rounds = Rounds {
         runner: &mut runner,
         sets: &sets,
+        place: &place,
         exact: args.exact,
         machine: None,
     };
     for (i, experiment) in experiments.iter().enumerate() {
         let name = &experiment.name;
         eprintln!("\n== {name} ({} of {})", i + 1, experiments.len());
-        let Some(report) = rounds.judge(experiment, &baselines[name])? else {
+        let Some(report) = rounds.judge(experiment, &baselines[name]) else {
             return Ok(Ending::Interrupted);
         };
         eprint!("{}", table::summary(&report));
@@ -173,14 +177,6 @@ pub fn regress(args: &RegressArgs) -> Result<Ending> {
 
 /// Writes and prints what was found.
 fn publish(args: &RegressArgs, findings: &Findings) -> Result<Ending> {
-    for (path, text) in [
-        (&args.junit, junit::render(findings)?),
-        (&args.markdown, table::markdown(findings)),
-    ] {
-        if let Some(path) = path {
-            fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-    }
     let text = table::terminal(findings);
     if args.json {
         eprint!("{text}");
@@ -189,6 +185,14 @@ fn publish(args: &RegressArgs, findings: &Findings) -> Result<Ending> {
         eprint!("{text}");
     } else {
         output::print(&text)?;
+    }
+    for (path, text) in [
+        (&args.junit, junit::render(findings)?),
+        (&args.markdown, table::markdown(findings)),
+    ] {
+        if let Some(path) = path {
+            fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
     }
     let refused = |report: &Report| report.verdict == Verdict::Refused;
     Ok(if findings.experiments.iter().any(refused) {
@@ -211,8 +215,6 @@ fn update(
     for (i, experiment) in experiments.iter().enumerate() {
         let (name, tier) = (&experiment.name, experiment.tier);
         eprintln!("\n== {name} ({} of {})", i + 1, experiments.len());
-        let path = baseline::path(place, name, tier);
-        let before = Baseline::read(&path)?;
         let record = match &args.from {
             Some(folder) => from_results(folder, experiment)?,
             None => match rounds::record(runner, experiment)? {
@@ -220,6 +222,7 @@ fn update(
                 None => return Ok(Ending::Interrupted),
             },
         };
+        let (path, before) = baseline::place_for(place, name, tier, &record.data)?;
         let new = Baseline::new(experiment, record, before.as_ref(), reason);
         write_json(&path, &new)?;
         output::print(&format!("{}\n", path.display()))?;
@@ -239,17 +242,24 @@ fn from_results(folder: &Path, experiment: &Experiment) -> Result<baseline::Reco
         results.tier,
         results.experiment
     );
-    let measured = Measured::of_results(&results);
+    let mut measured = Measured::of_results(&results);
     for variant in &experiment.variants {
-        let found = measured.iter().find(|m| m.name == variant.name);
-        let recipe = measured::recipe(&variant.recipe)?;
+        let name = &variant.name;
+        let again = format!(
+            "run again: cargo xtask run {} --tier {tier} --results {}",
+            experiment.name,
+            folder.display()
+        );
+        let Some(found) = measured.iter().find(|m| m.name == *name) else {
+            bail!("{}: has no variant `{name}`; {again}", path.display());
+        };
         ensure!(
-            found.is_some_and(|m| m.recipe == recipe),
-            "{}: the recipe of `{}` is not the one that the experiment has now",
-            path.display(),
-            variant.name
+            found.recipe == measured::recipe(&variant.recipe)?,
+            "{}: the recipe of `{name}` is not the one that the experiment has now; {again}",
+            path.display()
         );
     }
+    measured.retain(|m| experiment.variants.iter().any(|v| v.name == m.name));
     Ok(baseline::Record {
         data: baseline::Data {
             name: results.dataset.name.clone(),

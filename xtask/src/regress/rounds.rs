@@ -1,8 +1,9 @@
 //! Training an experiment for a comparison: once, and where that leaves doubt once more.
 
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tallow_ops::instruction_set;
 use tallow_report::Run;
@@ -25,7 +26,9 @@ pub struct Rounds<'a> {
     pub runner: &'a mut Runner,
     /// What the command line changes in every recipe, and no figure depends on.
     pub sets: &'a [String],
-    /// Whether the same weights are demanded where the machine is of the baseline's class.
+    /// Where baselines are.
+    pub place: &'a Path,
+    /// Whether the baseline's weights are demanded.
     pub exact: bool,
     /// The class of this machine, known once something has been trained.
     pub machine: Option<String>,
@@ -52,33 +55,42 @@ impl Trained {
 }
 
 impl Rounds<'_> {
-    /// Both rounds of an experiment; `None` when the user interrupted it.
-    pub fn judge(
-        &mut self,
-        experiment: &Experiment,
-        baseline: &Baseline,
-    ) -> Result<Option<Report>> {
+    /// Both rounds of an experiment, beside the baseline that is of its data; `None` when the user interrupted it.
+    ///
+    /// An error is a report as well: what other experiments came to is not lost by it.
+    pub fn judge(&mut self, experiment: &Experiment, baselines: &[Baseline]) -> Option<Report> {
         let started = Instant::now();
-        let data = Data::of(&self.runner.dataset(experiment)?);
-        let report = match baseline.refuses(&data, &recipes(experiment)?) {
-            Some(reason) => Some(Report::without_figures(
-                &experiment.name,
-                Verdict::Refused,
-                format!("{reason}. {}", renew(experiment)),
-            )),
-            None => match self.compare(experiment, baseline) {
-                Err(error) if diverged(&error) => Some(Report::without_figures(
-                    &experiment.name,
-                    Verdict::Regression,
-                    output::message(&error),
-                )),
-                result => result?,
-            },
-        };
-        Ok(report.map(|report| Report {
+        let report = self
+            .try_judge(experiment, baselines)
+            .unwrap_or_else(|error| {
+                let verdict = if diverged(&error) {
+                    Verdict::Regression
+                } else {
+                    Verdict::Refused
+                };
+                let reason = output::message(&error);
+                Some(Report::without_figures(&experiment.name, verdict, reason))
+            })?;
+        Some(Report {
             seconds: started.elapsed().as_secs_f64(),
             ..report
-        }))
+        })
+    }
+
+    fn try_judge(
+        &mut self,
+        experiment: &Experiment,
+        baselines: &[Baseline],
+    ) -> Result<Option<Report>> {
+        let data = Data::of(&self.runner.dataset(experiment)?);
+        let of_data = baselines.iter().find(|baseline| baseline.data == data);
+        let baseline = of_data.or(baselines.first());
+        let baseline = baseline.with_context(|| missing(self.place, experiment))?;
+        if let Some(reason) = baseline.refuses(&data, &recipes(experiment)?) {
+            let update = update_command(self.place, experiment);
+            bail!("{reason}. If this is as it should be: {update}");
+        }
+        self.compare(experiment, baseline)
     }
 
     fn compare(&mut self, experiment: &Experiment, baseline: &Baseline) -> Result<Option<Report>> {
@@ -88,6 +100,11 @@ impl Rounds<'_> {
         let environment = environment(&trained.runs)?;
         let class = baseline::machine_class(&environment, Some(instruction_set()));
         let same_class = class == baseline.machine_class();
+        ensure!(
+            same_class || !self.exact,
+            "--exact: the baseline is of another machine ({})",
+            baseline.machine_class()
+        );
         self.machine = Some(class);
         let speed = same_class && trained.quiet();
         let first = |measured: &Measured| {
@@ -107,6 +124,7 @@ impl Rounds<'_> {
         let suspicious = suspicious(&report, experiment);
         if !suspicious.is_empty() {
             let seeds = fresh_seeds(baseline, &experiment.seeds, FRESH_SEEDS);
+            let seeds = seeds.context("there are no seeds after these for a second round")?;
             let Some(again) = self.again(experiment, &suspicious, seeds)? else {
                 return Ok(None);
             };
@@ -132,9 +150,9 @@ impl Rounds<'_> {
             }
         }
         report.conclude();
-        if self.exact && report.variants.iter().any(|v| v.bits == Bits::Differ) {
+        if self.exact && report.variants.iter().any(|v| v.bits != Bits::Same) {
             report.verdict = report.verdict.max(Verdict::Regression);
-            report.reason = Some("weights differ from the baseline's".to_string());
+            report.reason = Some("weights are not the baseline's".to_string());
         }
         Ok(Some(report))
     }
@@ -197,7 +215,7 @@ fn environment(runs: &[Run]) -> Result<Environment> {
 }
 
 /// The recipes by variant.
-pub fn recipes(experiment: &Experiment) -> Result<Vec<(String, Value)>> {
+fn recipes(experiment: &Experiment) -> Result<Vec<(String, Value)>> {
     let of = |variant: &experiment::Variant| {
         Ok((variant.name.clone(), measured::recipe(&variant.recipe)?))
     };
@@ -233,10 +251,25 @@ fn diverged(error: &anyhow::Error) -> bool {
     })
 }
 
-/// How to make a new baseline.
-pub fn renew(experiment: &Experiment) -> String {
+/// That there is nothing to compare an experiment with.
+pub fn missing(place: &Path, experiment: &Experiment) -> String {
     format!(
-        "If this is as it should be: cargo xtask regress --tier {} --only {} --update --reason \"...\"",
+        "{} has no baseline of {}.{}; to make one: {}",
+        place.display(),
+        experiment.name,
+        experiment.tier,
+        update_command(place, experiment)
+    )
+}
+
+/// What makes a new baseline.
+fn update_command(place: &Path, experiment: &Experiment) -> String {
+    let place = match place == baseline::folder() {
+        true => String::new(),
+        false => format!(" --baseline {}", place.display()),
+    };
+    format!(
+        "cargo xtask regress --tier {} --only {}{place} --update --reason \"...\"",
         experiment.tier, experiment.name
     )
 }

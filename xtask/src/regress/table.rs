@@ -33,7 +33,13 @@ pub fn terminal(findings: &Findings) -> String {
     for column in 2..6 {
         align_right(&mut table, column);
     }
-    format!("{table}\n{}", end(findings))
+    let mut text = format!("{table}\n");
+    for report in &findings.experiments {
+        for line in faults(report) {
+            let _ = writeln!(text, "{}: {line}", report.experiment);
+        }
+    }
+    text + &footer(findings).join("\n") + "\n"
 }
 
 /// The same in Markdown, with every figure behind a fold.
@@ -87,8 +93,11 @@ pub fn markdown(findings: &Findings) -> String {
             }
         }
     }
-    let _ = write!(text, "\n</details>\n\n{}", end(findings));
-    text
+    text.push_str("\n</details>\n");
+    for line in footer(findings) {
+        let _ = write!(text, "\n- {line}");
+    }
+    text + "\n"
 }
 
 /// A figure and what it is compared with, in words.
@@ -175,16 +184,11 @@ fn faults(report: &Report) -> Vec<String> {
     faults
 }
 
-/// What comes below the table.
-fn end(findings: &Findings) -> String {
-    let mut text = String::new();
-    for report in &findings.experiments {
-        for line in faults(report) {
-            let _ = writeln!(text, "{}: {line}", report.experiment);
-        }
-    }
+/// What comes below the table: the machine, how many weights are the same, and what it all comes to.
+fn footer(findings: &Findings) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
     if let Some(machine) = &findings.machine {
-        let _ = writeln!(text, "machine: {machine}");
+        lines.push(format!("machine: {machine}"));
     }
     let bits = |wanted| {
         let variants = findings.experiments.iter().flat_map(|r| &r.variants);
@@ -192,13 +196,16 @@ fn end(findings: &Findings) -> String {
     };
     let (same, differ) = (bits(Bits::Same), bits(Bits::Differ));
     if same + differ > 0 {
-        let _ = writeln!(
-            text,
+        lines.push(format!(
             "weights: {same} variants end with the bits of the baseline, {differ} with others"
-        );
+        ));
     }
-    let _ = writeln!(text, "{} in {:.0} s", verdict(findings), findings.seconds);
-    text
+    lines.push(format!(
+        "{} in {:.0} s",
+        verdict(findings),
+        findings.seconds
+    ));
+    lines
 }
 
 fn verdict(findings: &Findings) -> String {
