@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
+use serde::Serialize;
 
 /// Writes to standard output, which may be a pipe that its reader has closed.
 pub fn print(text: &str) -> Result<()> {
@@ -10,6 +11,19 @@ pub fn print(text: &str) -> Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
+    }
+}
+
+/// The result of a command, once: as JSON where that is asked for, else as text. Text that standard output has no place for, since JSON
+/// or events are on it, goes to standard error.
+pub fn result<T: Serialize>(text: &str, json: Option<&T>, events_on_stdout: bool) -> Result<()> {
+    match json {
+        None if !events_on_stdout => return print(text),
+        _ => eprint!("{text}"),
+    }
+    match json {
+        Some(value) => print(&format!("{}\n", serde_json::to_string(value)?)),
+        None => Ok(()),
     }
 }
 

@@ -28,14 +28,8 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<Ending> {
     }
 
     let text = render(&outcomes);
-    if args.json {
-        eprint!("{text}");
-        output::print(&format!("{}\n", serde_json::to_string(&outcomes)?))?;
-    } else if args.runner.events_on_stdout() {
-        eprint!("{text}");
-    } else {
-        output::print(&text)?;
-    }
+    let events = args.runner.events_on_stdout();
+    output::result(&text, args.json.then_some(&outcomes), events)?;
     Ok(if outcomes.iter().any(Outcome::failed) {
         Ending::ClaimFailed
     } else {

@@ -31,14 +31,8 @@ pub fn run(args: &RunArgs) -> Result<Ending> {
     let records = args.runner.out.join(&outcome.experiment);
     eprintln!("run records: {}", records.display());
     let text = table::render(&outcome);
-    if args.json {
-        eprint!("{text}");
-        output::print(&format!("{}\n", serde_json::to_string(&outcome)?))?;
-    } else if args.runner.events_on_stdout() {
-        eprint!("{text}");
-    } else {
-        output::print(&text)?;
-    }
+    let events = args.runner.events_on_stdout();
+    output::result(&text, args.json.then_some(&outcome), events)?;
     Ok(if outcome.failed() {
         Ending::ClaimFailed
     } else {

@@ -7,7 +7,7 @@
 //! TALLOW_DATA=~/datasets cargo test --release -p xtask --test mutations -- --ignored --test-threads 1
 //! ```
 //!
-//! What was found is written to `target/mutations/found/`; `docs/regression/` has a copy, of which the table in the docs is made.
+//! What was found is written to `target/mutations/mutations.json`; `docs/regression/` has a copy, of which the table in the docs is made.
 //! `TALLOW_MUTATIONS_TIER=standard` has the standard tier judge, and `TALLOW_MUTATIONS_ONLY=guard,mnist-pixel-order` some experiments
 //! alone.
 
@@ -151,11 +151,28 @@ fn judge(name: &str) {
     let file = folder.join(format!("found/{name}.{tier}.json"));
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(&file, format!("{row:#}\n")).unwrap();
+    join(&folder);
     assert!(
         !found.is_empty(),
         "{name} goes unnoticed in the {tier} tier"
     );
     assert!(matches!(output.status.code(), Some(1 | 2)), "{stderr}");
+}
+
+/// Writes all that has been found so far into the one file that the docs are made of.
+fn join(folder: &Path) {
+    let found = fs::read_dir(folder.join("found")).unwrap();
+    let mut files: Vec<PathBuf> = found.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let rows: Vec<Value> = files
+        .iter()
+        .map(|file| serde_json::from_slice(&fs::read(file).unwrap()).unwrap())
+        .collect();
+    fs::write(
+        folder.join("mutations.json"),
+        format!("{:#}\n", json!(rows)),
+    )
+    .unwrap();
 }
 
 /// What a patch does: the text above it.

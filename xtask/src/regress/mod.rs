@@ -178,14 +178,8 @@ pub fn regress(args: &RegressArgs) -> Result<Ending> {
 /// Writes and prints what was found.
 fn publish(args: &RegressArgs, findings: &Findings) -> Result<Ending> {
     let text = table::terminal(findings);
-    if args.json {
-        eprint!("{text}");
-        output::print(&format!("{}\n", serde_json::to_string(findings)?))?;
-    } else if args.runner.events_on_stdout() {
-        eprint!("{text}");
-    } else {
-        output::print(&text)?;
-    }
+    let events = args.runner.events_on_stdout();
+    output::result(&text, args.json.then_some(findings), events)?;
     for (path, text) in [
         (&args.junit, junit::render(findings)?),
         (&args.markdown, table::markdown(findings)),

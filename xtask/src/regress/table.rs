@@ -157,15 +157,20 @@ fn rows(report: &Report) -> Vec<[String; 7]> {
             now.map_or_else(empty, |now| figure("test_accuracy", now)),
             speed.unwrap_or_default(),
             variant.bits.as_str().to_string(),
-            worst(variant).as_str().to_string(),
+            worst(report, variant).as_str().to_string(),
         ]
     };
     report.variants.iter().map(row).collect()
 }
 
-fn worst(variant: &VariantReport) -> Verdict {
+/// The worst of a variant's figures, and of the floors of the experiment where it is the only one.
+fn worst(report: &Report, variant: &VariantReport) -> Verdict {
     let verdicts = variant.rows.iter().map(|row| row.verdict);
-    verdicts.max().unwrap_or(Verdict::Skipped)
+    let worst = verdicts.max().unwrap_or(Verdict::Skipped);
+    match &report.variants[..] {
+        [_] => worst.max(report.verdict),
+        _ => worst,
+    }
 }
 
 /// All that is wrong with an experiment.

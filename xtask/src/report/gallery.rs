@@ -88,7 +88,7 @@ pub fn write(
             };
             let (picture, names) = explained(model, &layer, &batch, said, test)?;
             let text = format!(
-                "Where the network sees what it says of {which}, by Grad-CAM on the layer {layer}, the lighter the more: {names}."
+                "What the network's answer rests on in {which}, by Grad-CAM on the layer {layer}; lighter is more: {names}."
             );
             keep(file, &text, Some(picture))?;
         }

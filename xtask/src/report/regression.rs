@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::tables::Table;
 use super::{Page, read};
+use crate::table::thousands;
 
 /// A fault, as `tests/mutations.rs` notes what became of it.
 #[derive(Deserialize)]
@@ -41,15 +43,19 @@ pub fn mutations(page: &Page<'_>) -> Result<String> {
             Some(_) => "**missed**".to_string(),
         }
     };
-    let mut text = "| fault | smoke tier | standard tier |\n| --- | --- | --- |\n".to_string();
+    let mut table = Table::new(
+        &["fault", "smoke tier", "standard tier"].map(String::from),
+        3,
+    );
     for name in &names {
         let what = (found.iter().find(|m| m.mutation == *name)).map_or("", |m| m.what.as_str());
-        text += &format!(
-            "| `{name}`: {what} | {} | {} |\n",
+        table.row(&[
+            format!("`{name}`: {what}"),
             of_tier(name, "smoke"),
-            of_tier(name, "standard")
-        );
+            of_tier(name, "standard"),
+        ]);
     }
+    let mut text = table.finish();
     for tier in ["smoke", "standard"] {
         let rows = || found.iter().filter(|m| m.tier == tier);
         let caught = rows().filter(|m| m.caught).count();
@@ -85,14 +91,22 @@ pub fn repeats(page: &Page<'_>) -> Result<String> {
     let alarms: Vec<&Repeat> = rows.iter().filter(|row| !row.alarms.is_empty()).collect();
     let sum = |of: fn(&Repeat) -> usize| rows.iter().map(of).sum::<usize>();
     let seconds = rows.iter().map(|row| row.seconds).sum::<f64>() / rows.len().max(1) as f64;
-    let mut text = format!(
-        "| repeats | figures compared | variants trained again | repeats with a false alarm | seconds a repeat |\n\
-         | --- | --- | --- | --- | --- |\n| {} | {} | {} | {} | {seconds:.0} |\n",
-        rows.len(),
-        sum(|row| row.figures),
-        sum(|row| row.trained_again),
-        alarms.len(),
-    );
+    let headings = [
+        "repeats",
+        "figures compared",
+        "variants trained again",
+        "repeats with a false alarm",
+        "seconds a repeat",
+    ];
+    let mut table = Table::new(&headings.map(String::from), 0);
+    table.row(&[
+        rows.len().to_string(),
+        thousands(sum(|row| row.figures) as u64),
+        sum(|row| row.trained_again).to_string(),
+        alarms.len().to_string(),
+        format!("{seconds:.0}"),
+    ]);
+    let mut text = table.finish();
     for alarm in alarms.iter().flat_map(|row| &row.alarms) {
         text += &format!("\nFalse alarm: {alarm}\n");
     }
