@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(first(0.94), Verdict::Pass);
         assert_eq!(first(0.93), Verdict::Pass);
         assert_eq!(first(0.90), Verdict::Suspicious);
-        assert_eq!(first(0.99), Verdict::Better);
+        assert_eq!(first(1.0), Verdict::Better);
     }
 
     #[test]
