@@ -59,7 +59,7 @@ fn a_baseline_is_kept_to() {
     let output = regress(&sandbox, &[]);
     assert_eq!(output.status.code(), Some(2));
     let message = stderr(&output);
-    assert!(message.contains("no such baseline"), "{message}");
+    assert!(message.contains("no baseline of guard.smoke"), "{message}");
     assert!(message.contains("--update --reason"), "{message}");
 
     // A baseline, with its reason.

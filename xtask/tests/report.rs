@@ -68,7 +68,7 @@ fn a_run_writes_its_report_and_it_can_be_made_again() {
     // cnn has six pictures, fc, which has no convolution, two.
     assert_eq!(text.matches("<img").count(), 8);
     // Where it sees what it says, with the classes for those who do not see it.
-    let heat = "alt=\"Where the network sees what it says of ";
+    let heat = "alt=\"What the network's answer rests on in ";
     let told: Vec<&str> = text.split(heat).skip(1).collect();
     assert_eq!(told.len(), 2);
     assert!(told[0].starts_with("the first test images, by Grad-CAM on the layer "));
