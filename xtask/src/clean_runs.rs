@@ -79,7 +79,7 @@ pub fn clean_runs(args: &CleanRunsArgs) -> Result<()> {
         let run = match Run::read(&dir) {
             Ok(run) => run,
             Err(error) => {
-                eprintln!("left alone: {error}");
+                say!("left alone: {error}");
                 continue;
             }
         };

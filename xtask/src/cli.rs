@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -212,18 +213,32 @@ pub struct RunArgs {
 impl RunArgs {
     /// The command that repeats it, without what does not change results.
     pub fn command(&self) -> String {
-        let mut command = format!("cargo xtask run {} --tier {}", self.experiment, self.tier);
+        let mut command = format!(
+            "cargo xtask run {} --tier {}",
+            shell_quoted(&self.experiment),
+            self.tier
+        );
         if let Some(Seeds(seeds)) = &self.seeds {
             let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
             command += &format!(" --seeds {}", seeds.join(","));
         }
         for set in &self.set {
-            command += &format!(" --set '{set}'");
+            command += &format!(" --set {}", shell_quoted(set));
         }
         for only in &self.only {
-            command += &format!(" --only {only}");
+            command += &format!(" --only {}", shell_quoted(only));
         }
-        command
+        command + &self.runner.on_device()
+    }
+}
+
+/// A word as a shell takes it for one, and changes nothing in it.
+pub fn shell_quoted(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./=:,-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
     }
 }
 
@@ -280,6 +295,14 @@ impl RunnerArgs {
     /// Whether standard output is for events.
     pub fn events_on_stdout(&self) -> bool {
         self.events.as_deref() == Some(Path::new("-"))
+    }
+
+    /// What a command that does it again says of the device: nothing where it is the one taken anyway.
+    pub fn on_device(&self) -> String {
+        match self.device.as_str() {
+            "cpu" => String::new(),
+            device => format!(" --device {}", shell_quoted(device)),
+        }
     }
 }
 
@@ -527,6 +550,14 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_shell_takes_it_for_one_word() {
+        assert_eq!(shell_quoted("train.epochs=1"), "train.epochs=1");
+        assert_eq!(shell_quoted("a={b,c}"), "'a={b,c}'");
+        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
+        assert_eq!(shell_quoted(""), "''");
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Splits {
             train: load_split(name, Split::Train, data_dir.clone())?,
             test: load_split(name, Split::Test, data_dir)?,
         };
-        eprintln!(
+        say!(
             "{}: {} images to train on, {} to test",
             splits.train.info().provenance,
             thousands(splits.train.len() as u64),

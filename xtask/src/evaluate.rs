@@ -115,11 +115,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
         seconds: started.elapsed().as_secs_f64(),
     };
     let text = render(&outcome);
-    if args.json {
-        eprint!("{text}");
-        return output::print(&format!("{}\n", serde_json::to_string(&outcome)?));
-    }
-    output::print(&text)
+    output::result(&text, args.json.then_some(&outcome), false)
 }
 
 /// Data and model as a recipe, so that `--set` means here what it means to `run`; and where the transforms come from.

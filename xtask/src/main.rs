@@ -2,6 +2,13 @@
 //!
 //! It is the only place that reads TOML, prints tables or ends the process.
 
+/// As `eprintln`, for which a standard error that nobody reads any more is a panic; and with a screen up it waits for its end.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::progress::console::say(&format!($($text)*))
+    };
+}
+
 mod bench;
 mod board;
 mod claims;
@@ -75,7 +82,7 @@ fn main() -> ExitCode {
         Ok(Ending::Refused) => ExitCode::from(2),
         Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) => {
-            eprintln!("error: {}", output::message(&error));
+            say!("error: {}", output::message(&error));
             ExitCode::from(2)
         }
     }

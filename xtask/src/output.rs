@@ -19,7 +19,7 @@ pub fn print(text: &str) -> Result<()> {
 pub fn result<T: Serialize>(text: &str, json: Option<&T>, events_on_stdout: bool) -> Result<()> {
     match json {
         None if !events_on_stdout => return print(text),
-        _ => eprint!("{text}"),
+        _ => say!("{}", text.trim_end_matches('\n')),
     }
     match json {
         Some(value) => print(&format!("{}\n", serde_json::to_string(value)?)),

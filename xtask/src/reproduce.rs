@@ -18,12 +18,13 @@ pub fn reproduce(args: &ReproduceArgs) -> Result<Ending> {
     let mut outcomes = Vec::new();
     for (i, experiment) in experiments.iter().enumerate() {
         let name = &experiment.name;
-        eprintln!("\n== {name} ({} of {})", i + 1, experiments.len());
-        let command = format!("cargo xtask run {name} --tier {}", args.tier);
+        say!("\n== {name} ({} of {})", i + 1, experiments.len());
+        let device = args.runner.on_device();
+        let command = format!("cargo xtask run {name} --tier {}{device}", args.tier);
         let Some(outcome) = runner.run(experiment, command)? else {
             return Ok(Ending::Interrupted);
         };
-        eprint!("{}", table::render(&outcome));
+        say!("{}", table::render(&outcome).trim_end_matches('\n'));
         outcomes.push(outcome);
     }
 

@@ -60,7 +60,7 @@ pub fn write(
 ) -> Result<()> {
     let path = path(folder, &outcome.experiment, outcome.tier);
     gather(experiment, outcome, runs, command)?.write(&path)?;
-    eprintln!("results: {}", path.display());
+    say!("results: {}", path.display());
     Ok(())
 }
 

@@ -29,7 +29,7 @@ pub fn run(args: &RunArgs) -> Result<Ending> {
         return Ok(Ending::Interrupted);
     };
     let records = args.runner.out.join(&outcome.experiment);
-    eprintln!("run records: {}", records.display());
+    say!("run records: {}", records.display());
     let text = table::render(&outcome);
     let events = args.runner.events_on_stdout();
     output::result(&text, args.json.then_some(&outcome), events)?;
@@ -116,7 +116,7 @@ impl Runner {
                 ..progress::Run::default()
             }));
             if let Some(path) = weights {
-                eprintln!("{} begins with {}", variant.name, path.display());
+                say!("{} begins with {}", variant.name, path.display());
             }
         }
 
@@ -161,8 +161,8 @@ impl Runner {
             runs: folders,
             seconds: started.elapsed().as_secs_f64(),
         };
-        let page = report::runs::of_outcome(&outcome, &runs)?;
-        eprintln!("report: {}", page.display());
+        let page = report::runs::of_experiment(experiment, &runs)?;
+        say!("report: {}", page.display());
         self.watch.judged(&outcome);
         if let Some(folder) = &self.args.results {
             results::write(folder, experiment, &outcome, &runs, command)?;

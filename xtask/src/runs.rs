@@ -74,7 +74,7 @@ pub fn runs(args: &RunsArgs) -> Result<()> {
     for dir in find(&args.out, args.experiment.as_deref())? {
         match Run::read(&dir) {
             Ok(run) => rows.push(row(run)),
-            Err(error) => eprintln!("skipped: {error}"),
+            Err(error) => say!("skipped: {error}"),
         }
     }
     if let Some(text) = &args.filter {

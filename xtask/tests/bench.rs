@@ -4,9 +4,8 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::Write;
 
-use common::{Sandbox, stderr, stdout};
+use common::{Sandbox, skipped, stderr, stdout};
 use serde_json::Value;
 
 /// As short as it gets.
@@ -188,9 +187,7 @@ fn absent_pytorch_says_how_to_install_it() {
 #[test]
 fn beside_pytorch() {
     if std::env::var_os("TALLOW_PYTHON").is_none() {
-        // Straight to standard error: what `eprintln` writes is swallowed when a test passes.
-        let word = b"SKIPPED: no PyTorch; TALLOW_PYTHON can name a Python that has it\n";
-        std::io::stderr().write_all(word).unwrap();
+        skipped("no PyTorch; TALLOW_PYTHON can name a Python that has it");
         return;
     }
     let sandbox = Sandbox::new();

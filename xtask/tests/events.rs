@@ -3,11 +3,11 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Sandbox, stderr, stdout};
+use common::{Sandbox, skipped, stderr, stdout};
 use serde_json::Value;
 
 const SMALL: &str = r#"
@@ -289,8 +289,7 @@ fn tensorboard_reads_every_figure_back() {
     assert_eq!(files.count(), 1);
 
     let Some(python) = python() else {
-        let word = b"SKIPPED: no TensorBoard; TALLOW_PYTHON can name a Python that has it\n";
-        std::io::stderr().write_all(word).unwrap();
+        skipped("no TensorBoard; TALLOW_PYTHON can name a Python that has it");
         return;
     };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pytorch/read_events.py");

@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::found_by;
+use common::{found_by, skipped};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -93,9 +93,9 @@ fn git_apply(tree: &Path, name: &str, arguments: &[&str]) {
 fn every_patch_applies() {
     let copy = tempfile::tempdir().unwrap();
     if let Err(reason) = copy_source(copy.path()) {
-        eprintln!(
-            "SKIPPED: the patches are not checked where git does not list the source: {reason}"
-        );
+        skipped(&format!(
+            "the patches are not checked where git does not list the source: {reason}"
+        ));
         return;
     }
     assert_eq!(names(), MUTATIONS);

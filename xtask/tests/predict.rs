@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Sandbox, stderr, stdout};
+use common::{Sandbox, skipped, stderr, stdout};
 use image::{DynamicImage, GrayImage, Luma, RgbImage};
 use serde_json::Value;
 use tallow_models::{Model, ModelConfig};
@@ -152,11 +152,11 @@ const ON_MNIST: &str = r#"
 #[test]
 fn drawn_digits_are_named_whichever_way_they_are_inked() {
     let Some(data) = std::env::var_os("TALLOW_DATA") else {
-        eprintln!("SKIPPED: set TALLOW_DATA");
+        skipped("set TALLOW_DATA");
         return;
     };
     if !Path::new(&data).join("mnist").is_dir() {
-        eprintln!("SKIPPED: no MNIST in {}", Path::new(&data).display());
+        skipped(&format!("no MNIST in {}", Path::new(&data).display()));
         return;
     }
     let sandbox = Sandbox::new();

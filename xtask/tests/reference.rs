@@ -1,10 +1,12 @@
 //! Training by the fast path comes as far as training by the reference path.
 
-use std::io::Write;
+mod common;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::{D, DType, Tensor, Var};
+use common::skipped;
 use tallow_datasets::{Batch, DataLoader, Dataset, LoadOptions, LoaderConfig, Split, load, take};
 use tallow_models::{Model, ModelConfig};
 use tallow_ops::{
@@ -126,9 +128,7 @@ fn plain(seed: u64, train: &[Batch], test: &[Batch]) -> (f64, f64) {
 fn mnist_is_learnt_as_well_as_by_the_reference_operators() {
     let root = std::env::var_os("TALLOW_DATA").map(PathBuf::from);
     let Some(root) = root.filter(|root| root.join("mnist").is_dir()) else {
-        // Straight to standard error: what `eprintln` writes is swallowed when a test passes.
-        let word = b"SKIPPED: mnist is not there; set TALLOW_DATA\n";
-        std::io::stderr().write_all(word).unwrap();
+        skipped("mnist is not there; set TALLOW_DATA");
         return;
     };
     let options = LoadOptions {

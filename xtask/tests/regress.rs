@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{Sandbox, stderr, stdout};
+use common::{Sandbox, skipped, stderr, stdout};
 use serde_json::{Value, json};
 
 /// Runs `regress` on the one experiment that needs no data, with baselines in `baselines`.
@@ -205,7 +205,7 @@ fn accepted_by_the_schema(document: &Path) {
     let python = std::env::var("TALLOW_PYTHON").unwrap_or_else(|_| "python3".to_string());
     let has_lxml = Command::new(&python).args(["-c", "import lxml"]).output();
     if !has_lxml.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: no Python with lxml to hold JUnit files against their schema");
+        skipped("no Python with lxml to hold JUnit files against their schema");
         return;
     }
     let output = Command::new(python)

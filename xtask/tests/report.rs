@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Sandbox, stderr, stdout};
+use common::{Sandbox, skipped, stderr, stdout};
 use serde_json::Value;
 
 const SMALL: &str = r#"
@@ -61,6 +61,10 @@ fn a_run_writes_its_report_and_it_can_be_made_again() {
         "The filters of the first convolution",
         "The mistakes it was surest of",
         "cargo xtask run small.toml --seeds 0,1",
+        // The claims of a file that is the user's own, and what it says was published.
+        "Does it report?",
+        "fc.test_accuracy &gt; 0.999",
+        "nowhere",
     ] {
         let expected = expected.trim_start_matches("Which ");
         assert!(text.contains(expected), "no {expected}");
@@ -96,6 +100,44 @@ fn a_run_writes_its_report_and_it_can_be_made_again() {
 }
 
 #[test]
+fn means_are_of_runs_that_differ_in_their_seeds_alone() {
+    let sandbox = Sandbox::new();
+    let folder = run(&sandbox);
+    let run = |args: &[&str]| {
+        let args = [&["run"], args].concat();
+        let output = sandbox.xtask().args(args).output().unwrap();
+        assert!(output.status.code() != Some(2), "{}", stderr(&output));
+    };
+    let again = |args: &[&str]| {
+        let args = [&["report", "-o", "again.html"], args].concat();
+        let output = sandbox.xtask().args(args).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        fs::read_to_string(sandbox.path().join("again.html")).unwrap()
+    };
+    let one_seed = "One seed each";
+    assert!(!again(&["small"]).contains(one_seed));
+
+    // Another recipe takes the place of the variant's runs before it.
+    let set = ["--set", "train.optimizer={name=\"sgd\",lr=0.1}"];
+    run(&[&["small.toml", "--seeds", "0"], &set[..]].concat());
+    let text = fs::read_to_string(folder.join("report.html")).unwrap();
+    assert_eq!(
+        again(&["small"]).matches("<img").count(),
+        text.matches("<img").count()
+    );
+    assert!(again(&["small"]).contains(one_seed));
+    assert!(
+        text.contains("--set &#39;train.optimizer={") || text.contains("--set 'train.optimizer={")
+    );
+
+    // Two experiments have a variant of one name.
+    fs::write(sandbox.path().join("other.toml"), SMALL).unwrap();
+    run(&["other.toml", "--seeds", "0"]);
+    let text = again(&["small", "other"]);
+    assert!(text.contains("small: cnn") && text.contains("other: cnn"));
+}
+
+#[test]
 fn what_is_no_run_is_told() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.path().join("empty")).unwrap();
@@ -119,7 +161,7 @@ fn what_is_no_run_is_told() {
 #[test]
 fn opens_in_a_browser() {
     let Some(browser) = browser() else {
-        println!("SKIPPED: no Chromium; TALLOW_CHROMIUM names one");
+        skipped("no Chromium; TALLOW_CHROMIUM names one");
         return;
     };
     let sandbox = Sandbox::new();
@@ -127,7 +169,7 @@ fn opens_in_a_browser() {
     check(&browser, &folder.join("report.html"), sandbox.path());
     // Those of real data too, where the data is.
     let Ok(data) = std::env::var("TALLOW_DATA") else {
-        println!("SKIPPED: the reports of mnist-pixel-order and cifar10-cnn need TALLOW_DATA");
+        skipped("the reports of mnist-pixel-order and cifar10-cnn need TALLOW_DATA");
         return;
     };
     for (experiment, sets) in [

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Sandbox, stderr, stdout};
+use common::{Sandbox, skipped, stderr, stdout};
 use serde_json::Value;
 
 const SMALL: &str = r#"
@@ -285,12 +285,12 @@ fn training_begins_with_the_weights_it_is_given() {
 #[test]
 fn the_published_resnet20_is_as_good_as_in_pytorch() {
     let Some(data) = std::env::var_os("TALLOW_DATA") else {
-        eprintln!("SKIPPED: set TALLOW_DATA");
+        skipped("set TALLOW_DATA");
         return;
     };
     let weights = Path::new(&data).join("../weights/resnet20-12fca82f.th");
     if !weights.exists() {
-        eprintln!("SKIPPED: no {}", weights.display());
+        skipped(&format!("no {}", weights.display()));
         return;
     }
     let sandbox = Sandbox::new();

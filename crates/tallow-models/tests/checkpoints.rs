@@ -1,8 +1,11 @@
 //! Weights from files that PyTorch and safetensors wrote; `fixtures/make_checkpoints.py` made them.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use common::skipped;
 use tallow_models::{
     Error, LoadWeights, Model, WeightsProblem, checkpoints, load_weights, read_weights, registry,
 };
@@ -292,12 +295,12 @@ fn known_checkpoints_name_models_of_the_registry() {
 #[test]
 fn the_published_resnet20_loads_strictly() {
     let Some(data) = std::env::var_os("TALLOW_DATA") else {
-        eprintln!("SKIPPED: set TALLOW_DATA");
+        skipped("set TALLOW_DATA");
         return;
     };
     let path = Path::new(&data).join("../weights/resnet20-12fca82f.th");
     if !path.exists() {
-        eprintln!("SKIPPED: no {}", path.display());
+        skipped(&format!("no {}", path.display()));
         return;
     }
     let config = tallow_models::find("resnet20").unwrap().config();

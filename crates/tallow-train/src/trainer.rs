@@ -248,8 +248,8 @@ impl<'a> Trainer<'a> {
             }
         }
 
-        // A run that was resumed at its end has weights, but no evaluation of them yet.
-        if let (None, Some(test)) = (&history.evaluation, test) {
+        // A run that was resumed at its end has weights, but no evaluation of them yet. Who stopped it does not want to wait for one.
+        if let (None, None, Some(test)) = (&history.stopped, &history.evaluation, test) {
             history.evaluation = Some(self.evaluate(model, store, test)?);
         }
         self.tell(|callback| callback.on_fit_end(&history))?;

@@ -82,13 +82,13 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
         peak = peak.max(ours.ask::<Gemm>(&Request::Gemm)?.gflops);
         match compare(case, &mut ours, &mut others, effort, &place, args.memory) {
             Ok(new) => {
-                new.iter().for_each(|row: &Row| eprintln!("{}", row.line()));
+                new.iter().for_each(|row: &Row| say!("{}", row.line()));
                 rows.extend(new);
             }
             Err(error) => {
                 failures += 1;
                 let message = output::message(&error);
-                eprintln!("{} {}: {message}", case.name, case.kind);
+                say!("{} {}: {message}", case.name, case.kind);
             }
         }
     }
@@ -143,7 +143,7 @@ fn find_data(cases: &mut Vec<Case>, asked: bool) -> Result<()> {
             Err(anyhow::Error::from(error).context(format!("{name}: {GET}")))
         }
         Some((name, _)) => {
-            eprintln!("{name} is left out, for MNIST is not here: {GET}");
+            say!("{name} is left out, for MNIST is not here: {GET}");
             Ok(())
         }
         None => Ok(()),
@@ -159,8 +159,8 @@ fn greet(ours: &Side, others: &[Side], place: &Place) {
     let Place { threads, device } = place;
     let names = names.join("; ");
     match device.as_str() {
-        "cpu" => eprintln!("{names} on {threads} threads"),
-        _ => eprintln!("{names} on {device}, fed by {threads} threads"),
+        "cpu" => say!("{names} on {threads} threads"),
+        _ => say!("{names} on {device}, fed by {threads} threads"),
     }
     warn_if_busy();
 }
@@ -168,7 +168,7 @@ fn greet(ours: &Side, others: &[Side], place: &Place) {
 /// Says so if other programs work too. All sides wait for requests when this is called.
 fn warn_if_busy() {
     if let Some(cpus) = host::busy_cpus().filter(|cpus| *cpus > 0.15) {
-        eprintln!(
+        say!(
             "note: other programs keep {cpus:.1} processors busy; not even the ratios can be trusted"
         );
     }
@@ -222,7 +222,7 @@ fn report(rows: &[Row], json: Option<&Path>) -> Result<()> {
     };
     let rows = format!("{}\n", serde_json::to_string_pretty(rows)?);
     if path == Path::new("-") {
-        eprint!("{text}");
+        say!("{}", text.trim_end_matches('\n'));
         return output::print(&rows);
     }
     output::print(&text)?;

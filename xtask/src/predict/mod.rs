@@ -163,9 +163,9 @@ pub fn predict(args: &PredictArgs) -> Result<()> {
         if args.json {
             text += &format!("{}\n", serde_json::to_string(&prediction)?);
         } else {
-            eprintln!("{}:", path.display());
+            say!("{}:", path.display());
             for step in &prediction.preparation {
-                eprintln!("  {step}");
+                say!("  {step}");
             }
             text += &render(&prediction, layer.as_deref());
         }

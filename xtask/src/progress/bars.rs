@@ -1,5 +1,7 @@
 //! Two bars on a terminal: the run with its epochs, and the epoch with its steps.
 
+use std::io::{Write, stderr};
+
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ratatui::crossterm::terminal;
 
@@ -55,7 +57,10 @@ impl Bars {
 
     /// Prints a line that stays, above the bars.
     pub fn line(&self, text: &str) {
-        self.multi.suspend(|| eprintln!("{text}"));
+        // A terminal that is gone is no reason to stop.
+        self.multi.suspend(|| {
+            let _ = writeln!(stderr(), "{text}");
+        });
     }
 
     /// Takes the bars away.

@@ -29,7 +29,7 @@ impl DownloadProgress {
                 ))
             } else {
                 let size = progress.total.map(|n| format!(" ({})", HumanBytes(n)));
-                eprintln!("downloading {}{}", progress.file, size.unwrap_or_default());
+                say!("downloading {}{}", progress.file, size.unwrap_or_default());
                 ProgressBar::hidden()
             };
             bar.set_prefix(progress.file.clone());

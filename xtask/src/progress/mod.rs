@@ -96,7 +96,7 @@ impl Wanted {
 
     /// Says why there is none, and what there is.
     fn no_screen(reason: impl Display) -> Self {
-        eprintln!("--tui: {reason}, so there is a line for each epoch instead");
+        say!("--tui: {reason}, so there is a line for each epoch instead");
         Self::Lines
     }
 }

@@ -20,8 +20,8 @@ pub struct Guard {
     pub worse: Worse,
     /// Whether its logarithm is compared: of losses and speeds, which spread in proportion to their size.
     logarithm: bool,
-    /// The standard deviation is taken to be at least this, on the scale that is compared: ten seeds that lie close together by chance
-    /// are no reason to call the eleventh a regression.
+    /// The standard deviation is taken to be at least this, on the scale that is compared: seeds that lie close together by chance
+    /// are no reason to call the next one a regression.
     pub least_std: f64,
 }
 

@@ -23,7 +23,7 @@ use tallow_report::write_json;
 use crate::cli::{RunnerArgs, Seeds, parse_seeds};
 use crate::experiment::{Experiment, Tier};
 use crate::run::Runner;
-use crate::{Ending, interrupt, output, reproduce, results};
+use crate::{Ending, interrupt, output, report, reproduce, results};
 use baseline::Baseline;
 use compare::Report;
 use judge::Verdict;
@@ -43,7 +43,7 @@ Exit codes: 0 nothing got worse; 1 a figure got worse, or a floor was missed; 2 
 other data or another recipe; 130 interrupted.";
 
 /// Seeds of a new baseline of the smoke tier.
-const BASELINE_SEEDS: u64 = 10;
+const BASELINE_SEEDS: u64 = 30;
 
 /// Arguments of `regress`.
 #[derive(Args, Debug)]
@@ -54,8 +54,8 @@ pub struct RegressArgs {
     /// Look at this experiment alone (may be given several times).
     #[arg(long, value_name = "EXPERIMENT")]
     only: Vec<String>,
-    /// Seeds of the first round, in place of the experiments' own: 0..3 is 0, 1, 2. With --update, the baseline's; by default ten in
-    /// the smoke tier.
+    /// Seeds of the first round, in place of the experiments' own: 0..3 is 0, 1, 2. With --update, the baseline's; by default thirty
+    /// in the smoke tier.
     #[arg(long, value_name = "SEEDS", value_parser = parse_seeds)]
     seeds: Option<Seeds>,
     /// Baselines: a folder of EXPERIMENT.TIER.json, or the file of the one experiment named by --only.
@@ -162,11 +162,11 @@ pub fn regress(args: &RegressArgs) -> Result<Ending> {
     };
     for (i, experiment) in experiments.iter().enumerate() {
         let name = &experiment.name;
-        eprintln!("\n== {name} ({} of {})", i + 1, experiments.len());
+        say!("\n== {name} ({} of {})", i + 1, experiments.len());
         let Some(report) = rounds.judge(experiment, &baselines[name]) else {
             return Ok(Ending::Interrupted);
         };
-        eprint!("{}", table::summary(&report));
+        say!("{}", table::summary(&report).trim_end_matches('\n'));
         findings.experiments.push(report);
     }
     findings.machine = rounds.machine;
@@ -185,7 +185,7 @@ fn publish(args: &RegressArgs, findings: &Findings) -> Result<Ending> {
         (&args.markdown, table::markdown(findings)),
     ] {
         if let Some(path) = path {
-            fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            report::write(path, text)?;
         }
     }
     let refused = |report: &Report| report.verdict == Verdict::Refused;
@@ -208,7 +208,7 @@ fn update(
     let reason = args.reason.as_deref().unwrap_or_default();
     for (i, experiment) in experiments.iter().enumerate() {
         let (name, tier) = (&experiment.name, experiment.tier);
-        eprintln!("\n== {name} ({} of {})", i + 1, experiments.len());
+        say!("\n== {name} ({} of {})", i + 1, experiments.len());
         let record = match &args.from {
             Some(folder) => from_results(folder, experiment)?,
             None => match rounds::record(runner, experiment)? {

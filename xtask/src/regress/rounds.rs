@@ -165,7 +165,7 @@ impl Rounds<'_> {
         seeds: Vec<u64>,
     ) -> Result<Option<Trained>> {
         let (named, listed) = (names.join(", "), list(&seeds));
-        eprintln!("suspicious: {named}; training again with the seeds {listed}");
+        say!("suspicious: {named}; training again with the seeds {listed}");
         let mut part = experiment::load(&experiment.name, experiment.tier, self.sets)?;
         part.keep_only(names)?;
         part.seeds = seeds;

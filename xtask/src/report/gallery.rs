@@ -1,10 +1,9 @@
 //! The pictures of a run record: what the network saw, where it was wrong, and what its first layer looks for.
 
-use std::fs;
 use std::io::Cursor;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use candle_core::Tensor;
 use image::{ImageFormat, RgbImage};
 use serde::Serialize;
@@ -47,8 +46,7 @@ pub fn write(
         let mut png = Cursor::new(Vec::new());
         picture.write_to(&mut png, ImageFormat::Png)?;
         let path = record.dir().join(file);
-        fs::write(&path, png.into_inner())
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        super::write(&path, png.into_inner())?;
         let text = text.to_string();
         entries.push(Entry { file, text });
         Ok(())

@@ -89,7 +89,12 @@ pub const METRICS: [Metric; 20] = [
         "接受其他尺寸的图像",
     ),
     metric("lr", Significant, "learning rate", "学习率"),
-    metric("epochs", Count, "epochs", "轮数"),
+    metric(
+        "calibration_error",
+        Number(3),
+        "calibration error",
+        "校准误差",
+    ),
 ];
 
 /// Those of every epoch, over which a curve can be drawn.
@@ -119,5 +124,20 @@ impl Metric {
             title: self.english.to_string(),
             percent: self.format == Percent,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claims;
+
+    #[test]
+    fn what_is_claimed_can_be_shown() {
+        let names = METRICS.iter().map(|metric| metric.name);
+        // A curve of it is drawn, and a summary has none.
+        let mut shown: Vec<&str> = names.filter(|name| *name != "lr").collect();
+        shown.sort_unstable();
+        assert_eq!(shown, claims::METRICS);
     }
 }

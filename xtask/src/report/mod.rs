@@ -103,9 +103,9 @@ fn check(dir: &Path, stale: &[Stale]) -> Result<Ending> {
         return Ok(Ending::Done);
     }
     for file in stale {
-        eprintln!("{}", dir.join(&file.name).display());
+        say!("{}", dir.join(&file.name).display());
     }
-    eprintln!(
+    say!(
         "these files differ from what the results make them; cargo xtask report --docs writes them"
     );
     Ok(Ending::DocsDiffer)
@@ -265,7 +265,7 @@ fn reading(path: &Path) -> impl FnOnce() -> String {
 }
 
 /// Writes under another name and renames, so that nothing half-written stays behind.
-fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     let context = || format!("cannot write {}", path.display());
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(context)?;

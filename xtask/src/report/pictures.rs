@@ -101,7 +101,7 @@ impl Pictures {
         let splits = match both {
             Ok((train, test)) => Some(Splits { train, test }),
             Err(Error::NotFound(_)) => {
-                eprintln!("{name} is not here: pictures of its images stay as they are");
+                say!("{name} is not here: pictures of its images stay as they are");
                 None
             }
             Err(error) => return Err(error.into()),
@@ -135,9 +135,7 @@ impl Pictures {
                 picture.write_to(&mut png, ImageFormat::Png)?;
                 made = Some(png.into_inner());
             } else {
-                eprintln!(
-                    "{path} stays as it is: the results are of {expected}, and here is {found}"
-                );
+                say!("{path} stays as it is: the results are of {expected}, and here is {found}");
             }
         }
         let there = made.is_some() || self.dir.join(path).is_file();

@@ -10,6 +10,7 @@ use tallow_report::{Run, by_variant};
 
 use super::write;
 use crate::cli::ReportArgs;
+use crate::cli::shell_quoted;
 use crate::experiment::{self, Experiment, Tier};
 use crate::results::{check, statement};
 use crate::{Ending, outcome, output};
@@ -25,7 +26,7 @@ pub fn report(args: &ReportArgs) -> Result<Ending> {
         Some(path) => path.clone(),
         None => beside(&folders)?,
     };
-    write_page(&path, &runs)?;
+    write_page(&path, &runs, None)?;
     output::print(&format!("{}\n", path.display()))?;
     if args.open {
         open::that_detached(&path)
@@ -34,14 +35,22 @@ pub fn report(args: &ReportArgs) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-/// Writes the report of these runs. Where they are all of one experiment that comes with Tallow, its claims are judged by them.
-pub fn write_page(path: &Path, runs: &[Run]) -> Result<()> {
+/// Writes the report of these runs. The claims of `given`, the experiment that they are of, are judged by them; where none is given,
+/// those of the experiment of their name that comes with Tallow.
+fn write_page(path: &Path, runs: &[Run], given: Option<&Experiment>) -> Result<()> {
     let names: Vec<&str> = runs
         .iter()
         .map(|run| run.info.experiment.as_str())
         .collect();
     let first = *names.first().context("there are no runs to report")?;
     let one = names.iter().all(|name| *name == first);
+    let named: Vec<Run>;
+    let runs = if one {
+        runs
+    } else {
+        named = runs.iter().map(named_in_full).collect();
+        &named
+    };
     let mut story = Story {
         title: if one {
             first.to_string()
@@ -55,10 +64,21 @@ pub fn write_page(path: &Path, runs: &[Run]) -> Result<()> {
         runs,
         command: command(runs),
     };
-    if let Some(experiment) = one.then(|| known(first, runs)).flatten() {
-        tell(&mut story, &experiment)?;
+    let known = match given {
+        None if one => known(first, runs),
+        _ => None,
+    };
+    if let Some(experiment) = given.or(known.as_ref()) {
+        tell(&mut story, experiment)?;
     }
     write(path, page(&story)?)
+}
+
+/// Variants of different experiments may have one name, and are not one.
+fn named_in_full(run: &Run) -> Run {
+    let mut run = run.clone();
+    run.info.variant = format!("{}: {}", run.info.experiment, run.info.variant);
+    run
 }
 
 /// The experiment that the runs are of, if there is one and they are of one tier.
@@ -95,9 +115,10 @@ fn tell(story: &mut Story, experiment: &Experiment) -> Result<()> {
 fn command(runs: &[Run]) -> Option<String> {
     let (_, arguments) = runs.first()?.environment.command.split_first()?;
     let same = |run: &Run| run.environment.command.get(1..) == Some(arguments);
+    let quoted: Vec<_> = arguments.iter().map(|a| shell_quoted(a)).collect();
     runs.iter()
         .all(same)
-        .then(|| format!("cargo xtask {}", arguments.join(" ")))
+        .then(|| format!("cargo xtask {}", quoted.join(" ")))
 }
 
 /// The run folders that are named: runs, experiments' folders, or experiments below `--out`. Without a name, the newest experiment.
@@ -151,20 +172,34 @@ fn subfolders(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// Of several runs of a variant with one seed, the last that finished.
+/// The finished runs of the newest one's tier; of a variant those of its newest run's recipe, and of several with one seed the last.
 fn latest(folders: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
-    let mut kept: Vec<(String, u64, PathBuf)> = Vec::new();
+    let mut kept: Vec<(Run, PathBuf)> = Vec::new();
     for folder in folders {
         let run = Run::read(&folder)?;
         if run.summary.is_none() {
             continue;
         }
-        let (variant, seed) = (run.info.variant, run.info.seed);
-        kept.retain(|(v, s, _)| !(*v == variant && *s == seed));
-        kept.push((variant, seed, folder));
+        // Means over runs that differ in more than their seeds say nothing.
+        kept.retain(|(before, _)| {
+            before.config.get("tier") == run.config.get("tier")
+                && (before.info.variant != run.info.variant
+                    || (before.info.seed != run.info.seed && recipe(before) == recipe(&run)))
+        });
+        kept.push((run, folder));
     }
     ensure!(!kept.is_empty(), "none of the runs has finished");
-    Ok(kept.into_iter().map(|(_, _, folder)| folder).collect())
+    Ok(kept.into_iter().map(|(_, folder)| folder).collect())
+}
+
+/// What a run was asked, but for its seed and what does not change results.
+fn recipe(run: &Run) -> toml::Table {
+    let mut config = run.config.clone();
+    config.remove("seed");
+    if let Some(train) = config.get_mut("train").and_then(|t| t.as_table_mut()) {
+        train.remove("workers");
+    }
+    config
 }
 
 /// The experiment's folder below `out` that was written to last.
@@ -196,12 +231,12 @@ fn beside(folders: &[PathBuf]) -> Result<PathBuf> {
     Ok(folder.join("report.html"))
 }
 
-/// Writes `report.html` beside the runs of an outcome.
-pub fn of_outcome(outcome: &outcome::Outcome, runs: &[Run]) -> Result<PathBuf> {
-    let folder = outcome.runs.first().and_then(|run| run.parent());
+/// Writes `report.html` beside the runs of an experiment.
+pub fn of_experiment(experiment: &Experiment, runs: &[Run]) -> Result<PathBuf> {
+    let folder = runs.first().and_then(|run| run.dir.parent());
     let path = folder
         .context("there are no runs to report")?
         .join("report.html");
-    write_page(&path, runs)?;
+    write_page(&path, runs, Some(experiment))?;
     Ok(path)
 }

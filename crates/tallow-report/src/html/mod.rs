@@ -186,7 +186,10 @@ fn claims(story: &Story) -> Markup {
 fn curves(story: &Story) -> Result<Markup> {
     let of = |value: fn(&crate::Epoch) -> Option<f64>| {
         let mut curves: Vec<crate::charts::Curve> = Vec::new();
-        for run in story.runs {
+        // One that stopped early would bend the means where it ends, unless there is nothing else to see.
+        let finished = |run: &&crate::Run| run.summary.is_some();
+        let any = story.runs.iter().any(|run| finished(&run));
+        for run in story.runs.iter().filter(|run| !any || finished(run)) {
             let values = run.epochs.iter().map(value).collect();
             match curves.iter_mut().find(|c| c.label == run.info.variant) {
                 Some(curve) => curve.runs.push(values),
