@@ -24,7 +24,7 @@ pub use tier::Tier;
 use tier::{FileTier, FileTiers};
 
 /// An experiment as run: the changes of its variants worked into the base recipe.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Experiment {
     /// The file's name without `.toml`.
     pub name: String,
@@ -47,7 +47,7 @@ pub struct Experiment {
 }
 
 /// One way of running the experiment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Variant {
     /// Unique in the experiment.
     pub name: String,

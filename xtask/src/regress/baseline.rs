@@ -294,7 +294,13 @@ pub fn place_for(
         Some(digest) if !first => format!("{experiment}.{tier}.{digest}.json"),
         _ => format!("{experiment}.{tier}.json"),
     };
-    Ok((place.join(name), None))
+    let path = place.join(name);
+    ensure!(
+        !path.exists(),
+        "{} is of another version of the test data: name another file with --baseline",
+        path.display()
+    );
+    Ok((path, None))
 }
 
 /// The folder of the baselines that come with Tallow.

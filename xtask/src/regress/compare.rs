@@ -43,6 +43,9 @@ pub struct VariantReport {
     pub fresh_seeds: Vec<u64>,
     /// Whether the first round's weights are the baseline's.
     pub bits: Bits,
+    /// Whether every figure is the baseline's as well.
+    #[serde(skip)]
+    pub exact: bool,
     /// Figure by figure.
     pub rows: Vec<Row>,
 }
@@ -105,27 +108,32 @@ pub fn first(
     speed: bool,
 ) -> VariantReport {
     let bits = bits(variant, measured, same_class);
+    let mut exact = bits == Bits::Same;
     let row = |guard: &Guard| {
         let baseline = variant.metrics.get(guard.metric)?;
         let now = measured.values(guard.metric, variant.threshold);
         let mut row = Row::first(guard, baseline, &now);
-        if guard.of_machine() && !speed {
-            row.verdict = Verdict::Skipped;
-        } else if bits == Bits::Same
-            && !guard.of_machine()
-            && repeats(variant, measured, baseline, &now)
-        {
+        let repeated = repeats(variant, measured, baseline, &now);
+        if guard.of_machine() {
+            if !speed {
+                row.verdict = Verdict::Skipped;
+            }
+        } else if bits == Bits::Same && repeated {
             // The same network with the same figure is no worse, however far this seed is from the others.
             row.verdict = Verdict::Pass;
+        } else {
+            exact = false;
         }
         Some(row)
     };
+    let rows = GUARDS.iter().filter_map(row).collect();
     VariantReport {
         name: measured.name.clone(),
         seeds: measured.seeds.clone(),
         fresh_seeds: Vec::new(),
         bits,
-        rows: GUARDS.iter().filter_map(row).collect(),
+        exact,
+        rows,
     }
 }
 

@@ -87,6 +87,8 @@ impl Row {
         let p = p_value(guard, &baseline.values, values.as_deref());
         let better = || p_value(&guard.turned(), &baseline.values, values.as_deref());
         let verdict = match p {
+            // No chance explains what is not finite.
+            _ if values.is_none() && !guard.of_machine() => Verdict::Regression,
             None => Verdict::Skipped,
             Some(p) if p < SUSPICIOUS => Verdict::Suspicious,
             Some(_) if better().is_some_and(|p| p < REGRESSION) => Verdict::Better,
@@ -123,7 +125,8 @@ impl Row {
                 && worst(guard, &self.baseline.values, value)
         };
         let most = 2 * again.iter().filter(|value| alone(value)).count() > again.len();
-        self.verdict = if most && self.p_again.is_some_and(|p| p < REGRESSION) {
+        let finite = values.is_some() || guard.of_machine();
+        self.verdict = if !finite || most && self.p_again.is_some_and(|p| p < REGRESSION) {
             Verdict::Regression
         } else {
             Verdict::Pass
@@ -233,8 +236,10 @@ mod tests {
         let guard = guard("test_loss");
         let baseline = Statistic::of(&[0.5, 0.6, 0.55]).unwrap();
         let mut row = Row::first(guard, &baseline, &[None]);
+        assert_eq!(row.verdict, Verdict::Regression);
+        row = Row::first(guard, &baseline, &some(&[9.0]));
         assert_eq!(row.verdict, Verdict::Suspicious);
-        row.decide(guard, &[None, None, Some(0.55)]);
+        row.decide(guard, &[None, Some(0.55), Some(0.55)]);
         assert_eq!(row.verdict, Verdict::Regression);
     }
 

@@ -89,6 +89,13 @@ impl Measured {
         results.variants.iter().map(of).collect()
     }
 
+    /// Takes the speeds out, where they say nothing.
+    pub fn forget_speed(&mut self) {
+        for figures in &mut self.figures {
+            figures.remove(SPEED);
+        }
+    }
+
     /// A figure of each run.
     pub fn values(&self, metric: &str, threshold: Option<f64>) -> Vec<Option<f64>> {
         if metric == EPOCHS_TO_THRESHOLD {

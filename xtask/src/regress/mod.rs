@@ -26,6 +26,7 @@ use crate::run::Runner;
 use crate::{Ending, interrupt, output, report, reproduce, results};
 use baseline::Baseline;
 use compare::Report;
+use guard::{GUARDS, Guard};
 use judge::Verdict;
 use measured::Measured;
 use rounds::Rounds;
@@ -40,7 +41,7 @@ pub const EXAMPLES: &str = "Examples:
   cargo xtask regress --tier standard --only cifar10-cnn --update --from docs/results --reason \"first record\"
 
 Exit codes: 0 nothing got worse; 1 a figure got worse, or a floor was missed; 2 bad input, missing data, or a baseline that is of
-other data or another recipe; 130 interrupted.";
+other data or another recipe, whatever the other experiments came to; 130 interrupted.";
 
 /// Seeds of a new baseline of the smoke tier.
 const BASELINE_SEEDS: u64 = 30;
@@ -155,7 +156,6 @@ pub fn regress(args: &RegressArgs) -> Result<Ending> {
     };
     let mut rounds = Rounds {
         runner: &mut runner,
-        sets: &sets,
         place: &place,
         exact: args.exact,
         machine: None,
@@ -218,8 +218,20 @@ fn update(
         };
         let (path, before) = baseline::place_for(place, name, tier, &record.data)?;
         let new = Baseline::new(experiment, record, before.as_ref(), reason);
+        for variant in &new.variants {
+            let guarded =
+                |guard: &&Guard| guard.of_machine() || variant.metrics.contains_key(guard.metric);
+            if let Some(guard) = GUARDS.iter().find(|guard| !guarded(guard)) {
+                bail!(
+                    "{name}: `{}` has no {} with some seed, so that it would not be compared; the baseline stays as it was",
+                    variant.name,
+                    guard.metric
+                );
+            }
+        }
         write_json(&path, &new)?;
-        output::print(&format!("{}\n", path.display()))?;
+        let events = args.runner.events_on_stdout();
+        output::result::<()>(&format!("{}\n", path.display()), None, events)?;
     }
     Ok(Ending::Done)
 }

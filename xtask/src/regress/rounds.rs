@@ -10,7 +10,7 @@ use tallow_report::Run;
 use tallow_report::results::Environment;
 
 use super::baseline::{self, Baseline, Data, Record};
-use super::compare::{self, Bits, Report, fresh_seeds};
+use super::compare::{self, Report, fresh_seeds};
 use super::judge::{FRESH_SEEDS, Verdict};
 use super::measured::{self, Measured};
 use crate::bench;
@@ -24,8 +24,6 @@ use crate::run::Runner;
 pub struct Rounds<'a> {
     /// Trains.
     pub runner: &'a mut Runner,
-    /// What the command line changes in every recipe, and no figure depends on.
-    pub sets: &'a [String],
     /// Where baselines are.
     pub place: &'a Path,
     /// Whether the baseline's weights are demanded.
@@ -94,6 +92,15 @@ impl Rounds<'_> {
     }
 
     fn compare(&mut self, experiment: &Experiment, baseline: &Baseline) -> Result<Option<Report>> {
+        let seeds = &experiment.seeds;
+        let has_weights = |variant: &baseline::Variant| {
+            seeds.iter().all(|&seed| variant.weights_of(seed).is_some())
+        };
+        ensure!(
+            !self.exact || baseline.variants.iter().all(has_weights),
+            "--exact: the baseline holds no weights of the seeds {}; it is of others, or was made with --from",
+            list(seeds)
+        );
         let Some(trained) = train(self.runner, experiment)? else {
             return Ok(None);
         };
@@ -150,9 +157,10 @@ impl Rounds<'_> {
             }
         }
         report.conclude();
-        if self.exact && report.variants.iter().any(|v| v.bits != Bits::Same) {
+        if self.exact && !report.variants.iter().all(|v| v.exact) {
             report.verdict = report.verdict.max(Verdict::Regression);
-            report.reason = Some("weights are not the baseline's".to_string());
+            report.reason =
+                Some("weights or figures are not the baseline's to the bit".to_string());
         }
         Ok(Some(report))
     }
@@ -166,7 +174,7 @@ impl Rounds<'_> {
     ) -> Result<Option<Trained>> {
         let (named, listed) = (names.join(", "), list(&seeds));
         say!("suspicious: {named}; training again with the seeds {listed}");
-        let mut part = experiment::load(&experiment.name, experiment.tier, self.sets)?;
+        let mut part = experiment.clone();
         part.keep_only(names)?;
         part.seeds = seeds;
         train(self.runner, &part)
@@ -175,9 +183,14 @@ impl Rounds<'_> {
 
 /// Trains an experiment for a new baseline; `None` when the user interrupted it.
 pub fn record(runner: &mut Runner, experiment: &Experiment) -> Result<Option<Record>> {
-    let Some(trained) = train(runner, experiment)? else {
+    let Some(mut trained) = train(runner, experiment)? else {
         return Ok(None);
     };
+    if !trained.quiet() {
+        let others = trained.others.unwrap_or_default();
+        say!("other programs took {others:.1} processors: the baseline holds no speed");
+        trained.measured.iter_mut().for_each(Measured::forget_speed);
+    }
     Ok(Some(Record {
         data: Data::of(&trained.outcome.dataset),
         environment: environment(&trained.runs)?,

@@ -116,3 +116,21 @@ pub fn skipped(why: &str) {
     let word = format!("SKIPPED: {why}\n");
     std::io::stderr().write_all(word.as_bytes()).unwrap();
 }
+
+/// The state of the source, with `-dirty` where files have been changed since; `None` outside of git.
+pub fn commit() -> Option<String> {
+    let output = std::process::Command::new("git")
+        .arg("-C")
+        .arg(env!("CARGO_MANIFEST_DIR"))
+        .args([
+            "describe",
+            "--always",
+            "--abbrev=40",
+            "--dirty",
+            "--exclude=*",
+        ])
+        .output()
+        .ok()?;
+    let commit = String::from_utf8(output.stdout).ok()?.trim().to_string();
+    output.status.success().then_some(commit)
+}
