@@ -279,7 +279,7 @@ pub struct RunnerArgs {
     /// Threads that load batches; 0 loads them in the training thread. Results do not depend on it.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
-    /// Fill the terminal with bars, curves and results while it runs; q stops after the batch in hand. Where standard output or
+    /// Fill the terminal with bars, curves and results while it runs; q stops after the batch, or the test, in hand. Where standard output or
     /// standard error is no terminal, or CI is set, a line for each epoch instead.
     #[arg(long)]
     pub tui: bool,
