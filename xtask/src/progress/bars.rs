@@ -2,8 +2,8 @@
 
 use std::io::{Write, stderr};
 
+use crossterm::terminal;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ratatui::crossterm::terminal;
 
 use super::colours;
 use super::state::State;

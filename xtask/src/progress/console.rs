@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::io::{self, Write, stderr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ratatui::crossterm::cursor::{Hide, Show};
-use ratatui::crossterm::execute;
-use ratatui::crossterm::terminal::{
+use crossterm::cursor::{Hide, Show};
+use crossterm::execute;
+use crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 

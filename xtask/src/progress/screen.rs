@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::draw::{self, Scene};
 use super::state::State;
@@ -128,7 +128,8 @@ fn listen() {
             // Keys cannot be read; frames still can be drawn.
             Err(_) => return thread::sleep(REFRESH),
         }
-        wait = Duration::ZERO;
+        // At 0 it would not look.
+        wait = Duration::from_millis(1);
     }
 }
 
@@ -160,32 +161,82 @@ mod tests {
         assert!(!stops(&released));
     }
 
-    /// The test runs itself on a pseudo terminal and panics there.
+    /// Set where a test runs itself on a pseudo terminal.
     #[cfg(unix)]
-    #[test]
-    fn a_panic_gives_the_terminal_back_first() {
+    const INSIDE: &str = "TALLOW_TEST_INSIDE";
+
+    /// Runs a test of these on a pseudo terminal of 24 rows of 80 columns; `meanwhile` is called after each part of the output,
+    /// with all that has come. Whether it succeeded, and all of its output.
+    #[cfg(unix)]
+    fn on_terminal(
+        test: &str,
+        mut meanwhile: impl FnMut(&mut pty_process::blocking::Pty, &[u8]),
+    ) -> (bool, Vec<u8>) {
         use std::io::Read;
 
-        const PANICS: &str = "TALLOW_TEST_PANICS";
-        if std::env::var_os(PANICS).is_some() {
-            let _screen = Screen::open(&State::default(), Instant::now()).unwrap();
-            console::say("said before");
-            thread::sleep(Duration::from_millis(200));
-            panic!("on purpose");
-        }
         let (mut pty, pts) = pty_process::blocking::open().unwrap();
         pty.resize(pty_process::Size::new(24, 80)).unwrap();
-        let name = "progress::screen::tests::a_panic_gives_the_terminal_back_first";
+        let name = format!("progress::screen::tests::{test}");
         let command = pty_process::blocking::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture"])
-            .env(PANICS, "1");
+            .args(["--exact", &name, "--nocapture"])
+            .env(INSIDE, "1");
         let mut child = command.spawn(pts).unwrap();
         let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
         // At the end some systems have an error.
         while let Ok(n @ 1..) = pty.read(&mut buffer) {
             bytes.extend_from_slice(&buffer[..n]);
+            meanwhile(&mut pty, &bytes);
         }
-        assert!(!child.wait().unwrap().success());
+        (child.wait().unwrap().success(), bytes)
+    }
+
+    /// Where the size changes while a frame is drawn and a key is pressed then, both wait for the next look.
+    #[cfg(unix)]
+    #[test]
+    fn a_key_is_not_lost_when_the_size_changes() {
+        use std::io::Write;
+
+        if std::env::var_os(INSIDE).is_some() {
+            console::enter().unwrap();
+            listen();
+            eprintln!("drawing");
+            thread::sleep(Duration::from_millis(500));
+            listen();
+            listen();
+            console::leave();
+            assert!(interrupt::requested());
+            return;
+        }
+        let mut pressed = false;
+        let (succeeded, bytes) =
+            on_terminal("a_key_is_not_lost_when_the_size_changes", |pty, bytes| {
+                if !pressed && String::from_utf8_lossy(bytes).contains("drawing") {
+                    pressed = true;
+                    pty.resize(pty_process::Size::new(30, 100)).unwrap();
+                    thread::sleep(Duration::from_millis(100));
+                    pty.write_all(b"q").unwrap();
+                }
+            });
+        assert!(
+            pressed && succeeded,
+            "{:?}",
+            String::from_utf8_lossy(&bytes)
+        );
+    }
+
+    /// The test runs itself on a pseudo terminal and panics there.
+    #[cfg(unix)]
+    #[test]
+    fn a_panic_gives_the_terminal_back_first() {
+        if std::env::var_os(INSIDE).is_some() {
+            let _screen = Screen::open(&State::default(), Instant::now()).unwrap();
+            console::say("said before");
+            thread::sleep(Duration::from_millis(200));
+            panic!("on purpose");
+        }
+        let test = "a_panic_gives_the_terminal_back_first";
+        let (succeeded, bytes) = on_terminal(test, |_, _| {});
+        assert!(!succeeded);
         let mut screen = vt100::Parser::new(24, 80, 0);
         screen.process(&bytes);
         let text = String::from_utf8_lossy(&bytes);
