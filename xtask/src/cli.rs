@@ -72,9 +72,10 @@ Exit codes: 0 all claims hold; 1 a claim failed; 2 bad input, missing data or an
     Reproduce(ReproduceArgs),
     /// Say whether a change cost accuracy or speed: run a tier and compare every figure with the baseline's.
     ///
-    /// A figure that chance makes this bad only once in fifty times is trained again, with seeds the baseline has not seen. It is a
-    /// regression if chance makes those this bad only once in five thousand times, and most of them are worse than every seed of the
-    /// baseline. The tier's claims are absolute floors. Where the machine is of the baseline's class, the weights are compared bit for bit. A baseline of other data or another recipe is refused.
+    /// A figure that chance makes this bad only once in fifty times is trained again, with seeds the baseline has not seen, and where
+    /// that confirms it once more. It is a regression if both times chance makes those this bad only once in five thousand times, and
+    /// most of them are worse than every seed of the baseline. The tier's claims are absolute floors. Where the machine is of the
+    /// baseline's class, the weights are compared bit for bit. A baseline of other data or another recipe is refused.
     /// docs/regression.md tells how often this is wrong, and what it finds.
     #[command(after_help = regress::EXAMPLES)]
     Regress(RegressArgs),

@@ -73,7 +73,7 @@ fn gather(
     let first = runs.first().context("there are no runs")?;
     let environment = first.environment.clone();
     let variants = outcome.variants.iter().map(|variant| {
-        let named = experiment.variants.iter().find(|v| v.name == variant.name);
+        let named = experiment.variant(&variant.name);
         let recipe = named.map(|v| serde_json::to_value(&v.recipe)).transpose()?;
         let runs = (runs.iter())
             .filter(|run| run.info.variant == variant.name)

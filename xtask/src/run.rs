@@ -47,6 +47,8 @@ pub struct Runner {
     commit: Option<String>,
     loaded: Vec<(String, Splits)>,
     watch: Watch,
+    /// Whether a run whose loss is not finite is left behind, unfinished, and the next one trained.
+    pub goes_on: bool,
 }
 
 impl Runner {
@@ -61,6 +63,7 @@ impl Runner {
             commit: commit(),
             loaded: Vec::new(),
             watch,
+            goes_on: false,
         })
     }
 
@@ -132,6 +135,11 @@ impl Runner {
                         self.watch.stopped("interrupted");
                         return Ok(None);
                     }
+                    Err(error) if self.goes_on && diverged(&error) => {
+                        let reason = output::message(&error);
+                        say!("{reason}");
+                        folders.push(self.watch.failed(&reason));
+                    }
                     Err(error) => {
                         self.watch.stopped(&output::message(&error));
                         return Err(error);
@@ -147,7 +155,11 @@ impl Runner {
             .collect::<Result<Vec<_>, _>>()?;
         let variants = of_variants(experiment, &runs);
         let facts = facts::work_out(&experiment.facts)?;
-        let mean = |name: &str, metric: &str| outcome::mean(&variants, &facts, name, metric);
+        let mean = |name: &str, metric: &str| {
+            let found = outcome::mean(&variants, &facts, name, metric);
+            // A variant that was trained and has no figures is one that diverged.
+            found.or_else(|| experiment.variant(name).map(|_| f64::NAN))
+        };
         let outcome = Outcome {
             experiment: experiment.name.clone(),
             tier: experiment.tier,
@@ -183,7 +195,7 @@ impl Runner {
 /// The variants' results, as their records tell them.
 fn of_variants(experiment: &Experiment, runs: &[Run]) -> Vec<outcome::Variant> {
     let variants = by_variant(runs).into_iter().map(|ran| {
-        let variant = experiment.variants.iter().find(|v| v.name == ran.name);
+        let variant = experiment.variant(&ran.name);
         outcome::Variant {
             published: variant.map(|v| v.published.clone()).unwrap_or_default(),
             name: ran.name,
@@ -194,6 +206,16 @@ fn of_variants(experiment: &Experiment, runs: &[Run]) -> Vec<outcome::Variant> {
         }
     });
     variants.collect()
+}
+
+/// Whether training came to a loss that is not finite.
+fn diverged(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        matches!(
+            cause.downcast_ref::<tallow_train::Error>(),
+            Some(tallow_train::Error::NonFiniteLoss { .. })
+        )
+    })
 }
 
 /// Computes with this many threads from here on.

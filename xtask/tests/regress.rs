@@ -109,11 +109,11 @@ fn a_baseline_is_kept_to() {
     let accuracy = found.iter().find(|r| r["metric"] == "test_accuracy");
     let accuracy = accuracy.unwrap();
     assert_eq!(accuracy["verdict"], "regression");
-    // The second round had seeds of its own.
+    // The second round had seeds of its own, and so had the third.
     assert_eq!(accuracy["again"]["values"].as_array().unwrap().len(), 3);
     assert_eq!(
         findings["experiments"][0]["variants"][2]["fresh_seeds"],
-        json!([3, 4, 5])
+        json!([3, 4, 5, 6, 7, 8])
     );
     assert!(
         rows(&findings, "plain")

@@ -19,6 +19,9 @@ use std::process::Command;
 use common::{commit, found_by};
 use serde_json::{Value, json};
 
+/// Seeds from 1000 to 1300 were seen before the rules were what they are.
+const FIRST_SEED: u64 = 5000;
+
 #[test]
 #[ignore = "trains for an hour"]
 fn clean_repeats_raise_few_alarms() {
@@ -45,7 +48,7 @@ fn clean_repeats_raise_few_alarms() {
         let row = match kept {
             Some(row) => row,
             None => {
-                let row = once(1000 + 10 * repeat);
+                let row = once(FIRST_SEED + 10 * repeat);
                 fs::write(&file, format!("{row:#}\n")).unwrap();
                 row
             }
@@ -63,7 +66,7 @@ fn clean_repeats_raise_few_alarms() {
     );
 }
 
-/// One repeat with a seed of its own; a second round takes the ones after it.
+/// One repeat with a seed of its own; further rounds take the ones after it.
 fn once(seed: u64) -> Value {
     let runs = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))

@@ -284,6 +284,11 @@ fn check_variant_name(name: &str) -> Result<()> {
 }
 
 impl Experiment {
+    /// The variant of this name.
+    pub fn variant(&self, name: &str) -> Option<&Variant> {
+        self.variants.iter().find(|variant| variant.name == name)
+    }
+
     /// Keeps the variants of these names; all of them when no name is given.
     pub fn keep_only(&mut self, names: &[String]) -> Result<()> {
         let known: Vec<&str> = self.variants.iter().map(|v| v.name.as_str()).collect();

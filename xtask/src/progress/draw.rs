@@ -248,6 +248,7 @@ fn runs(frame: &mut Frame, area: Rect, scene: &Scene) {
     let rows = state.runs.iter().enumerate().skip(start).take(room);
     let rows = rows.map(|(number, run)| {
         let (mark, style) = match number.cmp(&state.current) {
+            std::cmp::Ordering::Less if run.failed => ("✗", Style::new()),
             std::cmp::Ordering::Less => ("✓", Style::new()),
             std::cmp::Ordering::Equal => ("▶", Style::new().add_modifier(Modifier::BOLD)),
             std::cmp::Ordering::Greater => ("·", faint()),

@@ -149,6 +149,25 @@ impl Watch {
 
     /// The run is over.
     pub fn ended(&mut self, summary: &Summary) {
+        let run = self.next();
+        self.put(&Event::RunEnded {
+            run: &run,
+            summary: summary.into(),
+        });
+    }
+
+    /// The run has failed, and the next one follows: its folder.
+    pub fn failed(&mut self, reason: &str) -> PathBuf {
+        if let Some(run) = self.state.runs.get_mut(self.state.current) {
+            run.failed = true;
+        }
+        let run = self.next();
+        self.put(&Event::RunStopped { run: &run, reason });
+        run
+    }
+
+    /// The run that was current is no more: its folder.
+    fn next(&mut self) -> PathBuf {
         let time = self.time();
         let state = &mut self.state;
         if let Some(run) = state.runs.get_mut(state.current) {
@@ -162,11 +181,7 @@ impl Watch {
             View::Bars(_) => self.view = View::Lines,
             View::Screen(screen) => screen.show(&self.state),
         }
-        let run = std::mem::take(&mut self.run);
-        self.put(&Event::RunEnded {
-            run: &run,
-            summary: summary.into(),
-        });
+        std::mem::take(&mut self.run)
     }
 
     /// The run was given up.

@@ -36,6 +36,8 @@ pub struct Run {
     pub seconds: Option<f64>,
     /// How long the test at the end of its last epoch took.
     pub test_seconds: f64,
+    /// Whether it came to no end of its own.
+    pub failed: bool,
 }
 
 /// Where the current run is.

@@ -39,7 +39,7 @@ pub struct VariantReport {
     pub name: String,
     /// Of the first round.
     pub seeds: Vec<u64>,
-    /// Of the second round, where there was one.
+    /// Of the further rounds, where there were any.
     pub fresh_seeds: Vec<u64>,
     /// Whether the first round's weights are the baseline's.
     pub bits: Bits,
@@ -74,10 +74,10 @@ pub struct Report {
 
 impl Report {
     /// One that has no figures, for `reason`.
-    pub fn without_figures(experiment: &str, verdict: Verdict, reason: String) -> Self {
+    pub fn refused(experiment: &str, reason: String) -> Self {
         Self {
             experiment: experiment.to_string(),
-            verdict,
+            verdict: Verdict::Refused,
             reason: Some(reason),
             claims: Vec::new(),
             variants: Vec::new(),
@@ -87,8 +87,10 @@ impl Report {
         }
     }
 
-    /// The worst that its variants and floors come to.
+    /// The worst that its variants and floors come to, after the last round.
     pub fn conclude(&mut self) {
+        let rows = self.variants.iter_mut().flat_map(|v| &mut v.rows);
+        rows.for_each(Row::decide);
         let rows = self.variants.iter().flat_map(|v| &v.rows);
         let floors = self.claims.iter().map(|claim| match claim.holds {
             Some(false) => Verdict::Regression,
@@ -137,14 +139,14 @@ pub fn first(
     }
 }
 
-/// The second round.
-pub fn second(
+/// A further round.
+pub fn again(
     report: &mut VariantReport,
     variant: &baseline::Variant,
     again: &Measured,
     speed: bool,
 ) {
-    report.fresh_seeds = again.seeds.clone();
+    report.fresh_seeds.extend(&again.seeds);
     for row in &mut report.rows {
         let Some(guard) = GUARDS.iter().find(|guard| guard.metric == row.metric) else {
             continue;
@@ -155,7 +157,7 @@ pub fn second(
             }
             continue;
         }
-        row.decide(guard, &again.values(guard.metric, variant.threshold));
+        row.look_again(guard, &again.values(guard.metric, variant.threshold));
     }
 }
 
@@ -182,7 +184,7 @@ fn bits(variant: &baseline::Variant, measured: &Measured, same_class: bool) -> B
     }
 }
 
-/// The seeds of the second round: so many after the last that the baseline or the first round had. `None` where there are none.
+/// The seeds of a further round: so many after the last that the baseline or a round before had. `None` where there are none.
 pub fn fresh_seeds(baseline: &Baseline, used: &[u64], count: u64) -> Option<Vec<u64>> {
     let of_baseline = baseline.variants.iter().flat_map(|v| &v.seeds);
     let last = of_baseline.chain(used).copied().max().unwrap_or(0);

@@ -1,8 +1,8 @@
 //! Whether a figure got worse by more than chance. `docs/regression.md` tells why it is done like this.
 //!
-//! In two rounds. The first compares the tier's own seeds with the baseline's, each figure by a one-sided test, and lets most of them
-//! pass. What the first round finds suspicious is trained again with seeds that neither had, and those alone are judged, much more
-//! strictly: what was chance in the first round's own seeds is not there in the second.
+//! In three rounds. The first compares the tier's own seeds with the baseline's, each figure by a one-sided test, and lets most of
+//! them pass. What it finds suspicious is trained again with seeds that neither had, and those alone are judged, more strictly: what
+//! was chance in the first round's seeds is not there in the second. What that finds has to show once more in the third.
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -13,15 +13,18 @@ use super::guard::{Guard, Worse};
 /// A figure whose p-value is below this in the first round is looked at again.
 pub const SUSPICIOUS: f64 = 0.02;
 
-/// Below this in the second round it is a regression.
+/// Below this in the second round, and in the third, it is a regression.
 pub const REGRESSION: f64 = 0.0002;
 
 /// What is more, most of its seeds must be worse by themselves, by this p-value and than any of the baseline's: a run that goes astray
 /// now and then would carry a mean away, and what goes astray often has a tail that Student's distribution knows nothing of.
 pub const EACH: f64 = 0.05;
 
-/// Seeds of the second round.
+/// Seeds of the second round, and of the third.
 pub const FRESH_SEEDS: u64 = 3;
+
+/// Rounds with fresh seeds.
+pub const FRESH_ROUNDS: usize = 2;
 
 /// How a figure, or all of something, came out. From the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -71,7 +74,7 @@ pub struct Row {
     pub now: Option<Statistic>,
     /// How likely so bad a figure, or a worse one, is by chance.
     pub p: Option<f64>,
-    /// Over the seeds of the second round, where there was one.
+    /// Over the seeds of the last further round that this one was judged in, where there was one.
     pub again: Option<Statistic>,
     /// The same of those.
     pub p_again: Option<f64>,
@@ -87,8 +90,6 @@ impl Row {
         let p = p_value(guard, &baseline.values, values.as_deref());
         let better = || p_value(&guard.turned(), &baseline.values, values.as_deref());
         let verdict = match p {
-            // No chance explains what is not finite.
-            _ if values.is_none() && !guard.of_machine() => Verdict::Regression,
             None => Verdict::Skipped,
             Some(p) if p < SUSPICIOUS => Verdict::Suspicious,
             Some(_) if better().is_some_and(|p| p < REGRESSION) => Verdict::Better,
@@ -96,7 +97,9 @@ impl Row {
         };
         let verdict = match guard.worse {
             // Chance has no part in it, so that more seeds say no more.
-            Worse::Different if verdict == Verdict::Suspicious => Verdict::Regression,
+            Worse::Different if verdict == Verdict::Suspicious && values.is_some() => {
+                Verdict::Regression
+            }
             _ => verdict,
         };
         Self {
@@ -110,8 +113,8 @@ impl Row {
         }
     }
 
-    /// Decides by the figures of the second round, if this one was suspicious in the first.
-    pub fn decide(&mut self, guard: &Guard, again: &[Option<f64>]) {
+    /// Looks at the figures of a further round, if this one is suspicious still: whether it is after that.
+    pub fn look_again(&mut self, guard: &Guard, again: &[Option<f64>]) {
         if self.verdict != Verdict::Suspicious {
             return;
         }
@@ -125,12 +128,16 @@ impl Row {
                 && worst(guard, &self.baseline.values, value)
         };
         let most = 2 * again.iter().filter(|value| alone(value)).count() > again.len();
-        let finite = values.is_some() || guard.of_machine();
-        self.verdict = if !finite || most && self.p_again.is_some_and(|p| p < REGRESSION) {
-            Verdict::Regression
-        } else {
-            Verdict::Pass
-        };
+        if !(most && self.p_again.is_some_and(|p| p < REGRESSION)) {
+            self.verdict = Verdict::Pass;
+        }
+    }
+
+    /// After the last round: what is suspicious still is a regression.
+    pub fn decide(&mut self) {
+        if self.verdict == Verdict::Suspicious {
+            self.verdict = Verdict::Regression;
+        }
     }
 }
 
@@ -164,7 +171,8 @@ fn worst(guard: &Guard, baseline: &[f64], now: Option<&[f64]>) -> bool {
     now.is_none_or(|now| {
         now.iter().all(|value| match guard.worse {
             Worse::Lower => baseline.iter().all(|before| value < before),
-            _ => baseline.iter().all(|before| value > before),
+            Worse::Higher => baseline.iter().all(|before| value > before),
+            Worse::Different => !baseline.contains(value),
         })
     })
 }
@@ -208,26 +216,37 @@ mod tests {
     }
 
     #[test]
-    fn the_second_round_decides_by_its_own_seeds() {
+    fn further_rounds_decide_by_their_own_seeds() {
         let guard = guard("test_accuracy");
         let baseline = Statistic::of(&ACCURACIES).unwrap();
         let suspicious = Row::first(guard, &baseline, &some(&[0.90]));
         let mut chance = suspicious.clone();
-        chance.decide(guard, &some(&[0.94, 0.93, 0.95]));
+        chance.look_again(guard, &some(&[0.94, 0.93, 0.95]));
+        assert_eq!(chance.verdict, Verdict::Pass);
+        // What has passed is not looked at again.
+        chance.look_again(guard, &some(&[0.90, 0.91, 0.90]));
+        chance.decide();
         assert_eq!(chance.verdict, Verdict::Pass);
         let mut fault = suspicious.clone();
-        fault.decide(guard, &some(&[0.90, 0.91, 0.90]));
-        assert_eq!(fault.verdict, Verdict::Regression);
+        fault.look_again(guard, &some(&[0.90, 0.91, 0.90]));
+        assert_eq!(fault.verdict, Verdict::Suspicious);
+        let mut twice = fault.clone();
+        fault.look_again(guard, &some(&[0.94, 0.91, 0.95]));
+        fault.decide();
+        assert_eq!(fault.verdict, Verdict::Pass);
+        twice.look_again(guard, &some(&[0.91, 0.91, 0.90]));
+        twice.decide();
+        assert_eq!(twice.verdict, Verdict::Regression);
         let mut astray = suspicious.clone();
-        astray.decide(guard, &some(&[0.94, 0.95, 0.80]));
+        astray.look_again(guard, &some(&[0.94, 0.95, 0.80]));
         assert!(astray.p_again.unwrap() < REGRESSION);
         assert_eq!(astray.verdict, Verdict::Pass);
         let mut tailed = Row::first(guard, &baseline, &some(&[0.90]));
         tailed.baseline.values[0] = 0.905;
-        tailed.decide(guard, &some(&[0.90, 0.908, 0.909]));
+        tailed.look_again(guard, &some(&[0.90, 0.908, 0.909]));
         assert_eq!(tailed.verdict, Verdict::Pass);
         let mut passed = Row::first(guard, &baseline, &some(&[0.94]));
-        passed.decide(guard, &some(&[0.1, 0.1, 0.1]));
+        passed.look_again(guard, &some(&[0.1, 0.1, 0.1]));
         assert_eq!((passed.verdict, passed.again), (Verdict::Pass, None));
     }
 
@@ -235,12 +254,35 @@ mod tests {
     fn a_missing_figure_is_the_worst() {
         let guard = guard("test_loss");
         let baseline = Statistic::of(&[0.5, 0.6, 0.55]).unwrap();
-        let mut row = Row::first(guard, &baseline, &[None]);
-        assert_eq!(row.verdict, Verdict::Regression);
-        row = Row::first(guard, &baseline, &some(&[9.0]));
+        let row = Row::first(guard, &baseline, &[None]);
+        assert_eq!((row.verdict, row.p), (Verdict::Suspicious, Some(0.0)));
+        // One run in three that diverges may be chance, two are not.
+        let again = |values: &[Option<f64>]| {
+            let mut row = row.clone();
+            row.look_again(guard, values);
+            row.verdict
+        };
+        assert_eq!(again(&[None, Some(0.55), Some(0.55)]), Verdict::Pass);
+        assert_eq!(again(&[None, Some(0.55), None]), Verdict::Suspicious);
+    }
+
+    /// A run that diverged has no number of steps, and says nothing of it.
+    #[test]
+    fn what_no_chance_changes_is_of_the_runs_that_end() {
+        let guard = guard("steps");
+        let baseline = Statistic::of(&[100.0; 2]).unwrap();
+        let row = Row::first(guard, &baseline, &[None]);
         assert_eq!(row.verdict, Verdict::Suspicious);
-        row.decide(guard, &[None, Some(0.55), Some(0.55)]);
-        assert_eq!(row.verdict, Verdict::Regression);
+        let again = |values: &[Option<f64>]| {
+            let mut row = row.clone();
+            row.look_again(guard, values);
+            row.decide();
+            row.verdict
+        };
+        assert_eq!(again(&some(&[100.0; 3])), Verdict::Pass);
+        assert_eq!(again(&[None, Some(100.0), Some(100.0)]), Verdict::Pass);
+        assert_eq!(again(&some(&[99.0; 3])), Verdict::Regression);
+        assert_eq!(again(&[None; 3]), Verdict::Regression);
     }
 
     #[test]
@@ -266,7 +308,8 @@ mod tests {
         let baseline = Statistic::of(&[0.30; 30]).unwrap();
         let judged = |now: f64| {
             let mut row = Row::first(guard(SPEED), &baseline, &some(&[now]));
-            row.decide(guard(SPEED), &some(&[now; 3]));
+            row.look_again(guard(SPEED), &some(&[now; 3]));
+            row.decide();
             row.verdict
         };
         assert_eq!(judged(0.22), Verdict::Pass);

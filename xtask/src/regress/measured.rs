@@ -14,6 +14,8 @@ use crate::normalisation::digest;
 /// A forward and a backward pass take about three times the arithmetic of the forward pass, and a multiplication comes with an addition.
 const OPERATIONS: f64 = 3.0 * 2.0;
 
+type Figures = BTreeMap<String, Option<f64>>;
+
 /// One variant over some seeds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
@@ -25,8 +27,8 @@ pub struct Measured {
     pub recipe: Value,
     /// One a run.
     pub seeds: Vec<u64>,
-    /// Of each run, the figures of its summary; one that is missing was not finite.
-    figures: Vec<BTreeMap<String, Option<f64>>>,
+    /// Of each run, the figures of its summary; one that is missing was not finite. `None` where training came to such a loss.
+    figures: Vec<Option<Figures>>,
     /// Of each run, the test accuracy after each epoch.
     curves: Vec<Vec<f64>>,
     /// Of each run, the SHA-256 of the weights it ended with, where they were kept.
@@ -48,16 +50,18 @@ impl Measured {
                 weights: Vec::new(),
             };
             for run in runs.iter().filter(|run| run.info.variant == variant.name) {
-                let summary = run.summary.as_ref();
-                let mut figures = summary.map(|s| s.metrics.clone()).unwrap_or_default();
-                if let Some(speed) = speed(&figures, gemm_gflops) {
+                let mut figures = run.summary.as_ref().map(|s| s.metrics.clone());
+                if let Some(figures) = &mut figures
+                    && let Some(speed) = speed(figures, gemm_gflops)
+                {
                     figures.insert(SPEED.to_string(), Some(speed));
                 }
+                let file = run.dir.join("model.safetensors");
+                let weights = figures.is_some().then(|| digest(&file)).transpose()?;
                 measured.seeds.push(run.info.seed);
                 measured.figures.push(figures);
                 measured.curves.push(curve(&run.epochs));
-                let file = run.dir.join("model.safetensors");
-                measured.weights.push(Some(digest(&file)?));
+                measured.weights.push(weights);
             }
             all.push(measured);
         }
@@ -74,7 +78,7 @@ impl Measured {
                     let value = (statistic.values.len() == count).then(|| statistic.values[run]);
                     (name.clone(), value)
                 };
-                variant.metrics.iter().map(value).collect()
+                Some(variant.metrics.iter().map(value).collect())
             });
             Self {
                 name: variant.name.clone(),
@@ -91,23 +95,21 @@ impl Measured {
 
     /// Takes the speeds out, where they say nothing.
     pub fn forget_speed(&mut self) {
-        for figures in &mut self.figures {
+        for figures in self.figures.iter_mut().flatten() {
             figures.remove(SPEED);
         }
     }
 
     /// A figure of each run.
     pub fn values(&self, metric: &str, threshold: Option<f64>) -> Vec<Option<f64>> {
-        if metric == EPOCHS_TO_THRESHOLD {
-            return match threshold {
-                Some(threshold) => (self.curves.iter())
-                    .map(|curve| Some(epochs_to(curve, threshold)))
-                    .collect(),
-                None => vec![None; self.seeds.len()],
-            };
-        }
-        let of = |figures: &BTreeMap<String, Option<f64>>| figures.get(metric).copied().flatten();
-        self.figures.iter().map(of).collect()
+        let of = |(figures, curve): (&Option<Figures>, &Vec<f64>)| {
+            let figures = figures.as_ref()?;
+            match metric {
+                EPOCHS_TO_THRESHOLD => Some(epochs_to(curve, threshold?)),
+                _ => figures.get(metric).copied().flatten(),
+            }
+        };
+        self.figures.iter().zip(&self.curves).map(of).collect()
     }
 
     /// What the baseline's runs are to reach: nine tenths of what they do in the end.
@@ -128,11 +130,13 @@ impl Measured {
             .collect()
     }
 
-    /// Any figure of a run's summary, averaged over the seeds: for claims.
+    /// Any figure of a run's summary, averaged over the seeds that have it, for claims; NaN where most have not.
     pub fn mean(&self, metric: &str) -> f64 {
-        let values: Option<Vec<f64>> = self.values(metric, None).into_iter().collect();
-        let statistic = values.as_deref().and_then(Statistic::of);
-        statistic.map_or(f64::NAN, |s| s.mean)
+        let values: Vec<f64> = self.values(metric, None).into_iter().flatten().collect();
+        match Statistic::of(&values) {
+            Some(statistic) if 2 * values.len() > self.seeds.len() => statistic.mean,
+            _ => f64::NAN,
+        }
     }
 }
 
@@ -158,7 +162,7 @@ fn epochs_to(curve: &[f64], threshold: f64) -> f64 {
     (reached.unwrap_or(curve.len()) + 1) as f64
 }
 
-fn speed(figures: &BTreeMap<String, Option<f64>>, gemm_gflops: f64) -> Option<f64> {
+fn speed(figures: &Figures, gemm_gflops: f64) -> Option<f64> {
     let of = |name: &str| figures.get(name).copied().flatten();
     let gflops = OPERATIONS * of("images_per_second")? * of("multiply_adds")? / 1e9;
     Some(gflops / gemm_gflops)

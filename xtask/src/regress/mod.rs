@@ -154,6 +154,8 @@ pub fn regress(args: &RegressArgs) -> Result<Ending> {
         experiments: Vec::new(),
         seconds: 0.0,
     };
+    // A run that diverges is a figure like any other, until it is known how many do.
+    runner.goes_on = true;
     let mut rounds = Rounds {
         runner: &mut runner,
         place: &place,

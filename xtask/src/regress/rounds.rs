@@ -1,4 +1,4 @@
-//! Training an experiment for a comparison: once, and where that leaves doubt once more.
+//! Training an experiment for a comparison: once, and where that leaves doubt once or twice more.
 
 use std::path::Path;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use tallow_report::results::Environment;
 
 use super::baseline::{self, Baseline, Data, Record};
 use super::compare::{self, Report, fresh_seeds};
-use super::judge::{FRESH_SEEDS, Verdict};
+use super::judge::{FRESH_ROUNDS, FRESH_SEEDS, Verdict};
 use super::measured::{self, Measured};
 use crate::bench;
 use crate::claims::FACTS;
@@ -53,7 +53,7 @@ impl Trained {
 }
 
 impl Rounds<'_> {
-    /// Both rounds of an experiment, beside the baseline that is of its data; `None` when the user interrupted it.
+    /// All rounds of an experiment, beside the baseline that is of its data; `None` when the user interrupted it.
     ///
     /// An error is a report as well: what other experiments came to is not lost by it.
     pub fn judge(&mut self, experiment: &Experiment, baselines: &[Baseline]) -> Option<Report> {
@@ -61,13 +61,8 @@ impl Rounds<'_> {
         let report = self
             .try_judge(experiment, baselines)
             .unwrap_or_else(|error| {
-                let verdict = if diverged(&error) {
-                    Verdict::Regression
-                } else {
-                    Verdict::Refused
-                };
                 let reason = output::message(&error);
-                Some(Report::without_figures(&experiment.name, verdict, reason))
+                Some(Report::refused(&experiment.name, reason))
             })?;
         Some(Report {
             seconds: started.elapsed().as_secs_f64(),
@@ -128,10 +123,15 @@ impl Rounds<'_> {
             others_cpus: trained.others,
             seconds: 0.0,
         };
-        let suspicious = suspicious(&report, experiment);
-        if !suspicious.is_empty() {
-            let seeds = fresh_seeds(baseline, &experiment.seeds, FRESH_SEEDS);
-            let seeds = seeds.context("there are no seeds after these for a second round")?;
+        let mut used = experiment.seeds.clone();
+        for _ in 0..FRESH_ROUNDS {
+            let suspicious = suspicious(&report, experiment);
+            if suspicious.is_empty() {
+                break;
+            }
+            let seeds = fresh_seeds(baseline, &used, FRESH_SEEDS);
+            let seeds = seeds.context("there are no seeds after these for a further round")?;
+            used.extend(&seeds);
             let Some(again) = self.again(experiment, &suspicious, seeds)? else {
                 return Ok(None);
             };
@@ -139,7 +139,7 @@ impl Rounds<'_> {
                 let measured = again.measured.iter().find(|m| m.name == variant.name);
                 let before = baseline.variant(&variant.name);
                 if let (Some(measured), Some(before)) = (measured, before) {
-                    compare::second(variant, before, measured, again.quiet());
+                    compare::again(variant, before, measured, again.quiet());
                 }
             }
             // A floor that was missed is judged by the fresh seeds, as every other figure is.
@@ -235,7 +235,7 @@ fn recipes(experiment: &Experiment) -> Result<Vec<(String, Value)>> {
     experiment.variants.iter().map(of).collect()
 }
 
-/// Variants that the first round leaves in doubt: with suspicious figures of their own, or in a floor that was missed.
+/// Variants that the rounds so far leave in doubt: with suspicious figures of their own, or in a floor that was missed.
 fn suspicious(report: &Report, experiment: &Experiment) -> Vec<String> {
     let missed = (report.claims.iter())
         .zip(&experiment.claims)
@@ -252,16 +252,6 @@ fn suspicious(report: &Report, experiment: &Experiment) -> Vec<String> {
         .filter(doubtful)
         .map(|variant| variant.name.clone())
         .collect()
-}
-
-/// Whether training came to a loss that is not finite: a fault like any other, and not one of the input.
-fn diverged(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        matches!(
-            cause.downcast_ref::<tallow_train::Error>(),
-            Some(tallow_train::Error::NonFiniteLoss { .. })
-        )
-    })
 }
 
 /// That there is nothing to compare an experiment with.
@@ -290,4 +280,64 @@ fn update_command(place: &Path, experiment: &Experiment) -> String {
 fn list(seeds: &[u64]) -> String {
     let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
     seeds.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::experiment::Tier;
+
+    #[test]
+    fn runs_that_diverge_are_seen_through_and_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().to_str().unwrap();
+        let cli = Cli::parse_from(["xtask", "run", "guard", "--out", out]);
+        let Command::Run(args) = cli.command else {
+            unreachable!()
+        };
+        let mut runner = Runner::new(&args.runner, false).unwrap();
+        let sets = ["train.optimizer.lr=1e30".to_string()];
+        let mut experiment = experiment::load("guard", Tier::Smoke, &sets).unwrap();
+        let names = ["plain", "dropout"].map(str::to_string);
+        experiment.keep_only(&names).unwrap();
+        assert!(train(&mut runner, &experiment).is_err());
+
+        runner.goes_on = true;
+        let trained = train(&mut runner, &experiment).unwrap().unwrap();
+        assert!(trained.outcome.failed());
+        assert_eq!(trained.measured.len(), 2);
+        for measured in &trained.measured {
+            assert_eq!(measured.values("steps", None), [None]);
+            assert_eq!(measured.values("epochs_to_threshold", Some(0.1)), [None]);
+            assert_eq!(measured.weights, [None]);
+            assert!(measured.mean("test_accuracy").is_nan());
+        }
+
+        let place = baseline::folder();
+        let (_, baseline) = baseline::find(&place, "guard", Tier::Smoke)
+            .unwrap()
+            .remove(0);
+        let mut rounds = Rounds {
+            runner: &mut runner,
+            place: &place,
+            exact: false,
+            machine: None,
+        };
+        let report = rounds.compare(&experiment, &baseline).unwrap().unwrap();
+        assert_eq!(report.verdict, Verdict::Regression);
+        for variant in &report.variants {
+            assert_eq!(variant.fresh_seeds.len(), 6);
+            let rows = variant
+                .rows
+                .iter()
+                .filter(|row| row.metric != "share_of_gemm_peak");
+            for row in rows {
+                assert_eq!((row.verdict, row.p_again), (Verdict::Regression, Some(0.0)));
+            }
+        }
+        assert!(report.claims.iter().any(|claim| claim.holds == Some(false)));
+    }
 }
