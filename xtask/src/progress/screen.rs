@@ -201,8 +201,10 @@ mod tests {
             listen();
             eprintln!("drawing");
             thread::sleep(Duration::from_millis(500));
-            listen();
-            listen();
+            let until = Instant::now() + Duration::from_secs(20);
+            while !interrupt::requested() && Instant::now() < until {
+                listen();
+            }
             console::leave();
             assert!(interrupt::requested());
             return;
