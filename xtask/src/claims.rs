@@ -106,7 +106,7 @@ impl fmt::Display for Comparison {
 pub struct Verdict {
     /// The claim's text.
     pub text: String,
-    /// Whether it holds; `None` when a variant it speaks of was not run.
+    /// Whether it holds; `None` when a variant it speaks of was not run to its end.
     pub holds: Option<bool>,
     /// The two sides, with numbers in place of names.
     pub figures: String,
@@ -174,7 +174,10 @@ impl Claim {
                 }
                 (Some(holds), figures)
             }
-            None => (None, "not judged: a variant was not run".to_string()),
+            None => (
+                None,
+                "not judged: a variant was not run to its end".to_string(),
+            ),
         };
         Verdict {
             text: self.text.clone(),

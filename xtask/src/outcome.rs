@@ -28,6 +28,9 @@ pub struct Outcome {
     pub facts: BTreeMap<String, f64>,
     /// Folders of the run records, in the order of the runs.
     pub runs: Vec<PathBuf>,
+    /// Why each run was left unfinished whose loss is not finite, where others went on.
+    #[serde(skip)]
+    pub diverged: Vec<String>,
     /// Wall time of it all.
     pub seconds: f64,
 }

@@ -123,7 +123,7 @@ impl Runner {
             }
         }
 
-        let mut folders = Vec::new();
+        let (mut folders, mut diverged) = (Vec::new(), Vec::new());
         self.watch.begin(experiment, plan);
         for (variant, weights) in experiment.variants.iter().zip(&weights) {
             for &seed in &experiment.seeds {
@@ -135,10 +135,11 @@ impl Runner {
                         self.watch.stopped("interrupted");
                         return Ok(None);
                     }
-                    Err(error) if self.goes_on && diverged(&error) => {
+                    Err(error) if self.goes_on && of_the_loss(&error) => {
                         let reason = output::message(&error);
-                        say!("{reason}");
                         folders.push(self.watch.failed(&reason));
+                        say!("{reason}");
+                        diverged.push(reason);
                     }
                     Err(error) => {
                         self.watch.stopped(&output::message(&error));
@@ -155,11 +156,7 @@ impl Runner {
             .collect::<Result<Vec<_>, _>>()?;
         let variants = of_variants(experiment, &runs);
         let facts = facts::work_out(&experiment.facts)?;
-        let mean = |name: &str, metric: &str| {
-            let found = outcome::mean(&variants, &facts, name, metric);
-            // A variant that was trained and has no figures is one that diverged.
-            found.or_else(|| experiment.variant(name).map(|_| f64::NAN))
-        };
+        let mean = |name: &str, metric: &str| outcome::mean(&variants, &facts, name, metric);
         let outcome = Outcome {
             experiment: experiment.name.clone(),
             tier: experiment.tier,
@@ -171,6 +168,7 @@ impl Runner {
             variants,
             facts,
             runs: folders,
+            diverged,
             seconds: started.elapsed().as_secs_f64(),
         };
         let page = report::runs::of_experiment(experiment, &runs)?;
@@ -209,7 +207,7 @@ fn of_variants(experiment: &Experiment, runs: &[Run]) -> Vec<outcome::Variant> {
 }
 
 /// Whether training came to a loss that is not finite.
-fn diverged(error: &anyhow::Error) -> bool {
+fn of_the_loss(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         matches!(
             cause.downcast_ref::<tallow_train::Error>(),

@@ -175,6 +175,7 @@ mod tests {
             statements: Vec::new(),
             facts: Default::default(),
             runs: Vec::new(),
+            diverged: Vec::new(),
             seconds: 1.0,
         }
     }

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
 use common::{Sandbox, skipped, stderr, stdout};
 use serde_json::Value;
@@ -228,10 +228,10 @@ fn check(browser: &Path, report: &Path, dir: &Path) {
     .unwrap();
     for width in [1280, 390] {
         // A browser on a busy machine may give up before it has the page; what it says of a page that it has counts.
-        let (found, log) = (0..3)
+        let (found, log) = (0..5)
             .map(|_| probe(browser, &probed, width, dir))
             .find(|(found, _)| found.is_some())
-            .unwrap_or_else(|| panic!("three times no page came of {report:?}"));
+            .unwrap_or_else(|| panic!("five times no page came of {report:?}"));
         assert!(!log.contains("CONSOLE"), "{log}");
         let found = found.unwrap_or_default();
         let found: Value = serde_json::from_str(&found.replace("&amp;", "&")).unwrap();
@@ -249,7 +249,9 @@ fn check(browser: &Path, report: &Path, dir: &Path) {
 
 /// What the probe found in the page at this width, if the browser came to it, and what the browser logged.
 fn probe(browser: &Path, page: &Path, width: u32, dir: &Path) -> (Option<String>, String) {
-    let output = Command::new(browser)
+    let profile = tempfile::tempdir_in(dir).unwrap();
+    let output = assert_cmd::Command::new(browser)
+        .timeout(Duration::from_secs(120))
         .args([
             "--headless",
             "--no-sandbox",
@@ -260,7 +262,7 @@ fn probe(browser: &Path, page: &Path, width: u32, dir: &Path) -> (Option<String>
         // Whatever it would fetch would fail, and say so.
         .arg("--proxy-server=127.0.0.1:9")
         .arg(format!("--window-size={width},900"))
-        .arg(format!("--user-data-dir={}", dir.join("profile").display()))
+        .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("file://{}", page.display()))
         .output()
         .unwrap();

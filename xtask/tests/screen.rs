@@ -67,8 +67,10 @@ impl Terminal {
         }
     }
 
+    /// Nothing is to be seen after it but what is drawn anew.
     fn resize(&mut self, rows: u16, columns: u16) {
         self.screen.screen_mut().set_size(rows, columns);
+        self.screen.process(b"\x1b[2J");
         self.pty.resize(Size::new(rows, columns)).unwrap();
     }
 
@@ -104,15 +106,21 @@ impl Terminal {
         true
     }
 
-    /// Waits for the end, at which the terminal is as it was: what came after the screen, and the exit code.
-    fn end(mut self) -> (String, Option<i32>) {
+    /// Takes in all until it ends.
+    fn drain(&mut self) {
         let until = Instant::now() + PATIENCE;
         while self.more() {
-            if Instant::now() > until {
-                self.child.kill().unwrap();
-                panic!("it does not end:\n{}", self.contents());
-            }
+            assert!(
+                Instant::now() < until,
+                "it does not end:\n{}",
+                self.contents()
+            );
         }
+    }
+
+    /// Waits for the end, at which the terminal is as it was: what came after the screen, and the exit code.
+    fn end(mut self) -> (String, Option<i32>) {
+        self.drain();
         let code = self.child.wait().unwrap().code();
         let all = String::from_utf8_lossy(&self.bytes);
         let screen = self.screen.screen();
@@ -128,6 +136,14 @@ impl Terminal {
     }
 }
 
+impl Drop for Terminal {
+    /// Where a test has failed, its run is not left behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 const LONG: [&str; 7] = [
     "run",
     "quickstart",
@@ -139,24 +155,33 @@ const LONG: [&str; 7] = [
 ];
 
 #[test]
-fn a_run_shows_itself_at_any_size_and_the_results_come_after_the_screen() {
+fn a_run_shows_itself_at_any_size() {
     let sandbox = Sandbox::new();
-    let args = "run quickstart --tui --set train.epochs=2 --only cnn --seeds 0";
-    let args: Vec<&str> = args.split(' ').collect();
-    let logs = [("RUST_LOG", "debug")];
-    let mut terminal = Terminal::start(&sandbox, &args, &logs);
-    for (rows, columns) in [(24, 80), (40, 120), (10, 40)] {
+    let mut terminal = Terminal::start(&sandbox, &LONG, &[("RUST_LOG", "debug")]);
+    terminal.wait_for("[1/3] cnn seed 0  epoch ");
+    for (rows, columns) in [(40, 120), (10, 40), (2, 5), (1, 1), (30, 100)] {
         terminal.resize(rows, columns);
-        terminal.wait_for("[1/1] cnn seed 0  epoch ");
+        if rows < 10 {
+            thread::sleep(Duration::from_millis(300));
+            continue;
+        }
+        terminal.wait_for("cnn seed 0  epoch ");
         // The last row too, so the whole of it is drawn.
         terminal.wait_for("q or Ctrl-C");
         assert!(terminal.screen.screen().alternate_screen());
         assert!(terminal.screen.screen().hide_cursor());
     }
-    for (rows, columns) in [(2, 5), (1, 1), (30, 100)] {
-        terminal.resize(rows, columns);
-        thread::sleep(Duration::from_millis(50));
-    }
+    terminal.press(b"q");
+    let (after, code) = terminal.end();
+    assert_eq!(code, Some(130), "{after}");
+}
+
+#[test]
+fn the_results_come_after_the_screen() {
+    let sandbox = Sandbox::new();
+    let args = "run quickstart --tui --set train.epochs=2 --only cnn --seeds 0";
+    let args: Vec<&str> = args.split(' ').collect();
+    let terminal = Terminal::start(&sandbox, &args, &[("RUST_LOG", "debug")]);
     let (after, code) = terminal.end();
     assert_eq!(code, Some(0), "{after}");
     for expected in [
@@ -175,7 +200,8 @@ fn q_and_ctrl_c_stop_it_as_an_interruption_does() {
     let sandbox = Sandbox::new();
     for key in [b"q", &[3]] {
         let mut terminal = Terminal::start(&sandbox, &LONG, &[]);
-        terminal.wait_for("epoch 2/1000");
+        // Of an epoch that has ended.
+        terminal.wait_for("/1000  train loss");
         terminal.resize(30, 100);
         terminal.press(key);
         let (after, code) = terminal.end();
@@ -183,7 +209,7 @@ fn q_and_ctrl_c_stop_it_as_an_interruption_does() {
         assert!(after.contains("stopping after this batch"), "{after}");
     }
     let mut terminal = Terminal::start(&sandbox, &LONG, &[]);
-    terminal.wait_for("epoch 1/1000");
+    terminal.wait_for("/1000");
     let killed = std::process::Command::new("kill")
         .args(["-INT", &terminal.child.id().to_string()])
         .status()
@@ -199,7 +225,7 @@ fn twice_q_stops_it_at_once() {
     // All of the training set in one batch, so that it is in the middle of one.
     let args = [&LONG[..], &["--set", "train.batch_size=10000"]].concat();
     let mut terminal = Terminal::start(&sandbox, &args, &[]);
-    terminal.wait_for("epoch 1/1000");
+    terminal.wait_for("/1000");
     terminal.press(b"qq");
     let (after, code) = terminal.end();
     assert_eq!(code, Some(130), "{after}");
@@ -209,7 +235,7 @@ fn twice_q_stops_it_at_once() {
 fn an_error_leaves_the_terminal_clean_and_is_told() {
     let sandbox = Sandbox::new();
     let mut terminal = Terminal::start(&sandbox, &LONG, &[]);
-    terminal.wait_for("epoch 2/1000");
+    terminal.wait_for("/1000  train loss");
     // The epoch's end cannot be written down.
     std::fs::remove_dir_all(sandbox.out()).unwrap();
     let (after, code) = terminal.end();
@@ -234,7 +260,7 @@ fn bars_show_all_their_figures_in_eighty_columns() {
     }
     assert!(!terminal.screen.screen().alternate_screen());
     terminal.press(&[3]);
-    while terminal.more() {}
+    terminal.drain();
     assert_eq!(terminal.child.wait().unwrap().code(), Some(130));
 }
 
@@ -256,7 +282,7 @@ fn where_there_is_no_terminal_there_are_lines() {
 
     // A CI system's terminal.
     let mut terminal = Terminal::start(&sandbox, &args, &[("CI", "true")]);
-    while terminal.more() {}
+    terminal.drain();
     let seen = String::from_utf8_lossy(&terminal.bytes).into_owned();
     assert!(seen.contains("--tui: CI is set"), "{seen}");
     assert!(

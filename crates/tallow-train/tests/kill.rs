@@ -9,7 +9,10 @@ use std::time::Duration;
 use common::{bytes, loaders, net, recipe};
 use tallow_train::Trainer;
 
-const EPOCHS: usize = 12;
+const EPOCHS: usize = 40;
+
+/// How often it is killed before it may go on to its end.
+const KILLS: u64 = 10;
 
 /// The process that is killed: trains on from the last checkpoint, and saves its weights at the end.
 #[test]
@@ -62,13 +65,17 @@ fn killed_runs_end_with_the_same_bits() {
 
     let dir = tempfile::tempdir().unwrap();
     let mut kills = 0;
-    for round in 0.. {
+    for round in 0..=KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child", "--ignored"])
             .env("TALLOW_TEST_KILL_IN", dir.path())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
+        if round == KILLS {
+            assert!(child.wait().unwrap().success());
+            break;
+        }
         // From right after the rename to well into the next epoch and its checkpoint.
         if !killed(
             &mut child,

@@ -69,12 +69,14 @@ impl Others {
 
     /// How many processors were, on average, at work for others since then; `None` where the system does not tell.
     pub fn cpus(&self) -> Option<f64> {
-        let (before, own_before) = self.0.as_ref()?;
-        let (after, own) = now()?;
-        let total = after.total - before.total;
-        let others = (after.busy - before.busy) - (own - own_before);
-        (total > 0.0).then(|| (others / total * after.cpus as f64).max(0.0))
+        others(self.0.as_ref()?, &now()?)
     }
+}
+
+fn others((before, own_before): &(Ticks, f64), (after, own): &(Ticks, f64)) -> Option<f64> {
+    let total = after.total - before.total;
+    let others = (after.busy - before.busy) - (own - own_before);
+    (total > 0.0).then(|| (others / total * after.cpus as f64).max(0.0))
 }
 
 /// What all processors have done, and what of it they did for this process.
@@ -146,16 +148,25 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn what_this_process_does_is_not_done_by_others() {
-        let before = now().unwrap();
-        let started = std::time::Instant::now();
-        while started.elapsed() < Duration::from_millis(300) {
-            std::hint::black_box(started);
+        let ticks = |busy, total| Ticks {
+            cpus: 2,
+            busy,
+            total,
+        };
+        // Of 100 ticks of two processors 60 were work, 50 of them this process's.
+        let found = others(&(ticks(5.0, 10.0), 3.0), &(ticks(65.0, 110.0), 53.0));
+        assert!((found.unwrap() - 0.2).abs() < 1e-12, "{found:?}");
+
+        let (_, before) = now().unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(60);
+        // Ticks are hundredths of a second, and others may have the processors for a while.
+        while now().unwrap().1 - before < 10.0 {
+            assert!(std::time::Instant::now() < until, "its work does not count");
+            for i in 0..1_000_000u64 {
+                std::hint::black_box(i);
+            }
         }
-        let after = now().unwrap();
-        // Ticks are hundredths of a second.
-        assert!(after.1 - before.1 >= 10.0);
-        let others = Others(Some(before)).cpus().unwrap();
-        assert!((0.0..=after.0.cpus as f64).contains(&others), "{others}");
+        assert!(Others::watch().cpus().is_none_or(|cpus| cpus >= 0.0));
     }
 
     #[cfg(target_os = "linux")]

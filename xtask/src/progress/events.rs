@@ -62,7 +62,7 @@ pub enum Event<'a> {
         #[serde(flatten)]
         summary: Outcome<'a>,
     },
-    /// A run was interrupted or failed; nothing more follows.
+    /// A run was interrupted or failed; more may follow in `regress` alone.
     RunStopped { run: &'a Path, reason: &'a str },
     /// All runs of an experiment are over.
     ClaimsJudged {

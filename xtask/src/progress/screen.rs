@@ -165,42 +165,56 @@ mod tests {
     #[cfg(unix)]
     const INSIDE: &str = "TALLOW_TEST_INSIDE";
 
-    /// Runs a test of these on a pseudo terminal of 24 rows of 80 columns; `meanwhile` is called after each part of the output,
-    /// with all that has come. Whether it succeeded, and all of its output.
+    /// Runs a test of these on a pseudo terminal of 24 rows of 80 columns. Once `shown` is to be seen, it changes the size, presses
+    /// `q`, and makes the file that the environment variable names. Whether the test succeeded, and all of its output.
     #[cfg(unix)]
-    fn on_terminal(
-        test: &str,
-        mut meanwhile: impl FnMut(&mut pty_process::blocking::Pty, &[u8]),
-    ) -> (bool, Vec<u8>) {
-        use std::io::Read;
+    fn on_terminal(test: &str, shown: &str) -> (bool, Vec<u8>) {
+        use std::io::{Read, Write};
+
+        let folder = tempfile::tempdir().unwrap();
+        let pressed = &folder.path().join("pressed");
 
         let (mut pty, pts) = pty_process::blocking::open().unwrap();
         pty.resize(pty_process::Size::new(24, 80)).unwrap();
         let name = format!("progress::screen::tests::{test}");
         let command = pty_process::blocking::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", &name, "--nocapture"])
-            .env(INSIDE, "1");
+            .env(INSIDE, pressed)
+            .env("RUST_BACKTRACE", "0");
         let mut child = command.spawn(pts).unwrap();
         let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
         // At the end some systems have an error.
         while let Ok(n @ 1..) = pty.read(&mut buffer) {
             bytes.extend_from_slice(&buffer[..n]);
-            meanwhile(&mut pty, &bytes);
+            if !pressed.exists() && String::from_utf8_lossy(&bytes).contains(shown) {
+                pty.resize(pty_process::Size::new(30, 100)).unwrap();
+                // The signal first, and then the key.
+                thread::sleep(Duration::from_millis(100));
+                pty.write_all(b"q").unwrap();
+                std::fs::write(pressed, "").unwrap();
+            }
         }
         (child.wait().unwrap().success(), bytes)
+    }
+
+    /// Waits for that file.
+    #[cfg(unix)]
+    fn wait_for(pressed: &std::ffi::OsStr) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !std::path::Path::new(pressed).exists() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Where the size changes while a frame is drawn and a key is pressed then, both wait for the next look.
     #[cfg(unix)]
     #[test]
     fn a_key_is_not_lost_when_the_size_changes() {
-        use std::io::Write;
-
-        if std::env::var_os(INSIDE).is_some() {
+        if let Some(pressed) = std::env::var_os(INSIDE) {
             console::enter().unwrap();
             listen();
             eprintln!("drawing");
-            thread::sleep(Duration::from_millis(500));
+            wait_for(&pressed);
             let until = Instant::now() + Duration::from_secs(20);
             while !interrupt::requested() && Instant::now() < until {
                 listen();
@@ -209,35 +223,23 @@ mod tests {
             assert!(interrupt::requested());
             return;
         }
-        let mut pressed = false;
-        let (succeeded, bytes) =
-            on_terminal("a_key_is_not_lost_when_the_size_changes", |pty, bytes| {
-                if !pressed && String::from_utf8_lossy(bytes).contains("drawing") {
-                    pressed = true;
-                    pty.resize(pty_process::Size::new(30, 100)).unwrap();
-                    thread::sleep(Duration::from_millis(100));
-                    pty.write_all(b"q").unwrap();
-                }
-            });
-        assert!(
-            pressed && succeeded,
-            "{:?}",
-            String::from_utf8_lossy(&bytes)
-        );
+        let test = "a_key_is_not_lost_when_the_size_changes";
+        let (succeeded, bytes) = on_terminal(test, "drawing");
+        assert!(succeeded, "{:?}", String::from_utf8_lossy(&bytes));
     }
 
     /// The test runs itself on a pseudo terminal and panics there.
     #[cfg(unix)]
     #[test]
     fn a_panic_gives_the_terminal_back_first() {
-        if std::env::var_os(INSIDE).is_some() {
+        if let Some(pressed) = std::env::var_os(INSIDE) {
             let _screen = Screen::open(&State::default(), Instant::now()).unwrap();
             console::say("said before");
-            thread::sleep(Duration::from_millis(200));
+            wait_for(&pressed);
             panic!("on purpose");
         }
         let test = "a_panic_gives_the_terminal_back_first";
-        let (succeeded, bytes) = on_terminal(test, |_, _| {});
+        let (succeeded, bytes) = on_terminal(test, "q or Ctrl-C");
         assert!(!succeeded);
         let mut screen = vt100::Parser::new(24, 80, 0);
         screen.process(&bytes);

@@ -160,7 +160,8 @@ impl State {
             let since = self.time - run.started?;
             (share > 0.0).then_some((run, since / share, since))
         });
-        let ended = self.runs.iter().filter_map(|run| Some((run, run.seconds?)));
+        let ended = self.runs.iter().filter(|run| !run.failed);
+        let ended = ended.filter_map(|run| Some((run, run.seconds?)));
         let known: Vec<(&Run, f64)> = ended
             .chain(current.map(|(run, all, _)| (run, all)))
             .collect();

@@ -17,7 +17,7 @@ pub enum Bits {
     Same,
     /// On the same class of machine, they are not.
     Differ,
-    /// Another class of machine, or seeds that the baseline does not have.
+    /// Another class of machine, or seeds whose weights the baseline does not have.
     NotComparable,
 }
 
@@ -57,7 +57,7 @@ pub struct Report {
     pub experiment: String,
     /// What it comes to.
     pub verdict: Verdict,
-    /// Why it was not compared, or why training failed.
+    /// Why it was not compared, or what failed besides the figures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The absolute floors: the tier's claims.
@@ -175,10 +175,12 @@ fn repeats(
 fn bits(variant: &baseline::Variant, measured: &Measured, same_class: bool) -> Bits {
     let pairs: Option<Vec<_>> = (measured.seeds.iter())
         .zip(&measured.weights)
-        .map(|(&seed, now)| Some((variant.weights_of(seed)?, now.as_deref()?)))
+        .map(|(&seed, now)| Some((variant.weights_of(seed)?, now.as_deref())))
         .collect();
     match pairs {
-        Some(pairs) if same_class && pairs.iter().all(|(before, now)| before == now) => Bits::Same,
+        Some(pairs) if same_class && pairs.iter().all(|(before, now)| Some(*before) == *now) => {
+            Bits::Same
+        }
         Some(_) if same_class => Bits::Differ,
         _ => Bits::NotComparable,
     }

@@ -13,7 +13,7 @@ use super::guard::{Guard, Worse};
 /// A figure whose p-value is below this in the first round is looked at again.
 pub const SUSPICIOUS: f64 = 0.02;
 
-/// Below this in the second round, and in the third, it is a regression.
+/// Below this in the second round and in the third it is a regression.
 pub const REGRESSION: f64 = 0.0002;
 
 /// What is more, most of its seeds must be worse by themselves, by this p-value and than any of the baseline's: a run that goes astray
@@ -74,9 +74,9 @@ pub struct Row {
     pub now: Option<Statistic>,
     /// How likely so bad a figure, or a worse one, is by chance.
     pub p: Option<f64>,
-    /// Over the seeds of the last further round that this one was judged in, where there was one.
+    /// Over the seeds of the last further round that this one was judged in, where there was one; those that have such a figure.
     pub again: Option<Statistic>,
-    /// The same of those.
+    /// The same of those, where all of them have one or none has.
     pub p_again: Option<f64>,
     /// What it comes to.
     pub verdict: Verdict,
@@ -85,9 +85,17 @@ pub struct Row {
 impl Row {
     /// Compares the figures of the first round; `None` stands for one that is missing.
     pub fn first(guard: &Guard, baseline: &Statistic, now: &[Option<f64>]) -> Self {
-        let values: Option<Vec<f64>> = now.iter().copied().collect();
+        // A run that diverged was as fast and as large as it was, and its losses tell.
+        let whole = guard.of_machine() || guard.worse == Worse::Different;
+        let values: Option<Vec<f64>> = match whole {
+            true => Some(now.iter().copied().flatten().collect()),
+            false => now.iter().copied().collect(),
+        };
         let now = values.as_deref().and_then(Statistic::of);
-        let p = p_value(guard, &baseline.values, values.as_deref());
+        let p = match &now {
+            None if whole => None,
+            _ => p_value(guard, &baseline.values, values.as_deref()),
+        };
         let better = || p_value(&guard.turned(), &baseline.values, values.as_deref());
         let verdict = match p {
             None => Verdict::Skipped,
@@ -97,9 +105,7 @@ impl Row {
         };
         let verdict = match guard.worse {
             // Chance has no part in it, so that more seeds say no more.
-            Worse::Different if verdict == Verdict::Suspicious && values.is_some() => {
-                Verdict::Regression
-            }
+            Worse::Different if verdict == Verdict::Suspicious => Verdict::Regression,
             _ => verdict,
         };
         Self {
@@ -118,9 +124,13 @@ impl Row {
         if self.verdict != Verdict::Suspicious {
             return;
         }
-        let values: Option<Vec<f64>> = again.iter().copied().collect();
-        self.again = values.as_deref().and_then(Statistic::of);
-        self.p_again = p_value(guard, &self.baseline.values, values.as_deref());
+        let values: Vec<f64> = again.iter().copied().flatten().collect();
+        let missing = again.len() - values.len();
+        self.again = Statistic::of(&values);
+        self.p_again = match missing {
+            0 => p_value(guard, &self.baseline.values, Some(&values)),
+            _ => values.is_empty().then_some(0.0),
+        };
         let alone = |value: &Option<f64>| {
             let value = value.map(|value| [value]);
             let value = value.as_ref().map(|value| &value[..]);
@@ -128,7 +138,9 @@ impl Row {
                 && worst(guard, &self.baseline.values, value)
         };
         let most = 2 * again.iter().filter(|value| alone(value)).count() > again.len();
-        if !(most && self.p_again.is_some_and(|p| p < REGRESSION)) {
+        // A mean of which a part is missing is as bad as can be.
+        let likely = missing == 0 && self.p_again.is_none_or(|p| p >= REGRESSION);
+        if !most || likely {
             self.verdict = Verdict::Pass;
         }
     }
@@ -171,8 +183,7 @@ fn worst(guard: &Guard, baseline: &[f64], now: Option<&[f64]>) -> bool {
     now.is_none_or(|now| {
         now.iter().all(|value| match guard.worse {
             Worse::Lower => baseline.iter().all(|before| value < before),
-            Worse::Higher => baseline.iter().all(|before| value > before),
-            Worse::Different => !baseline.contains(value),
+            _ => baseline.iter().all(|before| value > before),
         })
     })
 }
@@ -264,25 +275,25 @@ mod tests {
         };
         assert_eq!(again(&[None, Some(0.55), Some(0.55)]), Verdict::Pass);
         assert_eq!(again(&[None, Some(0.55), None]), Verdict::Suspicious);
+        assert_eq!(again(&[None; 3]), Verdict::Suspicious);
+        let mut partly = row.clone();
+        partly.look_again(guard, &[None, Some(0.5), Some(0.6)]);
+        assert_eq!(partly.again.unwrap().mean, 0.55);
+        assert_eq!(partly.p_again, None);
     }
 
-    /// A run that diverged has no number of steps, and says nothing of it.
+    /// A run that diverged says nothing of steps and speed.
     #[test]
-    fn what_no_chance_changes_is_of_the_runs_that_end() {
-        let guard = guard("steps");
+    fn what_is_no_figure_of_the_network_is_of_the_runs_that_end() {
+        for metric in ["steps", SPEED] {
+            let baseline = Statistic::of(&[100.0; 2]).unwrap();
+            let first = |now: &[Option<f64>]| Row::first(guard(metric), &baseline, now).verdict;
+            assert_eq!(first(&[None]), Verdict::Skipped);
+            assert_eq!(first(&[None, Some(100.0)]), Verdict::Pass);
+        }
         let baseline = Statistic::of(&[100.0; 2]).unwrap();
-        let row = Row::first(guard, &baseline, &[None]);
-        assert_eq!(row.verdict, Verdict::Suspicious);
-        let again = |values: &[Option<f64>]| {
-            let mut row = row.clone();
-            row.look_again(guard, values);
-            row.decide();
-            row.verdict
-        };
-        assert_eq!(again(&some(&[100.0; 3])), Verdict::Pass);
-        assert_eq!(again(&[None, Some(100.0), Some(100.0)]), Verdict::Pass);
-        assert_eq!(again(&some(&[99.0; 3])), Verdict::Regression);
-        assert_eq!(again(&[None; 3]), Verdict::Regression);
+        let row = Row::first(guard("steps"), &baseline, &[None, Some(99.0)]);
+        assert_eq!(row.verdict, Verdict::Regression);
     }
 
     #[test]

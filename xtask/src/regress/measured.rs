@@ -180,6 +180,35 @@ mod tests {
     }
 
     #[test]
+    fn a_mean_is_of_most_of_the_seeds() {
+        let of = |accuracies: &[Option<f64>]| {
+            let figures = |value: &Option<f64>| {
+                value.map(|value| Figures::from([("test_accuracy".to_string(), Some(value))]))
+            };
+            let measured = Measured {
+                name: "cnn".to_string(),
+                model: "cnn".to_string(),
+                recipe: Value::Null,
+                seeds: (0..accuracies.len() as u64).collect(),
+                figures: accuracies.iter().map(figures).collect(),
+                curves: vec![vec![0.9]; accuracies.len()],
+                weights: vec![None; accuracies.len()],
+            };
+            assert_eq!(
+                measured.values(EPOCHS_TO_THRESHOLD, Some(0.5)),
+                accuracies
+                    .iter()
+                    .map(|a| a.map(|_| 1.0))
+                    .collect::<Vec<_>>()
+            );
+            measured.mean("test_accuracy")
+        };
+        assert_eq!(of(&[Some(0.5), None, Some(1.0)]), 0.75);
+        assert!(of(&[None, None, Some(1.0)]).is_nan());
+        assert!(of(&[None]).is_nan());
+    }
+
+    #[test]
     fn speed_is_a_share_of_the_peak() {
         let figures = [
             ("images_per_second".to_string(), Some(1000.0)),

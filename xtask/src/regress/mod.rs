@@ -65,6 +65,9 @@ pub struct RegressArgs {
     /// Fail as well when weights differ from the baseline's on the same class of machine: for changes that are to change no bit.
     #[arg(long, conflicts_with = "update")]
     exact: bool,
+    /// Judge no speeds: for machines that are shared, as those of CI are.
+    #[arg(long, conflicts_with = "update")]
+    no_speed: bool,
     /// Write what was found as JUnit XML.
     #[arg(long, value_name = "FILE", conflicts_with = "update")]
     junit: Option<PathBuf>,
@@ -107,7 +110,7 @@ pub fn regress(args: &RegressArgs) -> Result<Ending> {
     let place = args.baseline.clone().unwrap_or_else(baseline::folder);
     ensure!(
         args.runner.results.is_none(),
-        "--results is for run and reproduce: regress trains some variants a second time"
+        "--results is for run and reproduce: regress trains some variants more than once"
     );
     if let Some(reason) = &args.reason {
         ensure!(!reason.trim().is_empty(), "--reason says nothing");
@@ -160,6 +163,7 @@ pub fn regress(args: &RegressArgs) -> Result<Ending> {
         runner: &mut runner,
         place: &place,
         exact: args.exact,
+        speed: !args.no_speed,
         machine: None,
     };
     for (i, experiment) in experiments.iter().enumerate() {

@@ -75,7 +75,11 @@ pub fn markdown(findings: &Findings) -> String {
     for report in &findings.experiments {
         for variant in &report.variants {
             for row in &variant.rows {
-                let again = row.again.as_ref().map(|s| figure(row.metric, s));
+                let again = match (&row.again, row.p_again) {
+                    (Some(statistic), _) => figure(row.metric, statistic),
+                    (None, Some(_)) => "not finite".to_string(),
+                    (None, None) => String::new(),
+                };
                 let cells = [
                     report.experiment.clone(),
                     variant.name.clone(),
@@ -85,7 +89,7 @@ pub fn markdown(findings: &Findings) -> String {
                         .as_ref()
                         .map_or("not finite".into(), |s| figure(row.metric, s)),
                     row.p.map_or("-".into(), probability),
-                    again.unwrap_or_default(),
+                    again,
                     row.p_again.map(probability).unwrap_or_default(),
                     row.verdict.as_str().to_string(),
                 ];
@@ -118,7 +122,7 @@ pub fn explain(row: &Row) -> String {
         over_seeds(row.metric, &row.baseline),
         said(&row.now, row.p)
     );
-    if row.p_again.is_some() {
+    if row.again.is_some() || row.p_again.is_some() {
         let _ = write!(text, ", again {}", said(&row.again, row.p_again));
     }
     text
