@@ -119,7 +119,7 @@ impl Row {
         }
     }
 
-    /// Looks at the figures of a further round, if this one is suspicious still: whether it is after that.
+    /// Looks at the figures of a further round, if this one is suspicious still; it stays so where they confirm it.
     pub fn look_again(&mut self, guard: &Guard, again: &[Option<f64>]) {
         if self.verdict != Verdict::Suspicious {
             return;

@@ -116,16 +116,6 @@ impl Rounds<'_> {
             let before = baseline.variant(&measured.name)?;
             Some(compare::first(before, measured, same_class, speed))
         };
-        let mut report = Report {
-            experiment: experiment.name.clone(),
-            verdict: Verdict::Pass,
-            reason: None,
-            claims: Vec::new(),
-            variants: trained.measured.iter().filter_map(first).collect(),
-            gemm_peak_gflops: trained.gemm_peak_gflops,
-            others_cpus: trained.others,
-            seconds: 0.0,
-        };
         let facts = &trained.outcome.facts;
         let floor = |claim: &Claim, measured: &[Measured]| {
             claim.judge(|name, metric| {
@@ -136,7 +126,16 @@ impl Rounds<'_> {
             })
         };
         let floors = experiment.claims.iter();
-        report.claims = floors.map(|c| floor(c, &trained.measured)).collect();
+        let mut report = Report {
+            experiment: experiment.name.clone(),
+            verdict: Verdict::Pass,
+            reason: None,
+            claims: floors.map(|c| floor(c, &trained.measured)).collect(),
+            variants: trained.measured.iter().filter_map(first).collect(),
+            gemm_peak_gflops: trained.gemm_peak_gflops,
+            others_cpus: trained.others,
+            seconds: 0.0,
+        };
         let mut diverged = trained.outcome.diverged.clone();
         let mut used = experiment.seeds.clone();
         for _ in 0..FRESH_ROUNDS {
