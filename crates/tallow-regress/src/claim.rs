@@ -1,51 +1,41 @@
-//! What an experiment claims: `cnn.test_accuracy >= 0.93`, `cnn > fc`, `cnn - fc > 0.02`, `0.7 <= cnn.train_loss <= 0.8`.
+//! Claims of an experiment, such as `cnn.test_accuracy >= 0.93`, `cnn > fc`, `cnn - fc > 0.02` or `0.7 <= cnn.train_loss <= 0.8`.
 //!
-//! A claim compares two sums of terms, or three from the least to the greatest or the other way. A term is a number or a metric of a variant, averaged over
-//! the seeds: `variant.metric`, or `variant` alone for its `test_accuracy`. Variant names hold
-//! hyphens, so a minus sign stands between spaces.
+//! A claim compares two sums of terms, or three sums in ascending or descending order. A term is a number or a metric of a variant,
+//! averaged over the seeds: `variant.metric`, or `variant` alone for its [`DEFAULT_METRIC`]. Names of variants may contain hyphens,
+//! so the operators `+` and `-` stand between spaces.
 
 use std::fmt;
 
-use anyhow::{Result, bail};
-use serde::Serialize;
+use crate::claim_result::ClaimResult;
+use crate::error::{Error, Result};
 
-/// The metric meant when a claim names a variant alone.
+/// Metric of a claim that names a variant alone.
 pub const DEFAULT_METRIC: &str = "test_accuracy";
 
-/// In place of a variant: what was worked out and not trained, `facts.name`.
+/// Name in place of a variant for computed figures that belong to no variant: `facts.name`.
 pub const FACTS: &str = "facts";
 
-/// The metrics that a claim may speak of: those of a run record's summary.
-pub const METRICS: [&str; 19] = [
-    "accepts_other_size",
-    "best_epoch",
-    "best_test_accuracy",
-    "calibration_error",
-    "first_layer_gradient",
-    "gradient_norm_first",
-    "gradient_norm_last",
-    "images_per_second",
-    "input_mean",
-    "input_std",
-    "multiply_adds",
-    "parameters",
-    "seconds",
-    "steps",
-    "test_accuracy",
-    "test_loss",
-    "test_top5",
-    "train_accuracy",
-    "train_loss",
-];
-
-/// One claim, ready to be judged.
+/// Claim about the metrics of variants, parsed from text.
+///
+/// ```
+/// let claim = tallow_regress::Claim::parse("cnn - fc > 0.02")?;
+/// let mean = |variant: &str, _metric: &str| match variant {
+///     "cnn" => Some(0.95),
+///     "fc" => Some(0.91),
+///     _ => None,
+/// };
+/// let result = claim.judge(mean);
+/// assert_eq!(result.holds, Some(true));
+/// assert_eq!(result.figures, "0.0400 > 0.0200");
+/// # Ok::<(), tallow_regress::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
-    /// As the experiment states it.
+    /// Text of the claim.
     pub text: String,
-    /// One more than comparisons.
+    /// Two or three sums: one more than `comparisons`.
     sums: Vec<Vec<Term>>,
-    /// One or two.
+    /// One or two comparisons.
     comparisons: Vec<Comparison>,
 }
 
@@ -101,19 +91,12 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// How a claim came out.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Verdict {
-    /// The claim's text.
-    pub text: String,
-    /// Whether it holds; `None` when a variant it speaks of was not run to its end.
-    pub holds: Option<bool>,
-    /// The two sides, with numbers in place of names.
-    pub figures: String,
-}
-
 impl Claim {
-    /// Reads a claim, or says what is wrong with it.
+    /// Parses a claim.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Claim`], with the text and the token that is wrong.
     pub fn parse(text: &str) -> Result<Self> {
         let spaced = space_comparison(text);
         let tokens: Vec<&str> = spaced.split_whitespace().collect();
@@ -121,7 +104,7 @@ impl Claim {
             .filter(|&i| tokens[i].starts_with(['<', '>', '=']))
             .collect();
         if !(1..=2).contains(&comparisons.len()) {
-            bail!("claim `{text}`: expected one comparison (<, <=, >, >=) or two");
+            return Err(error(text, "expected one or two comparisons (<, <=, >, >=)"));
         }
         let mut claim = Self {
             text: text.to_string(),
@@ -132,7 +115,10 @@ impl Claim {
         for at in comparisons {
             let Some(comparison) = Comparison::parse(tokens[at]) else {
                 let token = tokens[at];
-                bail!("claim `{text}`: `{token}` is not one of <, <=, >, >=");
+                return Err(error(
+                    text,
+                    format!("expected one of <, <=, >, >=, found `{token}`"),
+                ));
             };
             claim.sums.push(parse_sum(text, &tokens[from..at])?);
             claim.comparisons.push(comparison);
@@ -145,12 +131,15 @@ impl Claim {
             .windows(2)
             .any(|pair| rising(&pair[0]) != rising(&pair[1]))
         {
-            bail!("claim `{text}`: two comparisons must go the same way");
+            return Err(error(
+                text,
+                "two comparisons must have the same direction: `a < b < c` or `a > b > c`",
+            ));
         }
         Ok(claim)
     }
 
-    /// The variants it speaks of, with the metric of each.
+    /// Pairs of variant and metric that occur in it, in order.
     pub fn metrics(&self) -> impl Iterator<Item = (&str, &str)> {
         self.sums
             .iter()
@@ -161,8 +150,10 @@ impl Claim {
             })
     }
 
-    /// Judges it, `mean(variant, metric)` being the mean over the seeds, `None` when not run.
-    pub fn judge(&self, mean: impl Fn(&str, &str) -> Option<f64>) -> Verdict {
+    /// Judges the claim. `mean(variant, metric)` returns the mean over the seeds, or `None` for a variant that was not run.
+    ///
+    /// The result has `holds: None` if a variant was not run. A comparison with NaN does not hold.
+    pub fn judge(&self, mean: impl Fn(&str, &str) -> Option<f64>) -> ClaimResult {
         let values = self.sums.iter().map(|terms| sum(terms, &mean));
         let (holds, figures) = match values.collect::<Option<Vec<f64>>>() {
             Some(values) => {
@@ -179,7 +170,7 @@ impl Claim {
                 "not judged: a variant was not run to its end".to_string(),
             ),
         };
-        Verdict {
+        ClaimResult {
             text: self.text.clone(),
             holds,
             figures,
@@ -187,18 +178,22 @@ impl Claim {
     }
 }
 
-/// A sum of terms by itself, for those who want the figure and not a verdict.
+/// Sum of terms, such as `cnn - fc`: a figure without a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sum(Vec<Term>);
 
 impl Sum {
-    /// Reads a sum, such as `cnn - fc`.
+    /// Parses a sum.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Claim`], with the text and the token that is wrong.
     pub fn parse(text: &str) -> Result<Self> {
         let tokens: Vec<&str> = text.split_whitespace().collect();
         Ok(Self(parse_sum(text, &tokens)?))
     }
 
-    /// The variants it speaks of, with the metric of each.
+    /// Pairs of variant and metric that occur in it, in order.
     pub fn metrics(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().filter_map(|term| match &term.value {
             Value::Number(_) => None,
@@ -206,13 +201,13 @@ impl Sum {
         })
     }
 
-    /// Its value, `mean(variant, metric)` being that of a term; `None` where a term has none.
+    /// Value of the sum. `mean(variant, metric)` returns the value of a term; without one, the sum is `None`.
     pub fn value(&self, mean: impl Fn(&str, &str) -> Option<f64>) -> Option<f64> {
         sum(&self.0, mean)
     }
 }
 
-/// Four digits behind the point; a number that would vanish among them with a power of ten.
+/// Formats with four decimal places, or in scientific notation below 0.001.
 fn figure(value: f64) -> String {
     if value != 0.0 && value.abs() < 1e-3 {
         format!("{value:.2e}")
@@ -221,7 +216,7 @@ fn figure(value: f64) -> String {
     }
 }
 
-/// Puts spaces around the comparison, so that `a>=b` reads as `a >= b`.
+/// Inserts spaces around comparison operators: `a>=b` becomes `a >= b`.
 fn space_comparison(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 4);
     let mut inside = false;
@@ -234,6 +229,13 @@ fn space_comparison(text: &str) -> String {
         out.push(c);
     }
     out
+}
+
+fn error(text: &str, message: impl Into<String>) -> Error {
+    Error::Claim {
+        text: text.to_string(),
+        message: message.into(),
+    }
 }
 
 fn parse_sum(claim: &str, tokens: &[&str]) -> Result<Vec<Term>> {
@@ -249,12 +251,15 @@ fn parse_sum(claim: &str, tokens: &[&str]) -> Result<Vec<Term>> {
             sign = match *token {
                 "+" => 1.0,
                 "-" => -1.0,
-                other => bail!("claim `{claim}`: expected + or - before `{other}`"),
+                other => return Err(error(claim, format!("expected + or - before `{other}`"))),
             };
         }
     }
     if tokens.len().is_multiple_of(2) {
-        bail!("claim `{claim}`: a number or a variant is missing");
+        return Err(error(
+            claim,
+            "expected a number or `variant.metric` on both sides of each operator",
+        ));
     }
     Ok(terms)
 }
@@ -270,7 +275,10 @@ fn parse_value(claim: &str, token: &str) -> Result<Value> {
                 .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
     };
     if !word(variant) || !word(metric) {
-        bail!("claim `{claim}`: `{token}` is neither a number nor `variant.metric`");
+        return Err(error(
+            claim,
+            format!("expected a number or `variant.metric`, found `{token}`"),
+        ));
     }
     Ok(Value::Metric {
         variant: variant.to_string(),
