@@ -1,1 +1,41 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+mod epoch;
+mod error;
+mod extras;
+mod files;
+mod find;
+mod info;
+mod layout;
+mod metric;
+mod nan;
+mod results;
+mod run;
+mod statistic;
+mod summary;
+mod tier;
+mod time;
+mod variant;
+
+pub use epoch::EpochRow;
+pub use error::{Error, Result};
+pub use extras::{
+    Calibration, CalibrationBin, Extras, GradientRow, Histogram, Inputs, LayerRow, Picture,
+    Prediction,
+};
+pub use files::{sync_dir, write_atomic, write_json};
+pub use find::find_runs;
+pub use info::{Dataset, Environment, EnvironmentFile, RunInfo};
+pub use layout::to_json;
+pub use metric::{Better, Format, METRICS, Metric, Varies};
+pub use results::{ClaimResult, Published, Results, RunResults, Statement, Variant, Verdict};
+pub use run::Run;
+pub use statistic::Statistic;
+pub use summary::{ClassScore, Summary};
+pub use tier::Tier;
+pub use time::{duration, started, timestamp};
+pub use variant::by_variant;
