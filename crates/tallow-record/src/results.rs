@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::epoch::{EpochRow, with_every_key};
 use crate::error::{Error, Result};
-use crate::extras::{GradientRow, Inputs, Prediction};
+use crate::extras::{Extras, GradientRow, Inputs, Prediction};
 use crate::files::{read_json, write_json};
 use crate::info::{Dataset, Environment};
+use crate::run::Run;
 use crate::statistic::Statistic;
 use crate::summary::ClassScore;
 
@@ -166,6 +167,45 @@ pub struct RunResults {
     /// Predictions for the first test images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predictions: Option<Vec<Prediction>>,
+}
+
+impl RunResults {
+    /// Results of a run: its seed and its epochs.
+    pub fn of(run: &Run) -> Self {
+        Self {
+            seed: run.info.seed,
+            epochs: run.epochs.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Results of a run with the data of its charts, as a results file keeps it for the first seed of a variant.
+    ///
+    /// # Errors
+    /// When a file of the record does not have the expected content. A file that is missing is left out.
+    pub fn with_details(run: &Run) -> Result<Self> {
+        let extras = Extras::read(run)?;
+        let summary = run.summary.as_ref();
+        let mut per_class = summary.and_then(|summary| summary.per_class.clone());
+        for score in per_class.iter_mut().flatten() {
+            score.predicted = None;
+        }
+        let gradients = extras.gradients.map(|rows| {
+            let last = rows.len().saturating_sub(1);
+            let ends = rows.into_iter().enumerate();
+            let ends = ends.filter(|(i, _)| [0, last].contains(i));
+            ends.map(|(_, row)| GradientRow { steps: None, ..row })
+                .collect()
+        });
+        Ok(Self {
+            confusion: summary.and_then(|summary| summary.confusion.clone()),
+            per_class,
+            gradients,
+            inputs: extras.inputs,
+            predictions: extras.predictions,
+            ..Self::of(run)
+        })
+    }
 }
 
 impl Results {

@@ -41,4 +41,7 @@ pub struct ClassScore {
     pub f1: f64,
     /// Number of samples of this class.
     pub support: u64,
+    /// Number of samples predicted as this class; `None` in a results file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<u64>,
 }

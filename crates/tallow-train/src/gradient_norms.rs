@@ -1,12 +1,12 @@
-//! How large the gradients are, layer by layer.
+//! Gradient norms of each parameter.
 
-use serde::{Deserialize, Serialize};
+use tallow_record::GradientRow;
 
 use crate::callback::{BeforeStep, CONTINUE, Callback, FitStart, Flow};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// Measures the L2 norm of every parameter's gradient at the first step, before anything was learnt, and over the
-/// last steps of each epoch.
+/// Callback that measures the L2 norm of the gradient of each parameter: at the first step, and averaged over the last
+/// steps of each epoch.
 ///
 /// ```
 /// let mut norms = tallow_train::GradientNorms::over(10);
@@ -16,27 +16,12 @@ use crate::{Error, Result};
 pub struct GradientNorms {
     window: usize,
     rows: Vec<GradientRow>,
-    /// Of the steps of this epoch's window so far.
-    sum: Option<GradientRow>,
-}
-
-/// Norms of the gradients, averaged over some steps that follow each other.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct GradientRow {
-    /// From 0.
-    pub epoch: usize,
-    /// The last of the steps, within the epoch, from 0.
-    pub step: usize,
-    /// Steps averaged over.
-    pub steps: usize,
-    /// Mean norm of the gradient by all parameters at once.
-    pub total: f64,
-    /// Mean norm by each parameter that has a gradient, in the order of the network.
-    pub norms: Vec<(String, f64)>,
+    /// Sum over the steps of this epoch's window so far, and their number.
+    sum: Option<(GradientRow, usize)>,
 }
 
 impl GradientNorms {
-    /// Averages over the last `window` steps of each epoch (all of them in a shorter one); at least 1.
+    /// Gradient norms averaged over the last `window` steps of each epoch, at least 1; over all steps of a shorter epoch.
     pub fn over(window: usize) -> Self {
         Self {
             window: window.max(1),
@@ -45,7 +30,7 @@ impl GradientNorms {
         }
     }
 
-    /// The first step's row, then one an epoch.
+    /// Row of the first step, then one per epoch.
     pub fn rows(&self) -> &[GradientRow] {
         &self.rows
     }
@@ -72,11 +57,11 @@ impl Callback for GradientNorms {
             return Ok(());
         }
         let sum = match self.sum.take() {
-            Some(sum) => add(sum, &row)?,
-            None => row,
+            Some((sum, steps)) => (add(sum, &row)?, steps + 1),
+            None => (row, 1),
         };
         if at.step + 1 == at.steps {
-            self.rows.push(mean(sum));
+            self.rows.push(mean(sum.0, sum.1));
         } else {
             self.sum = Some(sum);
         }
@@ -98,7 +83,7 @@ fn measure(at: &BeforeStep) -> Result<GradientRow> {
     Ok(GradientRow {
         epoch: at.epoch,
         step: at.step,
-        steps: 1,
+        steps: Some(1),
         total: square.sqrt(),
         norms,
     })
@@ -113,13 +98,13 @@ fn add(mut sum: GradientRow, row: &GradientRow) -> Result<GradientRow> {
         *total += norm;
     }
     sum.total += row.total;
-    sum.steps += 1;
     sum.step = row.step;
     Ok(sum)
 }
 
-fn mean(mut sum: GradientRow) -> GradientRow {
-    let steps = sum.steps as f64;
+fn mean(mut sum: GradientRow, count: usize) -> GradientRow {
+    let steps = count as f64;
+    sum.steps = Some(count);
     sum.total /= steps;
     for (_, norm) in &mut sum.norms {
         *norm /= steps;

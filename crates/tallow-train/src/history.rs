@@ -1,69 +1,39 @@
-//! What a run has come to, epoch by epoch.
+//! History of a training run.
 
 use serde::{Deserialize, Serialize};
 use tallow_metrics::ConfusionMatrix;
+use tallow_record::EpochRow;
 
-/// The epochs of a run.
+/// History of a training run: a row of metrics per epoch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
-    /// One row a finished epoch.
+    /// Finished epochs.
     pub rows: Vec<EpochRow>,
-    /// Why training ended before the last epoch, where it did; not part of a checkpoint.
+    /// Reason for which training ended before the last epoch; `None` if it did not. Not part of a checkpoint.
     #[serde(skip)]
     pub stopped: Option<String>,
-    /// The last evaluation of the test data; not part of a checkpoint.
+    /// Last evaluation of the test data; not part of a checkpoint.
     #[serde(skip)]
     pub evaluation: Option<Evaluation>,
 }
 
-/// One finished epoch: a line of `metrics.jsonl`.
-///
-/// The training figures are those of the batches as they were trained on, each with the weights
-/// of its moment; the test figures are those of the weights at the epoch's end. Accuracies are
-/// fractions. A loss that is not finite is written as `null` and read as NaN.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochRow {
-    /// From 0.
-    pub epoch: usize,
-    /// Mean over the samples.
-    #[serde(deserialize_with = "nan_from_null")]
-    pub train_loss: f64,
-    /// The share of samples predicted right.
-    pub train_accuracy: f64,
-    /// Mean over the samples.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "loss_if_any")]
-    pub test_loss: Option<f64>,
-    /// The share of samples predicted right.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test_accuracy: Option<f64>,
-    /// The share of samples whose label is among the best five, for more than five classes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test_top5: Option<f64>,
-    /// The learning rate of the epoch's last step.
-    pub lr: f64,
-    /// Training and evaluation.
-    pub seconds: f64,
-    /// Training alone.
-    pub images_per_second: f64,
-}
-
-/// How a model does on a data set, in evaluation mode.
+/// Metrics of a model on a dataset, in evaluation mode.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Mean over the samples.
+    /// Mean loss over the samples.
     pub loss: f64,
-    /// The share of samples predicted right.
+    /// Accuracy, as a fraction.
     pub accuracy: f64,
-    /// The share of samples whose label is among the best five, for more than five classes.
+    /// Top-5 accuracy, as a fraction, for more than five classes.
     pub top5: Option<f64>,
-    /// Rows are labels, columns predictions.
+    /// Confusion matrix: rows are labels, columns are predictions.
     pub confusion: ConfusionMatrix,
     /// Number of samples.
     pub samples: u64,
 }
 
 impl History {
-    /// The row with the highest test accuracy, the first one where several are equal.
+    /// Row with the highest test accuracy; the first of several that are equal.
     pub fn best(&self) -> Option<&EpochRow> {
         self.rows
             .iter()
@@ -77,26 +47,9 @@ impl History {
             })
     }
 
-    /// Seconds of all epochs.
+    /// Wall time of all epochs, in seconds.
     pub fn seconds(&self) -> f64 {
         self.rows.iter().map(|row| row.seconds).sum()
-    }
-}
-
-fn nan_from_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
-}
-
-/// A field that is left out where there is no value, and `null` where the value is not finite.
-mod loss_if_any {
-    use serde::{Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-        value.unwrap_or(f64::NAN).serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
-        super::nan_from_null(d).map(Some)
     }
 }
 
@@ -116,24 +69,6 @@ mod tests {
             seconds: 1.5,
             images_per_second: 100.0,
         }
-    }
-
-    #[test]
-    fn rows_survive_json() {
-        for row in [row(0, None), row(7, Some(1.0 / 3.0))] {
-            let text = serde_json::to_string(&row).unwrap();
-            assert_eq!(
-                serde_json::from_str::<EpochRow>(&text).unwrap(),
-                row,
-                "{text}"
-            );
-        }
-        let mut bad = row(1, Some(0.1));
-        bad.test_loss = Some(f64::INFINITY);
-        let text = serde_json::to_string(&bad).unwrap();
-        assert!(text.contains(r#""test_loss":null"#), "{text}");
-        let read: EpochRow = serde_json::from_str(&text).unwrap();
-        assert!(read.test_loss.unwrap().is_nan());
     }
 
     #[test]

@@ -24,13 +24,14 @@ pub use callback::{
     BatchEnd, BeforeStep, CONTINUE, Callback, EarlyStopping, EpochEnd, FitStart, Flow, KeepBest,
     LogProgress, Monitor,
 };
-pub use environment::Environment;
+pub use environment::capture_environment;
 pub use error::{Error, Result};
-pub use gradient_norms::{GradientNorms, GradientRow};
-pub use history::{EpochRow, Evaluation, History};
+pub use gradient_norms::GradientNorms;
+pub use history::{Evaluation, History};
 pub use loss::Loss;
 pub use optimizer::{Optimizer, OptimizerConfig, ParamRule};
-pub use record::{RunInfo, RunRecord, Summary};
+pub use record::{RunRecord, dataset_record};
 pub use schedule::{Anneal, Curve, Per, Schedule, Warmup};
+pub use tallow_record::{ClassScore, Environment, EpochRow, GradientRow, RunInfo, Summary};
 pub use tensorboard::{EventWriter, Picture, TensorBoard};
 pub use trainer::{TrainConfig, Trainer};

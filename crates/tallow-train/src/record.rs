@@ -1,90 +1,48 @@
-//! The record of a run: a directory that says what was run, where, and what came of it.
+//! Record of a run: a folder with its settings, environment, metrics and weights.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tallow_datasets::DatasetInfo;
-use tallow_metrics::ClassScore;
 use tallow_ops::ParamStore;
+use tallow_record::{
+    ClassScore, Dataset, Environment, EnvironmentFile, EpochRow, RunInfo, Summary, timestamp,
+};
 
 use crate::callback::{CONTINUE, Callback, EpochEnd, FitStart, Flow};
+use crate::error::{Error, Result};
 use crate::files::write_atomic;
-use crate::{Environment, EpochRow, Error, History, Result};
+use crate::history::History;
 
-/// What a run is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunInfo {
-    /// The experiment it belongs to.
-    pub experiment: String,
-    /// The experiment's variant.
-    pub variant: String,
-    /// The seed.
-    pub seed: u64,
-    /// The model's name.
-    pub model: String,
-    /// Number of trained values.
-    pub parameters: usize,
-    /// The training data.
-    pub dataset: DatasetInfo,
-}
-
-/// Writes `<runs>/<experiment>/<time>-<variant>-s<seed>/`:
+/// Writer of a run record, the folder `<runs>/<experiment>/<time>-<variant>-s<seed>`:
 ///
-/// | file | |
+/// | file | content |
 /// | --- | --- |
-/// | `config.toml` | the settings in full, as the caller gave them |
+/// | `config.toml` | complete settings, as given by the caller |
 /// | `environment.json` | [`RunInfo`] and [`Environment`] |
-/// | `metrics.jsonl` | one [`EpochRow`] a line, written when the epoch ends |
+/// | `metrics.jsonl` | one [`EpochRow`] per line, written at the end of the epoch |
 /// | `checkpoint/` | see [`Trainer::with_checkpoints`](crate::Trainer::with_checkpoints) |
 /// | `summary.json` | [`Summary`]; a run without one has not finished |
-/// | `model.safetensors` | the weights at the end |
+/// | `model.safetensors` | weights at the end of training |
 ///
-/// and whatever else the caller [adds](Self::add).
+/// and what the caller [adds](Self::add). `tallow_record::Run` reads it.
 ///
-/// Every file but `metrics.jsonl`, which grows, is written under another name, synced and renamed.
-/// It is a [`Callback`]: hand it to the trainer by `&mut`, and call [`finish`](Self::finish) after.
+/// Lines are appended to `metrics.jsonl`; every other file is written atomically. A `RunRecord` is a [`Callback`]: pass
+/// it to the trainer by `&mut`, and call [`finish`](Self::finish) after training.
 pub struct RunRecord {
     dir: PathBuf,
     info: RunInfo,
     figures: BTreeMap<String, f64>,
 }
 
-/// `environment.json`.
-#[derive(Serialize, Deserialize)]
-struct EnvironmentFile {
-    run: RunInfo,
-    environment: Environment,
-}
-
-/// `summary.json`: what came of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// What was run.
-    pub run: RunInfo,
-    /// Finished epochs.
-    pub epochs: usize,
-    /// Why training ended before the last epoch, where it did.
-    pub stopped: Option<String>,
-    /// Seconds of all epochs.
-    pub seconds: f64,
-    /// The last epoch's `train_loss`, `train_accuracy`, `test_loss`, `test_accuracy` and
-    /// `test_top5`, the mean `images_per_second`, the `seconds` of all epochs, and `best_test_accuracy` with its `best_epoch`.
-    /// What was not measured is left out; what is not finite is `null`.
-    pub metrics: BTreeMap<String, Option<f64>>,
-    /// Counts of the test data: rows are labels, columns predictions.
-    pub confusion: Option<Vec<Vec<u64>>>,
-    /// Scores of the test data by class.
-    pub per_class: Option<Vec<ClassScore>>,
-}
-
 impl RunRecord {
-    /// Makes a new directory under `runs` and writes the files that are known at the start.
+    /// Creates a new folder under `runs` and writes `config.toml`, `environment.json` and an empty `metrics.jsonl`.
     ///
-    /// Two runs never share a directory: where the name is taken, a number is added.
+    /// Two runs never share a folder: if the name exists, a number is appended.
     pub fn create(
         runs: &Path,
         info: RunInfo,
@@ -114,7 +72,7 @@ impl RunRecord {
         Ok(record)
     }
 
-    /// The record of a run that was stopped, to go on with it.
+    /// Opens the record of a run that was stopped, to resume it.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self> {
         let dir = dir.into();
         let path = dir.join("environment.json");
@@ -128,12 +86,12 @@ impl RunRecord {
         })
     }
 
-    /// The record's directory.
+    /// Folder of the record.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Where the run's checkpoints go.
+    /// Folder of the run's checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.dir.join("checkpoint")
     }
@@ -143,7 +101,7 @@ impl RunRecord {
         self.write_json(&file_name(name), value)
     }
 
-    /// Adds a figure to the summary's metrics, which [`finish`](Self::finish) writes.
+    /// Adds a metric to the summary, which [`finish`](Self::finish) writes.
     pub fn put(&mut self, name: &str, value: f64) {
         self.figures.insert(name.to_string(), value);
     }
@@ -151,7 +109,7 @@ impl RunRecord {
     /// Writes the weights and the summary, the summary last.
     pub fn finish(&self, store: &ParamStore, history: &History) -> Result<Summary> {
         store.save(self.dir.join("model.safetensors"))?;
-        let mut summary = Summary::new(self.info.clone(), history);
+        let mut summary = summarize(self.info.clone(), history);
         for (name, value) in &self.figures {
             let value = Some(*value).filter(|value| value.is_finite());
             summary.metrics.insert(name.clone(), value);
@@ -168,7 +126,7 @@ impl RunRecord {
         write_atomic(&path, &text)
     }
 
-    /// Starts `metrics.jsonl` over: a resumed run may have written epochs that it now repeats.
+    /// Rewrites `metrics.jsonl`: a resumed run may have written epochs that it repeats.
     fn rewrite_metrics(&self, rows: &[EpochRow]) -> Result<()> {
         let path = self.dir.join("metrics.jsonl");
         let mut text = Vec::new();
@@ -197,47 +155,65 @@ impl Callback for RunRecord {
     }
 }
 
-impl Summary {
-    fn new(run: RunInfo, history: &History) -> Self {
-        let mut metrics = BTreeMap::new();
-        let mut put = |name: &str, value: Option<f64>| {
-            if let Some(value) = value {
-                metrics.insert(
-                    name.to_string(),
-                    Some(value).filter(|value| value.is_finite()),
-                );
-            }
-        };
-        if let Some(row) = history.rows.last() {
-            put("train_loss", Some(row.train_loss));
-            put("train_accuracy", Some(row.train_accuracy));
-            put("test_loss", row.test_loss);
-            put("test_accuracy", row.test_accuracy);
-            put("test_top5", row.test_top5);
-            let rates = history.rows.iter().map(|row| row.images_per_second);
-            put("seconds", Some(history.seconds()));
-            put(
-                "images_per_second",
-                Some(rates.sum::<f64>() / history.rows.len() as f64),
-            );
+/// Description of a dataset for the record of a run that trains on it.
+pub fn dataset_record(info: &DatasetInfo) -> Dataset {
+    Dataset {
+        name: info.name.clone(),
+        split: Some(info.split.to_string()),
+        provenance: info.provenance.clone(),
+        digest: info.digest.clone(),
+        test_digest: None,
+        classes: info.classes.clone(),
+    }
+}
+
+fn summarize(run: RunInfo, history: &History) -> Summary {
+    let mut metrics = BTreeMap::new();
+    let mut put = |name: &str, value: Option<f64>| {
+        if let Some(value) = value {
+            let finite = Some(value).filter(|value| value.is_finite());
+            metrics.insert(name.to_string(), finite);
         }
-        if let Some(best) = history.best() {
-            put("best_test_accuracy", best.test_accuracy);
-            put("best_epoch", Some(best.epoch as f64));
+    };
+    if let Some(row) = history.rows.last() {
+        for (metric, value) in row.metrics().filter(|(metric, _)| metric.in_summary) {
+            put(metric.name, Some(value));
         }
-        let confusion = history.evaluation.as_ref().map(|e| &e.confusion);
-        Self {
-            run,
-            epochs: history.rows.len(),
-            stopped: history.stopped.clone(),
-            seconds: history.seconds(),
-            metrics,
-            confusion: confusion.map(|matrix| {
-                let rows = matrix.matrix().chunks(matrix.classes());
-                rows.map(<[u64]>::to_vec).collect()
-            }),
-            per_class: confusion.map(|matrix| matrix.per_class()),
-        }
+        // These two are of the whole run.
+        let rates = history.rows.iter().map(|row| row.images_per_second);
+        put("seconds", Some(history.seconds()));
+        put(
+            "images_per_second",
+            Some(rates.sum::<f64>() / history.rows.len() as f64),
+        );
+    }
+    if let Some(best) = history.best() {
+        put("best_test_accuracy", best.test_accuracy);
+        put("best_epoch", Some(best.epoch as f64));
+    }
+    let confusion = history.evaluation.as_ref().map(|e| &e.confusion);
+    Summary {
+        run,
+        epochs: history.rows.len(),
+        stopped: history.stopped.clone(),
+        seconds: history.seconds(),
+        metrics,
+        confusion: confusion.map(|matrix| {
+            let rows = matrix.matrix().chunks(matrix.classes());
+            rows.map(<[u64]>::to_vec).collect()
+        }),
+        per_class: confusion.map(|matrix| matrix.per_class().into_iter().map(score).collect()),
+    }
+}
+
+fn score(score: tallow_metrics::ClassScore) -> ClassScore {
+    ClassScore {
+        class: score.class,
+        precision: score.precision,
+        recall: score.recall,
+        f1: score.f1,
+        support: score.support,
+        predicted: Some(score.predicted),
     }
 }
 
@@ -263,7 +239,7 @@ fn new_dir(parent: &Path, name: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// `name` with everything that a file system might refuse replaced by `_`.
+/// `name` as a file name: characters that a file system may refuse are replaced by `_`.
 pub(crate) fn file_name(name: &str) -> String {
     let safe = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '=');
     let name: String = name
@@ -276,56 +252,9 @@ pub(crate) fn file_name(name: &str) -> String {
     }
 }
 
-/// UTC as `20260131T235959Z`: names sort by time, and every file system takes them.
-fn timestamp(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Civil date from the days since 1970, by eras of 400 years that begin on 1 March
-    // (Hinnant, "chrono-compatible low-level date algorithms").
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!(
-        "{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    /// Expected values from `date -u -d @<seconds> +%Y%m%dT%H%M%SZ`.
-    #[test]
-    fn timestamps() {
-        for (seconds, expected) in [
-            (0, "19700101T000000Z"),
-            (951_782_399, "20000228T235959Z"),
-            (951_782_400, "20000229T000000Z"),
-            (951_868_800, "20000301T000000Z"),
-            (1_735_689_599, "20241231T235959Z"),
-            (1_785_500_000, "20260731T121320Z"),
-            (4_107_542_400, "21000301T000000Z"),
-        ] {
-            assert_eq!(
-                timestamp(UNIX_EPOCH + Duration::from_secs(seconds)),
-                expected
-            );
-        }
-    }
 
     #[test]
     fn file_names_stay_in_their_directory() {

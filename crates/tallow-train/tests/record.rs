@@ -10,7 +10,9 @@ use common::{CLASSES, bytes, loaders, net, recipe, textures};
 use serde_json::Value;
 use tallow_datasets::{Dataset, Split};
 use tallow_ops::ParamStore;
-use tallow_train::{Callback, Environment, EpochEnd, Flow, RunInfo, RunRecord, Trainer};
+use tallow_train::{
+    Callback, EpochEnd, Flow, RunInfo, RunRecord, Trainer, capture_environment, dataset_record,
+};
 
 fn create(runs: &Path, store: &ParamStore) -> RunRecord {
     let info = RunInfo {
@@ -19,9 +21,9 @@ fn create(runs: &Path, store: &ParamStore) -> RunRecord {
         seed: 3,
         model: "net".to_string(),
         parameters: store.num_parameters(),
-        dataset: textures(Split::Train, 600).info().clone(),
+        dataset: dataset_record(textures(Split::Train, 600).info()),
     };
-    let environment = Environment::capture(store.device(), Some("0123abc".to_string()));
+    let environment = capture_environment(store.device(), Some("0123abc".to_string()));
     RunRecord::create(runs, info, environment, "[train]\nepochs = 2\n").unwrap()
 }
 
@@ -82,6 +84,7 @@ fn a_record_holds_the_whole_run() {
     let run = &environment["run"];
     assert_eq!((&run["seed"], &run["model"]), (&3.into(), &"net".into()));
     assert_eq!(run["dataset"]["provenance"], "textures (made up)");
+    assert_eq!(run["dataset"]["split"], "train");
     assert_eq!(run["dataset"]["digest"].as_str().unwrap().len(), 64);
     let machine = &environment["environment"];
     assert_eq!(
@@ -219,13 +222,14 @@ fn a_place_that_cannot_be_written_is_named() {
         seed: 0,
         model: "net".to_string(),
         parameters: 0,
-        dataset: textures(Split::Train, 6).info().clone(),
+        dataset: dataset_record(textures(Split::Train, 6).info()),
     };
-    let environment = Environment::capture(store.device(), None);
+    let environment = capture_environment(store.device(), None);
     let error = RunRecord::create(&file, info, environment, "")
         .err()
         .unwrap();
-    assert!(error.to_string().contains("file/e"), "{error}");
+    let folder = file.join("e").display().to_string();
+    assert!(error.to_string().contains(&folder), "{error}");
     let error = RunRecord::open(runs.path()).err().unwrap();
     assert!(error.to_string().contains("environment.json"), "{error}");
 }
