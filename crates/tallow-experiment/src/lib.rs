@@ -1,1 +1,43 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+pub mod analysis;
+pub mod builtin;
+pub mod data;
+pub mod device;
+mod error;
+pub mod evaluate;
+pub mod experiment;
+pub mod heat_map;
+pub mod interrupt;
+mod job;
+mod keys;
+pub mod model;
+mod observe;
+pub mod outcome;
+pub mod pictures;
+pub mod predictor;
+pub mod preparation;
+pub mod progress;
+pub mod recipe;
+pub mod report;
+pub mod results;
+pub mod runner;
+mod statement;
+pub mod suggest;
+mod tiers;
+pub mod weights;
+
+pub use error::{Error, Result};
+pub use experiment::{Experiment, Source, Tier, Variant};
+pub use interrupt::StopFlag;
+pub use model::Registry;
+pub use outcome::Outcome;
+pub use predictor::Predictor;
+pub use progress::{NoProgress, PlannedRun, Progress};
+pub use recipe::Recipe;
+pub use runner::{Runner, RunnerOptions};
+pub use statement::Statement;

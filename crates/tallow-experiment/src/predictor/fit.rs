@@ -1,26 +1,28 @@
-//! Makes of any image one of the size and colour that a dataset has.
+//! Fitting of any image to the size and colour of a dataset's images.
 
-use anyhow::Result;
 use tallow_transforms::{Compose, ImageRef, SampleRng, Size, Transform};
 
 use super::drawing;
 use super::picture::Picture;
-use super::trained::Trained;
+use crate::error::Result;
 
-/// An image as the dataset has them.
-pub struct Fitted {
-    /// One plane after the other.
+/// Image in the shape of a dataset's.
+pub(super) struct Fitted {
+    /// Channels, one plane after the other.
     pub bytes: Vec<u8>,
-    /// `(C, H, W)`.
+    /// Shape `(C, H, W)`.
     pub shape: (usize, usize, usize),
-    /// What was done to it.
+    /// Changes in words.
     pub notes: Vec<String>,
 }
 
-/// The image in the shape of the dataset's.
-pub fn fit(picture: &Picture, trained: &Trained) -> Result<Fitted> {
-    let Some(shape) = trained.shape else {
-        // The transforms bring images of any size to one.
+/// Brings a picture to `shape`, the `(C, H, W)` of the images of `dataset`; without it, the transforms take images of any size.
+pub(super) fn fit(
+    picture: &Picture,
+    shape: Option<(usize, usize, usize)>,
+    dataset: &str,
+) -> Result<Fitted> {
+    let Some((c, h, w)) = shape else {
         return Ok(Fitted {
             bytes: picture.planes.clone(),
             shape: (3, picture.height, picture.width),
@@ -28,31 +30,25 @@ pub fn fit(picture: &Picture, trained: &Trained) -> Result<Fitted> {
         });
     };
     let size = (picture.height, picture.width);
-    if shape == (1, 28, 28)
-        && let Some(style) = drawing::style(&trained.dataset)
+    if (c, h, w) == (1, 28, 28)
+        && let Some(style) = drawing::style(dataset)
     {
         let (bytes, notes) = drawing::prepare(&picture.grey(), size, &style)?;
-        return Ok(Fitted {
-            bytes,
-            shape,
-            notes,
-        });
-    }
-    let (c, h, w) = shape;
-    let bytes = match c {
-        1 => picture.grey(),
-        _ => picture.planes.clone(),
-    };
-    let c = if c == 1 { 1 } else { 3 };
-    if size == (h, w) {
-        let notes = vec![format!("{w}x{h} is the dataset's own size")];
         return Ok(Fitted {
             bytes,
             shape: (c, h, w),
             notes,
         });
     }
-    let (bytes, notes) = cover(&bytes, (c, size.0, size.1), (h, w))?;
+    let (c, bytes) = match c {
+        1 => (1, picture.grey()),
+        _ => (3, picture.planes.clone()),
+    };
+    let (bytes, notes) = if size == (h, w) {
+        (bytes, vec![format!("{w}x{h} is the dataset's own size")])
+    } else {
+        cover(&bytes, (c, size.0, size.1), (h, w))?
+    };
     Ok(Fitted {
         bytes,
         shape: (c, h, w),
@@ -60,13 +56,13 @@ pub fn fit(picture: &Picture, trained: &Trained) -> Result<Fitted> {
     })
 }
 
-/// Scales the image so that it covers `h` x `w` and no more, and cuts the middle out.
+/// Scales the image to the least size that covers `h` x `w`, and crops its centre.
 fn cover(
     bytes: &[u8],
     (c, height, width): (usize, usize, usize),
     (h, w): (usize, usize),
 ) -> Result<(Vec<u8>, Vec<String>)> {
-    // The side that is shorter, measured by what is wanted, gets its length; the other keeps the shape.
+    // The shorter side relative to the target gets the target length; the other keeps the aspect ratio.
     let scaled = if height * w <= width * h {
         (h, (width * h / height).max(w))
     } else {

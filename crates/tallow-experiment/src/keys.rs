@@ -1,27 +1,32 @@
-//! Merging tables, `--set`, and errors that name the key and the nearest one that exists.
+//! Merging of TOML tables, assignments `key=value`, and errors that name the key and the nearest known one.
 
-use anyhow::{Result, anyhow, bail};
 use toml::{Table, Value};
 
-use super::Recipe;
+use crate::error::{Error, Result};
+use crate::model;
+use crate::recipe::Recipe;
 use crate::suggest;
 
-/// `key=value` of the command line.
-pub struct Assignment {
+/// Assignment `key=value`, as of `--set`.
+pub(crate) struct Assignment {
     path: Vec<String>,
     value: Value,
     text: String,
 }
 
 impl Assignment {
-    /// Reads `train.epochs=1`. The value is TOML, or else text.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// Parses `train.epochs=1`. The value is TOML; anything else is text.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let Some((key, value)) = text.split_once('=') else {
-            bail!("--set {text}: expected key=value, such as train.epochs=1");
+            return Err(Error::Set(format!(
+                "--set {text}: expected key=value, such as train.epochs=1"
+            )));
         };
         let path: Vec<String> = key.trim().split('.').map(str::to_string).collect();
         if path.iter().any(String::is_empty) {
-            bail!("--set {text}: `{key}` is not a key such as train.epochs");
+            return Err(Error::Set(format!(
+                "--set {text}: `{key}` is not a key such as train.epochs"
+            )));
         }
         let value = toml::from_str::<Table>(&format!("value = {value}"))
             .ok()
@@ -32,6 +37,11 @@ impl Assignment {
             value,
             text: text.to_string(),
         })
+    }
+
+    /// Parses several.
+    pub(crate) fn parse_all(texts: &[String]) -> Result<Vec<Self>> {
+        texts.iter().map(|text| Self::parse(text)).collect()
     }
 
     fn key(&self) -> String {
@@ -49,11 +59,36 @@ impl Assignment {
             )
         })
     }
+
+    /// Works the value into `table`.
+    ///
+    /// A new `model.name` keeps the settings of the model that the other model takes too, and always
+    /// `weights` and `new_head`: weights of another network are refused when they are loaded.
+    fn apply(&self, table: &mut Table) -> Result<()> {
+        check_path(table, self)?;
+        let (key, value) = self.nested();
+        let model = match table.get("model") {
+            Some(Value::Table(model)) if self.path == ["model", "name"] => model.clone(),
+            _ => Table::new(),
+        };
+        merge(table, &key, value);
+        if let (Some(Value::Table(new)), Value::String(name)) =
+            (table.get_mut("model"), &self.value)
+        {
+            let kept = model::settings(name);
+            for (key, value) in model {
+                if kept.contains(&key.as_str()) {
+                    new.entry(key).or_insert(value);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Works `value` into `table`: tables key by key, all else by replacement. A table that gives another `name`
-/// than the one there (a model, an optimizer, a loss) replaces it: settings of the one mean nothing to the other.
-pub fn merge(table: &mut Table, key: &str, value: Value) {
+/// Merges `value` into `table`: tables key by key, all else by replacement. A table with another `name`
+/// than the one there (of a model, an optimizer, a loss) replaces it, because the settings of one mean nothing to the other.
+pub(crate) fn merge(table: &mut Table, key: &str, value: Value) {
     let (Some(Value::Table(old)), Value::Table(new)) = (table.get_mut(key), &value) else {
         table.insert(key.to_string(), value);
         return;
@@ -70,21 +105,41 @@ pub fn merge(table: &mut Table, key: &str, value: Value) {
     }
 }
 
-/// The recipe in `table` after `sets`.
-pub fn recipe(mut table: Table, sets: &[Assignment]) -> Result<Recipe> {
+/// Recipe of `table` after the assignments `sets`.
+pub(crate) fn recipe(mut table: Table, sets: &[Assignment]) -> Result<Recipe> {
     let before = to_recipe(table.clone());
     for set in sets {
-        check_path(&table, set)?;
-        let (key, value) = set.nested();
-        merge(&mut table, &key, value);
+        if let Ok(before) = &before {
+            add_defaults(&mut table, set, before);
+        }
+        set.apply(&mut table)?;
     }
     let recipe = to_recipe(table).map_err(|error| match before {
-        // The file alone is sound, so one of the assignments is at fault.
+        // The file alone is valid, so one of the assignments is wrong.
         Ok(before) => explain_sets(sets, &before, &error),
-        Err(error) => anyhow!(explain(&error)),
+        Err(error) => Error::Recipe(explain(&error)),
     })?;
     recipe.check()?;
     Ok(recipe)
+}
+
+/// Fills in a table with a `name` that the file leaves at its default and `set` changes a key of: `train.loss`, `train.schedule`.
+fn add_defaults(table: &mut Table, set: &Assignment, recipe: &Recipe) {
+    let [outer, inner, key] = &set.path[..] else {
+        return;
+    };
+    let Ok(Value::Table(defaults)) = Value::try_from(recipe) else {
+        return;
+    };
+    let default = defaults.get(outer).and_then(|table| table.get(inner));
+    if let (Some(Value::Table(default)), Some(Value::Table(table))) =
+        (default, table.get_mut(outer))
+        && key != "name"
+        && default.contains_key("name")
+        && !table.contains_key(inner)
+    {
+        table.insert(inner.clone(), default.clone().into());
+    }
 }
 
 fn to_recipe(table: Table) -> Result<Recipe, String> {
@@ -93,26 +148,28 @@ fn to_recipe(table: Table) -> Result<Recipe, String> {
         .map_err(|e| one_line(&e.to_string()))
 }
 
-/// A key cannot go through something that is not a table.
+/// A key cannot go through a value that is not a table.
 fn check_path(table: &Table, set: &Assignment) -> Result<()> {
     let mut table = table;
     for (i, part) in set.path.iter().enumerate() {
         match table.get(part) {
             Some(Value::Table(inner)) => table = inner,
-            Some(_) if i + 1 < set.path.len() => bail!(
-                "--set {}: `{}` is a value and has no `{}` inside",
-                set.text,
-                set.path[..=i].join("."),
-                set.path[i + 1]
-            ),
+            Some(_) if i + 1 < set.path.len() => {
+                return Err(Error::Set(format!(
+                    "--set {}: `{}` is a value and has no `{}` inside",
+                    set.text,
+                    set.path[..=i].join("."),
+                    set.path[i + 1]
+                )));
+            }
             _ => return Ok(()),
         }
     }
     Ok(())
 }
 
-/// Which assignment an error is about, and the key that was meant.
-fn explain_sets(sets: &[Assignment], before: &Recipe, error: &str) -> anyhow::Error {
+/// Names the assignment that `error` is about, and the nearest known key.
+fn explain_sets(sets: &[Assignment], before: &Recipe, error: &str) -> Error {
     if let Some((word, expected)) = suggest::parse_unknown(error) {
         if error.contains("unknown field")
             && let Some(set) = sets
@@ -120,18 +177,18 @@ fn explain_sets(sets: &[Assignment], before: &Recipe, error: &str) -> anyhow::Er
                 .rfind(|s| s.path.iter().any(|part| part == word))
         {
             let key = set.key();
-            return match nearest_key(&key, word, &expected, before) {
-                Some(near) => anyhow!("unknown key `{key}`; did you mean `{near}`?"),
-                None => anyhow!("unknown key `{key}`; expected {}", expected.join(", ")),
-            };
+            return Error::Set(match nearest_key(&key, word, &expected, before) {
+                Some(near) => format!("unknown key `{key}`; did you mean `{near}`?"),
+                None => format!("unknown key `{key}`; expected {}", expected.join(", ")),
+            });
         }
-        return anyhow!(explain(error));
+        return Error::Set(explain(error));
     }
     let keys: Vec<&str> = sets.iter().map(|s| s.text.as_str()).collect();
-    anyhow!("--set {}: {error}", keys.join(" --set "))
+    Error::Set(format!("--set {}: {error}", keys.join(" --set ")))
 }
 
-/// The existing key most like `key`, whose part `word` is not known where it stands.
+/// Known key most similar to `key`, whose part `word` is unknown in its table.
 fn nearest_key(key: &str, word: &str, expected: &[&str], recipe: &Recipe) -> Option<String> {
     let mut known = Vec::new();
     if let Ok(Value::Table(table)) = Value::try_from(recipe) {
@@ -165,7 +222,7 @@ fn flatten(prefix: &str, table: &Table, keys: &mut Vec<String>) {
     }
 }
 
-/// `error`, with the nearest expected word when it is about an unknown one.
+/// `error`, with the nearest expected word if it is about an unknown one.
 fn explain(error: &str) -> String {
     let near =
         suggest::parse_unknown(error).and_then(|(word, expected)| suggest::nearest(word, expected));
@@ -175,12 +232,12 @@ fn explain(error: &str) -> String {
     }
 }
 
-/// The same for a file, whose errors show the line they are about.
-pub fn explain_file(error: &toml::de::Error) -> String {
+/// Message for an error of a whole file, which shows the line.
+pub(crate) fn explain_file(error: &toml::de::Error) -> String {
     explain(error.to_string().trim_end())
 }
 
-/// Errors of toml put the table they are about on a line of its own.
+/// Errors of toml put the name of their table on a line of its own.
 fn one_line(error: &str) -> String {
     error.trim_end().replace("\n", " ")
 }

@@ -1,16 +1,18 @@
-//! Where a file of weights lies.
+//! Files of weights by name.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
 use hf_hub::HFClient;
 use tallow_models::checkpoints;
 
-/// The file of weights that is named.
+use crate::error::{Error, Result};
+
+/// File of weights by name.
 ///
-/// `hf:owner/name/file` is a file of a model on the Hugging Face hub, fetched into the hub's cache. A path is taken as it is. A bare name that is no file here is looked for in the folder that `TALLOW_WEIGHTS` names, and in a
-/// folder `weights` beside the one that holds the data.
+/// `hf:owner/name/file` is a file of a model on the Hugging Face hub, downloaded into the hub's cache. A path names itself. A bare
+/// name that is no file in the current directory is looked up in the folder `TALLOW_WEIGHTS`, and in a folder `weights` beside the
+/// folder of the data (`data_dir`, `TALLOW_DATA`). Fails with the list of all places.
 pub fn find(name: &str, data_dir: Option<&Path>) -> Result<PathBuf> {
     if let Some(id) = name.strip_prefix("hf:") {
         return from_hub(id);
@@ -28,13 +30,13 @@ pub fn find(name: &str, data_dir: Option<&Path>) -> Result<PathBuf> {
     )
 }
 
-/// A file of a model on the hub: from its cache, or downloaded there. `HF_ENDPOINT` names another hub, `HF_HOME` another cache.
+/// File of a model on the hub: from its cache, or downloaded into it. `HF_ENDPOINT` names another hub, `HF_HOME` another cache.
 fn from_hub(id: &str) -> Result<PathBuf> {
     let mut parts = id.splitn(3, '/');
     let (Some(owner), Some(model), Some(file)) = (parts.next(), parts.next(), parts.next()) else {
-        bail!(
+        return Err(Error::Weights(format!(
             "`hf:{id}` is no file of the hub; write hf:owner/name/file, as in hf:timm/resnet18.a1_in1k/model.safetensors"
-        );
+        )));
     };
     let endpoint = env::var("HF_ENDPOINT").ok().filter(|e| !e.is_empty());
     let endpoint = endpoint.unwrap_or_else(|| "https://huggingface.co".into());
@@ -42,7 +44,7 @@ fn from_hub(id: &str) -> Result<PathBuf> {
         .endpoint(endpoint.trim_end_matches('/'))
         .retry_max_attempts(2)
         .build_sync()
-        .context("the hub's client does not start")?;
+        .map_err(|error| Error::Weights(format!("cannot start the hub's client: {error}")))?;
     let model = client.model(owner, model);
     // What is in the cache needs no network.
     let cached = model.download_file().filename(file).local_files_only(true);
@@ -54,7 +56,9 @@ fn from_hub(id: &str) -> Result<PathBuf> {
         .download_file()
         .filename(file)
         .send()
-        .with_context(|| format!("cannot download hf:{id} from {endpoint}"))
+        .map_err(|error| {
+            Error::Weights(format!("cannot download hf:{id} from {endpoint}: {error}"))
+        })
 }
 
 fn find_in(
@@ -97,7 +101,7 @@ fn find_in(
             known.url, known.licence
         ));
     }
-    bail!(message)
+    Err(Error::Weights(message))
 }
 
 #[cfg(test)]

@@ -1,21 +1,22 @@
-//! A photographed or drawn digit as the sets of handwriting have it: light on black, its box of one size, in the middle.
+//! Preparation of photographed or drawn digits as in the datasets of handwriting: light on black, scaled and centred.
 
-use anyhow::{Result, bail};
 use tallow_transforms::{Compose, ImageRef, SampleRng, Size, Transform};
 
-/// How a dataset places what is drawn.
+use crate::error::{Error, Result};
+
+/// Size and place of the drawing in a dataset's images.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Style {
-    /// The longer side of its box.
+pub(super) struct Style {
+    /// Longer side of the bounding box in pixels.
     pub side: usize,
-    /// Whether its centre of mass is put in the middle, or the middle of its box.
+    /// Whether the centre of mass is centred, instead of the bounding box.
     pub by_mass: bool,
-    /// Who says so.
+    /// Source in words.
     pub source: &'static str,
 }
 
-/// The style of a dataset, if it is one of drawings of 28 x 28.
-pub fn style(dataset: &str) -> Option<Style> {
+/// Style of a dataset of drawings of 28 x 28 pixels.
+pub(super) fn style(dataset: &str) -> Option<Style> {
     let style = |side, by_mass, source| {
         Some(Style {
             side,
@@ -36,20 +37,20 @@ pub fn style(dataset: &str) -> Option<Style> {
     }
 }
 
-/// The side of all these datasets' images.
+/// Side of these datasets' images.
 const SIDE: usize = 28;
 
-/// Grey levels by which ink must stand out from the paper.
+/// Least contrast between ink and paper in grey levels.
 const CONTRAST: f64 = 24.0;
 
-/// A photograph is scaled down to this longer side first: what matters comes down to 28 pixels.
+/// Longest side in pixels; larger images are scaled down first.
 const ENOUGH: usize = 800;
 
-/// Share of the largest stroke below which a speck is no stroke.
+/// Least size of a stroke as a share of the largest one; smaller ones are dust.
 const SPECK: f64 = 0.02;
 
-/// What `grey`, of `height` x `width`, shows, as 28 x 28 in the style; and what was done, in words.
-pub fn prepare(
+/// The drawing in `grey`, of `height` x `width`, as 28 x 28 in the style; and the changes in words.
+pub(super) fn prepare(
     grey: &[u8],
     (height, width): (usize, usize),
     style: &Style,
@@ -68,9 +69,9 @@ pub fn prepare(
     let (ink, dark) = ink(grey, (height, width));
     let most = ink.iter().copied().fold(0.0, f64::max);
     if most < CONTRAST {
-        bail!(
-            "shows no drawing: nothing stands out from what is at its border by more than {most:.0} of 255 grey levels; take it with more contrast"
-        );
+        return Err(Error::Image(format!(
+            "shows no drawing: nothing stands out from its border by more than {most:.0} of 255 grey levels; take it with more contrast"
+        )));
     }
     notes.push(if dark {
         "inverted (dark on light, told by the border; the dataset is light on dark)".to_string()
@@ -134,8 +135,8 @@ pub fn prepare(
     Ok((out, notes))
 }
 
-/// How far each pixel stands out from the paper, and whether by being darker. The paper is what is seen at the border: a plane through
-/// its grey levels, so that light that falls from one side does no harm.
+/// Difference of each pixel from the paper, and whether ink is darker than paper. The paper is a plane fitted to the grey levels at the
+/// border, so that light from one side does no harm.
 fn ink(grey: &[u8], (height, width): (usize, usize)) -> (Vec<f64>, bool) {
     let value = |y: usize, x: usize| f64::from(grey[y * width + x]);
     let deep = (height.min(width) / 20).max(1);
@@ -193,7 +194,7 @@ fn at(plane: Plane, y: f64, x: f64) -> f64 {
     plane[0] + plane[1] * y + plane[2] * x
 }
 
-/// The plane with the least squares of distances from points `(y, x, value)`; level where they lie on a line.
+/// Least-squares plane through points `(y, x, value)`; level if they lie on a line.
 fn fit(points: &[(f64, f64, f64)]) -> Plane {
     let n = points.len().max(1) as f64;
     let mean = |of: fn(&(f64, f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
@@ -219,7 +220,7 @@ fn fit(points: &[(f64, f64, f64)]) -> Plane {
     [mv - down * my - across * mx, down, across]
 }
 
-/// The threshold that parts the values into two groups of the least variance within (Otsu 1979), at least a quarter of the largest.
+/// Threshold that splits the values into two groups with the least variance within (Otsu 1979); at least a quarter of the largest value.
 fn otsu(values: &[f64]) -> f64 {
     let mut counts = [0f64; 256];
     for &value in values {
@@ -244,25 +245,25 @@ fn otsu(values: &[f64]) -> f64 {
     best.1.max(most / 4.0)
 }
 
-/// The pixels that belong to a stroke or to its soft edge. Islands of ink that are small beside the largest are specks of dust.
+/// Pixels of strokes and of their soft edges. Connected components that are small relative to the largest are dust.
 fn without_specks(ink: &[f64], (height, width): (usize, usize), threshold: f64) -> Vec<bool> {
-    // 0 is no ink; islands are numbered from 1.
-    let mut island = vec![0usize; ink.len()];
+    // 0 is paper; components are numbered from 1.
+    let mut component = vec![0usize; ink.len()];
     let mut sizes = vec![0usize];
     let mut stack = Vec::new();
     for start in 0..ink.len() {
-        if ink[start] < threshold || island[start] > 0 {
+        if ink[start] < threshold || component[start] > 0 {
             continue;
         }
         let number = sizes.len();
         sizes.push(0);
-        island[start] = number;
+        component[start] = number;
         stack.push(start);
         while let Some(i) = stack.pop() {
             sizes[number] += 1;
             for j in around(i, 1, (height, width)) {
-                if ink[j] >= threshold && island[j] == 0 {
-                    island[j] = number;
+                if ink[j] >= threshold && component[j] == 0 {
+                    component[j] = number;
                     stack.push(j);
                 }
             }
@@ -271,10 +272,10 @@ fn without_specks(ink: &[f64], (height, width): (usize, usize), threshold: f64) 
     let largest = sizes.iter().copied().max().unwrap_or(0) as f64;
     let mut strokes = vec![false; ink.len()];
     let edge = (height.max(width) / 100).max(1);
-    for (i, &number) in island.iter().enumerate() {
+    for (i, &number) in component.iter().enumerate() {
         if number > 0 && sizes[number] as f64 >= SPECK * largest {
             strokes[i] = true;
-            if around(i, 1, (height, width)).any(|j| island[j] == 0) {
+            if around(i, 1, (height, width)).any(|j| component[j] == 0) {
                 around(i, edge, (height, width)).for_each(|j| strokes[j] = true);
             }
         }
@@ -282,7 +283,7 @@ fn without_specks(ink: &[f64], (height, width): (usize, usize), threshold: f64) 
     strokes
 }
 
-/// The places up to `reach` away from `i`, itself too.
+/// Indices up to `reach` away from `i`, with `i`.
 fn around(i: usize, reach: usize, (height, width): (usize, usize)) -> impl Iterator<Item = usize> {
     let (y, x) = (i / width, i % width);
     let span = move |at: usize, n: usize| at.saturating_sub(reach)..(at + reach + 1).min(n);
@@ -300,14 +301,14 @@ fn bounds(strokes: &[bool], width: usize) -> (usize, usize, usize, usize) {
     (top.min(bottom), bottom, left.min(right), right)
 }
 
-/// What counts as full ink: three quarters of what is above the threshold are lighter.
+/// Level of full ink: the third quartile of the values above the threshold.
 fn full_ink(ink: &[f64], threshold: f64) -> f64 {
     let mut above: Vec<f64> = ink.iter().copied().filter(|&v| v >= threshold).collect();
     above.sort_by(f64::total_cmp);
     above.get(above.len() * 3 / 4).copied().unwrap_or(255.0)
 }
 
-/// Antialiased; values in `[0, 1]`.
+/// Resized with antialiasing; values in `[0, 1]`.
 fn resize(grey: &[u8], (rows, columns): (usize, usize), to: (usize, usize)) -> Result<Vec<f32>> {
     let resize = Transform::Resize {
         size: Size::from(to),
@@ -320,7 +321,7 @@ fn resize(grey: &[u8], (rows, columns): (usize, usize), to: (usize, usize)) -> R
     Ok(out)
 }
 
-/// To bytes of which the lightest is 255: thin strokes would fade otherwise.
+/// Bytes scaled so that the greatest is 255: thin strokes would fade otherwise.
 fn stretched(values: &[f32]) -> Vec<u8> {
     let most = values.iter().copied().fold(0f32, f32::max).max(1.0 / 255.0);
     values

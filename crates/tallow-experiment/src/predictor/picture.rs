@@ -1,38 +1,39 @@
-//! Image files as people have them: of any size and colour, turned by a camera, with transparent parts.
+//! Decoding of image files of any size and colour, with orientation and transparency.
 
 use std::fs;
 use std::io::{Cursor, ErrorKind};
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbaImage};
 
-/// The longest side that is taken, as in `tallow_transforms`.
+use crate::error::{Context, Error, Result};
+
+/// Longest side in pixels, as in `tallow_transforms`.
 const LONGEST: u32 = tallow_transforms::MAX_SIDE as u32;
 
-/// Bytes of a decoded image.
+/// Largest size of a decoded image in bytes.
 const LARGEST: u64 = 512 << 20;
 
-/// A decoded image.
-pub struct Picture {
-    /// RGB, one plane after the other.
+/// Decoded image.
+pub(super) struct Picture {
+    /// Red, green and blue plane, one after the other.
     pub planes: Vec<u8>,
     /// Rows.
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// What it is and what was done to it, in words.
+    /// Format, size and changes in words.
     pub notes: Vec<String>,
 }
 
 impl Picture {
-    /// Reads a PNG, JPEG, WebP or BMP file.
+    /// Reads a PNG, JPEG, WebP or BMP file; its content tells which.
     pub fn read(path: &Path) -> Result<Self> {
-        decode(path).with_context(|| path.display().to_string())
+        read(path).context(|| path.display().to_string())
     }
 
-    /// One plane of luma, by the rule of [`tallow_transforms::Transform::Grayscale`].
+    /// One plane of luma as by [`tallow_transforms::Transform::Grayscale`].
     pub fn grey(&self) -> Vec<u8> {
         let size = self.height * self.width;
         let plane = |i: usize| self.planes[i * size..].iter().map(|&v| u32::from(v));
@@ -42,65 +43,24 @@ impl Picture {
     }
 }
 
-fn decode(path: &Path) -> Result<Picture> {
+fn refuse<T>(message: impl Into<String>) -> Result<T> {
+    Err(Error::Image(message.into()))
+}
+
+fn read(path: &Path) -> Result<Picture> {
     if path.is_dir() {
-        bail!(
+        return refuse(format!(
             "is a folder; name the images in it, as in {}/*.png",
             path.display()
-        );
+        ));
     }
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => anyhow!("there is no such file"),
-        _ => anyhow!("cannot be read: {error}"),
+    let bytes = fs::read(path).map_err(|error| {
+        Error::Image(match error.kind() {
+            ErrorKind::NotFound => "there is no such file".to_string(),
+            _ => format!("cannot be read: {error}"),
+        })
     })?;
-    let kinds = "give a PNG, JPEG, WebP or BMP image";
-    let format = image::guess_format(&bytes).map_err(|_| anyhow!("is no image; {kinds}"))?;
-    ensure!(
-        format.reading_enabled(),
-        "is an image of a kind that is not read here; {kinds}"
-    );
-    // The decoder fills up what is missing at the end with grey.
-    if format == ImageFormat::Jpeg && is_cut_off(&bytes) {
-        bail!("is cut off before its end; get the file again");
-    }
-    let broken =
-        |error: image::ImageError| anyhow!("is damaged or cut off ({error}); get the file again");
-    let mut decoder = ImageReader::with_format(Cursor::new(&bytes[..]), format)
-        .into_decoder()
-        .map_err(broken)?;
-    let (width, height) = decoder.dimensions();
-    ensure!(
-        width.max(height) <= LONGEST && decoder.total_bytes() <= LARGEST,
-        "is too large, {width}x{height} pixels; scale it down first"
-    );
-    ensure!(width.min(height) > 0, "has no pixels");
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
-    let mut notes = Vec::new();
-    if orientation != Orientation::NoTransforms {
-        image.apply_orientation(orientation);
-        notes.push("turned upright as the camera noted".to_string());
-    }
-    let colour = image.color();
-    let kind = match (colour.has_color(), format) {
-        (true, format) => format!("{format:?} in colour"),
-        (false, format) => format!("grey {format:?}"),
-    };
-    notes.insert(0, format!("{kind}, {}x{}", image.width(), image.height()));
-    let mut image = image.into_rgba8();
-    if colour.has_alpha()
-        && let Some(ground) = fill_transparent(&mut image)
-    {
-        notes.push(format!("its transparent parts made {ground}"));
-    }
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let plane = |channel: usize| image.as_raw().iter().skip(channel).step_by(4);
-    Ok(Picture {
-        planes: (0..3).flat_map(plane).copied().collect(),
-        height,
-        width,
-        notes,
-    })
+    Picture::decode(&bytes)
 }
 
 /// Whether no end of image follows the last scan. A byte of 255 in the scan itself is always followed by something else.
@@ -109,7 +69,71 @@ fn is_cut_off(jpeg: &[u8]) -> bool {
     last(0xd9) < last(0xda)
 }
 
-/// Lays the image on white, or on black if what is drawn on it is light: what was done, if anything is transparent.
+fn broken(error: image::ImageError) -> Error {
+    Error::Image(format!(
+        "is damaged or cut off ({error}); get the file again"
+    ))
+}
+
+impl Picture {
+    /// Decodes the bytes of a PNG, JPEG, WebP or BMP file.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let kinds = "give a PNG, JPEG, WebP or BMP image";
+        let Ok(format) = image::guess_format(bytes) else {
+            return refuse(format!("is no image; {kinds}"));
+        };
+        if !format.reading_enabled() {
+            return refuse(format!(
+                "is an image of a kind that is not read here; {kinds}"
+            ));
+        }
+        // The decoder fills what is missing at the end with grey.
+        if format == ImageFormat::Jpeg && is_cut_off(bytes) {
+            return refuse("is cut off before its end; get the file again");
+        }
+        let mut decoder = ImageReader::with_format(Cursor::new(bytes), format)
+            .into_decoder()
+            .map_err(broken)?;
+        let (width, height) = decoder.dimensions();
+        if width.max(height) > LONGEST || decoder.total_bytes() > LARGEST {
+            return refuse(format!(
+                "is too large, {width}x{height} pixels; scale it down first"
+            ));
+        }
+        if width.min(height) == 0 {
+            return refuse("has no pixels");
+        }
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
+        let mut notes = Vec::new();
+        if orientation != Orientation::NoTransforms {
+            image.apply_orientation(orientation);
+            notes.push("turned upright as the camera noted".to_string());
+        }
+        let colour = image.color();
+        let kind = match (colour.has_color(), format) {
+            (true, format) => format!("{format:?} in colour"),
+            (false, format) => format!("grey {format:?}"),
+        };
+        notes.insert(0, format!("{kind}, {}x{}", image.width(), image.height()));
+        let mut image = image.into_rgba8();
+        if colour.has_alpha()
+            && let Some(ground) = fill_transparent(&mut image)
+        {
+            notes.push(format!("its transparent parts made {ground}"));
+        }
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        let plane = |channel: usize| image.as_raw().iter().skip(channel).step_by(4);
+        Ok(Picture {
+            planes: (0..3).flat_map(plane).copied().collect(),
+            height,
+            width,
+            notes,
+        })
+    }
+}
+
+/// Blends the image with white, or with black if its opaque parts are light. Returns the colour, or `None` if nothing is transparent.
 fn fill_transparent(image: &mut RgbaImage) -> Option<&'static str> {
     let (mut light, mut cover, mut whole) = (0.0, 0.0, 0.0);
     for pixel in image.pixels() {
@@ -180,7 +204,7 @@ mod tests {
             assert!(picture.notes[0].contains("40x30"), "{:?}", picture.notes);
             for share in [0.2, 0.5, 0.9] {
                 let part = &bytes[..(bytes.len() as f64 * share) as usize];
-                let error = read(part).err().map(|error| format!("{error:#}"));
+                let error = read(part).err().map(|error| error.message());
                 let error = error.unwrap_or_else(|| panic!("{format:?} cut to {share} is taken"));
                 assert!(error.contains("get the file again"), "{error}");
             }
@@ -190,7 +214,7 @@ mod tests {
             (b"GIF89a-and-more", "not read here"),
             (b"", "is no image"),
         ] {
-            let error = format!("{:#}", read(bytes).err().unwrap());
+            let error = read(bytes).err().unwrap().message();
             assert!(
                 error.contains(words) && error.contains("image.png"),
                 "{error}"

@@ -1,15 +1,20 @@
-//! Where a network sees a class: the image in grey as the network got it, and over it the heat of Grad-CAM.
+//! Grad-CAM heat maps over grey images.
 
-use anyhow::Result;
+use std::io::Cursor;
+use std::path::Path;
+
 use candle_core::{Device, Tensor};
-use image::{Rgb, RgbImage};
+use image::{ImageFormat, Rgb, RgbImage};
 use tallow_models::{Model, grad_cam};
+use tallow_record::write_atomic;
 
-/// How much of the image the greatest heat covers.
-const COVER: f32 = 0.7;
+use crate::error::Result;
 
-/// Every sixteenth colour of matplotlib's `magma` (Smith and van der Walt, CC0), from dark to light: what is lighter is more, for those
-/// who see few colours too.
+/// Opacity of the highest value.
+const OPACITY: f32 = 0.7;
+
+/// Every sixteenth colour of matplotlib's `magma` (Smith and van der Walt, CC0), from dark to light, so that the order shows
+/// without colours too.
 const MAGMA: [[u8; 3]; 17] = [
     [0, 0, 4],
     [10, 8, 34],
@@ -30,7 +35,8 @@ const MAGMA: [[u8; 3]; 17] = [
     [252, 253, 191],
 ];
 
-/// A picture for each of the images `(N, C, H, W)` and its class, by this layer; the longer side is at least `side` pixels.
+/// Heat map for each of the images `(N, C, H, W)` and its class, at a layer (Grad-CAM, Selvaraju et al. 2017). The longer side of a
+/// picture is at least `side` pixels.
 pub fn overlays(
     model: &Model,
     images: &Tensor,
@@ -38,19 +44,19 @@ pub fn overlays(
     layer: &str,
     side: u32,
 ) -> Result<Vec<RgbImage>> {
-    let heat = grad_cam(model, images, classes, Some(layer))?;
-    // As it went in, whatever the normalisation: its darkest value black, its lightest white.
+    let maps = grad_cam(model, images, classes, Some(layer))?;
+    // The input whatever its normalisation: the least value black, the greatest white.
     let grey = images.mean(1)?;
     let (_, h, w) = grey.dims3()?;
     let rows = |maps: &Tensor| -> Result<Vec<Vec<f32>>> {
         Ok(maps.to_device(&Device::Cpu)?.flatten_from(1)?.to_vec2()?)
     };
-    let both = rows(&grey)?.into_iter().zip(rows(&heat)?);
-    let pictures = both.map(|(grey, heat)| overlay(&grey, &heat, (h as u32, w as u32), side));
+    let both = rows(&grey)?.into_iter().zip(rows(&maps)?);
+    let pictures = both.map(|(grey, map)| overlay(&grey, &map, (h as u32, w as u32), side));
     Ok(pictures.collect())
 }
 
-fn overlay(grey: &[f32], heat: &[f32], (h, w): (u32, u32), side: u32) -> RgbImage {
+fn overlay(grey: &[f32], map: &[f32], (h, w): (u32, u32), side: u32) -> RgbImage {
     let low = grey.iter().copied().fold(f32::INFINITY, f32::min);
     let high = grey.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let range = (high - low).max(f32::MIN_POSITIVE);
@@ -58,27 +64,27 @@ fn overlay(grey: &[f32], heat: &[f32], (h, w): (u32, u32), side: u32) -> RgbImag
     RgbImage::from_fn(w * times, h * times, |x, y| {
         let pixel = (y / times * w + x / times) as usize;
         let grey = (grey[pixel] - low) / range * 255.0;
-        let heat = between(heat, (h, w), (y, x), times);
-        let cover = COVER * heat;
-        let colour = magma(heat);
-        Rgb(colour.map(|c| ((1.0 - cover) * grey + cover * c).round() as u8))
+        let value = between(map, (h, w), (y, x), times);
+        let opacity = OPACITY * value;
+        let colour = magma(value);
+        Rgb(colour.map(|c| ((1.0 - opacity) * grey + opacity * c).round() as u8))
     })
 }
 
-/// The heat at a pixel of the picture, which is `times` as large.
-fn between(heat: &[f32], (h, w): (u32, u32), (y, x): (u32, u32), times: u32) -> f32 {
+/// Value at a pixel of the picture, which is `times` as large, by bilinear interpolation.
+fn between(map: &[f32], (h, w): (u32, u32), (y, x): (u32, u32), times: u32) -> f32 {
     let place = |at: u32, n: u32| {
         let centre = ((at as f32 + 0.5) / times as f32 - 0.5).clamp(0.0, (n - 1) as f32);
         let first = centre as u32;
         (first, (first + 1).min(n - 1), centre - first as f32)
     };
     let ((top, bottom, down), (left, right, across)) = (place(y, h), place(x, w));
-    let value = |y: u32, x: u32| heat[(y * w + x) as usize];
+    let value = |y: u32, x: u32| map[(y * w + x) as usize];
     let row = |y: u32| value(y, left) * (1.0 - across) + value(y, right) * across;
     row(top) * (1.0 - down) + row(bottom) * down
 }
 
-/// The colour of a share in `[0, 1]`.
+/// Colour of a value in `[0, 1]`.
 fn magma(share: f32) -> [f32; 3] {
     let last = MAGMA.len() - 1;
     let place = share.clamp(0.0, 1.0) * last as f32;
@@ -86,6 +92,13 @@ fn magma(share: f32) -> [f32; 3] {
     let part = place - first as f32;
     let (a, b) = (MAGMA[first], MAGMA[first + 1]);
     std::array::from_fn(|i| f32::from(a[i]) * (1.0 - part) + f32::from(b[i]) * part)
+}
+
+/// Writes a picture as PNG, atomically.
+pub fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
+    let mut png = Cursor::new(Vec::new());
+    picture.write_to(&mut png, ImageFormat::Png)?;
+    Ok(write_atomic(path, png.into_inner())?)
 }
 
 #[cfg(test)]
@@ -104,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn cold_places_show_the_image_and_hot_ones_the_heat() {
+    fn low_values_show_the_image_and_high_ones_the_colour() {
         let grey = [-1.0, -1.0, 1.0, 1.0];
         let picture = overlay(&grey, &[0.0, 1.0, 0.0, 1.0], (2, 2), 448);
         assert_eq!(picture.dimensions(), (448, 448));

@@ -1,18 +1,20 @@
-//! What is worked out and not trained: `facts = ["conv1x1-vs-linear"]` of an experiment's file.
+//! Analyses besides training: `facts = ["conv1x1-vs-linear"]` of an experiment's file.
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 use tallow_models::nn::{Conv2d, ConvOptions, Flatten, Linear, Sequential};
-use tallow_models::{Context, Model, ModelConfig, Module};
+use tallow_models::{Context, Module};
 use tallow_ops::{Generator, Init, Layout, ParamStore};
 
-/// Something to be worked out.
+use crate::error::{Error, Result};
+use crate::model::{Model, ModelConfig, Registry};
+
+/// Analysis besides training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fact {
+pub enum Analysis {
     /// A 1x1 convolution on a 1x1 map beside a fully connected layer of the same weights; the parameters of both on a map of 8x8;
     /// and a 3x3 convolution with and without 1x1 convolutions that narrow its input and widen its output.
     Conv1x1VsLinear,
@@ -20,33 +22,33 @@ pub enum Fact {
     OtherSizes,
 }
 
-impl Fact {
-    /// The names of its figures, for claims: `facts.name`.
+impl Analysis {
+    /// Names of its figures; claims call them `facts.name`.
     pub fn names(self) -> &'static [&'static str] {
         match self {
-            Fact::Conv1x1VsLinear => &[
+            Analysis::Conv1x1VsLinear => &[
                 "conv1x1_linear_difference",
                 "conv1x1_parameters",
                 "linear_parameters",
                 "conv3x3_direct_macs",
                 "conv3x3_reduced_macs",
             ],
-            Fact::OtherSizes => &[],
+            Analysis::OtherSizes => &[],
         }
     }
 }
 
-/// The figures of these facts.
-pub fn work_out(facts: &[Fact]) -> Result<BTreeMap<String, f64>> {
+/// Figures of these analyses, by name.
+pub fn compute(analyses: &[Analysis]) -> Result<BTreeMap<String, f64>> {
     let mut figures = BTreeMap::new();
-    for fact in facts {
-        match fact {
-            Fact::Conv1x1VsLinear => {
+    for analysis in analyses {
+        match analysis {
+            Analysis::Conv1x1VsLinear => {
                 let values = conv1x1_vs_linear()?;
-                let names = fact.names().iter().map(|name| name.to_string());
+                let names = analysis.names().iter().map(|name| name.to_string());
                 figures.extend(names.zip(values));
             }
-            Fact::OtherSizes => {}
+            Analysis::OtherSizes => {}
         }
     }
     Ok(figures)
@@ -64,7 +66,7 @@ fn conv1x1_vs_linear() -> Result<[f64; 5]> {
     let var = |name: &str| {
         let mut all = store.parameters().into_iter();
         let found = all.find_map(|(n, var)| (n == name).then_some(var));
-        found.ok_or_else(|| anyhow::anyhow!("there is no {name}"))
+        found.ok_or_else(|| Error::Data(format!("there is no parameter {name}")))
     };
     let weight = var("conv.weight")?.reshape((CLASSES, MAPS))?;
     var("linear.weight")?.set(&weight)?;
@@ -121,14 +123,19 @@ fn multiply_adds(convolutions: &[(usize, usize, usize)], side: usize) -> Result<
     Ok(model.summary()?.multiply_adds)
 }
 
-/// Whether the parameters of a model built for `config` fit images 8 pixels higher and wider.
-pub fn accepts_other_size(name: &str, config: &ModelConfig, model: &Model) -> bool {
+/// Whether the parameters of a model built for `config` also fit images 8 pixels higher and wider.
+pub(crate) fn accepts_other_size(
+    registry: &Registry,
+    name: &str,
+    config: &ModelConfig,
+    model: &Model,
+) -> bool {
     let (c, h, w) = config.input_shape;
     let config = ModelConfig {
         input_shape: (c, h + 8, w + 8),
         ..config.clone()
     };
-    let Ok(other) = Model::build(name, &config) else {
+    let Ok(other) = registry.build(name, &config) else {
         return false;
     };
     let shapes = |model: &Model| {
@@ -145,7 +152,7 @@ mod tests {
 
     #[test]
     fn conv1x1_is_linear_on_one_pixel() {
-        let facts = work_out(&[Fact::Conv1x1VsLinear]).unwrap();
+        let facts = compute(&[Analysis::Conv1x1VsLinear]).unwrap();
         assert!(facts["conv1x1_linear_difference"] < 1e-5, "{facts:?}");
         assert_eq!(facts["conv1x1_parameters"], 2_570.0);
         assert_eq!(facts["linear_parameters"], 10_486_400.0);
@@ -158,8 +165,10 @@ mod tests {
     fn other_sizes() {
         for (name, accepts) in [("convnet-gap", true), ("convnet-fc", false), ("mlp", false)] {
             let config = ModelConfig::new(10, (3, 32, 32));
-            let model = Model::build(name, &config).unwrap();
-            assert_eq!(accepts_other_size(name, &config, &model), accepts, "{name}");
+            let registry = Registry::default();
+            let model = registry.build(name, &config).unwrap();
+            let found = accepts_other_size(&registry, name, &config, &model);
+            assert_eq!(found, accepts, "{name}");
         }
     }
 }

@@ -1,26 +1,29 @@
-//! How images are prepared for weights that were trained elsewhere. A file of weights does not say, and the wrong figures cost
-//! points without a word, so the choice is explicit and every result names it.
+//! Transforms for weights that were trained elsewhere.
+//!
+//! A file of weights does not name them, and wrong ones cost accuracy without an error. So the choice is explicit, and every result
+//! names its source.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use tallow_models::checkpoints;
 use tallow_transforms::Transform;
 use toml::{Table, Value};
 
-/// What is done to images, and who says so.
+use crate::error::{Context, Error, Result};
+
+/// Transforms of images and their source.
 #[derive(Debug, PartialEq)]
 pub struct Preparation {
-    /// In order.
+    /// Transforms in order.
     pub transforms: Vec<Transform>,
-    /// Where they come from, in words.
+    /// Source in words.
     pub source: String,
 }
 
-/// What is usual for a dataset: mean and standard deviation of its training images, by channel.
-const USUAL: [(&str, &[f32], &[f32]); 6] = [
+/// Usual normalisation of a dataset: mean and standard deviation of its training images, per channel.
+const USUAL: &[(&str, &[f32], &[f32])] = &[
     ("mnist", &[0.1307], &[0.3081]),
     ("fashion-mnist", &[0.2860], &[0.3530]),
     ("fashion-mnist-sample", &[0.2860], &[0.3530]),
@@ -37,8 +40,8 @@ const USUAL: [(&str, &[f32], &[f32]); 6] = [
     ),
 ];
 
-/// The first of these that there is: the figures given; the transforms of the run record that the weights are in; the figures of
-/// the published checkpoint that the file is, known by its digest; what is usual for the dataset.
+/// Transforms for a file of weights: the first of the given mean and standard deviation; the transforms of the run record that the
+/// weights are in; those of the published checkpoint with this digest; the usual ones of the dataset.
 pub fn choose(
     given: Option<(&[f32], &[f32])>,
     weights: &Path,
@@ -62,9 +65,9 @@ pub fn choose(
     }
     match USUAL.iter().find(|(name, ..)| *name == dataset) {
         Some((_, mean, std)) => Ok(normalised(mean, std, format!("usual for {dataset}"))),
-        None => bail!(
+        None => Err(Error::Data(format!(
             "no usual normalisation of `{dataset}` is known; give --mean and --std, or --set data.transforms=[...]"
-        ),
+        ))),
     }
 }
 
@@ -81,29 +84,33 @@ fn normalised(mean: &[f32], std: &[f32], source: String) -> Preparation {
 
 fn recorded(config: &Path) -> Result<Preparation> {
     let read = || -> Result<Vec<Transform>> {
-        let mut table: Table = toml::from_str(&fs::read_to_string(config)?)?;
+        let text = fs::read_to_string(config).map_err(Error::io("read", config))?;
+        let broken = |error: toml::de::Error| Error::RunRecord(error.to_string());
+        let mut table: Table = toml::from_str(&text).map_err(broken)?;
         let transforms = match table.remove("data") {
             Some(Value::Table(mut data)) => data.remove("transforms"),
             _ => None,
         };
-        Ok(transforms.context("has no data.transforms")?.try_into()?)
+        let transforms =
+            transforms.ok_or_else(|| Error::RunRecord("has no data.transforms".to_string()))?;
+        transforms.try_into().map_err(broken)
     };
     Ok(Preparation {
-        transforms: read().with_context(|| config.display().to_string())?,
+        transforms: read().context(|| config.display().to_string())?,
         source: format!("of the run record {}", config.display()),
     })
 }
 
-/// The SHA-256 of a file, in hexadecimal.
+/// SHA-256 of a file, in hexadecimal.
 pub fn digest(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = fs::read(path).map_err(Error::io("read", path))?;
     Ok(Sha256::digest(bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect())
 }
 
-/// The figures of a normalisation in words; empty when the transforms have none.
+/// Mean and standard deviation of a normalisation in words; empty if the transforms have none.
 pub fn describe(transforms: &[Transform]) -> String {
     let list = |values: &[f32]| {
         let values: Vec<String> = values.iter().map(f32::to_string).collect();
@@ -120,8 +127,8 @@ pub fn describe(transforms: &[Transform]) -> String {
         .unwrap_or_default()
 }
 
-/// Images of shape `(C, H, W)`, one after the other, with each channel as it was before it was normalised.
-pub fn undone(
+/// Undoes the normalisation of images of shape `(C, H, W)`, stored one after the other.
+pub fn undo(
     values: &[f32],
     (c, h, w): (usize, usize, usize),
     transforms: &[Transform],
@@ -132,7 +139,7 @@ pub fn undone(
             continue;
         };
         for (number, plane) in values.chunks_mut((h * w).max(1)).enumerate() {
-            // One figure is that of all channels.
+            // A single value is that of all channels.
             let of = |figures: &[f32]| figures.get(number % c.max(1)).or(figures.first()).copied();
             let (mean, std) = (of(mean).unwrap_or(0.0), of(std).unwrap_or(1.0));
             for value in plane {
@@ -156,11 +163,11 @@ mod tests {
         ];
         let seen = [0.0, 1.0, -1.0, 0.0, 2.0, 0.5];
         let before = [0.5, 0.75, 0.25, 0.75, 3.0, 1.5];
-        assert_eq!(undone(&seen, (3, 1, 2), &transforms), before);
+        assert_eq!(undo(&seen, (3, 1, 2), &transforms), before);
         // The same for each of several images.
-        let both = undone(&[seen, seen].concat(), (3, 1, 2), &transforms);
+        let both = undo(&[seen, seen].concat(), (3, 1, 2), &transforms);
         assert_eq!(both, [before, before].concat());
-        assert_eq!(undone(&seen, (1, 2, 3), &[Transform::ToTensor]), seen);
+        assert_eq!(undo(&seen, (1, 2, 3), &[Transform::ToTensor]), seen);
     }
 
     #[test]
@@ -194,10 +201,7 @@ mod tests {
 
         fs::write(dir.path().join("config.toml"), "[data]").unwrap();
         let error = choose(None, &weights, known, "cifar10").unwrap_err();
-        assert!(
-            format!("{error:#}").contains("no data.transforms"),
-            "{error:#}"
-        );
+        assert!(error.message().contains("no data.transforms"), "{error}");
         let other = Path::new("other.safetensors");
         assert!(choose(None, other, "00", "emnist-digits").is_err());
     }

@@ -1,54 +1,55 @@
-//! The pictures of a run record: what the network saw, where it was wrong, and what its first layer looks for.
+//! Pictures of a run record: training images, mistakes, heat maps, filters and feature maps.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
-use anyhow::Result;
-use candle_core::Tensor;
-use image::{ImageFormat, RgbImage};
-use serde::Serialize;
+use candle_core::{Device, Tensor};
+use image::{Rgb, RgbImage};
 use tallow_datasets::{Batch, DataLoader, LoaderConfig, Subset};
 use tallow_models::{Model, last_feature_map};
 use tallow_ops::no_grad;
+use tallow_record::{Picture, Prediction};
 use tallow_train::RunRecord;
+use tallow_transforms::Transform;
 
-use super::pictures::{mosaic, tiled};
 use crate::data::first_batch;
-use crate::heat;
-use crate::observe::{Outputs, Prediction};
+use crate::error::{Error, Result};
+use crate::heat_map::{overlays, write_png};
+use crate::observe::Outputs;
+use crate::preparation;
 
-/// Pixels that images are enlarged to, about: few, since the page enlarges them further.
+/// Approximate side in pixels of an enlarged image; the page enlarges it further.
 const SIDE: usize = 32;
-/// Images, filters and maps of a picture.
+/// Number of images, filters or maps in a picture.
 const IMAGES: usize = 16;
-/// Images of each picture of where classes are seen.
+/// Number of heat maps in a picture.
 const EXPLAINED: usize = 8;
 
-/// An entry of `pictures.json`.
-#[derive(Serialize)]
-struct Entry {
-    file: &'static str,
-    text: String,
-}
+/// Images per row of a [`tiled`] picture.
+pub const COLUMNS: usize = 8;
+/// Pixels between the images of a [`tiled`] picture.
+pub const GAP: u32 = 4;
+/// Images in the TensorBoard picture.
+const BOARD_IMAGES: usize = 25;
+/// Approximate side in pixels of an image in the TensorBoard picture.
+const BOARD_SIDE: usize = 64;
 
-/// Writes PNG files into the record's folder, and `pictures.json`, which says what they show.
-pub fn write(
+/// Writes PNG files into the record's folder, and `pictures.json`, which describes them.
+pub(crate) fn write(
     record: &RunRecord,
     model: &Model,
     (train, test): (&DataLoader, &DataLoader),
     outputs: &Outputs,
 ) -> Result<()> {
     let mut entries = Vec::new();
-    let mut keep = |file, text: &str, picture: Option<RgbImage>| -> Result<()> {
+    let mut keep = |file: &str, text: &str, picture: Option<RgbImage>| -> Result<()> {
         let Some(picture) = picture else {
             return Ok(());
         };
-        let mut png = Cursor::new(Vec::new());
-        picture.write_to(&mut png, ImageFormat::Png)?;
-        let path = record.dir().join(file);
-        super::write(&path, png.into_inner())?;
-        let text = text.to_string();
-        entries.push(Entry { file, text });
+        write_png(&record.dir().join(file), &picture)?;
+        entries.push(Picture {
+            file: file.to_string(),
+            text: text.to_string(),
+        });
         Ok(())
     };
     let samples = first_batch(train, IMAGES)?;
@@ -64,7 +65,7 @@ pub fn write(
         "The test images that the network was surest of and wrong about, the surest first.",
         picture.transpose()?,
     )?;
-    if let Some(layer) = map(model)? {
+    if let Some(layer) = feature_map(model)? {
         let first = first_batch(test, EXPLAINED)?;
         let kinds = [
             (
@@ -105,7 +106,7 @@ pub fn write(
     Ok(())
 }
 
-/// The images of a batch, normalisation undone.
+/// Images of a batch, with the normalisation undone.
 fn shown(batch: &Batch, loader: &DataLoader) -> Result<RgbImage> {
     let (_, c, h, w) = batch.images.dims4()?;
     let values = batch.images.flatten_all()?.to_vec1::<f32>()?;
@@ -113,7 +114,7 @@ fn shown(batch: &Batch, loader: &DataLoader) -> Result<RgbImage> {
     Ok(mosaic(&values, (c, h, w), SIDE, transforms))
 }
 
-/// The test images that the first mistakes are about.
+/// Test images of the first mistakes.
 fn wrong(test: &DataLoader, mistakes: &[Prediction]) -> Result<Option<Batch>> {
     let indices = mistakes.iter().map(|m| m.index).take(IMAGES).collect();
     let set = Arc::new(Subset::new(test.dataset().clone(), indices)?);
@@ -121,8 +122,8 @@ fn wrong(test: &DataLoader, mistakes: &[Prediction]) -> Result<Option<Batch>> {
     first_batch(&loader, IMAGES)
 }
 
-/// The last layer with a feature map, if the network has one.
-fn map(model: &Model) -> Result<Option<String>> {
+/// Last layer with a feature map, if the network has one.
+fn feature_map(model: &Model) -> Result<Option<String>> {
     match last_feature_map(model) {
         Ok(layer) => Ok(Some(layer)),
         Err(tallow_models::Error::NoMap { .. }) => Ok(None),
@@ -130,7 +131,7 @@ fn map(model: &Model) -> Result<Option<String>> {
     }
 }
 
-/// Where the network sees the likeliest class of each of a batch's first images, and what these classes are called.
+/// Heat maps of the predicted classes of a batch's first images, and the names of these classes.
 fn explained(
     model: &Model,
     layer: &str,
@@ -145,7 +146,7 @@ fn explained(
     let name = |class: usize| known.get(class).cloned().unwrap_or(class.to_string());
     let (mut classes, mut names) = (Vec::new(), Vec::new());
     for prediction in &said[..count] {
-        let (class, label) = (prediction.class(), prediction.label as usize);
+        let (class, label) = (prediction.class().unwrap_or(0), prediction.label);
         classes.push(class as u32);
         names.push(if class == label {
             name(class)
@@ -153,11 +154,11 @@ fn explained(
             format!("{} (it is {})", name(class), name(label))
         });
     }
-    let pictures = heat::overlays(model, &images, &classes, layer, SIDE as u32)?;
+    let pictures = overlays(model, &images, &classes, layer, SIDE as u32)?;
     Ok((tiled(&pictures), names.join(", ")))
 }
 
-/// Of a network that begins with a convolution of one or three channels, wider than a pixel.
+/// Filters of a network that begins with a convolution of one or three channels, larger than 1x1.
 fn filters(model: &Model) -> Result<Option<RgbImage>> {
     let parameters = model.store().parameters();
     let Some((_, weight)) = parameters.first() else {
@@ -172,6 +173,7 @@ fn filters(model: &Model) -> Result<Option<RgbImage>> {
     }
 }
 
+/// Feature maps of the first convolution for the first test image.
 fn features(model: &Model, test: &DataLoader) -> Result<Option<RgbImage>> {
     let Some(batch) = first_batch(test, 1)? else {
         return Ok(None);
@@ -194,7 +196,7 @@ fn features(model: &Model, test: &DataLoader) -> Result<Option<RgbImage>> {
     Ok(Some(mosaic(&scaled(&maps)?, (1, h, w), SIDE, &[])))
 }
 
-/// Each of `(N, ...)` brought to [0, 1] by its own least and greatest value.
+/// Scales each of `(N, ...)` to `[0, 1]` by its own least and greatest value.
 fn scaled(tensor: &Tensor) -> Result<Vec<f32>> {
     let rows: Vec<Vec<f32>> = tensor.flatten_from(1)?.to_vec2()?;
     let mut values = Vec::new();
@@ -205,4 +207,91 @@ fn scaled(tensor: &Tensor) -> Result<Vec<f32>> {
         values.extend(row.iter().map(|value| (value - low) / range));
     }
     Ok(values)
+}
+
+/// First training images of the first epoch for TensorBoard, with their normalisation undone.
+pub(crate) fn samples(
+    train: &DataLoader,
+    transforms: &[Transform],
+) -> Result<tallow_train::Picture> {
+    let batch = first_batch(train, BOARD_IMAGES)?
+        .ok_or_else(|| Error::Data("there are no training images".to_string()))?;
+    let (n, c, h, w) = batch.images.dims4()?;
+    let values = batch.images.flatten_all()?.to_vec1::<f32>()?;
+    let values = preparation::undo(&values, (c, h, w), transforms);
+    let images = Tensor::from_vec(values, (n, c, h, w), &Device::Cpu)?;
+    let scale = BOARD_SIDE.div_ceil(w.max(1));
+    Ok(tallow_train::Picture::grid(&images, (0.0, 1.0), scale)?)
+}
+
+/// Picture of images of shape `(C, H, W)`, stored one after the other, with their normalisation undone and each pixel enlarged to a
+/// square, so that an image is about `side` pixels wide.
+pub fn mosaic(
+    values: &[f32],
+    (c, h, w): (usize, usize, usize),
+    side: usize,
+    transforms: &[Transform],
+) -> RgbImage {
+    let values = preparation::undo(values, (c, h, w), transforms);
+    let scale = (side / w.max(1)).max(1);
+    let shown = |value: f32| (255.0 * value).round().clamp(0.0, 255.0) as u8;
+    let images = values.chunks_exact((c * h * w).max(1)).map(|image| {
+        RgbImage::from_fn((w * scale) as u32, (h * scale) as u32, |x, y| {
+            let pixel = y as usize / scale * w + x as usize / scale;
+            let channel = |channel: usize| shown(image[channel * h * w + pixel]);
+            Rgb(if c < 3 {
+                [channel(0); 3]
+            } else {
+                [channel(0), channel(1), channel(2)]
+            })
+        })
+    });
+    tiled(&images.collect::<Vec<_>>())
+}
+
+/// Picture of images of one size in rows of [`COLUMNS`].
+pub fn tiled(images: &[RgbImage]) -> RgbImage {
+    let (w, h) = images.first().map_or((0, 0), RgbImage::dimensions);
+    let (across, down) = (w + GAP, h + GAP);
+    let size = |count: usize, step: u32| (count as u32 * step).saturating_sub(GAP);
+    let mut picture = RgbImage::from_pixel(
+        size(COLUMNS.min(images.len()), across),
+        size(images.len().div_ceil(COLUMNS), down),
+        Rgb([255; 3]),
+    );
+    for (number, image) in images.iter().enumerate() {
+        let (column, row) = ((number % COLUMNS) as i64, (number / COLUMNS) as i64);
+        let corner = (column * i64::from(across), row * i64::from(down));
+        image::imageops::replace(&mut picture, image, corner.0, corner.1);
+    }
+    picture
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIDE: usize = 96;
+
+    #[test]
+    fn images_are_enlarged_and_normalisation_undone() {
+        let transforms = [Transform::ToTensor, Transform::normalize([0.5], [0.25])];
+        // Two grey images of 1 x 2: black, white; grey, beyond white.
+        let values = [-2.0, 2.0, 0.0, 9.0];
+        let picture = mosaic(&values, (1, 1, 2), SIDE, &transforms);
+        let scale = (SIDE / 2) as u32;
+        assert_eq!(picture.dimensions(), (2 * 2 * scale + GAP, scale));
+        let at = |x: u32| picture.get_pixel(x, scale - 1).0;
+        assert_eq!(at(0), [0; 3]);
+        assert_eq!(at(scale), [255; 3]);
+        assert_eq!(at(2 * scale + GAP), [128; 3]);
+        assert_eq!(at(2 * scale + 1), [255; 3], "the gap");
+    }
+
+    #[test]
+    fn channels_are_colours() {
+        let values = [1.0, 0.0, 0.5, 0.0];
+        let picture = mosaic(&values[..3], (3, 1, 1), SIDE, &[Transform::ToTensor]);
+        assert_eq!(picture.get_pixel(0, 0).0, [255, 0, 128]);
+    }
 }

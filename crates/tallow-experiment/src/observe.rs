@@ -1,67 +1,27 @@
-//! What is noted beside the accuracy: the inputs as the network sees them, and what it says of the test images.
+//! Observations recorded besides the accuracy: statistics of the inputs, predictions, mistakes and calibration.
 
-use anyhow::{Context, Result};
-use serde::Serialize;
 use tallow_datasets::DataLoader;
 use tallow_metrics::{Calibration, CalibrationError};
 use tallow_models::Model;
 use tallow_ops::no_grad;
+use tallow_record::{Histogram, Inputs, Prediction};
 
 use crate::data::first_batch;
+use crate::error::{Error, Result};
 
-/// Images whose values are counted.
+/// Number of images whose values are counted.
 const IMAGES: usize = 1000;
-/// Bins of the histogram.
+/// Number of bins of the histogram.
 const BINS: usize = 60;
-/// Test images whose predictions are noted.
+/// Number of test images whose predictions are recorded.
 const PREDICTIONS: usize = 8;
-/// Mistakes that are noted, of those the network was surest of.
+/// Number of recorded mistakes, those with the highest confidence.
 const MISTAKES: usize = 32;
 
-/// The values of training images after all transforms.
-#[derive(Debug, Serialize)]
-pub struct Inputs {
-    /// Of each channel.
-    pub mean: Vec<f64>,
-    /// Of each channel: the square root of the mean squared distance from the mean.
-    pub std: Vec<f64>,
-    /// Over all channels.
-    pub histogram: Histogram,
-}
-
-/// Counts of values in bins of equal width.
-#[derive(Debug, Serialize)]
-pub struct Histogram {
-    /// Where the first bin begins: the least value.
-    pub from: f64,
-    /// Where the last one ends: the greatest.
-    pub to: f64,
-    /// Of each bin.
-    pub counts: Vec<u64>,
-}
-
-/// What a network says about one image.
-#[derive(Debug, Clone, Serialize)]
-pub struct Prediction {
-    /// Which test image.
-    pub index: usize,
-    /// Its class.
-    pub label: u32,
-    /// The likeliest classes with their probabilities, likeliest first.
-    pub top: Vec<(usize, f64)>,
-}
-
-impl Prediction {
-    /// The likeliest class.
-    pub fn class(&self) -> usize {
-        self.top.first().map_or(0, |(class, _)| *class)
-    }
-}
-
-/// The inputs of the first epoch's first images.
-pub fn inputs(train: &DataLoader) -> Result<Inputs> {
-    let batch = first_batch(train, IMAGES)?.context("there are no training images")?;
-    // One row a channel.
+/// Statistics of the first training images of the first epoch, after all transforms.
+pub(crate) fn inputs(train: &DataLoader) -> Result<Inputs> {
+    let batch = first_batch(train, IMAGES)?.ok_or_else(no_images)?;
+    // One row per channel.
     let planes = batch.images.transpose(0, 1)?.flatten_from(1)?;
     let planes: Vec<Vec<f32>> = planes.to_vec2()?;
     let moments = |plane: &Vec<f32>| {
@@ -87,19 +47,23 @@ pub fn inputs(train: &DataLoader) -> Result<Inputs> {
     })
 }
 
-/// What a network says of the test images.
-#[derive(Debug, Serialize)]
-pub struct Outputs {
-    /// Of the first images.
+fn no_images() -> Error {
+    Error::Data("there are no training images".to_string())
+}
+
+/// Predictions for the test images.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    /// Predictions for the first images.
     pub predictions: Vec<Prediction>,
-    /// Of the wrong ones, those it was surest of, the surest first.
+    /// Wrong predictions with the highest confidence, the highest first.
     pub mistakes: Vec<Prediction>,
-    /// How far its confidence is from its accuracy.
+    /// Calibration over all images.
     pub calibration: Calibration,
 }
 
-/// What `model` says of the test images. Its outputs are taken for logits.
-pub fn outputs(model: &Model, test: &DataLoader) -> Result<Outputs> {
+/// Predictions of `model` for the test images; its outputs are taken as logits.
+pub(crate) fn outputs(model: &Model, test: &DataLoader) -> Result<Outputs> {
     let device = model.store().device();
     let (mut predictions, mut mistakes) = (Vec::new(), Vec::new());
     let mut calibration = CalibrationError::default();
@@ -117,25 +81,23 @@ pub fn outputs(model: &Model, test: &DataLoader) -> Result<Outputs> {
             let mut top: Vec<(usize, f64)> = row.into_iter().map(f64::from).enumerate().collect();
             top.sort_by(|a, b| b.1.total_cmp(&a.1));
             top.truncate(3);
+            let label = label as usize;
             let prediction = Prediction { index, label, top };
             if predictions.len() < PREDICTIONS {
                 predictions.push(prediction.clone());
             }
-            if prediction.class() != label as usize {
+            if prediction.class() != Some(label) {
                 mistakes.push(prediction);
             }
         }
     }
-    let confidence = |p: &Prediction| p.top.first().map_or(0.0, |(_, probability)| *probability);
-    mistakes.sort_by(|a, b| {
-        confidence(b)
-            .total_cmp(&confidence(a))
-            .then(a.index.cmp(&b.index))
-    });
+    mistakes
+        .sort_by(|a, b| (b.confidence().total_cmp(&a.confidence())).then(a.index.cmp(&b.index)));
     mistakes.truncate(MISTAKES);
     Ok(Outputs {
         predictions,
         mistakes,
-        calibration: calibration.compute().context("there are no test images")?,
+        calibration: (calibration.compute())
+            .ok_or_else(|| Error::Data("there are no test images".to_string()))?,
     })
 }

@@ -1,9 +1,9 @@
-//! "Did you mean": the known name nearest to one that is not known.
+//! Suggestions for a name that is not known.
 
-/// Below this Jaro-Winkler similarity a guess confuses more than it helps.
+/// Least Jaro-Winkler similarity of a suggestion.
 const ENOUGH: f64 = 0.72;
 
-/// The candidate most like `word`, if any is like it at all.
+/// Candidate most similar to `word`; `None` if no candidate is similar.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
@@ -13,7 +13,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// An error message for an unknown name: the nearest one if there is one, and all that are known.
+/// Error message for an unknown name, with the nearest known name if there is one, and all known names.
 pub fn unknown(kind: &str, word: &str, known: &[&str]) -> String {
     let mut message = format!("unknown {kind} `{word}`");
     if let Some(near) = nearest(word, known.iter().copied()) {
@@ -23,7 +23,7 @@ pub fn unknown(kind: &str, word: &str, known: &[&str]) -> String {
     message
 }
 
-/// What serde's "unknown field" and "unknown variant" messages say: the word, and those expected.
+/// Parses serde's messages "unknown field" and "unknown variant": the unknown word and the expected ones.
 pub fn parse_unknown(message: &str) -> Option<(&str, Vec<&str>)> {
     let start = ["unknown field `", "unknown variant `"]
         .iter()

@@ -1,0 +1,130 @@
+//! Data of a recipe: both splits of its dataset, or subsets of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tallow_datasets::{
+    Batch, DataLoader, Dataset, LoadOptions, LoaderConfig, ProgressFn, Split, load, sort_by_class,
+    take_stratified,
+};
+use tallow_train::dataset_record;
+use tallow_transforms::Compose;
+
+use crate::error::{Context, Error, Result};
+use crate::recipe;
+
+/// Training and test split of a dataset. Cloning is cheap.
+#[derive(Clone)]
+pub struct Splits {
+    /// Training data.
+    pub train: Arc<dyn Dataset>,
+    /// Test data.
+    pub test: Arc<dyn Dataset>,
+}
+
+impl Splits {
+    /// Loads both splits as [`load_split`] does.
+    pub fn load(name: &str, options: &LoadOptions) -> Result<Self> {
+        Ok(Self {
+            train: load_split(name, Split::Train, options)?,
+            test: load_split(name, Split::Test, options)?,
+        })
+    }
+
+    /// Subsets that a recipe asks for.
+    pub fn select(&self, data: &recipe::Data) -> Result<Self> {
+        let part = |set: &Arc<dyn Dataset>, samples: Option<usize>, key| -> Result<_> {
+            let Some(samples) = samples else {
+                return Ok(set.clone());
+            };
+            let part = take_stratified(set, samples, 0).context(|| format!("data.{key}"))?;
+            Ok(Arc::new(part) as Arc<dyn Dataset>)
+        };
+        let mut train = part(&self.train, data.train_samples, "train_samples")?;
+        if data.sort_by_class {
+            train = Arc::new(sort_by_class(&train)?);
+        }
+        let test = part(&self.test, data.test_samples, "test_samples")?;
+        Ok(Self { train, test })
+    }
+
+    /// Name, provenance and digests of both splits, without the names of the classes.
+    pub fn description(&self) -> tallow_record::Dataset {
+        tallow_record::Dataset {
+            split: None,
+            test_digest: Some(self.test.info().digest.clone()),
+            classes: Vec::new(),
+            ..dataset_record(self.train.info())
+        }
+    }
+}
+
+/// Options that look in `data_dir` first and download what is found nowhere.
+pub fn options(data_dir: Option<PathBuf>, progress: Option<ProgressFn>) -> LoadOptions {
+    LoadOptions {
+        data_dir,
+        progress,
+        download: true,
+        ..LoadOptions::default()
+    }
+}
+
+/// Loads a split. Fails if it is empty or `options.data_dir` does not exist.
+pub fn load_split(name: &str, split: Split, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
+    if let Some(dir) = options.data_dir.as_ref().filter(|dir| !dir.is_dir()) {
+        let dir = dir.display();
+        return Err(Error::Data(format!("--data {dir}: no such directory")));
+    }
+    let set = load(name, split, options).map_err(explain)?;
+    if set.is_empty() {
+        return Err(Error::Data(format!(
+            "the {split} split of `{name}` has no images"
+        )));
+    }
+    Ok(set)
+}
+
+/// First batch of a loader's first epoch, with up to `samples` images; `None` if there are none.
+pub(crate) fn first_batch(loader: &DataLoader, samples: usize) -> Result<Option<Batch>> {
+    let config = LoaderConfig {
+        batch_size: samples,
+        num_workers: 0,
+        drop_last: false,
+        ..loader.config().clone()
+    };
+    let loader = DataLoader::new(loader.dataset().clone(), loader.transform().clone(), config)?;
+    Ok(loader.epoch(0).next().transpose()?)
+}
+
+/// Shape `(C, H, W)` of the images: their common shape, or that of the first if they differ.
+pub(crate) fn image_shape(set: &dyn Dataset) -> Result<(usize, usize, usize)> {
+    if let Some(shape) = set.shape() {
+        return Ok(shape);
+    }
+    let mut scratch = Vec::new();
+    let image = set.image(0, &mut scratch)?;
+    Ok((image.channels, image.height, image.width))
+}
+
+/// Shape `(C, H, W)` of a model's input: of the first image after the transforms, which bring all images to one shape.
+pub fn input_shape(set: &dyn Dataset, transforms: &Compose) -> Result<(usize, usize, usize)> {
+    Ok(transforms.output_shape(image_shape(set)?)?)
+}
+
+/// Adds to an error the nearest known name, or the command that downloads the data.
+pub(crate) fn explain(error: tallow_datasets::Error) -> Error {
+    match error {
+        tallow_datasets::Error::UnknownDataset { name, known } => {
+            Error::unknown("dataset", &name, &known)
+        }
+        tallow_datasets::Error::NotFound(mut not_found) if !not_found.remedies.is_empty() => {
+            let command = format!(
+                "or, where there is a network, run: tallow data get {}",
+                not_found.name
+            );
+            not_found.remedies.push(command);
+            Error::Dataset(tallow_datasets::Error::NotFound(not_found))
+        }
+        other => other.into(),
+    }
+}

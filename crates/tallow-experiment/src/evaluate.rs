@@ -1,0 +1,245 @@
+//! Evaluation of given weights on a test set.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use candle_core::Device;
+use serde::Serialize;
+use tallow_datasets::{DataLoader, DatasetInfo, LoaderConfig, Split};
+use tallow_models::LoadWeights;
+use tallow_train::Trainer;
+use tallow_transforms::{Compose, Transform};
+use toml::{Table, Value};
+
+use crate::data::{self, input_shape, load_split};
+use crate::error::{Error, Result};
+use crate::keys::{self, Assignment};
+use crate::model::{self, Registry};
+use crate::preparation::{self, Preparation};
+use crate::progress::Progress;
+use crate::recipe::Recipe;
+use crate::weights;
+
+/// Request to evaluate weights.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Name of the model.
+    pub model: String,
+    /// File of weights, as [`weights::find`] takes it.
+    pub weights: String,
+    /// Name of the dataset, whose test split is used.
+    pub dataset: String,
+    /// Folder to look for data and weights in before the usual places.
+    pub data: Option<PathBuf>,
+    /// Batch size.
+    pub batch: usize,
+    /// Mean and standard deviation per channel to normalise images in `[0, 1]` with, instead of the usual ones.
+    pub given: Option<(Vec<f32>, Vec<f32>)>,
+    /// Assignments `key=value` to the recipe.
+    pub sets: Vec<String>,
+    /// Device to compute on.
+    pub device: Device,
+    /// Models by name.
+    pub registry: Registry,
+}
+
+/// Result of an evaluation, in the shape that `--json` prints.
+#[derive(Debug, Serialize)]
+pub struct Evaluation {
+    /// Name of the model.
+    pub model: String,
+    /// Number of trainable parameters.
+    pub parameters: usize,
+    /// File of weights.
+    pub weights: PathBuf,
+    /// SHA-256 of the file.
+    pub weights_digest: String,
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Format of the data, and whether these are the published bytes.
+    pub provenance: String,
+    /// SHA-256 of the decoded test images and labels.
+    pub test_digest: String,
+    /// Transforms of the images.
+    pub transforms: Vec<Transform>,
+    /// Source of the transforms.
+    pub transforms_source: String,
+    /// Number of correct predictions.
+    pub correct: u64,
+    /// Number of images.
+    pub total: u64,
+    /// Share of correct predictions.
+    pub accuracy: f64,
+    /// Share of images whose class is among the five most probable; `None` for five classes or fewer.
+    pub top5: Option<f64>,
+    /// Mean loss.
+    pub loss: f64,
+    /// Scores of the classes, in their order.
+    pub per_class: Vec<Class>,
+    /// Confusion matrix: rows are labels, columns predictions.
+    pub confusion: Vec<Vec<u64>>,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// Scores of one class.
+#[derive(Debug, Serialize)]
+pub struct Class {
+    /// Name of the class.
+    pub name: String,
+    /// Number of its images.
+    pub images: u64,
+    /// Number of these with a correct prediction.
+    pub correct: u64,
+    /// Precision.
+    pub precision: f64,
+    /// Recall.
+    pub recall: f64,
+    /// F1 score.
+    pub f1: f64,
+}
+
+/// Evaluates weights on a test split.
+pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evaluation> {
+    let started = Instant::now();
+    request.registry.find(&request.model)?;
+    let path = weights::find(&request.weights, request.data.as_deref())?;
+    let weights_digest = preparation::digest(&path)?;
+    let given = (request.given.as_ref()).map(|(mean, std)| (&mean[..], &std[..]));
+    let preparation = preparation(
+        given,
+        &request.sets,
+        &path,
+        &weights_digest,
+        &request.dataset,
+    )?;
+    let transforms_source = preparation.source.clone();
+    let recipe = recipe(
+        &request.dataset,
+        &request.model,
+        request.batch,
+        preparation,
+        &request.sets,
+    )?;
+    let options = data::options(request.data.clone(), progress.downloads());
+    let test = load_split(&recipe.data.dataset, Split::Test, &options)?;
+    let transforms = Compose::new(recipe.data.transforms.clone())?;
+    let shape = input_shape(&*test, &transforms)?;
+    let classes = test.info().classes.len();
+    let config = model::config(&recipe.model, classes, shape, 0, &request.device);
+    let model = request.registry.build(&recipe.model.name, &config)?;
+    model.load_weights(&path, &LoadWeights::default())?;
+
+    let info = test.info().clone();
+    let loader = LoaderConfig {
+        batch_size: recipe.train.batch_size,
+        shuffle: false,
+        num_workers: recipe.train.workers,
+        ..LoaderConfig::default()
+    };
+    let loader = DataLoader::new(test, transforms, loader)?;
+    let trainer = Trainer::new(recipe.train.config());
+    let evaluation = trainer.evaluate(&model, model.store(), &loader)?;
+
+    let per_class = per_class(&evaluation, &info);
+    let matrix = evaluation.confusion.matrix();
+    Ok(Evaluation {
+        model: recipe.model.name,
+        parameters: model.store().num_parameters(),
+        weights: path,
+        weights_digest,
+        dataset: info.name,
+        provenance: info.provenance,
+        test_digest: info.digest,
+        transforms: recipe.data.transforms,
+        transforms_source,
+        correct: per_class.iter().map(|class| class.correct).sum(),
+        total: evaluation.samples,
+        accuracy: evaluation.accuracy,
+        top5: evaluation.top5,
+        loss: evaluation.loss,
+        confusion: matrix
+            .chunks(per_class.len().max(1))
+            .map(<[u64]>::to_vec)
+            .collect(),
+        per_class,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// Transforms as [`preparation::choose`] decides, unless `sets` give them.
+pub(crate) fn preparation(
+    given: Option<(&[f32], &[f32])>,
+    sets: &[String],
+    weights: &Path,
+    digest: &str,
+    dataset: &str,
+) -> Result<Preparation> {
+    let set = sets
+        .iter()
+        .any(|set| set.trim_start().starts_with("data.transforms"));
+    if set && given.is_some() {
+        return Err(Error::Set(
+            "--mean and --std, and --set data.transforms: give one of them".to_string(),
+        ));
+    }
+    if set {
+        // The assignment replaces it.
+        return Ok(Preparation {
+            transforms: vec![Transform::ToTensor],
+            source: "given by --set data.transforms".into(),
+        });
+    }
+    preparation::choose(given, weights, digest, dataset)
+}
+
+/// Recipe that trains nothing: data and model, changed by `sets`.
+pub(crate) fn recipe(
+    dataset: &str,
+    model: &str,
+    batch: usize,
+    preparation: Preparation,
+    sets: &[String],
+) -> Result<Recipe> {
+    let table = |entries: Vec<(&str, Value)>| {
+        let entries = entries
+            .into_iter()
+            .map(|(key, value)| (key.to_string(), value));
+        Value::Table(Table::from_iter(entries))
+    };
+    let batch = i64::try_from(batch).unwrap_or(i64::MAX);
+    let optimizer = table(vec![("name", "sgd".into()), ("lr", Value::Float(0.0))]);
+    let data = table(vec![
+        ("dataset", dataset.into()),
+        ("transforms", Value::try_from(&preparation.transforms)?),
+    ]);
+    let train = table(vec![
+        ("epochs", Value::Integer(1)),
+        ("batch_size", Value::Integer(batch)),
+        ("optimizer", optimizer),
+    ]);
+    let base = Table::from_iter([
+        ("data".to_string(), data),
+        ("model".to_string(), table(vec![("name", model.into())])),
+        ("train".to_string(), train),
+    ]);
+    keys::recipe(base, &Assignment::parse_all(sets)?)
+}
+
+fn per_class(evaluation: &tallow_train::Evaluation, info: &DatasetInfo) -> Vec<Class> {
+    let confusion = &evaluation.confusion;
+    let scores = confusion.per_class().into_iter().zip(&info.classes);
+    scores
+        .map(|(score, name)| {
+            let row = confusion.row(score.class).unwrap_or_default();
+            Class {
+                name: name.clone(),
+                images: row.iter().sum(),
+                correct: row.get(score.class).copied().unwrap_or(0),
+                precision: score.precision,
+                recall: score.recall,
+                f1: score.f1,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,668 @@
+//! Experiments: TOML files parsed, checked and worked out into one recipe per variant.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+pub use tallow_record::Tier;
+use tallow_record::{METRICS, Published};
+use tallow_regress::{Claim, FACTS};
+use toml::Table;
+
+use crate::analysis::Analysis;
+use crate::builtin;
+use crate::error::{Context, Error, Result};
+use crate::keys::{self, Assignment};
+use crate::recipe::Recipe;
+use crate::statement::{FileStatement, Statement};
+use crate::tiers::{FileTier, FileTiers};
+
+/// Experiment at one tier: each variant's changes merged into the base recipe.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    /// Name: that of the file without `.toml`.
+    pub name: String,
+    /// Question that the experiment answers.
+    pub question: String,
+    /// Tier.
+    pub tier: Tier,
+    /// Tiers of the experiment, each with its seconds on two cores if they are known.
+    pub tiers: Vec<(Tier, Option<f64>)>,
+    /// Default seeds.
+    pub seeds: Vec<u64>,
+    /// Variants in the order of the file; at least one.
+    pub variants: Vec<Variant>,
+    /// Claims about the metrics of the variants.
+    pub claims: Vec<Claim>,
+    /// Statements of the write-up, with the claims that decide them.
+    pub statements: Vec<Statement>,
+    /// Analyses besides training; `facts` in the file.
+    pub analyses: Vec<Analysis>,
+    /// Origin of the file.
+    pub source: Source,
+    /// TOML as read.
+    pub text: String,
+}
+
+/// Origin of an experiment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Experiment of this crate.
+    BuiltIn,
+    /// File at this path.
+    File(PathBuf),
+    /// TOML given as text.
+    Text,
+}
+
+/// Variant of an experiment.
+#[derive(Debug, Clone)]
+pub struct Variant {
+    /// Name, unique in the experiment.
+    pub name: String,
+    /// Complete recipe, with every default filled in.
+    pub recipe: Recipe,
+    /// Published results of the same setting.
+    pub published: Vec<Published>,
+}
+
+/// Contents of a file, before the variants are merged.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    question: String,
+    #[serde(default = "first_seed")]
+    seeds: Vec<u64>,
+    #[serde(default)]
+    data: Table,
+    #[serde(default)]
+    model: Table,
+    #[serde(default)]
+    train: Table,
+    variants: Vec<FileVariant>,
+    #[serde(default)]
+    claims: Vec<String>,
+    #[serde(default)]
+    statements: Vec<FileStatement>,
+    #[serde(default)]
+    facts: Vec<Analysis>,
+    #[serde(default)]
+    tiers: FileTiers,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileVariant {
+    name: String,
+    #[serde(default)]
+    data: Table,
+    #[serde(default)]
+    model: Table,
+    #[serde(default)]
+    train: Table,
+    #[serde(default)]
+    published: Vec<Published>,
+}
+
+fn first_seed() -> Vec<u64> {
+    vec![0]
+}
+
+fn refuse<T>(message: impl Into<String>) -> Result<T> {
+    Err(Error::Recipe(message.into()))
+}
+
+impl Experiment {
+    /// Loads the built-in experiment of this name, or the file if `name` ends in `.toml`, at one tier, with the assignments
+    /// `sets` (each `key=value`) applied to every variant.
+    pub fn load(name: &str, tier: Tier, sets: &[String]) -> Result<Self> {
+        match builtin::text(name) {
+            Some(text) => {
+                let mut experiment =
+                    Self::parse(name, text, tier, sets).context(|| format!("{name}.toml"))?;
+                experiment.source = Source::BuiltIn;
+                Ok(experiment)
+            }
+            None if name.ends_with(".toml") => Self::read(Path::new(name), tier, sets),
+            None => Err(Error::unknown("experiment", name, builtin::names())),
+        }
+    }
+
+    /// Reads a file. The experiment's name is the file's without its extension.
+    pub fn read(path: &Path, tier: Tier, sets: &[String]) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let experiment = Self::parse(&stem, &text, tier, sets);
+        let mut experiment = experiment.context(|| path.display().to_string())?;
+        experiment.source = Source::File(path.to_path_buf());
+        Ok(experiment)
+    }
+
+    /// Parses TOML.
+    ///
+    /// ```
+    /// use tallow_experiment::{Experiment, Tier};
+    ///
+    /// let text = r#"
+    ///     question = "Does a convolution help?"
+    ///     claims = ["cnn > mlp"]
+    ///
+    ///     [data]
+    ///     dataset = "fashion-mnist-sample"
+    ///     transforms = [{ name = "to-tensor" }]
+    ///
+    ///     [train]
+    ///     epochs = 1
+    ///     batch_size = 64
+    ///     optimizer = { name = "sgd", lr = 0.05 }
+    ///
+    ///     [[variants]]
+    ///     name = "mlp"
+    ///     model.name = "mlp"
+    ///
+    ///     [[variants]]
+    ///     name = "cnn"
+    ///     model.name = "cnn"
+    /// "#;
+    /// let sets = ["train.epochs=3".to_string()];
+    /// let experiment = Experiment::parse("convolution", text, Tier::Full, &sets)?;
+    /// assert_eq!(experiment.variants[1].recipe.train.epochs, 3);
+    /// # Ok::<(), tallow_experiment::Error>(())
+    /// ```
+    pub fn parse(name: &str, text: &str, tier: Tier, sets: &[String]) -> Result<Self> {
+        let file: File =
+            toml::from_str(text).map_err(|error| Error::Recipe(keys::explain_file(&error)))?;
+        if file.seeds.is_empty() {
+            return refuse("`seeds` is empty");
+        }
+        if file.variants.is_empty() {
+            return refuse("there are no variants");
+        }
+        let changes = match file.tiers.get(tier) {
+            Some(changes) => changes.clone(),
+            None if tier == Tier::Full => FileTier::default(),
+            None => return refuse(format!("there is no {tier} tier of this experiment")),
+        };
+        let sets = Assignment::parse_all(sets)?;
+        let base = Table::from_iter([
+            ("data".to_string(), file.data.into()),
+            ("model".to_string(), file.model.into()),
+            ("train".to_string(), file.train.into()),
+        ]);
+        let variants = variants(file.variants, &base, &changes, &sets)?;
+
+        let known = Known::new(&variants, &file.facts);
+        let claims = changes.claims.unwrap_or(file.claims);
+        let claims = claims.iter().map(|text| known.claim(text));
+        let claims = claims.collect::<Result<Vec<_>>>()?;
+        let statement = |s: FileStatement| s.read(|text| known.claim(text));
+        let mut statements = (file.statements.into_iter())
+            .map(statement)
+            .collect::<Result<Vec<_>>>()?;
+        if tier == Tier::Smoke {
+            // A smoke run is too short to decide them.
+            statements.clear();
+        }
+        let mut experiment = Self {
+            name: name.to_string(),
+            question: file.question,
+            tier,
+            tiers: file.tiers.list(),
+            seeds: changes.seeds.unwrap_or(file.seeds),
+            statements,
+            analyses: file.facts,
+            claims,
+            variants,
+            source: Source::Text,
+            text: text.to_string(),
+        };
+        if experiment.seeds.is_empty() {
+            return refuse("`seeds` is empty");
+        }
+        experiment
+            .keep_only(&changes.only)
+            .context(|| format!("tiers.{tier}.only"))?;
+        Ok(experiment)
+    }
+
+    /// Built-in experiments of a tier, in the order of their names; of `only` (names or paths of files) if that is not empty.
+    pub fn of_tier(tier: Tier, only: &[String], sets: &[String]) -> Result<Vec<Self>> {
+        for name in only {
+            if !name.ends_with(".toml") && builtin::text(name).is_none() {
+                return Err(Error::unknown("experiment", name, builtin::names()));
+            }
+        }
+        let mut experiments = Vec::new();
+        let names = builtin::names().iter().copied();
+        let files = (only.iter()).filter(|name| builtin::text(name).is_none());
+        for name in names.chain(files.map(String::as_str)) {
+            let named = only.iter().any(|only| only == name);
+            if !only.is_empty() && !named {
+                continue;
+            }
+            let full = Self::load(name, Tier::Full, sets)?;
+            if full.tiers.iter().any(|(has, _)| *has == tier) {
+                experiments.push(Self::load(name, tier, sets)?);
+            } else if named {
+                return refuse(format!("{name} has no {tier} tier"));
+            }
+        }
+        if experiments.is_empty() {
+            return refuse(format!("no experiment has a {tier} tier"));
+        }
+        Ok(experiments)
+    }
+
+    /// Name of the dataset, which all variants share.
+    pub fn dataset(&self) -> &str {
+        (self.variants.first()).map_or("", |variant| &variant.recipe.data.dataset)
+    }
+
+    /// Variant of this name.
+    pub fn variant(&self, name: &str) -> Option<&Variant> {
+        self.variants.iter().find(|variant| variant.name == name)
+    }
+
+    /// Keeps the variants of these names; all of them if `names` is empty. Fails for an unknown name.
+    pub fn keep_only(&mut self, names: &[String]) -> Result<()> {
+        let known: Vec<&str> = self.variants.iter().map(|v| v.name.as_str()).collect();
+        for name in names {
+            if !known.contains(&name.as_str()) {
+                return Err(Error::unknown("variant", name, &known));
+            }
+        }
+        if !names.is_empty() {
+            self.variants.retain(|v| names.contains(&v.name));
+        }
+        Ok(())
+    }
+}
+
+/// Merges the changes of each variant, of the tier and of the assignments into the base recipe, in that order.
+fn variants(
+    variants: Vec<FileVariant>,
+    base: &Table,
+    changes: &FileTier,
+    sets: &[Assignment],
+) -> Result<Vec<Variant>> {
+    let mut done: Vec<Variant> = Vec::new();
+    for variant in variants {
+        check_variant_name(&variant.name)?;
+        if done.iter().any(|before| before.name == variant.name) {
+            return refuse(format!("two variants are named `{}`", variant.name));
+        }
+        let mut merged = base.clone();
+        let tables = [
+            ("data", variant.data),
+            ("model", variant.model),
+            ("train", variant.train),
+            ("data", changes.data.clone()),
+            ("model", changes.model.clone()),
+            ("train", changes.train.clone()),
+        ];
+        for (key, table) in tables {
+            keys::merge(&mut merged, key, table.into());
+        }
+        let recipe =
+            keys::recipe(merged, sets).context(|| format!("variant `{}`", variant.name))?;
+        done.push(Variant {
+            name: variant.name,
+            recipe,
+            published: variant.published,
+        });
+    }
+    let first = done.first().map(|variant| &variant.recipe.data.dataset);
+    let other = (done.iter()).find(|variant| Some(&variant.recipe.data.dataset) != first);
+    if let (Some(first), Some(other)) = (first, other) {
+        return refuse(format!(
+            "variant `{}` uses dataset `{}` and the first one `{first}`: an experiment has one dataset",
+            other.name, other.recipe.data.dataset
+        ));
+    }
+    Ok(done)
+}
+
+/// Names that claims may contain.
+struct Known<'a> {
+    variants: Vec<&'a str>,
+    figures: Vec<&'static str>,
+    metrics: Vec<&'static str>,
+}
+
+impl<'a> Known<'a> {
+    fn new(variants: &'a [Variant], analyses: &[Analysis]) -> Self {
+        let figures = analyses.iter().flat_map(|analysis| analysis.names());
+        Self {
+            variants: variants.iter().map(|v| v.name.as_str()).collect(),
+            figures: figures.copied().collect(),
+            metrics: (METRICS.iter())
+                .filter(|metric| metric.is_claimable())
+                .map(|metric| metric.name)
+                .collect(),
+        }
+    }
+
+    fn claim(&self, text: &str) -> Result<Claim> {
+        let claim = Claim::parse(text)?;
+        for (variant, metric) in claim.metrics() {
+            let (kind, word, known) = if variant == FACTS {
+                ("fact", metric, &self.figures)
+            } else if !self.variants.contains(&variant) {
+                ("variant", variant, &self.variants)
+            } else {
+                ("metric", metric, &self.metrics)
+            };
+            if !known.contains(&word) {
+                let error = Error::unknown(kind, word, known);
+                return refuse(format!("claim `{text}`: {error}"));
+            }
+        }
+        Ok(claim)
+    }
+}
+
+/// Names of variants are parts of claims and of folder names.
+fn check_variant_name(name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(allowed) {
+        return Ok(());
+    }
+    refuse(format!(
+        "variant name `{name}`: letters, digits, - and _ only, a letter first"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"
+        question = "Which is better?"
+        claims = ["cnn > fc"]
+
+        [data]
+        dataset = "mnist"
+        transforms = [{ name = "to-tensor" }, { name = "normalize", mean = [0.1307], std = [0.3081] }]
+
+        [train]
+        epochs = 1
+        batch_size = 64
+        optimizer = { name = "sgd", lr = 0.01, momentum = 0.5 }
+
+        [[variants]]
+        name = "fc"
+        model.name = "mlp"
+        published = [{ test_accuracy = 0.8735, source = "course" }]
+
+        [[variants]]
+        name = "cnn"
+        model.name = "cnn"
+        train.epochs = 2
+    "#;
+
+    fn load_small(sets: &[&str]) -> Result<Experiment> {
+        let sets: Vec<String> = sets.iter().map(|s| s.to_string()).collect();
+        Experiment::parse("small", SMALL, Tier::Full, &sets)
+    }
+
+    fn error(text: &str, sets: &[&str]) -> String {
+        let sets: Vec<String> = sets.iter().map(|s| s.to_string()).collect();
+        Experiment::parse("small", text, Tier::Full, &sets)
+            .unwrap_err()
+            .message()
+    }
+
+    const TIERS: &str = r#"
+        [[statements]]
+        text = "The convolutional one is better."
+        zh = "卷积网络更好。"
+        checks = ["cnn > fc"]
+
+        [tiers.smoke]
+        seconds = 2
+        seeds = [5]
+        only = ["cnn"]
+        claims = ["cnn > 0.1"]
+        train.epochs = 7
+        data.train_samples = 100
+
+        [tiers.full]
+        seconds = 600
+    "#;
+
+    #[test]
+    fn a_tier_changes_every_variant() {
+        let text = format!("{SMALL}{TIERS}");
+        let smoke = Experiment::parse("small", &text, Tier::Smoke, &[]).unwrap();
+        assert_eq!((smoke.tier, smoke.seeds), (Tier::Smoke, vec![5]));
+        assert_eq!(smoke.variants.len(), 1);
+        let recipe = &smoke.variants[0].recipe;
+        assert_eq!(
+            (recipe.train.epochs, recipe.data.train_samples),
+            (7, Some(100))
+        );
+        assert_eq!(smoke.claims[0].text, "cnn > 0.1");
+        let full = Experiment::parse("small", &text, Tier::Full, &[]).unwrap();
+        assert_eq!(full.variants[1].recipe.train.epochs, 2);
+        assert_eq!(full.claims[0].text, "cnn > fc");
+        let tiers = [(Tier::Smoke, Some(2.0)), (Tier::Full, Some(600.0))];
+        assert_eq!(full.tiers, tiers);
+        // What the command line says comes last.
+        let sets = ["train.epochs=3".to_string()];
+        let smoke = Experiment::parse("small", &text, Tier::Smoke, &sets).unwrap();
+        assert_eq!(smoke.variants[0].recipe.train.epochs, 3);
+    }
+
+    #[test]
+    fn a_tier_that_is_not_there_is_refused() {
+        let text = format!("{SMALL}{TIERS}");
+        let error = Experiment::parse("small", &text, Tier::Standard, &[]).unwrap_err();
+        assert!(error.to_string().contains("no standard tier"), "{error}");
+        let wrong = text.replace("only = [\"cnn\"]", "only = [\"cnm\"]");
+        let error = Experiment::parse("small", &wrong, Tier::Smoke, &[]).unwrap_err();
+        assert!(error.message().contains("did you mean `cnn`?"), "{error}");
+    }
+
+    #[test]
+    fn statements_are_checked_as_claims_are() {
+        let text = format!("{SMALL}{TIERS}");
+        assert_eq!(
+            Experiment::parse("small", &text, Tier::Full, &[])
+                .unwrap()
+                .statements
+                .len(),
+            1
+        );
+        let message = error(&text.replace("checks = [\"cnn > fc\"]", "checks = []"), &[]);
+        assert!(message.contains("checks"), "{message}");
+        let message = error(
+            &text.replace(
+                "[\"cnn > fc\"]\n\n        [tiers",
+                "[\"cnn > gc\"]\n\n        [tiers",
+            ),
+            &[],
+        );
+        assert!(message.contains("unknown variant `gc`"), "{message}");
+    }
+
+    #[test]
+    fn variants_change_the_base() {
+        let experiment = load_small(&[]).unwrap();
+        let [fc, cnn] = &experiment.variants[..] else {
+            panic!("two variants")
+        };
+        assert_eq!((fc.name.as_str(), cnn.name.as_str()), ("fc", "cnn"));
+        assert_eq!((fc.recipe.train.epochs, cnn.recipe.train.epochs), (1, 2));
+        assert_eq!(fc.recipe.train.batch_size, 64);
+        assert_eq!(cnn.recipe.model.name, "cnn");
+        assert_eq!(fc.published[0].test_accuracy, 0.8735);
+        assert_eq!(experiment.seeds, [0]);
+    }
+
+    #[test]
+    fn set_changes_every_variant() {
+        let experiment = load_small(&[
+            "train.epochs=5",
+            "data.dataset=kmnist",
+            "train.shuffle=false",
+        ])
+        .unwrap();
+        for variant in &experiment.variants {
+            assert_eq!(variant.recipe.train.epochs, 5);
+            assert_eq!(variant.recipe.data.dataset, "kmnist");
+            assert!(!variant.recipe.train.shuffle);
+        }
+    }
+
+    #[test]
+    fn naming_another_optimizer_drops_the_settings_of_the_first() {
+        let sets = ["train.optimizer.name=adam", "train.optimizer.lr=0.002"];
+        let experiment = load_small(&sets).unwrap();
+        let again = load_small(&[r#"train.optimizer={name="adam",lr=0.002}"#]).unwrap();
+        assert_eq!(experiment.variants[0].recipe, again.variants[0].recipe);
+    }
+
+    #[test]
+    fn set_suggests_the_nearest_key() {
+        for (set, near) in [
+            ("train.epoch=1", "train.epochs"),
+            ("trian.epochs=1", "train.epochs"),
+            ("epochs=1", "train.epochs"),
+            ("train.optimizer.momentun=0.9", "train.optimizer.momentum"),
+        ] {
+            let message = error(SMALL, &[set]);
+            let key = set.split('=').next().unwrap();
+            assert!(
+                message.contains(&format!("unknown key `{key}`")),
+                "{message}"
+            );
+            assert!(
+                message.contains(&format!("did you mean `{near}`?")),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn set_refuses_what_does_not_fit() {
+        assert!(error(SMALL, &["train.epochs"]).contains("key=value"));
+        let message = error(SMALL, &["train.epochs=many"]);
+        assert!(
+            message.contains("train.epochs") && message.contains("many"),
+            "{message}"
+        );
+        assert!(error(SMALL, &["train.epochs.x=1"]).contains("train.epochs"));
+        assert!(error(SMALL, &["train.epochs=0"]).contains("epochs"));
+    }
+
+    #[test]
+    fn refuses_unknown_keys() {
+        let message = error(&SMALL.replace("[data]", "sed = 1\n[data]"), &[]);
+        assert!(
+            message.contains("sed") && message.contains("did you mean `seeds`?"),
+            "{message}"
+        );
+        let message = error(&SMALL.replace("train.epochs = 2", "train.epoch = 2"), &[]);
+        assert!(message.contains("variant `cnn`"), "{message}");
+        assert!(message.contains("did you mean `epochs`?"), "{message}");
+        let message = error(&SMALL.replace("\"sgd\"", "\"sgdd\""), &[]);
+        assert!(message.contains("did you mean `sgd`?"), "{message}");
+    }
+
+    #[test]
+    fn refuses_claims_about_what_is_not_there() {
+        let message = error(&SMALL.replace("cnn > fc", "cnnn > fc"), &[]);
+        assert!(message.contains("did you mean `cnn`?"), "{message}");
+        let message = error(&SMALL.replace("cnn > fc", "cnn.test_acuracy > 0.5"), &[]);
+        assert!(
+            message.contains("did you mean `test_accuracy`?"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn keeps_only_what_is_asked_for() {
+        let mut experiment = load_small(&[]).unwrap();
+        assert!(experiment.keep_only(&["cnnn".to_string()]).is_err());
+        experiment.keep_only(&["cnn".to_string()]).unwrap();
+        assert_eq!(experiment.variants.len(), 1);
+        assert_eq!(experiment.variants[0].name, "cnn");
+    }
+
+    #[test]
+    fn every_experiment_reads() {
+        for name in builtin::names() {
+            for (tier, _) in Experiment::load(name, Tier::Full, &[]).unwrap().tiers {
+                let experiment = Experiment::load(name, tier, &[]).unwrap();
+                assert_eq!(experiment.source, Source::BuiltIn);
+            }
+        }
+    }
+
+    #[test]
+    fn another_model_keeps_its_weights_and_what_it_takes() {
+        let text = SMALL.replace(
+            "model.name = \"mlp\"",
+            "model = { name = \"vgg16-slim\", width_divisor = 2, weights = \"w.th\", new_head = true }",
+        );
+        let model = |name: &str| {
+            let sets = [format!("model.name={name}")];
+            let experiment = Experiment::parse("small", &text, Tier::Full, &sets).unwrap();
+            experiment.variants[0].recipe.model.clone()
+        };
+        let mlp = model("mlp");
+        assert_eq!((mlp.name.as_str(), mlp.width_divisor), ("mlp", 1));
+        assert_eq!((mlp.weights.as_deref(), mlp.new_head), (Some("w.th"), true));
+        assert_eq!(model("vgg16-slim").width_divisor, 2);
+        // A whole table says all of it.
+        let sets = ["model={name=\"mlp\"}".to_string()];
+        let experiment = Experiment::parse("small", &text, Tier::Full, &sets).unwrap();
+        assert_eq!(experiment.variants[0].recipe.model.weights, None);
+    }
+
+    #[test]
+    fn a_setting_of_the_default_loss_needs_no_name() {
+        let experiment = load_small(&["train.loss.label_smoothing=0.1"]).unwrap();
+        let named = [r#"train.loss={name="cross-entropy",label_smoothing=0.1}"#];
+        let named = load_small(&named).unwrap();
+        assert_eq!(experiment.variants[0].recipe, named.variants[0].recipe);
+        let message = error(SMALL, &["train.loss.label_smothing=0.1"]);
+        assert!(
+            message.contains("did you mean `train.loss.label_smoothing`?"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn files_and_names_are_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("my-own.toml");
+        fs::write(&path, SMALL).unwrap();
+        let name = path.display().to_string();
+        let experiment = Experiment::load(&name, Tier::Full, &[]).unwrap();
+        assert_eq!(experiment.name, "my-own");
+        assert_eq!(experiment.source, Source::File(path.clone()));
+        assert_eq!(experiment.text, SMALL);
+        let only = [name, "quickstart".to_string()];
+        let names: Vec<String> = (Experiment::of_tier(Tier::Full, &only, &[]).unwrap())
+            .into_iter()
+            .map(|experiment| experiment.name)
+            .collect();
+        assert_eq!(names, ["quickstart", "my-own"]);
+        fs::write(&path, SMALL.replace("[data]", "sed = 1\n[data]")).unwrap();
+        let message = Experiment::read(&path, Tier::Full, &[]).unwrap_err();
+        assert!(message.message().contains("my-own.toml"), "{message}");
+    }
+
+    #[test]
+    fn names_of_experiments_are_checked() {
+        let only = ["mnist-pixel-ordr".to_string()];
+        let error = Experiment::of_tier(Tier::Full, &only, &[]).unwrap_err();
+        assert!(
+            error
+                .message()
+                .contains("did you mean `mnist-pixel-order`?"),
+            "{error}"
+        );
+    }
+}

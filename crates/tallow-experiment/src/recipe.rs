@@ -1,0 +1,182 @@
+//! Recipe of one variant.
+
+use serde::{Deserialize, Serialize};
+use tallow_train::{Loss, OptimizerConfig, ParamRule, Schedule, TrainConfig};
+use tallow_transforms::Transform;
+
+use crate::error::{Error, Result};
+
+/// Recipe: everything that determines the result of a run except its seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Training and test data.
+    pub data: Data,
+    /// Model and its initial weights.
+    pub model: Model,
+    /// Training.
+    pub train: Train,
+}
+
+/// Dataset and the transforms of every image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Name in the catalogue of datasets, or `folder:PATH`, relative to the current directory.
+    pub dataset: String,
+    /// Transforms of training and test images.
+    pub transforms: Vec<Transform>,
+    /// Size of a stratified subset of the training images; default: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_samples: Option<usize>,
+    /// Size of a stratified subset of the test images; default: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_samples: Option<usize>,
+    /// Sort the training images by class, the worst order unless `train.shuffle` changes it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sort_by_class: bool,
+}
+
+/// Model by name, its settings and its initial weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Name in the registry.
+    pub name: String,
+    /// Widths of the hidden layers, for models with a free choice of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<Vec<usize>>,
+    /// Dropout probability in `[0, 1)`, for models with dropout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+    /// Divisor of the number of channels of every convolution, for models that support it.
+    #[serde(default = "one")]
+    pub width_divisor: usize,
+    /// File of initial weights: a path, a name in a folder of weights, or `hf:owner/name/file`. Default: random initialisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// Initialise the last layer at random instead of from `weights`: for other classes than those of the file.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub new_head: bool,
+}
+
+/// Hyper-parameters of training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Optimizer steps after which training ends, if the epochs do not end before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<usize>,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Shuffle the training images anew in each epoch.
+    #[serde(default = "yes")]
+    pub shuffle: bool,
+    /// Drop the last batch of an epoch if it is not full.
+    #[serde(default)]
+    pub drop_last: bool,
+    /// Augmentation: transforms of training images alone, applied before `data.transforms`.
+    #[serde(default)]
+    pub augment: Vec<Transform>,
+    /// Loss to minimize.
+    #[serde(default)]
+    pub loss: Loss,
+    /// Optimizer.
+    pub optimizer: OptimizerConfig,
+    /// Learning-rate schedule.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Parameters to keep fixed, by name or layer; `*` matches any characters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+    /// Other learning rates or weight decays for some parameters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<ParamRule>,
+    /// Threads that load batches. Results do not depend on it.
+    #[serde(default = "one")]
+    pub workers: usize,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Train {
+    /// Configuration of the trainer.
+    pub fn config(&self) -> TrainConfig {
+        TrainConfig {
+            max_steps: self.max_steps,
+            loss: self.loss.clone(),
+            schedule: self.schedule.clone(),
+            freeze: self.freeze.clone(),
+            rules: self.rules.clone(),
+            ..TrainConfig::new(self.epochs, self.optimizer.clone())
+        }
+    }
+}
+
+impl Recipe {
+    /// Validates the recipe. Fails for values that no run can have.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |message: &str| Err(Error::Recipe(message.to_string()));
+        if self.train.epochs == 0 {
+            return refuse("train.epochs is 0");
+        }
+        if self.train.batch_size == 0 {
+            return refuse("train.batch_size is 0");
+        }
+        if self.train.max_steps == Some(0) {
+            return refuse("train.max_steps is 0");
+        }
+        if self.model.new_head && self.model.weights.is_none() {
+            return refuse("model.new_head has no meaning without model.weights");
+        }
+        self.train.optimizer.validate()?;
+        self.train.loss.validate()?;
+        Ok(())
+    }
+
+    /// Recipe as JSON with every default filled in or left out as this version does it.
+    ///
+    /// Recipes written by different versions compare equal after it where they mean the same. A recipe that this version cannot
+    /// read is an error.
+    pub fn normalize(recipe: &serde_json::Value) -> Result<serde_json::Value> {
+        let recipe: Self = serde_json::from_value(recipe.clone())?;
+        Ok(serde_json::to_value(&recipe)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_at_their_default_are_no_difference() {
+        let short = serde_json::json!({
+            "data": { "dataset": "mnist", "transforms": [{ "name": "to-tensor" }] },
+            "model": { "name": "mlp" },
+            "train": { "epochs": 1, "batch_size": 8, "optimizer": { "name": "sgd", "lr": 0.1 } },
+        });
+        let mut long = short.clone();
+        long["data"]["sort_by_class"] = false.into();
+        long["model"]["width_divisor"] = 1.into();
+        long["train"]["shuffle"] = true.into();
+        assert_ne!(short, long);
+        let normal = |value: &serde_json::Value| Recipe::normalize(value).unwrap();
+        assert_eq!(normal(&short), normal(&long));
+        long["train"]["shuffle"] = false.into();
+        assert_ne!(normal(&short), normal(&long));
+        long["train"]["sufle"] = false.into();
+        assert!(Recipe::normalize(&long).is_err());
+    }
+}

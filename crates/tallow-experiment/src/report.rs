@@ -1,0 +1,131 @@
+//! Report of runs: one HTML file with their results, claims, curves and pictures.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tallow_record::{Run, Tier, by_variant, write_atomic};
+use tallow_report::html::{Report, page};
+
+use crate::analysis;
+use crate::error::{Error, Result};
+use crate::experiment::Experiment;
+use crate::job::EXPERIMENT_FILE;
+use crate::outcome;
+
+/// Writes `report.html` beside the runs of an experiment and returns its path.
+pub fn of_experiment(experiment: &Experiment, runs: &[Run]) -> Result<PathBuf> {
+    let Some(folder) = runs.first().and_then(|run| run.dir.parent()) else {
+        return Err(no_runs());
+    };
+    let path = folder.join("report.html");
+    write_page(&path, runs, Some(experiment))?;
+    Ok(path)
+}
+
+/// Writes the report of these runs to `path`.
+///
+/// Question, claims and statements are those of `given`. Without it they are those of the runs' experiment, if all runs are of one
+/// experiment and one tier: of the TOML in the first run's folder, or of the built-in experiment of that name.
+pub fn write_page(path: &Path, runs: &[Run], given: Option<&Experiment>) -> Result<()> {
+    let first = runs.first().ok_or_else(no_runs)?.info.experiment.as_str();
+    let one = runs.iter().all(|run| run.info.experiment == first);
+    let named: Vec<Run>;
+    let runs = if one {
+        runs
+    } else {
+        named = runs.iter().map(named_in_full).collect();
+        &named
+    };
+    let mut story = Report {
+        title: if one { first } else { "Runs" }.to_string(),
+        question: None,
+        claims: Vec::new(),
+        statements: Vec::new(),
+        published: Default::default(),
+        runs,
+        command: command(runs),
+    };
+    let known = match given {
+        None if one => known(first, runs),
+        _ => None,
+    };
+    if let Some(experiment) = given.or(known.as_ref()) {
+        judge(&mut story, experiment)?;
+    }
+    Ok(write_atomic(path, page(&story)?)?)
+}
+
+fn no_runs() -> Error {
+    Error::RunRecord("there are no runs to report".to_string())
+}
+
+/// The run with its variant named `experiment: variant`: variants of different experiments may have one name.
+fn named_in_full(run: &Run) -> Run {
+    let mut run = run.clone();
+    run.info.variant = format!("{}: {}", run.info.experiment, run.info.variant);
+    run
+}
+
+/// Experiment of the runs, if it can be found and they are of one tier.
+fn known(name: &str, runs: &[Run]) -> Option<Experiment> {
+    let tier = |run: &Run| run.config.get("tier")?.as_str().map(str::to_string);
+    let first = runs.first()?;
+    let of_first = tier(first)?;
+    if runs.iter().any(|run| tier(run).as_ref() != Some(&of_first)) {
+        return None;
+    }
+    let tier: Tier = of_first.parse().ok()?;
+    match fs::read_to_string(first.dir.join(EXPERIMENT_FILE)) {
+        Ok(text) => Experiment::parse(name, &text, tier, &[]).ok(),
+        Err(_) => Experiment::load(name, tier, &[]).ok(),
+    }
+}
+
+fn judge(story: &mut Report<'_>, experiment: &Experiment) -> Result<()> {
+    let variants = by_variant(story.runs);
+    let facts = analysis::compute(&experiment.analyses)?;
+    let of = |name: &str| variants.iter().find(|v| v.name == name).map(|v| &v.metrics);
+    let mean = |name: &str, metric: &str| outcome::figure(of, &facts, name, metric);
+    story.question = Some(experiment.question.clone());
+    story.claims = experiment.claims.iter().map(|c| c.judge(mean)).collect();
+    story.statements = (experiment.statements.iter())
+        .map(|s| s.judge(mean))
+        .collect();
+    for variant in &experiment.variants {
+        let (name, published) = (variant.name.clone(), variant.published.clone());
+        story.published.insert(name, published);
+    }
+    Ok(())
+}
+
+/// Command line of the runs if they share one, with the program's name instead of its path.
+fn command(runs: &[Run]) -> Option<String> {
+    let (program, arguments) = runs.first()?.environment.command.split_first()?;
+    let same = |run: &Run| run.environment.command.get(1..) == Some(arguments);
+    if !runs.iter().all(same) {
+        return None;
+    }
+    let program = Path::new(program).file_stem()?.to_string_lossy();
+    let program = match &*program {
+        "xtask" => "cargo xtask".into(),
+        _ => program,
+    };
+    let words = arguments.iter().map(|word| shell_quoted(word));
+    Some(
+        [program.into_owned()]
+            .into_iter()
+            .chain(words)
+            .collect::<Vec<_>>()
+            .join(" "),
+    )
+}
+
+/// Word quoted for a POSIX shell where that is necessary.
+pub fn shell_quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./=:,-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_string()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}

@@ -1,0 +1,240 @@
+//! Runner: trains every variant of an experiment with every seed and judges the claims.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use candle_core::Device;
+use tallow_record::{Dataset, Run};
+
+use crate::data::{self, Splits};
+use crate::error::{Context, Result};
+use crate::experiment::Experiment;
+use crate::interrupt::StopFlag;
+use crate::job::{Ended, Job, Setting};
+use crate::model::Registry;
+use crate::outcome::{self, Outcome};
+use crate::progress::{PlannedRun, Progress};
+use crate::{analysis, report, results, weights};
+
+/// Options of a [`Runner`].
+#[derive(Clone, Debug)]
+pub struct RunnerOptions {
+    /// Device to compute on; default: the CPU.
+    pub device: Device,
+    /// Folder to look for data in before the usual places.
+    pub data: Option<PathBuf>,
+    /// Folder of the run records; default: `runs`.
+    pub out: PathBuf,
+    /// Folder to write a results file to.
+    pub results: Option<PathBuf>,
+    /// Commit of the program's source, for the run records.
+    pub commit: Option<String>,
+    /// Leave a run whose loss is not finite unfinished and go on with the next one, instead of failing.
+    pub skip_diverged: bool,
+    /// Flag that stops the runner.
+    pub stop: StopFlag,
+    /// Models by name.
+    pub registry: Registry,
+}
+
+impl Default for RunnerOptions {
+    fn default() -> Self {
+        Self {
+            device: Device::Cpu,
+            data: None,
+            out: PathBuf::from("runs"),
+            results: None,
+            commit: None,
+            skip_diverged: false,
+            stop: StopFlag::default(),
+            registry: Registry::default(),
+        }
+    }
+}
+
+/// Runs experiments one after the other and loads each dataset once.
+///
+/// It computes with the threads of rayon's global pool, which the caller may size.
+pub struct Runner {
+    options: RunnerOptions,
+    loaded: Vec<(String, Splits)>,
+}
+
+impl Runner {
+    /// Runner with these options.
+    pub fn new(options: RunnerOptions) -> Self {
+        Self {
+            options,
+            loaded: Vec::new(),
+        }
+    }
+
+    /// Options.
+    pub fn options(&self) -> &RunnerOptions {
+        &self.options
+    }
+
+    /// Options, to change them before the next experiment.
+    pub fn options_mut(&mut self) -> &mut RunnerOptions {
+        &mut self.options
+    }
+
+    /// Description of an experiment's data, which is loaded for it.
+    pub fn dataset(
+        &mut self,
+        experiment: &Experiment,
+        progress: &mut dyn Progress,
+    ) -> Result<Dataset> {
+        Ok(self.load(experiment, progress)?.description())
+    }
+
+    /// Trains every variant with every seed, writes run records and a report, and judges the claims. Returns `None` if the
+    /// [`StopFlag`] was set. `command` repeats the experiment and is written into the results file.
+    ///
+    /// All variants are built before the first is trained, so that a mistake in the last one shows at once.
+    pub fn run(
+        &mut self,
+        experiment: &Experiment,
+        command: &str,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<Outcome>> {
+        let started = Instant::now();
+        let weights = self.weights(experiment)?;
+        let splits = self.load(experiment, progress)?;
+        let setting = Setting {
+            experiment,
+            splits: &splits,
+            device: &self.options.device,
+            registry: &self.options.registry,
+        };
+        let plan = plan(&setting, &weights)?;
+        for (variant, file) in experiment.variants.iter().zip(&weights) {
+            if let Some(path) = file {
+                progress.note(&format!("{} begins with {}", variant.name, path.display()));
+            }
+        }
+        progress.begin(experiment, &plan);
+        let trained = self.train(&setting, &weights, plan.len(), progress);
+        let Some((folders, diverged)) = trained? else {
+            return Ok(None);
+        };
+        progress.close();
+
+        let runs: Vec<Run> = (folders.iter()).map(Run::read).collect::<Result<_, _>>()?;
+        let variants = outcome::of_runs(experiment, &runs);
+        let facts = analysis::compute(&experiment.analyses)?;
+        let mean = |name: &str, metric: &str| outcome::mean(&variants, &facts, name, metric);
+        let outcome = Outcome {
+            experiment: experiment.name.clone(),
+            tier: experiment.tier,
+            dataset: splits.description(),
+            claims: experiment.claims.iter().map(|c| c.judge(mean)).collect(),
+            statements: (experiment.statements.iter())
+                .map(|s| s.judge(mean))
+                .collect(),
+            variants,
+            facts,
+            runs: folders,
+            diverged,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        let page = report::of_experiment(experiment, &runs)?;
+        progress.note(&format!("report: {}", page.display()));
+        progress.judged(&outcome);
+        if let Some(folder) = &self.options.results {
+            let path = results::write(folder, experiment, &outcome, &runs, command)?;
+            progress.note(&format!("results: {}", path.display()));
+        }
+        Ok(Some(outcome))
+    }
+
+    /// Trains all runs: their folders and the messages of those that diverged; `None` if the flag was set.
+    fn train(
+        &self,
+        setting: &Setting<'_>,
+        weights: &[Option<PathBuf>],
+        total: usize,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<(Vec<PathBuf>, Vec<String>)>> {
+        let RunnerOptions {
+            out, commit, stop, ..
+        } = &self.options;
+        let (mut folders, mut diverged) = (Vec::new(), Vec::new());
+        let runs = (setting.experiment.variants.iter().zip(weights)).flat_map(|pair| {
+            setting
+                .experiment
+                .seeds
+                .iter()
+                .map(move |&seed| (pair, seed))
+        });
+        for (number, ((variant, file), seed)) in runs.enumerate() {
+            let label = format!("[{}/{total}] {} seed {seed}", number + 1, variant.name);
+            let trained = Job::new(setting, variant, file.as_deref(), seed)
+                .and_then(|job| job.train(progress, out, commit.clone(), stop, label));
+            match trained {
+                Ok(Ended::Finished(folder)) => folders.push(folder),
+                Ok(Ended::Stopped) => {
+                    progress.stopped("interrupted");
+                    return Ok(None);
+                }
+                Ok(Ended::Diverged(folder, error)) if self.options.skip_diverged => {
+                    let reason = error.message();
+                    progress.run_failed(&folder, &reason);
+                    progress.note(&reason);
+                    folders.push(folder);
+                    diverged.push(reason);
+                }
+                Err(error) | Ok(Ended::Diverged(_, error)) => {
+                    progress.stopped(&error.message());
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Some((folders, diverged)))
+    }
+
+    /// Files of weights of the variants, in their order.
+    fn weights(&self, experiment: &Experiment) -> Result<Vec<Option<PathBuf>>> {
+        let mut files = Vec::new();
+        for variant in &experiment.variants {
+            let model = &variant.recipe.model;
+            self.options.registry.find(&model.name)?;
+            let file = model.weights.as_deref();
+            let data = self.options.data.as_deref();
+            files.push(file.map(|file| weights::find(file, data)).transpose()?);
+        }
+        Ok(files)
+    }
+
+    fn load(&mut self, experiment: &Experiment, progress: &mut dyn Progress) -> Result<Splits> {
+        let dataset = experiment.dataset();
+        if let Some((_, splits)) = self.loaded.iter().find(|(name, _)| name == dataset) {
+            return Ok(splits.clone());
+        }
+        let options = data::options(self.options.data.clone(), progress.downloads());
+        let splits = Splits::load(dataset, &options)?;
+        progress.loaded(&splits);
+        self.loaded.push((dataset.to_string(), splits.clone()));
+        Ok(splits)
+    }
+}
+
+/// The runs to come. Builds each variant once.
+fn plan(setting: &Setting<'_>, weights: &[Option<PathBuf>]) -> Result<Vec<PlannedRun>> {
+    let seeds = &setting.experiment.seeds;
+    let mut plan = Vec::new();
+    for (variant, file) in setting.experiment.variants.iter().zip(weights) {
+        let Some(first) = seeds.first() else {
+            break;
+        };
+        let work = Job::new(setting, variant, file.as_deref(), *first)
+            .and_then(|job| job.work())
+            .context(|| format!("variant `{}`", variant.name))?;
+        plan.extend(seeds.iter().map(|&seed| PlannedRun {
+            variant: variant.name.clone(),
+            seed,
+            work,
+        }));
+    }
+    Ok(plan)
+}
