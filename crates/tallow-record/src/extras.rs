@@ -28,7 +28,7 @@ pub struct GradientRow {
     #[serde(deserialize_with = "nan::from_null")]
     pub total: f64,
     /// Mean L2 norm of the gradient of each parameter that has one, in the order of the network.
-    #[serde(deserialize_with = "nan::named")]
+    #[serde(deserialize_with = "nan::keyed")]
     pub norms: Vec<(String, f64)>,
 }
 
@@ -47,8 +47,10 @@ impl PartialEq for GradientRow {
 #[serde(deny_unknown_fields)]
 pub struct Inputs {
     /// Mean of each channel.
+    #[serde(deserialize_with = "nan::list")]
     pub mean: Vec<f64>,
     /// Population standard deviation of each channel.
+    #[serde(deserialize_with = "nan::list")]
     pub std: Vec<f64>,
     /// Histogram over all channels.
     pub histogram: Histogram,
@@ -74,7 +76,9 @@ pub struct Prediction {
     pub index: usize,
     /// True class.
     pub label: usize,
-    /// Most probable classes with their probabilities, the most probable first.
+    /// Most probable classes with their probabilities, the most probable first; a probability that is not finite is
+    /// `null` in the file and NaN here.
+    #[serde(deserialize_with = "nan::keyed")]
     pub top: Vec<(usize, f64)>,
 }
 

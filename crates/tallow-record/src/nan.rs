@@ -12,13 +12,24 @@ pub fn some_from_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     from_null(deserializer).map(Some)
 }
 
-/// The same for figures with names.
-pub fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, f64)>, D::Error> {
-    let figures: Vec<(String, Option<f64>)> = Vec::deserialize(deserializer)?;
+/// The same for figures with a key each.
+pub fn keyed<'de, K, D>(deserializer: D) -> Result<Vec<(K, f64)>, D::Error>
+where
+    K: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let figures: Vec<(K, Option<f64>)> = Vec::deserialize(deserializer)?;
     let figures = figures.into_iter();
     Ok(figures
-        .map(|(name, value)| (name, value.unwrap_or(f64::NAN)))
+        .map(|(key, value)| (key, value.unwrap_or(f64::NAN)))
         .collect())
+}
+
+/// The same for a list of figures.
+pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    let figures: Vec<Option<f64>> = Vec::deserialize(deserializer)?;
+    let figures = figures.into_iter();
+    Ok(figures.map(|value| value.unwrap_or(f64::NAN)).collect())
 }
 
 /// Equality in which NaN equals NaN, so that a figure read back equals the one that was written.

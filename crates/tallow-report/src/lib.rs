@@ -6,18 +6,6 @@
 
 pub mod charts;
 mod error;
-mod extras;
 pub mod html;
-mod layout;
-pub mod results;
-mod run;
-mod statistic;
-mod variant;
 
 pub use error::{Error, Result};
-pub use extras::{Calibration, CalibrationBin, Extras, GradientNorms, Layer, Picture};
-pub use layout::write_json;
-pub use results::Results;
-pub use run::{ClassScore, Dataset, Environment, Epoch, Run, RunInfo, Summary, read_experiment};
-pub use statistic::Statistic;
-pub use variant::{Variant, by_variant};

@@ -1,28 +1,29 @@
-//! Bars with their spread.
+//! Bar chart with standard deviations.
 
 use plotters::prelude::*;
 
-use super::Axis;
+use super::axis::Axis;
 use super::canvas::{FAINT, INK, Side, WIDTH, colour, font, panel, widest, write};
 use super::frame::{Frame, Scale, fill, line};
-use crate::{Error, Result, Statistic};
+use crate::error::{Error, Result};
+use tallow_record::Statistic;
 
 /// Pixels from one bar to the next.
 const ROW: i32 = 34;
 
-/// A bar.
+/// Bar.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bar {
-    /// Its name.
+    /// Label beside it.
     pub label: String,
-    /// What it shows; `None` leaves the row empty.
+    /// Mean and standard deviation; `None` leaves the row empty.
     pub value: Option<Statistic>,
-    /// What others reported.
+    /// Published values.
     pub published: Vec<f64>,
 }
 
-/// A bar for each mean, from zero, with one standard deviation to either side. Published values are marked by a
-/// diamond.
+/// Bar chart: a bar from zero to each mean, with one standard deviation to either side. A diamond marks a published
+/// value.
 pub fn bars(title: &str, axis: &Axis, bars: &[Bar]) -> Result<String> {
     let shown: Vec<Option<&Statistic>> = bars
         .iter()

@@ -1,24 +1,24 @@
-//! What all charts have in common: the panel, the title, fonts and colours.
+//! Common parts of all charts: panel, title, fonts and colors.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::Result;
+use crate::error::Result;
 
 /// The panel, or a part of it.
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Pixels from left to right.
+/// Width of a chart, in pixels.
 pub const WIDTH: u32 = 760;
-/// Pixels that the title takes.
+/// Height of the title, in pixels.
 const TITLE: u32 = 36;
 /// Of an average character at a font size of one; no font is asked, so that this is the same everywhere.
 const CHARACTER: f64 = 0.56;
 
 /// Letters and axes.
 pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
-/// What is less important.
+/// Less important text.
 pub const FAINT: RGBColor = RGBColor(0x66, 0x66, 0x66);
 /// Lines of the grid.
 pub const GRID: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
@@ -80,7 +80,7 @@ pub fn font(pixels: u32) -> TextStyle<'static> {
         .color(&INK)
 }
 
-/// Where a text is, seen from its point.
+/// Position of a text relative to its point.
 #[derive(Clone, Copy)]
 pub enum Side {
     Left,

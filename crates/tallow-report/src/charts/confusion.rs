@@ -1,14 +1,14 @@
-//! Which classes are taken for which.
+//! Confusion matrix.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::canvas::{BLUE_, FAINT, INK, Side, WIDTH, font, panel, widest, write};
 use super::frame::fill;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// A field for each pair of true class (row) and predicted class (column), the darker the larger its share of the row.
-/// Counts are written where they have room.
+/// Confusion matrix: a cell for each pair of true class (row) and predicted class (column), darker for a larger share of
+/// its row. Counts are shown in cells that are large enough.
 pub fn confusion(title: &str, classes: &[String], counts: &[Vec<u64>]) -> Result<String> {
     let size = counts.len();
     if size == 0 || counts.iter().any(|row| row.len() != size) {
@@ -96,7 +96,7 @@ pub fn confusion(title: &str, classes: &[String], counts: &[Vec<u64>]) -> Result
     })
 }
 
-/// What the shades mean.
+/// Legend of the shades.
 fn key(area: &super::canvas::Area<'_>, (x, y): (i32, i32)) -> Result<()> {
     for step in 0..40 {
         let at = x + 4 * step;

@@ -1,24 +1,25 @@
-//! A figure over the epochs.
+//! Curves of a metric over the epochs.
 
 use plotters::prelude::*;
 
-use super::Axis;
+use super::axis::Axis;
 use super::canvas::{INK, WIDTH, colour, panel, range, widest};
 use super::frame::{Frame, Scale, line};
 use super::labels::{End, names};
-use crate::{Error, Result, Statistic};
+use crate::error::{Error, Result};
+use tallow_record::Statistic;
 
-/// The course of one variant.
+/// Curve of one variant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
-    /// Its name.
+    /// Label at its end.
     pub label: String,
-    /// A value an epoch, for each seed.
+    /// For each seed, one value per epoch.
     pub runs: Vec<Vec<Option<f64>>>,
 }
 
 impl Curve {
-    /// The figure after each epoch over the seeds that have one, as it is drawn.
+    /// Statistics after each epoch over the seeds that have a value, as drawn.
     fn statistics(&self, axis: &Axis) -> Vec<Option<Statistic>> {
         let epochs = self.runs.iter().map(Vec::len).max().unwrap_or(0);
         let after = |epoch: usize| {
@@ -33,7 +34,7 @@ impl Curve {
     }
 }
 
-/// A line for the mean over the seeds of each curve, in a band of one standard deviation to either side.
+/// Curves over the epochs: the mean over the seeds as a line, in a band of one standard deviation to either side.
 pub fn curves(title: &str, axis: &Axis, curves: &[Curve]) -> Result<String> {
     let drawn: Vec<(&str, Vec<Option<Statistic>>)> = curves
         .iter()

@@ -2,24 +2,24 @@
 
 use plotters::prelude::*;
 
+use super::axis::tick;
 use super::canvas::{Area, FAINT, GRID, INK, Side, font, ticks, write};
-use super::tick;
-use crate::Result;
+use crate::error::Result;
 
 /// One axis.
 pub struct Scale {
-    /// The values at its ends.
+    /// Values at its ends.
     pub range: (f64, f64),
     /// Values that get a tick, each with its text.
     pub ticks: Vec<(f64, String)>,
-    /// Written beside it.
+    /// Title beside the axis.
     pub title: String,
-    /// Whether the ticks' lines go through the chart.
+    /// Whether there are grid lines at the ticks.
     pub grid: bool,
 }
 
 impl Scale {
-    /// With round ticks, about `count` of them.
+    /// Axis with round ticks, about `count` of them.
     pub fn new(title: impl Into<String>, range: (f64, f64), count: usize) -> Self {
         let (values, step) = ticks(range.0, range.1, count);
         Self {
@@ -30,7 +30,7 @@ impl Scale {
         }
     }
 
-    /// Without ticks.
+    /// Axis without ticks.
     pub fn bare(range: (f64, f64)) -> Self {
         Self {
             range,
@@ -40,7 +40,7 @@ impl Scale {
         }
     }
 
-    /// Of whole numbers.
+    /// Axis of whole numbers.
     pub fn whole(title: impl Into<String>, range: (f64, f64)) -> Self {
         let (mut values, step) = ticks(range.0, range.1, 10);
         if step < 1.0 {
@@ -57,7 +57,7 @@ impl Scale {
     }
 }
 
-/// Where a chart lies, and how its values become pixels.
+/// Area of a chart and the mapping from values to pixels.
 pub struct Frame {
     x: (f64, f64),
     y: (f64, f64),

@@ -1,35 +1,35 @@
-//! How large the gradients are from the first layer to the last.
+//! Gradient norms from the first layer to the last.
 
 use plotters::prelude::*;
 
 use super::canvas::{FAINT, Side, WIDTH, colour, font, panel, widest, write};
 use super::frame::{Frame, Scale, line};
 use super::labels::{End, names};
-use crate::results::Gradients;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use tallow_record::GradientRow;
 
 /// Pixels of a panel, from the top of its axis to the bottom.
 const HEIGHT: i32 = 250;
 
-/// Some lines over the layers.
+/// Panel with one or more lines over the layers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GradientPanel {
-    /// What it shows.
+    /// Title of the panel.
     pub title: String,
-    /// Each with its name and the norms of its layers, the first layer first.
+    /// Label and norms of each line, from the first layer to the last.
     pub lines: Vec<(String, Vec<Option<f64>>)>,
 }
 
-/// The norm of each layer's gradient, the layer nearest to the input first: that of all parameters whose names are alike
-/// but for what follows the last dot. Layers of batch norm are left out where they are named so (`bn1`, `downsample.1`):
-/// their norms are of another size, and a line through both would go up and down.
-pub fn layers(gradients: &Gradients) -> Vec<(String, Option<f64>)> {
+/// Gradient norm of each layer, from the input to the output. The parameters of a layer are those whose names differ only
+/// after the last dot. Batch-norm layers (`bn1`, `downsample.1`) are left out: their norms have another scale, and a line
+/// through both would zigzag. `None` is a norm that is not finite.
+pub fn layers(gradients: &GradientRow) -> Vec<(String, Option<f64>)> {
     let mut squares: Vec<(String, Option<f64>)> = Vec::new();
     for (parameter, norm) in &gradients.norms {
         let layer = parameter
             .rsplit_once('.')
             .map_or(parameter.as_str(), |(layer, _)| layer);
-        let square = norm.filter(|norm| norm.is_finite()).map(|norm| norm * norm);
+        let square = norm.is_finite().then_some(norm * norm);
         match squares.last_mut() {
             Some((name, sum)) if name == layer => *sum = sum.zip(square).map(|(a, b)| a + b),
             _ => squares.push((layer.to_string(), square)),
@@ -48,7 +48,7 @@ pub fn layers(gradients: &Gradients) -> Vec<(String, Option<f64>)> {
         .collect()
 }
 
-/// Panels one under the other with the same axes; norms on a logarithmic one, so that a zero is left out.
+/// Panels of gradient norms below each other, on the same axes. Norms are on a logarithmic axis: zeros are left out.
 pub fn gradients(title: &str, panels: &[GradientPanel]) -> Result<String> {
     let lines = || panels.iter().flat_map(|panel| &panel.lines);
     let drawn = |norm: &Option<f64>| {

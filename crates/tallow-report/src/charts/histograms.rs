@@ -1,16 +1,16 @@
-//! What values come into a network.
+//! Histograms of a network's inputs.
 
 use plotters::prelude::*;
 
 use super::canvas::{FAINT, GRID, INK, Side, WIDTH, colour, font, panel, widest, write};
 use super::frame::{Frame, Scale, line};
-use crate::results::Inputs;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use tallow_record::Inputs;
 
-/// Pixels of a row.
+/// Height of a row, in pixels.
 const ROW: i32 = 84;
 
-/// A histogram a row, all over the same axis, each as high as its row, with mean and standard deviation beside it.
+/// Histograms, one per row, on a common axis, each scaled to the height of its row, with mean and standard deviation.
 pub fn histograms(title: &str, rows: &[(String, &Inputs)]) -> Result<String> {
     let drawable = |inputs: &Inputs| {
         let histogram = &inputs.histogram;

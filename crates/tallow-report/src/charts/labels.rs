@@ -1,21 +1,21 @@
-//! Names beside the ends of lines.
+//! Labels at the ends of lines.
 
 use plotters::prelude::*;
 
 use super::canvas::{Area, Side, font, write};
 use super::frame::line;
-use crate::Result;
+use crate::error::Result;
 
 /// Pixels from one name to the next.
 const GAP: i32 = 18;
 
 /// The end of a line.
 pub struct End {
-    /// The line's name.
+    /// Label of the line.
     pub label: String,
     /// Its colour.
     pub colour: RGBColor,
-    /// Where it ends.
+    /// Pixel at which it ends.
     pub at: (i32, i32),
 }
 

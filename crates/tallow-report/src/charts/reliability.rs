@@ -1,11 +1,12 @@
-//! Whether a network is right as often as it says.
+//! Reliability diagram.
 
 use super::canvas::{BLUE_, FAINT, Side, WIDTH, font, panel, write};
 use super::frame::{Frame, Scale, fill, line};
-use crate::{Calibration, Error, Result};
+use crate::error::{Error, Result};
+use tallow_record::Calibration;
 
-/// A bar for the accuracy of each bin of confidence, and the diagonal on which a network would be that is right exactly as
-/// often as it says (Guo et al. 2017). Under it, how many predictions fell into each bin.
+/// Reliability diagram (Guo et al. 2017): a bar for the accuracy in each bin of confidence, and the diagonal of a perfectly
+/// calibrated network. Below it, the number of predictions in each bin.
 pub fn reliability(title: &str, calibration: &Calibration) -> Result<String> {
     let bins: Vec<_> = (calibration.bins.iter())
         .filter(|bin| bin.count > 0 && bin.upper > bin.lower)
@@ -45,7 +46,8 @@ pub fn reliability(title: &str, calibration: &Calibration) -> Result<String> {
             FAINT,
             2,
         )?;
-        if let Some(error) = calibration.error {
+        let error = calibration.error;
+        if error.is_finite() {
             let text = format!("expected calibration error {:.2} %", 100.0 * error);
             write(area, &text, font(14), Side::Right, (left + 14, 24))?;
         }

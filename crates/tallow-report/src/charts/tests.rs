@@ -1,8 +1,9 @@
-//! Every chart: what it says, that it says it twice alike, and what it does with values that are not there.
+//! Every chart: its texts, its determinism, and missing values.
 
 use super::*;
-use crate::results::{Gradients, Histogram, Inputs};
-use crate::{Error, Result, Statistic};
+use crate::error::{Error, Result};
+use tallow_record::Statistic;
+use tallow_record::{GradientRow, Histogram, Inputs};
 
 fn accuracy() -> Axis {
     Axis {
@@ -187,18 +188,19 @@ fn a_confusion_matrix_of_few_and_of_many_classes() {
 #[test]
 fn gradients_are_by_layer_on_a_logarithmic_axis() {
     let norms = [
-        ("conv1.weight", Some(3.0)),
-        ("conv1.bias", Some(4.0)),
-        ("bn1.weight", Some(9.0)),
-        ("layer1.0.conv1.weight", Some(0.0)),
-        ("layer1.0.downsample.1.weight", Some(9.0)),
-        ("fc.weight", None),
-        ("fc.bias", Some(1.0)),
+        ("conv1.weight", 3.0),
+        ("conv1.bias", 4.0),
+        ("bn1.weight", 9.0),
+        ("layer1.0.conv1.weight", 0.0),
+        ("layer1.0.downsample.1.weight", 9.0),
+        ("fc.weight", f64::NAN),
+        ("fc.bias", 1.0),
     ];
-    let record = Gradients {
+    let record = GradientRow {
         epoch: 0,
         step: 0,
-        total: None,
+        steps: None,
+        total: f64::NAN,
         norms: norms.map(|(name, norm)| (name.to_string(), norm)).to_vec(),
     };
     let layers = layers(&record);

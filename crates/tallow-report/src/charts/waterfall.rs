@@ -1,23 +1,24 @@
-//! What each step brings over the one before it.
+//! Waterfall chart.
 
-use super::Axis;
+use super::axis::Axis;
 use super::canvas::{BLUE_, FAINT, INK, Side, VERMILION, WIDTH, font, panel, range, widest, write};
 use super::frame::{Frame, Scale, fill, line};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Pixels from one row to the next.
 const ROW: i32 = 36;
 
-/// A step.
+/// Step of a waterfall chart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// Its name.
+    /// Label beside it.
     pub label: String,
-    /// What is reached by it; `None` leaves the row empty.
+    /// Value after this step; `None` leaves the row empty.
     pub value: Option<f64>,
 }
 
-/// A row a step: a block from the value before it to its own, blue where it gains and vermilion where it loses.
+/// Waterfall chart of consecutive steps: each row has a block from the value before the step to the value after it, blue
+/// for a gain and vermilion for a loss.
 pub fn waterfall(title: &str, axis: &Axis, steps: &[Step]) -> Result<String> {
     let values: Vec<Option<f64>> = steps
         .iter()

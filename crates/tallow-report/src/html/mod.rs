@@ -1,7 +1,7 @@
-//! Runs as one HTML file that needs nothing else: no network, no script, charts and pictures inside.
+//! Report of runs as one self-contained HTML file: charts and pictures are embedded, and no network or script is needed.
 //!
-//! It reads on a phone and on paper, in light and dark, with a keyboard and by a screen reader: headings in order, a link past
-//! the contents, tables with captions and headers, a text for each picture.
+//! The page is made for phones, for paper, for light and dark themes, for keyboards and for screen readers: headings in
+//! order, a link past the contents, tables with captions and headers, a description of each picture.
 
 mod parts;
 
@@ -9,45 +9,51 @@ use std::collections::BTreeMap;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::results::{Check, Published, Statement, Verdict};
-use crate::{Error, Extras, Result, Run, by_variant};
+use tallow_record::{
+    ClaimResult, Extras, Metric, Published, Run, Statement, Variant, Verdict, by_variant, duration,
+};
+
+use crate::charts::{self, Axis, Curve};
+use crate::error::{Error, Result};
 use parts::{percent, slug, thousands};
 
-/// What a report tells.
+/// Content of a report.
 #[derive(Clone, Debug)]
-pub struct Story<'a> {
-    /// Its heading.
+pub struct Report<'a> {
+    /// Heading.
     pub title: String,
-    /// What was asked.
+    /// Question that the experiment answers.
     pub question: Option<String>,
-    /// What must hold, judged.
-    pub claims: Vec<Check>,
-    /// What others said, judged.
+    /// Claims, judged.
+    pub claims: Vec<ClaimResult>,
+    /// Statements of others, judged.
     pub statements: Vec<Statement>,
-    /// What others reported, by variant.
+    /// Published results, by variant.
     pub published: BTreeMap<String, Vec<Published>>,
-    /// The runs; those that have not finished are told of as such.
+    /// Runs. The page counts those that have not finished and leaves them out of the results.
     pub runs: &'a [Run],
-    /// The command that does it again.
+    /// Command that reproduces the runs.
     pub command: Option<String>,
 }
 
-/// Variants whose pictures are shown: more would make the file too large to send.
+/// Number of variants whose pictures are shown: more would make the file too large to send.
 const PICTURED: usize = 8;
 
-/// The page. Pictures and details are those of each variant's first run, pictures those of the first eight variants.
+/// Text of the HTML page. Details are those of the first finished run of each variant; pictures are shown for the first
+/// eight variants.
 ///
-/// Fails where an additional file of a record cannot be read, and when there are no runs.
-pub fn page(story: &Story) -> Result<String> {
-    let variants = by_variant(story.runs);
+/// # Errors
+/// When there are no runs, or an optional file of a record does not have the expected content.
+pub fn page(report: &Report) -> Result<String> {
+    let variants = by_variant(report.runs);
     let mut sections = Vec::new();
     for variant in &variants {
-        let first = (story.runs.iter())
+        let first = (report.runs.iter())
             .find(|run| run.info.variant == variant.name && run.summary.is_some());
         if let Some(run) = first {
             let mut extras = Extras::read(run)?;
             if sections.len() >= PICTURED {
-                extras.pictures.clear();
+                extras.pictures = None;
             }
             sections.push((run, extras));
         }
@@ -55,13 +61,13 @@ pub fn page(story: &Story) -> Result<String> {
     let body = html! {
         a class="skip" href="#results" { "Skip to the results" }
         header {
-            h1 { (story.title) }
-            @if let Some(question) = &story.question { p class="question" { (question) } }
+            h1 { (report.title) }
+            @if let Some(question) = &report.question { p class="question" { (question) } }
         }
         nav aria-label="Contents" {
             ul {
                 li { a href="#results" { "Results" } }
-                @if !story.claims.is_empty() { li { a href="#claims" { "Claims" } } }
+                @if !report.claims.is_empty() { li { a href="#claims" { "Claims" } } }
                 li { a href="#curves" { "Curves" } }
                 @for (run, _) in &sections {
                     li { a href={ "#" (slug(&run.info.variant)) } { (run.info.variant) } }
@@ -70,11 +76,11 @@ pub fn page(story: &Story) -> Result<String> {
             }
         }
         main {
-            section id="results" { h2 { "Results" } (results(story, &variants)) }
-            @if !story.claims.is_empty() || !story.statements.is_empty() {
-                section id="claims" { h2 { "Claims" } (claims(story)) }
+            section id="results" { h2 { "Results" } (results(report, &variants)) }
+            @if !report.claims.is_empty() || !report.statements.is_empty() {
+                section id="claims" { h2 { "Claims" } (claims(report)) }
             }
-            section id="curves" { h2 { "Curves" } (curves(story)?) }
+            section id="curves" { h2 { "Curves" } (curves(report)?) }
             @if sections.len() > PICTURED {
                 p class="note" { "Pictures are those of the first " (PICTURED) " variants; a report of one run has its own." }
             }
@@ -84,7 +90,7 @@ pub fn page(story: &Story) -> Result<String> {
                     (parts::variant(run, extras)?)
                 }
             }
-            section id="environment" { h2 { "Environment" } (environment(story)?) }
+            section id="environment" { h2 { "Environment" } (environment(report)?) }
         }
     };
     let page = html! {
@@ -94,7 +100,7 @@ pub fn page(story: &Story) -> Result<String> {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (story.title) }
+                title { (report.title) }
                 // Without it a browser asks the server for one.
                 link rel="icon" href="data:,";
                 style { (PreEscaped(include_str!("style.css"))) }
@@ -105,21 +111,21 @@ pub fn page(story: &Story) -> Result<String> {
     Ok(page.into_string())
 }
 
-fn results(story: &Story, variants: &[crate::Variant]) -> Markup {
+fn results(report: &Report, variants: &[Variant]) -> Markup {
     let seeds = variants.iter().map(|v| v.seeds.len()).max().unwrap_or(0);
-    let unfinished = story
+    let unfinished = report
         .runs
         .iter()
         .filter(|run| run.summary.is_none())
         .count();
-    let figure = |variant: &crate::Variant, name: &str| variant.metrics.get(name).cloned();
-    let sources = parts::sources(&story.published);
+    let figure = |variant: &Variant, name: &str| variant.metrics.get(name).cloned();
+    let sources = parts::sources(&report.published);
     html! {
         (parts::table(
             "Test accuracy of the last epoch, mean ± standard deviation over the seeds",
             &["variant", "model", "parameters", "seeds", "test accuracy", "test loss", "training accuracy", "published", "time a run"],
             variants.iter().map(|variant| {
-                let published = story.published.get(&variant.name).map_or(&[][..], |p| p);
+                let published = report.published.get(&variant.name).map_or(&[][..], |p| p);
                 let marks: Vec<String> = published.iter().map(|p| {
                     let number = sources.iter().position(|s| *s == p.source).map_or(0, |i| i + 1);
                     format!("{} [{number}]", percent(p.test_accuracy))
@@ -133,7 +139,7 @@ fn results(story: &Story, variants: &[crate::Variant]) -> Markup {
                     html! { (parts::numbers(figure(variant, "test_loss"))) },
                     html! { (parts::percents(figure(variant, "train_accuracy"))) },
                     html! { @if marks.is_empty() { "—" } @else { (marks.join(", ")) } },
-                    html! { (figure(variant, "seconds").map_or("—".to_string(), |s| parts::duration(s.mean))) },
+                    html! { (figure(variant, "seconds").map_or("—".to_string(), |s| duration(s.mean))) },
                 ]
             }),
         ))
@@ -141,7 +147,7 @@ fn results(story: &Story, variants: &[crate::Variant]) -> Markup {
             ol class="sources" { @for source in sources { li { (source) } } }
         }
         @if seeds == 1 {
-            p class="note" { "One seed each: differences that another seed might undo cannot be told from effects." }
+            p class="note" { "One seed each: differences between variants may be due to the seed." }
         }
         @if unfinished > 0 {
             p class="note" { (unfinished) " of the runs did not finish and are left out." }
@@ -149,22 +155,22 @@ fn results(story: &Story, variants: &[crate::Variant]) -> Markup {
     }
 }
 
-fn claims(story: &Story) -> Markup {
+fn claims(report: &Report) -> Markup {
     let verdict = |holds: Option<bool>| match holds {
         Some(true) => html! { span class="yes" { "✓\u{a0}holds" } },
         Some(false) => html! { span class="no" { "✗\u{a0}fails" } },
         None => html! { span { "not judged" } },
     };
     html! {
-        @if !story.claims.is_empty() {
-            (parts::table("What must hold", &["claim", "figures", "verdict"], story.claims.iter().map(|claim| vec![
+        @if !report.claims.is_empty() {
+            (parts::table("Claims", &["claim", "values", "verdict"], report.claims.iter().map(|claim| vec![
                 html! { code { (claim.text) } },
                 html! { (claim.figures) },
                 verdict(claim.holds),
             ])))
         }
-        @if !story.statements.is_empty() {
-            (parts::table("What the write-up says", &["statement", "verdict", "decided by"], story.statements.iter().map(|statement| vec![
+        @if !report.statements.is_empty() {
+            (parts::table("Statements of others", &["statement", "verdict", "checks"], report.statements.iter().map(|statement| vec![
                 html! { (statement.text) },
                 match statement.verdict {
                     Verdict::Holds => html! { span class="yes" { "✓\u{a0}holds" } },
@@ -182,18 +188,19 @@ fn claims(story: &Story) -> Markup {
     }
 }
 
-/// Figures by epoch, a line for each variant.
-fn curves(story: &Story) -> Result<Markup> {
-    let of = |value: fn(&crate::Epoch) -> Option<f64>| {
-        let mut curves: Vec<crate::charts::Curve> = Vec::new();
-        // One that stopped early would bend the means where it ends, unless there is nothing else to see.
-        let finished = |run: &&crate::Run| run.summary.is_some();
-        let any = story.runs.iter().any(|run| finished(&run));
-        for run in story.runs.iter().filter(|run| !any || finished(run)) {
-            let values = run.epochs.iter().map(value).collect();
+/// Metrics by epoch, a line for each variant.
+fn curves(report: &Report) -> Result<Markup> {
+    let of = |name: &str, scale: f64| {
+        let mut curves: Vec<Curve> = Vec::new();
+        // A run that stopped early would bend the means where it ends; it is shown only if no run has finished.
+        let finished = |run: &&Run| run.summary.is_some();
+        let any = report.runs.iter().any(|run| finished(&run));
+        for run in report.runs.iter().filter(|run| !any || finished(run)) {
+            let values = run.epochs.iter().map(|row| Some(row.get(name)? * scale));
+            let values = values.collect();
             match curves.iter_mut().find(|c| c.label == run.info.variant) {
                 Some(curve) => curve.runs.push(values),
-                None => curves.push(crate::charts::Curve {
+                None => curves.push(Curve {
                     label: run.info.variant.clone(),
                     runs: vec![values],
                 }),
@@ -201,54 +208,44 @@ fn curves(story: &Story) -> Result<Markup> {
         }
         curves
     };
-    let axis = |title: &str, percent| crate::charts::Axis {
-        title: title.to_string(),
-        percent,
-    };
-    let figures = [
-        (
-            "Training loss",
-            axis("training loss", false),
-            of(|e| e.train_loss),
-        ),
-        ("Test loss", axis("test loss", false), of(|e| e.test_loss)),
-        (
-            "Training accuracy",
-            axis("training accuracy", true),
-            of(|e| Some(e.train_accuracy)),
-        ),
-        (
-            "Test accuracy",
-            axis("test accuracy", true),
-            of(|e| e.test_accuracy),
-        ),
-        (
-            "Learning rate",
-            axis("learning rate", false),
-            of(|e| Some(e.lr)),
-        ),
-        (
-            "Throughput",
-            axis("thousand images a second", false),
-            of(|e| Some(e.images_per_second / 1000.0)),
-        ),
+    let names = [
+        "train_loss",
+        "test_loss",
+        "train_accuracy",
+        "test_accuracy",
+        "lr",
     ];
+    let metrics = names.into_iter().filter_map(Metric::find);
+    let mut figures: Vec<(Axis, Vec<Curve>)> = metrics
+        .map(|metric| (metric.into(), of(metric.name, 1.0)))
+        .collect();
+    let throughput = Axis {
+        title: "thousand images per second".to_string(),
+        percent: false,
+    };
+    figures.push((throughput, of("images_per_second", 1e-3)));
     let mut svgs = Vec::new();
-    for (title, axis, curves) in figures {
-        match crate::charts::curves(title, &axis, &curves) {
+    for (axis, curves) in figures {
+        match charts::curves(&capitalized(&axis.title), &axis, &curves) {
             Ok(svg) => svgs.push(svg),
             Err(Error::NothingToDraw { .. }) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(html! {
-        p class="note" { "Means over the seeds; the band is one standard deviation. Training figures are means over an epoch in which the weights change." }
+        p class="note" { "Means over the seeds; the band is one standard deviation. Training metrics are means over an epoch, in which the weights change." }
         div class="charts" { @for svg in svgs { (parts::figure(&svg)) } }
     })
 }
 
-fn environment(story: &Story) -> Result<Markup> {
-    let Some(run) = story.runs.first() else {
+fn capitalized(title: &str) -> String {
+    let mut letters = title.chars();
+    let first = letters.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(letters).collect()
+}
+
+fn environment(report: &Report) -> Result<Markup> {
+    let Some(run) = report.runs.first() else {
         return Err(Error::NoRuns);
     };
     let environment = &run.environment;
@@ -274,17 +271,17 @@ fn environment(story: &Story) -> Result<Markup> {
         ("device", environment.device.clone()),
     ];
     let mut folders: Vec<String> = Vec::new();
-    for run in story.runs {
+    for run in report.runs {
         let name = run.dir.file_name().unwrap_or_default();
         folders.push(name.to_string_lossy().into_owned());
     }
     Ok(html! {
-        (parts::table("Where the first run was made", &["what", "value"], rows.into_iter().map(|(name, value)| vec![
+        (parts::table("Environment of the first run", &["property", "value"], rows.into_iter().map(|(name, value)| vec![
             html! { (name) },
             html! { (value) },
         ])))
-        @if let Some(command) = &story.command {
-            h3 { "Again" }
+        @if let Some(command) = &report.command {
+            h3 { "Command" }
             pre { code { (command) } }
         }
         details {

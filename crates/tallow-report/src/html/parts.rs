@@ -6,32 +6,36 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, PreEscaped, html};
 
-use crate::charts::{self, GradientPanel};
-use crate::results::{Gradients, Prediction, Published};
-use crate::{Error, Extras, Result, Run, Statistic};
+use tallow_record::{Extras, GradientRow, Prediction, Published, Run, Statistic};
 
-/// All that is told of one variant, by its first run.
+use crate::charts::{self, GradientPanel};
+use crate::error::{Error, Result};
+
+/// Section of a variant, from its first run.
 pub fn variant(run: &Run, extras: &Extras) -> Result<Markup> {
+    let mut pictures = Vec::new();
+    for picture in extras.pictures.iter().flatten() {
+        if let Some(png) = picture.read(&run.dir)? {
+            pictures.push((&picture.text, STANDARD.encode(png)));
+        }
+    }
     let summary = run.summary.as_ref();
     let classes = &run.info.dataset.classes;
     let mut figures = Vec::new();
     if let Some(counts) = summary.and_then(|s| s.confusion.as_ref()) {
-        let title = format!("{}: which classes are taken for which", run.info.variant);
+        let title = format!("{}: confusion matrix", run.info.variant);
         figures.extend(drawn(charts::confusion(&title, classes, counts))?);
     }
     if let Some(calibration) = &extras.calibration {
-        let title = format!("{}: is it right as often as it says?", run.info.variant);
+        let title = format!("{}: reliability diagram", run.info.variant);
         figures.extend(drawn(charts::reliability(&title, calibration))?);
     }
     if let Some(rows) = &extras.gradients {
-        let title = format!("{}: norm of each layer's gradient", run.info.variant);
+        let title = format!("{}: gradient norm of each layer", run.info.variant);
         figures.extend(drawn(charts::gradients(&title, &panels(rows)))?);
     }
     if let Some(inputs) = &extras.inputs {
-        let title = format!(
-            "{}: the values that come into the network",
-            run.info.variant
-        );
+        let title = format!("{}: network inputs", run.info.variant);
         let rows = [(run.info.variant.clone(), inputs)];
         figures.extend(drawn(charts::histograms(&title, &rows))?);
     }
@@ -47,32 +51,32 @@ pub fn variant(run: &Run, extras: &Extras) -> Result<Markup> {
                 html! { (thousands(score.support)) },
             ])))
         }
-        @if !extras.pictures.is_empty() {
+        @if !pictures.is_empty() {
             h3 { "Pictures" }
             div class="charts" {
-                @for picture in &extras.pictures {
+                @for (text, png) in &pictures {
                     figure {
-                        img alt=(picture.text) loading="lazy" src={ "data:image/png;base64," (STANDARD.encode(&picture.png)) };
-                        figcaption { (picture.text) }
+                        img alt=(text) loading="lazy" src={ "data:image/png;base64," (png) };
+                        figcaption { (text) }
                     }
                 }
             }
         }
         @if let Some(mistakes) = extras.mistakes.as_ref().filter(|m| !m.is_empty()) {
             details {
-                summary { "The mistakes it was surest of" }
-                (table("Test images", &["image", "it is", "it says", "with probability"], mistakes.iter().map(|mistake| vec![
+                summary { "Most confident mistakes" }
+                (table("Test images", &["image", "true class", "predicted class", "probability"], mistakes.iter().map(|mistake| vec![
                     html! { (mistake.index) },
                     html! { (class_name(classes, mistake.label)) },
                     html! { (guess(classes, mistake)) },
-                    html! { (mistake.top.first().map_or("—".to_string(), |(_, p)| percent(*p))) },
+                    html! { (mistake.class().map_or("—".to_string(), |_| percent(mistake.confidence()))) },
                 ])))
             }
         }
         @if let Some(layers) = &extras.layers {
             details {
                 summary { "Layers (" (layers.len()) ")" }
-                (table("In the order they run", &["layer", "kind", "output", "parameters", "multiply-adds"], layers.iter().map(|layer| {
+                (table("In the order in which they run", &["layer", "kind", "output", "parameters", "multiply-adds"], layers.iter().map(|layer| {
                     let shape: Vec<String> = layer.output_shape.iter().map(usize::to_string).collect();
                     vec![
                         html! { code { (layer.name) } },
@@ -88,15 +92,9 @@ pub fn variant(run: &Run, extras: &Extras) -> Result<Markup> {
 }
 
 /// The first row and the last, one under the other.
-fn panels(rows: &[crate::GradientNorms]) -> Vec<GradientPanel> {
-    let panel = |title: &str, row: &crate::GradientNorms| {
-        let gradients = Gradients {
-            epoch: row.epoch,
-            step: row.step,
-            total: row.total,
-            norms: row.norms.clone(),
-        };
-        let norms = charts::layers(&gradients).into_iter().map(|(_, norm)| norm);
+fn panels(rows: &[GradientRow]) -> Vec<GradientPanel> {
+    let panel = |title: &str, row: &GradientRow| {
+        let norms = charts::layers(row).into_iter().map(|(_, norm)| norm);
         GradientPanel {
             title: title.to_string(),
             lines: vec![(String::new(), norms.collect())],
@@ -117,7 +115,7 @@ fn class_name(classes: &[String], class: usize) -> String {
 }
 
 fn guess(classes: &[String], prediction: &Prediction) -> String {
-    (prediction.top.first()).map_or("—".to_string(), |(class, _)| class_name(classes, *class))
+    (prediction.class()).map_or("—".to_string(), |class| class_name(classes, class))
 }
 
 /// A chart, unless there is nothing to draw.
@@ -191,16 +189,6 @@ pub fn percents(statistic: Option<Statistic>) -> String {
 /// Mean and deviation of numbers.
 pub fn numbers(statistic: Option<Statistic>) -> String {
     statistic.map_or("—".to_string(), |statistic| format!("{statistic:.4}"))
-}
-
-/// `83.4` as `83 s`, `200` as `3.3 min`.
-pub fn duration(seconds: f64) -> String {
-    match seconds {
-        ..10.0 => format!("{seconds:.1} s"),
-        ..90.0 => format!("{seconds:.0} s"),
-        ..5400.0 => format!("{:.1} min", seconds / 60.0),
-        _ => format!("{:.1} h", seconds / 3600.0),
-    }
 }
 
 /// `9231114` as `9,231,114`.

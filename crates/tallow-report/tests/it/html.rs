@@ -1,16 +1,16 @@
-//! The HTML file, from records that are made up.
+//! HTML page of synthetic run records.
 
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
-use tallow_report::Run;
-use tallow_report::html::{Story, page};
+use tallow_record::Run;
+use tallow_report::html::{Report, page};
 
 const CLASSES: usize = 10;
 
-/// A record of this many epochs, with all that a run writes.
+/// Record of this many epochs, with all files that a run writes.
 fn record(dir: &Path, variant: &str, seed: u64, epochs: usize, png: &[u8]) -> Run {
     let dir = dir.join(format!("20260131T120000Z-{variant}-s{seed}"));
     fs::create_dir_all(&dir).unwrap();
@@ -20,13 +20,14 @@ fn record(dir: &Path, variant: &str, seed: u64, epochs: usize, png: &[u8]) -> Ru
         "config.toml",
         "experiment = \"made up\"\n[train]\nepochs = 3\n".into(),
     );
+    let run = json!({
+        "experiment": "made up", "variant": variant, "seed": seed, "model": "cnn", "parameters": 6422,
+        "dataset": { "name": "toy", "split": "train", "provenance": "toy <made up>", "digest": "0".repeat(64), "classes": names },
+    });
     write(
         "environment.json",
         json!({
-            "run": {
-                "experiment": "made up", "variant": variant, "seed": seed, "model": "cnn", "parameters": 6422,
-                "dataset": { "name": "toy", "split": "train", "provenance": "toy <made up>", "digest": "0".repeat(64), "classes": names },
-            },
+            "run": run,
             "environment": {
                 "tallow": "0.1.0", "commit": null, "rustc": "rustc 1", "platform": "linux x86_64", "cpu": "a processor",
                 "threads": 2, "device": "cpu", "command": ["xtask", "run", "made-up"],
@@ -59,7 +60,7 @@ fn record(dir: &Path, variant: &str, seed: u64, epochs: usize, png: &[u8]) -> Ru
     write(
         "summary.json",
         json!({
-            "epochs": epochs, "stopped": null, "seconds": 1.5 * epochs as f64, "confusion": confusion, "per_class": scores,
+            "run": run, "epochs": epochs, "stopped": null, "seconds": 1.5 * epochs as f64, "confusion": confusion, "per_class": scores,
             "metrics": { "test_accuracy": 0.875, "test_loss": 0.5, "train_accuracy": 0.9, "seconds": 12.0 },
         })
         .to_string(),
@@ -104,8 +105,8 @@ fn record(dir: &Path, variant: &str, seed: u64, epochs: usize, png: &[u8]) -> Ru
     Run::read(&dir).unwrap()
 }
 
-fn story(runs: &[Run]) -> Story<'_> {
-    Story {
+fn report(runs: &[Run]) -> Report<'_> {
+    Report {
         title: "made up".to_string(),
         question: Some("Is 1 < 2 & 2 > 1?".to_string()),
         claims: Vec::new(),
@@ -117,12 +118,12 @@ fn story(runs: &[Run]) -> Story<'_> {
 }
 
 #[test]
-fn tells_what_the_records_hold() {
+fn page_shows_the_records() {
     let dir = tempfile::tempdir().unwrap();
     let runs: Vec<Run> = (0..3)
         .map(|seed| record(dir.path(), "cnn", seed, 5, b"png"))
         .collect();
-    let text = page(&story(&runs)).unwrap();
+    let text = page(&report(&runs)).unwrap();
     for expected in [
         "<title>made up</title>",
         "Is 1 &lt; 2 &amp; 2 &gt; 1?",
@@ -133,6 +134,17 @@ fn tells_what_the_records_hold() {
         "class 5",
         "cargo xtask run made-up",
         "alt=\"What it saw\"",
+        "cnn: confusion matrix",
+        "cnn: reliability diagram",
+        "cnn: gradient norm of each layer",
+        "cnn: network inputs",
+        "Most confident mistakes",
+        "99.00\u{a0}%",
+        "Conv2d",
+        "Training loss",
+        "Learning rate",
+        "thousand images per second",
+        "12 s",
     ] {
         assert!(text.contains(expected), "no {expected}");
     }
@@ -144,7 +156,7 @@ fn tells_what_the_records_hold() {
 }
 
 #[test]
-fn a_run_without_extras_or_end_is_told_of_all_the_same() {
+fn runs_without_extras_or_summary_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let run = record(dir.path(), "cnn", 0, 2, b"png");
     for name in [
@@ -160,10 +172,16 @@ fn a_run_without_extras_or_end_is_told_of_all_the_same() {
     let other = record(dir.path(), "cnn", 1, 1, b"png");
     fs::remove_file(other.dir.join("summary.json")).unwrap();
     let runs = [run, Run::read(&other.dir).unwrap()];
-    let text = page(&story(&runs)).unwrap();
+    let text = page(&report(&runs)).unwrap();
     assert!(text.contains("1 of the runs did not finish"));
     assert!(!text.contains("<img"));
-    assert!(page(&story(&[])).is_err());
+    assert!(page(&report(&[])).is_err());
+
+    // No finished run: the curves are all there is to show.
+    fs::remove_file(runs[0].dir.join("summary.json")).unwrap();
+    let runs = [Run::read(&runs[0].dir).unwrap()];
+    let text = page(&report(&runs)).unwrap();
+    assert!(text.contains("Test accuracy"));
 }
 
 #[test]
@@ -171,7 +189,7 @@ fn damaged_extras_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let run = record(dir.path(), "cnn", 0, 2, b"png");
     fs::write(run.dir.join("calibration.json"), "{\"error\": 1").unwrap();
-    let error = page(&story(&[run])).unwrap_err().to_string();
+    let error = page(&report(&[run])).unwrap_err().to_string();
     assert!(error.contains("calibration.json"), "{error}");
 }
 
@@ -190,7 +208,7 @@ fn twenty_runs_of_a_hundred_epochs_are_quick_and_small() {
     let seconds = (0..10).map(|_| {
         let started = Instant::now();
         let runs: Vec<Run> = folders.iter().map(|dir| Run::read(dir).unwrap()).collect();
-        let text = page(&story(&runs)).unwrap();
+        let text = page(&report(&runs)).unwrap();
         assert!(text.len() < 5_000_000, "{} bytes", text.len());
         started.elapsed().as_secs_f64()
     });

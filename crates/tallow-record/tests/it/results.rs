@@ -1,11 +1,10 @@
-//! Results files: what is written reads back, and what is wrong with one is said.
+//! Results files: what is written reads back, and errors name file and key.
 
 use std::fs;
 
-use tallow_report::Error;
-use tallow_report::results::{Check, Gradients, Results, Verdict};
+use tallow_record::{ClaimResult, Error, GradientRow, Results, Statement, Verdict};
 
-/// The least that a results file holds, and one of everything it may hold.
+/// Results file with the required keys alone.
 const LEAST: &str = r#"{
     "experiment": "small", "tier": "standard", "question": "Is it?", "command": "cargo xtask run small --tier standard",
     "dataset": {"name": "d", "provenance": "made up", "digest": "00", "test_digest": "01"},
@@ -25,13 +24,14 @@ fn parse(text: &str) -> Result<Results, Error> {
 #[test]
 fn what_is_written_reads_back() {
     let mut results = parse(LEAST).unwrap();
-    let checks = vec![Check {
+    assert_eq!(results.dataset.test_digest.as_deref(), Some("01"));
+    let checks = vec![ClaimResult {
         text: "fc > 0.1".to_string(),
         holds: Some(true),
         figures: "0.3000 > 0.1000".to_string(),
     }];
     results.claims = checks.clone();
-    results.statements.push(tallow_report::results::Statement {
+    results.statements.push(Statement {
         text: "It is.".to_string(),
         zh: "是的。".to_string(),
         verdict: Verdict::of(checks.iter().map(|check| check.holds)),
@@ -40,13 +40,14 @@ fn what_is_written_reads_back() {
     results.facts.insert("third".to_string(), 1.0 / 3.0);
     results.variants[0].recipe =
         serde_json::json!({"train": {"optimizer": {"name": "sgd", "lr": 0.1f32}}});
-    results.variants[0].runs[0].gradients = Some(vec![Gradients {
+    results.variants[0].runs[0].gradients = Some(vec![GradientRow {
         epoch: 0,
         step: 0,
-        total: Some(0.1 + 0.2),
+        steps: None,
+        total: 0.1 + 0.2,
         norms: vec![
-            ("fc1.weight".to_string(), None),
-            ("fc1.bias".to_string(), Some(f64::MIN_POSITIVE)),
+            ("fc1.weight".to_string(), f64::NAN),
+            ("fc1.bias".to_string(), f64::MIN_POSITIVE),
         ],
     }]);
 
@@ -64,8 +65,10 @@ fn what_is_written_reads_back() {
         text.contains("\"norms\": [[\"fc1.weight\", null], "),
         "{text}"
     );
-    // What a run of another seed does not have is not there, and nothing is left beside the file.
-    assert!(!text.contains("confusion"), "{text}");
+    // Keys without a value are left out, and no temporary file remains.
+    for key in ["confusion", "steps", "command\": []", "split"] {
+        assert!(!text.contains(key), "{key} in {text}");
+    }
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
 }
 

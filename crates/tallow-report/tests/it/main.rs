@@ -1,0 +1,3 @@
+//! Integration tests of tallow-report.
+
+mod html;
