@@ -1,110 +1,134 @@
-//! The runner: lists and runs experiments, evaluates weights, fetches and checks data, describes models, measures speed.
-//!
-//! It is the only place that reads TOML, prints tables or ends the process.
-
-/// As `eprintln`, for which a standard error that nobody reads any more is a panic; and with a screen up it waits for its end.
-macro_rules! say {
-    ($($text:tt)*) => {
-        $crate::progress::console::say(&format!($($text)*))
-    };
-}
+//! `cargo xtask`: the commands of `tallow`, and the chores of this repository.
 
 mod bench;
-mod board;
-mod claims;
-mod clean_runs;
-mod cli;
-mod completions;
-mod data;
-mod device;
-mod doctor;
-mod evaluate;
-mod experiment;
-mod facts;
-mod heat;
-mod interrupt;
-mod job;
-mod list;
-mod normalisation;
-mod observe;
-mod outcome;
-mod output;
-mod predict;
-mod progress;
-mod regress;
-mod report;
-mod reproduce;
-mod results;
-mod run;
-mod runs;
-mod suggest;
-mod summary;
-mod table;
-mod weights;
+mod pages;
 
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{Command as Process, ExitCode};
 
-use anyhow::Result;
-use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use clap::{CommandFactory, Parser, Subcommand};
+use tallow_cli::{Command, Program, Registry, dispatch};
 
-use cli::{Cli, Command};
+use bench::args::{BenchArgs, WorkerArgs};
+use pages::DocsArgs;
 
-/// Large activations are allocated and freed in every step; the system's allocator gives their pages back
-/// each time and faults them in again.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+/// Runs the published vision experiments, and the chores of Tallow's repository.
+///
+/// Exit codes: 0 success; 1 a claim failed, a metric got worse, or the docs are not up to date; 2 bad input, missing data or another
+/// error; 130 interrupted.
+/// RUST_LOG=debug prints the log of the libraries.
+#[derive(Parser, Debug)]
+#[command(
+    name = "xtask",
+    version,
+    arg_required_else_help = true,
+    after_help = "Example: {tallow} run quickstart"
+)]
+struct Cli {
+    /// Subcommand.
+    #[command(subcommand)]
+    command: Chore,
+}
 
-/// What a command comes to, when it is no error.
-pub enum Ending {
-    /// All is well.
-    Done,
-    /// A claim of an experiment does not hold, or a figure is worse than its baseline.
-    ClaimFailed,
-    /// Pages are not what the results make them.
-    DocsDiffer,
-    /// A baseline is of other data or of another recipe.
-    Refused,
-    /// The user interrupted it.
-    Interrupted,
+/// The subcommands.
+#[derive(Subcommand, Debug)]
+enum Chore {
+    /// Commands of `tallow`.
+    #[command(flatten)]
+    Tallow(Command),
+    /// Time training steps, inference, single operators, the loader and an epoch; compared with PyTorch or candle if asked.
+    ///
+    /// All sides take turns in one run, so that a change of the machine's speed affects all of them; the result is the ratio of the
+    /// medians. All have the same number of threads. Times are valid only on a quiet machine: stop compilers, browsers and other
+    /// runs first, keep a laptop on mains power, and repeat important measurements. A busy machine favours Tallow: PyTorch's threads
+    /// wait for each other and lose more. All benchmarks with PyTorch take about ten minutes. docs/performance.md has the method.
+    #[command(after_help = bench::args::EXAMPLES)]
+    Bench(BenchArgs),
+    /// Generate the pages of the docs from the results.
+    ///
+    /// A page has marks; the text between them is generated from results/*.json in the folder of the pages, and charts are drawn into
+    /// images/. Pictures of the data's own images are generated where the data is found, and kept elsewhere. --check writes nothing and
+    /// exits with 1 when a page or chart differs from the generated one.
+    #[command(after_help = pages::EXAMPLES)]
+    Docs(DocsArgs),
+    /// Worker process of `bench`; not for people.
+    #[command(hide = true, after_help = "Example: {tallow} bench starts it")]
+    BenchWorker(WorkerArgs),
+}
+
+/// `cargo xtask` is two words, and shells complete the first word of a line.
+const COMPLETIONS: &str = "Examples, for the start file of the shell, with a name of one word:
+  bash         xtask() { cargo xtask \"$@\"; }; source <(cargo xtask completions bash)
+  zsh          xtask() { cargo xtask \"$@\"; }; source <(cargo xtask completions zsh)
+  fish         function xtask; cargo xtask $argv; end; cargo xtask completions fish | source
+  PowerShell   function xtask { cargo xtask @args }; cargo xtask completions powershell | Out-String | Invoke-Expression
+Then type `xtask run qui<Tab>`.";
+
+fn command() -> clap::Command {
+    Cli::command().mut_subcommand("completions", |c| c.after_help(COMPLETIONS))
+}
+
+/// Commit of the source, with `-dirty` where files were changed.
+fn commit() -> Option<String> {
+    let output = Process::new("git")
+        .args(["-C", env!("CARGO_MANIFEST_DIR")])
+        .args([
+            "describe",
+            "--always",
+            "--dirty",
+            "--abbrev=40",
+            "--exclude=*",
+        ])
+        .output()
+        .ok()?;
+    let commit = String::from_utf8(output.stdout).ok()?.trim().to_string();
+    (output.status.success() && !commit.is_empty()).then_some(commit)
+}
+
+fn program() -> Program {
+    let mut program = Program::new("cargo xtask", command, Registry::default());
+    program.baselines = Path::new(env!("CARGO_MANIFEST_DIR")).join("baselines");
+    program.commit = commit;
+    program
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::from_default_env())
-        .with_ansi(!progress::plain() && progress::colours() && !cli.command.has_screen())
-        .with_writer(|| progress::console::Log)
-        .init();
-    match dispatch(cli.command) {
-        Ok(Ending::Done) => ExitCode::SUCCESS,
-        Ok(Ending::ClaimFailed | Ending::DocsDiffer) => ExitCode::from(1),
-        Ok(Ending::Refused) => ExitCode::from(2),
-        Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
-        Err(error) => {
-            say!("error: {}", output::message(&error));
-            ExitCode::from(2)
-        }
-    }
+    let program = program();
+    let cli: Cli = program.parse();
+    let has_screen = matches!(&cli.command, Chore::Tallow(command) if command.has_screen());
+    tallow_cli::run(&program, has_screen, || match &cli.command {
+        Chore::Tallow(command) => dispatch(command, &program),
+        Chore::Bench(args) => bench::bench(args),
+        Chore::Docs(args) => pages::docs(args),
+        Chore::BenchWorker(args) => bench::work(args),
+    })
 }
 
-fn dispatch(command: Command) -> Result<Ending> {
-    match command {
-        Command::List => list::list(),
-        Command::Run(args) => return run::run(&args),
-        Command::Reproduce(args) => return reproduce::reproduce(&args),
-        Command::Regress(args) => return regress::regress(&args),
-        Command::Evaluate(args) => evaluate::evaluate(&args),
-        Command::Predict(args) => predict::predict(&args),
-        Command::Runs(args) => runs::runs(&args),
-        Command::CleanRuns(args) => clean_runs::clean_runs(&args),
-        Command::Doctor(args) => doctor::doctor(&args),
-        Command::Completions(args) => completions::completions(&args),
-        Command::Data { command } => data::data(&command),
-        Command::Summary(args) => summary::summary(&args),
-        Command::Report(args) => return report::report(&args),
-        Command::Bench(args) => bench::bench(&args),
-        Command::BenchWorker(args) => bench::work(&args),
-    }?;
-    Ok(Ending::Done)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        program().command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string);
+            assert!(
+                help.is_some_and(|h| h.contains("Example") && h.contains("cargo xtask")),
+                "{} has no example",
+                command.get_name()
+            );
+            assert!(
+                command.get_about().is_some(),
+                "{} has no description",
+                command.get_name()
+            );
+            command.get_subcommands().for_each(check);
+        }
+        check(&program().command());
+    }
 }

@@ -1,1 +1,24 @@
 #![doc = include_str!("../README.md")]
+
+mod allocator;
+mod app;
+pub mod args;
+mod command;
+pub mod commands;
+pub mod console;
+mod ending;
+mod interrupt;
+pub mod machine;
+pub mod output;
+mod program;
+mod progress;
+mod results_table;
+mod runner;
+pub mod table;
+pub mod text;
+
+pub use app::{main, run};
+pub use command::{Command, dispatch};
+pub use ending::Ending;
+pub use program::Program;
+pub use tallow_experiment::Registry;

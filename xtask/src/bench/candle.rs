@@ -12,7 +12,7 @@ use candle_nn::{
 use tallow_train::OptimizerConfig;
 
 use super::case::{Case, Kind, Work};
-use super::worker::{Job, noise};
+use super::job::{Job, noise};
 
 type Net = candle_core::Result<Layers>;
 
@@ -177,7 +177,7 @@ fn vgg(vb: VarBuilder, widths: &[usize]) -> Net {
         .add(linear(512, 10, vb.pp("fc"))?))
 }
 
-/// What a ResNet does with its input where the maps become smaller and more.
+/// Shortcut of a residual block that changes the size or the number of feature maps.
 #[derive(Clone, Copy)]
 enum Shortcut {
     /// A 1x1 convolution and batch norm.

@@ -1,4 +1,4 @@
-//! What can be measured.
+//! The benchmarks.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,14 +7,14 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use tallow_train::OptimizerConfig;
 
-use crate::suggest;
+use tallow_experiment::suggest;
 
 /// One benchmark. It is sent as JSON to the processes that run it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Case {
-    /// What to ask for; a network's training step and its inference share it.
+    /// Name for --filter, which a network's training step and inference share.
     pub name: String,
-    /// What sort of work it is.
+    /// Kind of benchmark.
     pub kind: Kind,
     /// Images, or rows, at a time.
     pub batch: usize,
@@ -60,7 +60,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What is done over and over.
+/// Work of a benchmark.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "lowercase")]
 pub enum Work {
@@ -70,7 +70,7 @@ pub enum Work {
         model: String,
         /// `(C, H, W)`.
         input: (usize, usize, usize),
-        /// What takes the step.
+        /// Optimizer.
         optimizer: OptimizerConfig,
     },
     /// One operator on images or rows of normal noise.
@@ -80,7 +80,7 @@ pub enum Work {
     },
     /// Random crop, flip and normalisation of made-up 32x32 RGB images.
     Loader {
-        /// How many there are.
+        /// Number of images.
         images: usize,
         /// Threads, or processes, that load.
         workers: usize,
@@ -91,7 +91,7 @@ pub enum Work {
         data: PathBuf,
         /// Threads, or processes, that load.
         workers: usize,
-        /// What takes the steps.
+        /// Optimizer.
         optimizer: OptimizerConfig,
     },
 }

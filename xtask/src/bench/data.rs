@@ -9,7 +9,7 @@ use tallow_models::{Model, ModelConfig};
 use tallow_train::{OptimizerConfig, TrainConfig, Trainer};
 use tallow_transforms::{Compose, Transform};
 
-use super::worker::Job;
+use super::job::Job;
 
 /// Crop, flip and normalisation of made-up images the size of CIFAR-10's, an epoch a run.
 pub fn loader(images: usize, workers: usize, batch: usize) -> Result<Job> {

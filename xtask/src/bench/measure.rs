@@ -12,7 +12,7 @@ use super::side::Side;
 /// to (`OMP_WAIT_POLICY=PASSIVE`) would make PyTorch's steps on small networks 1.3 to 1.5 times slower.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// How long to measure.
+/// Number and duration of measurements.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     /// Rounds, in each of which every side has its turn.
@@ -21,7 +21,7 @@ pub struct Effort {
     pub turn: f64,
 }
 
-/// What came of a side.
+/// Result of one process.
 #[derive(Debug)]
 pub struct Timed {
     /// The fastest way it could be run.

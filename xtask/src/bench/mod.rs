@@ -1,12 +1,13 @@
-//! `cargo xtask bench`: how fast we are, by ourselves and beside others.
+//! `cargo xtask bench`: speed of Tallow, alone and compared with PyTorch and candle.
 //!
-//! Every side is a process of its own that does one thing at a time when told to, so that they are treated alike and only one of
-//! them works. This process times nothing but whole turns, and only waits meanwhile.
+//! Each side is a worker process that runs one benchmark at a time on request, so that all are treated alike and only one works at a
+//! time. This process only waits meanwhile.
 
+pub mod args;
 mod candle;
 mod case;
 mod data;
-mod host;
+mod job;
 mod measure;
 mod network;
 mod operator;
@@ -15,26 +16,26 @@ mod row;
 mod side;
 mod worker;
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use tallow_datasets::{LoadOptions, locate};
 
-pub use host::{Others, cores};
-pub use side::python;
-pub use worker::{gemm as gemm_peak, work};
+pub use worker::work;
 
-use crate::cli::{Against, BenchArgs};
-use crate::{device, output};
+use tallow_cli::console::status;
+use tallow_cli::{Ending, machine, output};
+use tallow_experiment::device;
+
+use args::{Against, BenchArgs};
 use case::{Case, Work};
 use measure::{Effort, measure, peak_memory};
 use protocol::{Gemm, Request};
 use row::Row;
 use side::{Place, Side, Who};
 
-/// Measures what was asked for, prints it, and writes it as JSON.
-pub fn bench(args: &BenchArgs) -> Result<()> {
+/// Runs the benchmarks, prints the table, and writes the rows as JSON.
+pub fn bench(args: &BenchArgs) -> Result<Ending> {
     let mut cases = case::select(&args.filter)?;
     if let Some(batch) = args.batch {
         cases
@@ -56,7 +57,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     }
     find_data(&mut cases, !args.filter.is_empty())?;
     let place = Place {
-        threads: args.threads.map_or_else(host::cores, usize::from),
+        threads: args.threads.map_or_else(machine::cores, usize::from),
         device: args.device.clone(),
     };
     let mut against: Vec<Against> = Vec::new();
@@ -82,13 +83,13 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
         peak = peak.max(ours.ask::<Gemm>(&Request::Gemm)?.gflops);
         match compare(case, &mut ours, &mut others, effort, &place, args.memory) {
             Ok(new) => {
-                new.iter().for_each(|row: &Row| say!("{}", row.line()));
+                new.iter().for_each(|row: &Row| status!("{}", row.line()));
                 rows.extend(new);
             }
             Err(error) => {
                 failures += 1;
                 let message = output::message(&error);
-                say!("{} {}: {message}", case.name, case.kind);
+                status!("{} {}: {message}", case.name, case.kind);
             }
         }
     }
@@ -101,10 +102,10 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
             cases.len()
         );
     }
-    Ok(())
+    Ok(Ending::Done)
 }
 
-/// What can be timed on another device than the CPU.
+/// Keeps the benchmarks of other devices than the CPU.
 fn only_networks(cases: &mut Vec<Case>, args: &BenchArgs) -> Result<()> {
     ensure!(
         !args.memory && !args.against.contains(&Against::Candle),
@@ -143,7 +144,7 @@ fn find_data(cases: &mut Vec<Case>, asked: bool) -> Result<()> {
             Err(anyhow::Error::from(error).context(format!("{name}: {GET}")))
         }
         Some((name, _)) => {
-            say!("{name} is left out, for MNIST is not here: {GET}");
+            status!("{name} is left out, for MNIST is not here: {GET}");
             Ok(())
         }
         None => Ok(()),
@@ -159,16 +160,16 @@ fn greet(ours: &Side, others: &[Side], place: &Place) {
     let Place { threads, device } = place;
     let names = names.join("; ");
     match device.as_str() {
-        "cpu" => say!("{names} on {threads} threads"),
-        _ => say!("{names} on {device}, fed by {threads} threads"),
+        "cpu" => status!("{names} on {threads} threads"),
+        _ => status!("{names} on {device}, fed by {threads} threads"),
     }
     warn_if_busy();
 }
 
 /// Says so if other programs work too. All sides wait for requests when this is called.
 fn warn_if_busy() {
-    if let Some(cpus) = host::busy_cpus().filter(|cpus| *cpus > 0.15) {
-        say!(
+    if let Some(cpus) = machine::busy_cpus().filter(|cpus| *cpus > 0.15) {
+        status!(
             "note: other programs keep {cpus:.1} processors busy; not even the ratios can be trusted"
         );
     }
@@ -222,14 +223,10 @@ fn report(rows: &[Row], json: Option<&Path>) -> Result<()> {
     };
     let rows = format!("{}\n", serde_json::to_string_pretty(rows)?);
     if path == Path::new("-") {
-        say!("{}", text.trim_end_matches('\n'));
+        status!("{}", text.trim_end_matches('\n'));
         return output::print(&rows);
     }
     output::print(&text)?;
-    // Under another name first: whoever reads the file never finds half of one.
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    fs::write(&partial, rows)
-        .and_then(|()| fs::rename(&partial, path))
+    tallow_record::write_atomic(path, rows)
         .with_context(|| format!("cannot write {}", path.display()))
 }

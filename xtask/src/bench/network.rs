@@ -6,7 +6,7 @@ use tallow_models::{Model, ModelConfig, registry};
 use tallow_ops::{Tape, no_grad};
 use tallow_train::{Loss, Optimizer, OptimizerConfig};
 
-use super::worker::{Job, noise};
+use super::job::{Job, noise};
 
 /// A training step, or a forward pass in evaluation mode.
 pub fn job(

@@ -10,7 +10,7 @@ use tallow_ops::{
 use tallow_train::{Loss, Optimizer, OptimizerConfig};
 
 use super::case::Operator;
-use super::worker::{Job, noise};
+use super::job::{Job, noise};
 
 /// The operator, with gradients of input and parameters if it says so.
 pub fn job(op: &Operator, batch: usize) -> Result<Job> {

@@ -1,4 +1,4 @@
-//! What the command and the processes that do the work say to each other: a line of JSON each way.
+//! Messages between `bench` and its worker processes: a line of JSON in each direction.
 //!
 //! A process says [`Hello`] when it is ready and answers every [`Request`] with what belongs to it, or with `{"error": "..."}`.
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::case::Case;
 
-/// What is asked of a process.
+/// Request to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
 pub enum Request {
@@ -14,7 +14,7 @@ pub enum Request {
     Prepare { case: Case },
     /// Run it so many times in one of its variants: answered by [`Ran`].
     Run { variant: String, steps: usize },
-    /// How much memory the process has held at most: answered by [`Memory`].
+    /// Peak memory of the process: answered by [`Memory`].
     Memory,
     /// The speed of a large matrix product: answered by [`Gemm`].
     Gemm,
@@ -23,7 +23,7 @@ pub enum Request {
 /// A process is ready.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Hello {
-    /// What runs there.
+    /// Name and version of the library.
     pub version: String,
 }
 

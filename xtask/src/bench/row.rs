@@ -1,11 +1,11 @@
-//! What came of it, for people and for programs.
+//! Results as a table and as JSON.
 
 use serde::Serialize;
 
 use super::case::{Case, Kind};
 use super::measure::Timed;
 use super::side::Place;
-use crate::table::{align_right, new_table};
+use tallow_cli::table::{align_right, new_table};
 
 /// A benchmark beside one other, or alone.
 #[derive(Clone, Debug, Serialize)]
@@ -20,7 +20,7 @@ pub struct Row {
     pub other_ms: Option<f64>,
     /// The other's fastest variant: a memory format, or what images are loaded as.
     pub other_layout: Option<String>,
-    /// How many times faster ours is.
+    /// Time of the other side divided by ours.
     pub ratio: Option<f64>,
     /// Nominal arithmetic by direct convolution over our time.
     pub gflops: Option<f64>,
@@ -61,7 +61,7 @@ impl Row {
         }
     }
 
-    /// What a person sees of it at once.
+    /// One line of text.
     pub fn line(&self) -> String {
         let mut line = format!("{} {}: {} ms", self.name, self.kind, short(self.ours_ms));
         if let (Some(other), Some(ms), Some(ratio)) = (self.other, self.other_ms, self.ratio) {

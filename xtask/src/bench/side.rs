@@ -1,6 +1,5 @@
 //! The processes that are timed.
 
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -11,9 +10,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::args::Against;
 use super::case::{Case, Work};
 use super::protocol::{Hello, Memory, Prepared, Ran, Request};
-use crate::cli::Against;
+use tallow_cli::machine::python;
 
 /// Where everyone computes, and with what.
 #[derive(Clone, Debug)]
@@ -23,12 +23,12 @@ pub struct Place {
     pub device: String,
 }
 
-/// Who does the work.
+/// Library that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
     /// Tallow.
     Ours,
-    /// What it is compared with.
+    /// Library to compare with.
     Other(Against),
 }
 
@@ -78,13 +78,6 @@ impl Who {
     }
 }
 
-/// The interpreter that has PyTorch.
-pub fn python() -> OsString {
-    std::env::var_os("TALLOW_PYTHON")
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "python3".into())
-}
-
 fn script(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "pytorch", name]
         .iter()
@@ -94,7 +87,7 @@ fn script(name: &str) -> PathBuf {
 /// A running process; it ends with this value.
 pub struct Side {
     pub who: Who,
-    /// What it says it is.
+    /// Name and version that it reports.
     pub version: String,
     child: Child,
     /// Closed to end the process.
@@ -169,7 +162,7 @@ impl Side {
         serde_json::from_value(reply).with_context(unreadable)
     }
 
-    /// How the process ended, if it did.
+    /// Status of the process, if it has ended.
     fn ended(&mut self) -> Option<anyhow::Error> {
         let status = self.child.wait().ok()?;
         Some(anyhow!(

@@ -1,53 +1,52 @@
-//! The process that does our work, or candle's: `bench-worker`, which the command starts for itself.
+//! Worker process `bench-worker`, which `bench` starts: runs the benchmarks of Tallow, or of candle.
 
 use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use serde::Serialize;
 
+use super::args::WorkerArgs;
 use super::case::{Case, Kind, Work};
+use super::job::Job;
 use super::protocol::{Gemm, Hello, Memory, Prepared, Ran, Request};
-use super::{candle, data, host, network, operator};
-use crate::cli::WorkerArgs;
-use crate::{device, output};
+use super::{candle, data, network, operator};
+use tallow_cli::{Ending, machine, output};
+use tallow_experiment::device;
 
-/// A prepared case.
-pub struct Job {
-    /// Trained values, of networks.
-    pub parameters: Option<usize>,
-    /// Nominal arithmetic of a run.
-    pub gflop: Option<f64>,
-    /// Equal pieces of a run; times are for one of them.
-    pub pieces: usize,
-    /// Runs it. A loss or an output that comes back is checked to be finite after the clock has stopped.
-    pub run: Box<dyn FnMut() -> Result<Option<Tensor>>>,
-}
-
-/// The one way that our work and candle's can be run.
+/// The one variant of Tallow's and of candle's benchmarks.
 const ONLY: &str = "default";
 
 /// Answers requests until standard input ends.
-pub fn work(args: &WorkerArgs) -> Result<()> {
+pub fn work(args: &WorkerArgs) -> Result<Ending> {
     let version = if args.candle {
-        "candle 0.11.1".to_string()
+        format!("candle {}", candle_version())
     } else {
         format!("Tallow {}", env!("CARGO_PKG_VERSION"))
     };
     let device = device::parse(&args.device)?;
-    say(&Hello { version })?;
+    send(&Hello { version })?;
     let mut job = None;
     for line in io::stdin().lock().lines() {
         let request = serde_json::from_str(&line?).context("not a request")?;
         if let Err(error) = answer(request, args.candle, &device, &mut job) {
-            say(&serde_json::json!({ "error": output::message(&error) }))?;
+            send(&serde_json::json!({ "error": output::message(&error) }))?;
         }
     }
-    Ok(())
+    Ok(Ending::Done)
 }
 
-fn say(reply: &impl Serialize) -> Result<()> {
+/// Version of candle in the lock file.
+fn candle_version() -> &'static str {
+    let lock = include_str!("../../../Cargo.lock");
+    let (_, package) = lock
+        .split_once("name = \"candle-core\"")
+        .unwrap_or_default();
+    package.split('"').nth(1).unwrap_or("of unknown version")
+}
+
+fn send(reply: &impl Serialize) -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{}", serde_json::to_string(reply)?)?;
     Ok(out.flush()?)
@@ -56,10 +55,10 @@ fn say(reply: &impl Serialize) -> Result<()> {
 fn answer(request: Request, candle: bool, device: &Device, job: &mut Option<Job>) -> Result<()> {
     match request {
         Request::Prepare { case } => {
-            // The last one's memory goes first.
+            // Frees the memory of the last one first.
             *job = None;
             let made = job.insert(prepare(&case, candle, device)?);
-            say(&Prepared {
+            send(&Prepared {
                 variants: vec![ONLY.to_string()],
                 parameters: made.parameters,
                 gflop: made.gflop.map(|gflop| gflop / made.pieces as f64),
@@ -68,15 +67,15 @@ fn answer(request: Request, candle: bool, device: &Device, job: &mut Option<Job>
         Request::Run { variant, steps } => {
             let job = job.as_mut().context("nothing is prepared")?;
             ensure!(variant == ONLY, "no variant `{variant}`");
-            say(&Ran {
+            send(&Ran {
                 seconds: time(job, steps)?,
             })
         }
-        Request::Memory => say(&Memory {
-            mb: host::peak_memory_mb(),
+        Request::Memory => send(&Memory {
+            mb: machine::peak_memory_mb(),
         }),
-        Request::Gemm => say(&Gemm {
-            gflops: gemm(device)?,
+        Request::Gemm => send(&Gemm {
+            gflops: machine::gemm_peak(device)?,
         }),
     }
 }
@@ -114,7 +113,7 @@ fn time(job: &mut Job, steps: usize) -> Result<Vec<f64>> {
         drop(result.take());
         let started = Instant::now();
         result = (job.run)()?;
-        // Other devices are given work and do it later.
+        // Other devices compute asynchronously.
         if let Some(result) = &result {
             result.device().synchronize()?;
         }
@@ -127,27 +126,16 @@ fn time(job: &mut Job, steps: usize) -> Result<Vec<f64>> {
     Ok(seconds)
 }
 
-/// GFLOP/s: the best of a few f32 products of 2048 x 2048 matrices. On the CPU that is what the `gemm` crate can do with these threads.
-pub fn gemm(device: &Device) -> Result<f64> {
-    const SIDE: usize = 2048;
-    let matrix = || Tensor::randn(0f32, 1.0, (SIDE, SIDE), device);
-    let (a, b) = (matrix()?, matrix()?);
-    let mut best = f64::INFINITY;
-    for _ in 0..5 {
-        let started = Instant::now();
-        a.matmul(&b)?;
-        device.synchronize()?;
-        best = best.min(started.elapsed().as_secs_f64());
-    }
-    Ok(2.0 * (SIDE * SIDE * SIDE) as f64 / best / 1e9)
-}
+#[cfg(test)]
+mod tests {
+    use super::candle_version;
 
-/// Images of normal noise and labels below 10.
-pub fn noise(
-    batch: usize,
-    (c, h, w): (usize, usize, usize),
-) -> candle_core::Result<(Tensor, Tensor)> {
-    let images = Tensor::randn(0f32, 1.0, (batch, c, h, w), &Device::Cpu)?;
-    let labels: Vec<u32> = (0..batch as u32).map(|i| i * 7 % 10).collect();
-    Ok((images, Tensor::from_vec(labels, batch, &Device::Cpu)?))
+    #[test]
+    fn the_version_of_candle_is_that_of_the_lock_file() {
+        let version = candle_version();
+        assert!(
+            version.split('.').count() == 3 && version.starts_with(|c: char| c.is_ascii_digit()),
+            "{version}"
+        );
+    }
 }

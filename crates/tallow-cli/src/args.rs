@@ -1,0 +1,153 @@
+//! Arguments that several commands share, and the parsing of their values.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use tallow_record::Tier;
+
+/// Place and manner of training.
+#[derive(Args, Debug, Clone)]
+pub struct RunnerArgs {
+    /// Device to compute on: cpu, cuda, cuda:N or metal.
+    #[arg(long, value_name = "D", default_value = "cpu")]
+    pub device: String,
+    /// Look for the data in this folder before the usual places.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Write run records under this folder.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    /// Also write the results with the curves of all runs into this folder, as `EXPERIMENT.json`.
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+    /// Threads to compute with; all cores by default. Results are the same to the bit for the same number of threads.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Threads that load batches; 0 loads them in the training thread. Results do not depend on it.
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// Fill the terminal with progress bars, curves and results; q stops after the current batch or test. Where standard output or
+    /// standard error is no terminal, or CI is set, one line is printed for each epoch instead.
+    #[arg(long)]
+    pub tui: bool,
+    /// Write events as JSON lines to this file while the program runs; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    /// Batches from one event of a batch to the next.
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "events", value_parser = clap::value_parser!(u32).range(1..))]
+    pub events_every: u32,
+}
+
+impl RunnerArgs {
+    /// Whether standard output is for events.
+    pub fn events_on_stdout(&self) -> bool {
+        self.events.as_deref() == Some(Path::new("-"))
+    }
+
+    /// The `--device` of a command that repeats the run; empty for the default device.
+    pub fn on_device(&self) -> String {
+        match self.device.as_str() {
+            "cpu" => String::new(),
+            device => format!(" --device {}", shell_quoted(device)),
+        }
+    }
+}
+
+/// Parser of `--tier`.
+pub fn tier_parser() -> impl TypedValueParser<Value = Tier> {
+    PossibleValuesParser::new(Tier::ALL.map(Tier::as_str)).try_map(|name| name.parse::<Tier>())
+}
+
+/// A word quoted for a shell, where it needs that.
+pub fn shell_quoted(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./=:,-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+    }
+}
+
+/// Numbers for each channel of an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Channels(pub Vec<f32>);
+
+/// Seeds of a run, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seeds(pub Vec<u64>);
+
+/// Parses `0..3`, `0..=2`, `0,1,2` or a single seed.
+pub fn parse_seeds(text: &str) -> Result<Seeds, String> {
+    let number = |s: &str| {
+        s.trim()
+            .parse::<u64>()
+            .map_err(|_| format!("`{s}` is not a seed; write 0..3, or 0,2,5"))
+    };
+    let seeds: Vec<u64> = if let Some((from, to)) = text.split_once("..") {
+        let from = number(from)?;
+        let to = match to.strip_prefix('=') {
+            Some(last) => number(last)?.saturating_add(1),
+            None => number(to)?,
+        };
+        if to.saturating_sub(from) > 10_000 {
+            return Err(format!("`{text}` is more than 10,000 seeds"));
+        }
+        (from..to).collect()
+    } else {
+        text.split(',').map(number).collect::<Result<_, _>>()?
+    };
+    if seeds.is_empty() {
+        return Err(format!(
+            "`{text}` holds no seed; 0..3 is 0, 1, 2 and its end is not one of them"
+        ));
+    }
+    let mut unique = seeds.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    if unique.len() != seeds.len() {
+        return Err(format!("`{text}` holds a seed twice"));
+    }
+    Ok(Seeds(seeds))
+}
+
+/// Parses finite numbers with commas between them.
+pub fn parse_channels(text: &str) -> Result<Channels, String> {
+    let number = |s: &str| s.trim().parse().ok().filter(|n: &f32| n.is_finite());
+    let numbers = text.split(',').map(number).collect::<Option<Vec<f32>>>();
+    let error = || "expected a number for each channel, such as 0.485,0.456,0.406".to_string();
+    numbers.map(Channels).ok_or_else(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_it_for_one_word() {
+        assert_eq!(shell_quoted("train.epochs=1"), "train.epochs=1");
+        assert_eq!(shell_quoted("a={b,c}"), "'a={b,c}'");
+        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
+        assert_eq!(shell_quoted(""), "''");
+    }
+
+    #[test]
+    fn seeds() {
+        assert_eq!(parse_seeds("0..3").unwrap().0, [0, 1, 2]);
+        assert_eq!(parse_seeds("2..=3").unwrap().0, [2, 3]);
+        assert_eq!(parse_seeds("0,2,5").unwrap().0, [0, 2, 5]);
+        assert_eq!(parse_seeds("7").unwrap().0, [7]);
+        for bad in ["", "a", "3..1", "0..", "1,1", "0..99999999", "-1"] {
+            assert!(parse_seeds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn channels() {
+        assert_eq!(parse_channels("0.5, 1,2").unwrap().0, [0.5, 1.0, 2.0]);
+        for bad in ["", "1,", "a", "nan", "inf,1"] {
+            assert!(parse_channels(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The subcommands, and the call of each.
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::commands::clean_runs::{self, CleanRunsArgs};
+use crate::commands::completions::{self, CompletionsArgs};
+use crate::commands::data::{self, DataCommand};
+use crate::commands::doctor::{self, DoctorArgs};
+use crate::commands::evaluate::{self, EvaluateArgs};
+use crate::commands::list;
+use crate::commands::predict::{self, PredictArgs};
+use crate::commands::regress::{self, RegressArgs};
+use crate::commands::report::{self, ReportArgs};
+use crate::commands::reproduce::{self, ReproduceArgs};
+use crate::commands::run::{self, RunArgs};
+use crate::commands::runs::{self, RunsArgs};
+use crate::commands::summary::{self, SummaryArgs};
+use crate::ending::Ending;
+use crate::program::Program;
+
+/// Subcommands of the programs.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// List the experiments and the models.
+    #[command(after_help = list::EXAMPLES)]
+    List,
+    /// Run an experiment: train every variant with every seed, then judge its claims.
+    ///
+    /// Prints a table of the results beside the published ones, writes a record of each run and a report, and exits with 1 when a
+    /// claim does not hold. Claims are judged on the recipe that was run: after --set they may fail.
+    #[command(after_help = run::EXAMPLES)]
+    Run(RunArgs),
+    /// Run all experiments, or some, one after the other, and judge their claims.
+    ///
+    /// The smoke tier takes about three minutes on two cores, with less data, fewer epochs and its own limits; the standard tier
+    /// takes an hour; the full tier is as published and takes many hours. `{tallow} list` prints the time of each. Exits with 1 when a
+    /// claim does not hold.
+    #[command(after_help = reproduce::EXAMPLES)]
+    Reproduce(ReproduceArgs),
+    /// Check whether a change cost accuracy or speed: run a tier and compare every metric with its baseline.
+    ///
+    /// A metric so bad that chance explains it only once in fifty times is measured again, with seeds that the baseline does not have,
+    /// and once more where that confirms it. It is a regression if both times chance explains the values only once in five thousand
+    /// times, and most of them are worse than every seed of the baseline. The claims of the tier are absolute limits. On a machine of
+    /// the baseline's class, the weights are compared bit for bit. A baseline of other data or another recipe is refused.
+    /// docs/regression.md has the rates of false alarms and of detected faults.
+    #[command(after_help = regress::EXAMPLES)]
+    Regress(RegressArgs),
+    /// Evaluate weights: accuracy, loss and metrics of each class on a test set.
+    ///
+    /// Weights are safetensors or a PyTorch checkpoint (.pt, .pth, .th), which is read as data and never executed. They must match the
+    /// model exactly.
+    ///
+    /// A file of weights does not contain the normalisation of its images. The first of these decides, and the result names it:
+    /// --mean and --std; the config.toml of the run record that contains the weights; the published checkpoint with the same SHA-256;
+    /// the usual normalisation of the dataset.
+    #[command(after_help = evaluate::EXAMPLES)]
+    Evaluate(EvaluateArgs),
+    /// Predict the classes of images with a trained network.
+    ///
+    /// An image of any size and colour is converted to the form of the dataset's images; the steps are printed on standard error. Digits
+    /// and the like are made light on black, cropped to their bounding box, scaled and centred as in the dataset.
+    #[command(after_help = predict::EXAMPLES)]
+    Predict(PredictArgs),
+    /// List the run records.
+    #[command(after_help = runs::EXAMPLES)]
+    Runs(RunsArgs),
+    /// Delete run records: lists them first, and deletes them only with --yes.
+    ///
+    /// A folder with an environment.json and a config.toml is a run record; nothing else is touched.
+    #[command(after_help = clean_runs::EXAMPLES)]
+    CleanRuns(CleanRunsArgs),
+    /// Describe this machine: processor, devices, folders, datasets, with advice about missing ones.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(DoctorArgs),
+    /// Print a script for the completion of this command line by a shell.
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// List, download, check or describe datasets.
+    #[command(after_help = data::EXAMPLES)]
+    Data {
+        /// Subcommand of `data`.
+        #[command(subcommand)]
+        command: DataCommand,
+    },
+    /// Show the layers of a model with output shapes, parameters and multiply-adds; or list the models.
+    #[command(after_help = summary::EXAMPLES)]
+    Summary(SummaryArgs),
+    /// Write a report of runs as one HTML file, which needs no network.
+    ///
+    /// It has the claims beside the published results, curves over the seeds, confusion matrices, calibration, example images and
+    /// mistakes, and the environment of the runs. Every `run` writes one too, beside its records.
+    #[command(after_help = report::EXAMPLES)]
+    Report(ReportArgs),
+}
+
+impl Command {
+    /// Whether the command may fill the terminal, where coloured logs would be unreadable.
+    pub fn has_screen(&self) -> bool {
+        match self {
+            Self::Run(args) => args.runner.tui,
+            Self::Reproduce(args) => args.runner.tui,
+            Self::Regress(args) => args.runner.tui,
+            _ => false,
+        }
+    }
+}
+
+/// Runs a command.
+pub fn dispatch(command: &Command, program: &Program) -> Result<Ending> {
+    match command {
+        Command::List => list::list(program),
+        Command::Run(args) => run::run(args, program),
+        Command::Reproduce(args) => reproduce::reproduce(args, program),
+        Command::Regress(args) => regress::regress(args, program),
+        Command::Evaluate(args) => evaluate::evaluate(args, program),
+        Command::Predict(args) => predict::predict(args, program),
+        Command::Runs(args) => runs::runs(args, program),
+        Command::CleanRuns(args) => clean_runs::clean_runs(args, program),
+        Command::Doctor(args) => doctor::doctor(args, program),
+        Command::Completions(args) => completions::completions(args, program),
+        Command::Data { command } => data::data(command, program),
+        Command::Summary(args) => summary::summary(args, program),
+        Command::Report(args) => report::report(args, program),
+    }
+}

@@ -1,0 +1,211 @@
+//! `tallow data`: lists, downloads, checks and describes datasets.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow, bail};
+use clap::{Args, Subcommand};
+use tallow_datasets::{
+    Error, Inspection, LoadOptions, Verdict, Verification, catalog, entry, fetch, inspect, locate,
+    verify,
+};
+use tallow_experiment::suggest;
+
+use crate::ending::Ending;
+use crate::output;
+use crate::program::Program;
+use crate::progress::DownloadProgress;
+use crate::table::{align_right, new_table};
+use crate::text::thousands;
+
+/// Example at the end of the help text.
+pub const EXAMPLES: &str = "Example: {tallow} data get mnist";
+
+/// Subcommands of `data`.
+#[derive(Subcommand, Debug)]
+pub enum DataCommand {
+    /// List the known datasets, and the place of each.
+    #[command(after_help = "Example: {tallow} data list")]
+    List(PlaceArgs),
+    /// Download a dataset into the user's cache, unless it is there already.
+    #[command(after_help = "Example: {tallow} data get mnist")]
+    Get(DataArgs),
+    /// Read a whole dataset, check it, and print its digests.
+    #[command(after_help = "Example: {tallow} data verify cifar10 --data ~/datasets")]
+    Verify(DataArgs),
+    /// Describe a dataset: images, classes, provenance, digests.
+    #[command(after_help = "Example: {tallow} data info fashion-mnist-sample")]
+    Info(DataArgs),
+}
+
+/// Place of datasets.
+#[derive(Args, Debug)]
+pub struct PlaceArgs {
+    /// Look in this folder before the usual places.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// A dataset and its place.
+#[derive(Args, Debug)]
+pub struct DataArgs {
+    /// Name of the dataset (see `{tallow} data list`).
+    pub name: String,
+    /// Place of datasets.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Runs a subcommand of `data`.
+pub fn data(command: &DataCommand, program: &Program) -> Result<Ending> {
+    match command {
+        DataCommand::List(args) => list(args.data.clone()),
+        DataCommand::Get(args) => get(args, program),
+        DataCommand::Verify(args) => check(args, program),
+        DataCommand::Info(args) => info(args, program),
+    }?;
+    Ok(Ending::Done)
+}
+
+fn options(data_dir: Option<PathBuf>) -> LoadOptions {
+    let progress = DownloadProgress::default();
+    LoadOptions {
+        data_dir,
+        progress: Some(Arc::new(move |p| progress.show(&p))),
+        ..LoadOptions::default()
+    }
+}
+
+/// An error with the nearest known name, and with the command that downloads the data.
+fn explain(error: Error, program: &Program) -> anyhow::Error {
+    match error {
+        Error::UnknownDataset { name, known } => {
+            anyhow!(suggest::unknown("dataset", &name, &known))
+        }
+        Error::NotFound(mut not_found) if !not_found.remedies.is_empty() => {
+            let command = format!(
+                "or, where there is a network, run: {} data get {}",
+                program.name, not_found.name
+            );
+            not_found.remedies.push(command);
+            Error::NotFound(not_found).into()
+        }
+        other => other.into(),
+    }
+}
+
+fn list(data_dir: Option<PathBuf>) -> Result<()> {
+    let options = options(data_dir);
+    let mut table = new_table(&["name", "train", "test", "shape", "classes", "description", "place"]);
+    for entry in catalog() {
+        let (c, h, w) = entry.shape;
+        let place = match locate(entry.name, &options) {
+            Ok(dir) if dir.as_os_str().is_empty() => "built in".to_string(),
+            Ok(dir) => dir.display().to_string(),
+            Err(Error::NotFound(_)) => "—".to_string(),
+            Err(error) => error.to_string(),
+        };
+        table.add_row([
+            entry.name.to_string(),
+            thousands(entry.train_len as u64),
+            thousands(entry.test_len as u64),
+            format!("{c}x{h}x{w}"),
+            entry.classes.len().to_string(),
+            entry.description.to_string(),
+            place,
+        ]);
+    }
+    for column in [1, 2, 4] {
+        align_right(&mut table, column);
+    }
+    output::print(&format!(
+        "{table}\nAlso folder:PATH, a folder of images with subfolders train and test.\n"
+    ))
+}
+
+fn get(args: &DataArgs, program: &Program) -> Result<()> {
+    let fetched = fetch(&args.name, &options(args.place.data.clone())).map_err(|e| match e {
+        // The command of the remedy has just failed.
+        Error::NotFound(_) => e.into(),
+        other => explain(other, program),
+    })?;
+    let name = &args.name;
+    output::print(&match (fetched.downloaded, fetched.dir.display()) {
+        (true, dir) => format!("{name}: downloaded to {dir}\n"),
+        (false, _) if fetched.dir.as_os_str().is_empty() => format!("{name}: built in\n"),
+        (false, dir) => format!("{name}: already in {dir}\n"),
+    })
+}
+
+fn info(args: &DataArgs, program: &Program) -> Result<()> {
+    let entry = entry(&args.name).map_err(|error| explain(error, program))?;
+    let found = inspect(&args.name, &options(args.place.data.clone())).map_err(|error| explain(error, program))?;
+    let mut text = format!(
+        "{}\n  {}\n  source   {}\n  licence  {}\n",
+        entry.name, entry.description, entry.source, entry.licence
+    );
+    describe(&mut text, &found);
+    output::print(&text)
+}
+
+fn describe(text: &mut String, found: &Inspection) {
+    for split in &found.splits {
+        let (c, h, w) = split.shape;
+        let _ = writeln!(
+            text,
+            "\n{}: {} images of {c}x{h}x{w}\n  {} ({})\n  sha256 {}",
+            split.info.split,
+            thousands(split.len as u64),
+            split.info.provenance,
+            split.place,
+            split.info.digest
+        );
+        for (path, bytes) in &split.files {
+            let _ = writeln!(text, "  {} ({} bytes)", path.display(), thousands(*bytes));
+        }
+        let _ = writeln!(text, "  images of each class:");
+        for (class, count) in split.info.classes.iter().zip(&split.per_class) {
+            let _ = writeln!(text, "    {:>7}  {class}", thousands(*count as u64));
+        }
+    }
+}
+
+fn check(args: &DataArgs, program: &Program) -> Result<()> {
+    let found = verify(&args.name, &options(args.place.data.clone())).map_err(|error| explain(error, program))?;
+    output::print(&verdicts(&found))?;
+    if !found.is_sound() {
+        bail!("{}: differs from the published data (see above)", found.name);
+    }
+    Ok(())
+}
+
+fn verdicts(found: &Verification) -> String {
+    let verdict = |verdict: &Verdict| match verdict {
+        Verdict::Same { as_in } => format!("ok, as in {as_in}"),
+        Verdict::Differs { from, expected } => format!("DIFFERS: {from} has {expected}"),
+        Verdict::Unknown => "readable; no digest is known".to_string(),
+    };
+    let mut text = format!("{}\n", found.name);
+    for file in &found.files {
+        let _ = writeln!(
+            text,
+            "  {}\n    sha256 {}\n    {}",
+            file.path.display(),
+            file.sha256,
+            verdict(&file.verdict)
+        );
+    }
+    for split in &found.splits {
+        let _ = writeln!(
+            text,
+            "  {}: {} images, {}\n    sha256 of the decoded images and labels {}\n    {}",
+            split.info.split,
+            thousands(split.len as u64),
+            split.info.provenance,
+            split.info.digest,
+            verdict(&split.verdict)
+        );
+    }
+    text
+}

@@ -1,0 +1,133 @@
+//! `tallow evaluate`: metrics of given weights on a test set.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use tallow_experiment::evaluate::{self, Evaluation, Request};
+use tallow_experiment::{device, preparation};
+
+use crate::args::{Channels, parse_channels};
+use crate::ending::Ending;
+use crate::output;
+use crate::program::Program;
+use crate::progress::Notes;
+use crate::runner::set_threads;
+use crate::table::{align_right, new_table};
+use crate::text::{percent, thousands};
+
+/// Examples at the end of the help text.
+pub const EXAMPLES: &str = "Examples:
+  {tallow} evaluate --model resnet20 --weights resnet20-12fca82f.th --dataset cifar10
+  {tallow} evaluate --model cnn --weights runs/quickstart/<run>/model.safetensors --dataset fashion-mnist-sample
+  {tallow} evaluate --model resnet18 --weights w.pth --dataset folder:photos --set 'data.transforms=[{name=\"to-tensor\"}]'
+
+A name without a folder is searched in the current folder, in the folder that TALLOW_WEIGHTS names, and in a folder weights beside the data.
+hf:owner/name/file is a file of a model on the Hugging Face hub.";
+
+/// Arguments of `evaluate`.
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// Name of the model (see `{tallow} list`).
+    #[arg(long, value_name = "NAME")]
+    pub model: String,
+    /// File of weights.
+    #[arg(long, value_name = "FILE")]
+    pub weights: String,
+    /// Name of the dataset (see `{tallow} data list`), whose test split is used.
+    #[arg(long, value_name = "NAME")]
+    pub dataset: String,
+    /// Look for the data in this folder before the usual places.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Images in a batch.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// Mean of each channel, which is subtracted from images in [0, 1]: 0.485,0.456,0.406, or one number for all.
+    #[arg(long, value_name = "M", value_parser = parse_channels)]
+    pub mean: Option<Channels>,
+    /// Standard deviation of each channel, by which the difference is divided.
+    #[arg(long, value_name = "S", value_parser = parse_channels)]
+    pub std: Option<Channels>,
+    /// Change a key of the recipe: data.transforms=[...], model.width_divisor=2, train.loss.name=squared-error.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Device to compute on: cpu, cuda, cuda:N or metal.
+    #[arg(long, value_name = "D", default_value = "cpu")]
+    pub device: String,
+    /// Threads to compute with; all cores by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Print one JSON object on standard output, and nothing else there.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Evaluates weights and prints the metrics.
+pub fn evaluate(args: &EvaluateArgs, program: &Program) -> Result<Ending> {
+    let given = match (&args.mean, &args.std) {
+        (Some(mean), Some(std)) => Some((mean.0.clone(), std.0.clone())),
+        (None, None) => None,
+        _ => bail!("--mean and --std go together"),
+    };
+    let device = device::parse(&args.device)?;
+    set_threads(args.threads)?;
+    let request = Request {
+        model: args.model.clone(),
+        weights: args.weights.clone(),
+        dataset: args.dataset.clone(),
+        data: args.data.clone(),
+        batch: args.batch as usize,
+        given,
+        sets: args.set.clone(),
+        device,
+        registry: program.models.clone(),
+    };
+    let outcome = evaluate::evaluate(&request, &mut Notes)?;
+    let text = render(&outcome);
+    output::result(&text, args.json.then_some(&outcome), false)?;
+    Ok(Ending::Done)
+}
+
+fn render(outcome: &Evaluation) -> String {
+    let mut table = new_table(&["class", "images", "right", "recall", "precision", "F1"]);
+    for class in &outcome.per_class {
+        table.add_row([
+            class.name.clone(),
+            thousands(class.images),
+            thousands(class.correct),
+            percent(class.recall),
+            percent(class.precision),
+            percent(class.f1),
+        ]);
+    }
+    for column in 1..6 {
+        align_right(&mut table, column);
+    }
+    let figures = preparation::describe(&outcome.transforms);
+    let prepared = match figures.as_str() {
+        "" => "images prepared by the transforms".to_string(),
+        figures => format!("images normalised with {figures}"),
+    };
+    let mut text = format!(
+        "{} with {}\non {}\n{prepared}, {}\n{table}\n",
+        outcome.model,
+        outcome.weights.display(),
+        outcome.provenance,
+        outcome.transforms_source,
+    );
+    let top5 = outcome
+        .top5
+        .map(|share| format!(", {} within five", percent(share)));
+    let _ = writeln!(
+        text,
+        "{} of {} right: {}{}, loss {:.4}",
+        thousands(outcome.correct),
+        thousands(outcome.total),
+        percent(outcome.accuracy),
+        top5.unwrap_or_default(),
+        outcome.loss,
+    );
+    text
+}

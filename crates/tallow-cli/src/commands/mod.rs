@@ -1,0 +1,15 @@
+//! The commands, each with its arguments.
+
+pub mod clean_runs;
+pub mod completions;
+pub mod data;
+pub mod doctor;
+pub mod evaluate;
+pub mod list;
+pub mod predict;
+pub mod regress;
+pub mod report;
+pub mod reproduce;
+pub mod run;
+pub mod runs;
+pub mod summary;

@@ -1,0 +1,198 @@
+//! `tallow predict`: classes of images by a trained network.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Serialize;
+use tallow_experiment::predictor::{ClassProbability, Prepared, WeightsRequest};
+use tallow_experiment::{Predictor, device, heat_map};
+
+use crate::args::{Channels, parse_channels};
+use crate::console::status;
+use crate::ending::Ending;
+use crate::output;
+use crate::program::Program;
+use crate::runner::set_threads;
+use crate::table::{align_right, new_table};
+use crate::text::percent;
+
+mod explain;
+
+/// Examples at the end of the help text.
+pub const EXAMPLES: &str = "Examples:
+  {tallow} predict --run runs/mnist-pixel-order/<run> digit.png
+  {tallow} predict --weights resnet20-12fca82f.th --model resnet20 --dataset cifar10 cat.jpg dog.webp
+  {tallow} predict --run runs/quickstart/<run> shirt.png --explain shirt-heat.png
+  {tallow} predict --run runs/quickstart/<run> *.png --json | jq .class
+
+{tallow} runs lists the run records.";
+
+/// Smallest size of the longer side of a heat map's picture, in pixels.
+const SIDE: u32 = 448;
+
+/// Arguments of `predict`.
+#[derive(Args, Debug)]
+#[command(arg_required_else_help = true)]
+pub struct PredictArgs {
+    /// Images: PNG, JPEG, WebP or BMP of any size and colour.
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<PathBuf>,
+    /// Folder of a run record: its weights, model, dataset and transforms.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["weights", "model", "dataset", "mean", "std", "set"])]
+    run: Option<PathBuf>,
+    /// File of weights (see `evaluate`), instead of --run.
+    #[arg(long, value_name = "FILE", requires = "model")]
+    weights: Option<String>,
+    /// Model of the weights.
+    #[arg(long, value_name = "NAME", requires = "weights")]
+    model: Option<String>,
+    /// Dataset on which the weights were trained: it determines the shape of images and the names of classes.
+    #[arg(long, value_name = "NAME", requires = "weights")]
+    dataset: Option<String>,
+    /// Mean of each channel, which is subtracted from images in [0, 1].
+    #[arg(long, value_name = "M", value_parser = parse_channels, requires = "std")]
+    mean: Option<Channels>,
+    /// Standard deviation of each channel, by which the difference is divided.
+    #[arg(long, value_name = "S", value_parser = parse_channels, requires = "mean")]
+    std: Option<Channels>,
+    /// Change a key of the recipe: model.width_divisor=2, data.transforms=[...].
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Number of classes to print, the most probable first.
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    top: u32,
+    /// Also write a Grad-CAM heat map of the most probable class: a PNG file, or a folder with a file for each image.
+    #[arg(long, value_name = "PATH")]
+    explain: Option<PathBuf>,
+    /// Layer of --explain; the last feature map by default.
+    #[arg(long, value_name = "NAME", requires = "explain")]
+    layer: Option<String>,
+    /// Look for the data and the weights here before the usual places.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Device to compute on: cpu, cuda, cuda:N or metal.
+    #[arg(long, value_name = "D", default_value = "cpu")]
+    device: String,
+    /// Threads to compute with; all cores by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Print one JSON object on standard output for each image, one per line, and nothing else there.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prediction of an image, and line of the output of `--json`.
+#[derive(Serialize)]
+struct Line {
+    image: PathBuf,
+    /// The most probable class.
+    class: String,
+    /// Its probability by the network.
+    probability: f64,
+    /// The most probable first.
+    top: Vec<ClassProbability>,
+    /// Preparation of the image, in order.
+    preparation: Vec<String>,
+    /// File of the heat map.
+    explanation: Option<PathBuf>,
+    model: String,
+    weights: PathBuf,
+    dataset: String,
+}
+
+/// Predicts the classes of the images and prints them.
+pub fn predict(args: &PredictArgs, program: &Program) -> Result<Ending> {
+    let device = device::parse(&args.device)?;
+    set_threads(args.threads)?;
+    let predictor = match (&args.run, &args.weights, &args.model) {
+        (Some(dir), _, _) => Predictor::from_run(dir, &device, &program.models)
+            .with_context(|| format!("--run {}", dir.display()))?,
+        (None, Some(weights), Some(model)) => Predictor::from_weights(&WeightsRequest {
+            weights: weights.clone(),
+            model: model.clone(),
+            dataset: args.dataset.clone(),
+            data: args.data.clone(),
+            given: (args.mean.clone().zip(args.std.clone())).map(|(mean, std)| (mean.0, std.0)),
+            sets: args.set.clone(),
+            device,
+            registry: program.models.clone(),
+        })?,
+        _ => bail!(
+            "which network? --run DIR: that of a run record (`{0} runs` lists them); --weights FILE --model NAME: a file of weights, with --dataset NAME for the classes",
+            program.name
+        ),
+    };
+    let layer = match (&args.explain, &args.layer) {
+        (None, _) => None,
+        (Some(_), Some(layer)) => Some(layer.clone()),
+        (Some(_), None) => Some(
+            predictor
+                .last_feature_map()
+                .context("--explain needs a model with convolutions")?,
+        ),
+    };
+    // All images before the first prediction: a wrong one is reported before anything is printed or written.
+    let prepared = args.images.iter().map(|path| predictor.prepare_file(path));
+    let prepared = prepared.collect::<Result<Vec<Prepared>, _>>()?;
+    let pictures = explain::files(args.explain.as_deref(), &args.images)?;
+    let predictions = predictor.predict(&prepared, args.top as usize)?;
+
+    let weights = predictor.weights().unwrap_or(Path::new("")).to_path_buf();
+    let mut text = String::new();
+    let images = args.images.iter().zip(prepared).zip(predictions);
+    for (i, ((path, prepared), top)) in images.enumerate() {
+        let Some(first) = top.first() else {
+            bail!("the model has no classes");
+        };
+        let explanation = pictures.get(i);
+        if let (Some(file), Some(layer)) = (explanation, &layer) {
+            let picture = predictor.heat_map(&prepared, first.index, layer, SIDE)?;
+            heat_map::write_png(file, &picture)?;
+        }
+        let line = Line {
+            image: path.clone(),
+            class: first.class.clone(),
+            probability: first.probability,
+            preparation: prepared.steps,
+            explanation: explanation.cloned(),
+            model: predictor.model_name().to_string(),
+            weights: weights.clone(),
+            dataset: predictor.dataset().to_string(),
+            top,
+        };
+        if args.json {
+            text += &format!("{}\n", serde_json::to_string(&line)?);
+        } else {
+            status!("{}:", path.display());
+            for step in &line.preparation {
+                status!("  {step}");
+            }
+            text += &render(&line, layer.as_deref());
+        }
+    }
+    output::print(&text)?;
+    Ok(Ending::Done)
+}
+
+fn render(prediction: &Line, layer: Option<&str>) -> String {
+    let mut table = new_table(&["class", "probability"]);
+    for class in &prediction.top {
+        table.add_row([class.class.clone(), percent(class.probability)]);
+    }
+    align_right(&mut table, 1);
+    let mut text = format!(
+        "{}: {}\n{table}\n",
+        prediction.image.display(),
+        prediction.class
+    );
+    if let (Some(file), Some(layer)) = (&prediction.explanation, layer) {
+        let _ = writeln!(
+            text,
+            "Grad-CAM heat map of the layer {layer}: {}",
+            file.display()
+        );
+    }
+    text
+}

@@ -1,0 +1,167 @@
+//! `tallow report`: run records as one HTML file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use tallow_experiment::report::write_page;
+use tallow_record::Run;
+
+use crate::ending::Ending;
+use crate::output;
+use crate::program::Program;
+
+/// Examples at the end of the help text.
+pub const EXAMPLES: &str = "Examples:
+  {tallow} report --open
+  {tallow} report quickstart -o quickstart.html
+  {tallow} report runs/quickstart/<run> runs/mnist-pixel-order/<run> -o both.html";
+
+/// Arguments of `report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// Folders of run records or of experiments, or names of experiments below --out; by default the experiment that was run last.
+    #[arg(value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Write the page to this file instead of report.html beside the runs.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Open the page in the browser.
+    #[arg(long)]
+    pub open: bool,
+    /// Folder of the run records.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+}
+
+/// Reads the run records and writes the page.
+pub fn report(args: &ReportArgs, program: &Program) -> Result<Ending> {
+    let folders = folders(args, program)?;
+    let runs = folders
+        .iter()
+        .map(Run::read)
+        .collect::<Result<Vec<_>, _>>()?;
+    let path = match &args.output {
+        Some(path) => path.clone(),
+        None => beside(&folders)?,
+    };
+    write_page(&path, &runs, None)?;
+    output::print(&format!("{}\n", path.display()))?;
+    if args.open {
+        open::that_detached(&path)
+            .with_context(|| format!("cannot open a browser; the report is {}", path.display()))?;
+    }
+    Ok(Ending::Done)
+}
+
+/// Folders of the run records that the arguments name, or those of the newest experiment.
+fn folders(args: &ReportArgs, program: &Program) -> Result<Vec<PathBuf>> {
+    let mut named = args.runs.clone();
+    if named.is_empty() {
+        named.push(newest(&args.out, program)?);
+    }
+    let mut found = Vec::new();
+    for path in named {
+        let below = args.out.join(&path);
+        let path = if path.is_dir() || !below.is_dir() {
+            path
+        } else {
+            below
+        };
+        ensure!(
+            path.is_dir(),
+            "{}: no such folder; name a run's folder, an experiment's, or an experiment below {}",
+            path.display(),
+            args.out.display()
+        );
+        if is_run(&path) {
+            found.push(path);
+            continue;
+        }
+        let mut runs = subfolders(&path)?;
+        runs.retain(|run| is_run(run));
+        if runs.is_empty() {
+            bail!("{}: there are no run records in it", path.display());
+        }
+        found.extend(latest(runs)?);
+    }
+    Ok(found)
+}
+
+fn is_run(path: &Path) -> bool {
+    path.join("environment.json").is_file() && path.join("config.toml").is_file()
+}
+
+fn subfolders(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    // Names of runs begin with the time.
+    folders.sort();
+    Ok(folders)
+}
+
+/// The finished runs of the newest tier; of each variant those with its newest recipe, and of several with one seed the last.
+fn latest(folders: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    let mut kept: Vec<(Run, PathBuf)> = Vec::new();
+    for folder in folders {
+        let run = Run::read(&folder)?;
+        if run.summary.is_none() {
+            continue;
+        }
+        // A mean is over runs that differ in their seeds alone.
+        kept.retain(|(before, _)| {
+            before.config.get("tier") == run.config.get("tier")
+                && (before.info.variant != run.info.variant
+                    || (before.info.seed != run.info.seed && recipe(before) == recipe(&run)))
+        });
+        kept.push((run, folder));
+    }
+    ensure!(!kept.is_empty(), "none of the runs has finished");
+    Ok(kept.into_iter().map(|(_, folder)| folder).collect())
+}
+
+/// Recipe of a run without its seed and keys that do not change results.
+fn recipe(run: &Run) -> toml::Table {
+    let mut config = run.config.clone();
+    config.remove("seed");
+    if let Some(train) = config.get_mut("train").and_then(|t| t.as_table_mut()) {
+        train.remove("workers");
+    }
+    config
+}
+
+/// Folder of the experiment below `out` with the newest run.
+fn newest(out: &Path, program: &Program) -> Result<PathBuf> {
+    ensure!(
+        out.is_dir(),
+        "{}: no such folder; `{} run` makes run records, and --out names their folder",
+        out.display(),
+        program.name
+    );
+    let last = |folder: &PathBuf| {
+        subfolders(folder)
+            .ok()
+            .and_then(|mut runs| runs.pop()?.file_name().map(|n| n.to_owned()))
+    };
+    let mut folders = subfolders(out)?;
+    folders.sort_by_key(last);
+    folders
+        .pop()
+        .with_context(|| format!("{}: there are no run records in it", out.display()))
+}
+
+/// Path of the report: `report.html` in the folder of the runs, or in the run's own folder where it is one.
+fn beside(folders: &[PathBuf]) -> Result<PathBuf> {
+    let folder = match folders {
+        [one] => one.as_path(),
+        [first, ..] => first.parent().unwrap_or(Path::new(".")),
+        [] => bail!("there are no runs to report"),
+    };
+    Ok(folder.join("report.html"))
+}

@@ -1,0 +1,103 @@
+//! `tallow run`: trains every variant of an experiment with every seed and judges its claims.
+
+use anyhow::Result;
+use clap::Args;
+use tallow_experiment::Experiment;
+use tallow_record::Tier;
+
+use crate::args::{RunnerArgs, Seeds, parse_seeds, shell_quoted, tier_parser};
+use crate::console::status;
+use crate::ending::Ending;
+use crate::program::Program;
+use crate::runner::Runner;
+use crate::{interrupt, output, results_table};
+
+/// Examples at the end of the help text.
+pub const EXAMPLES: &str = "Examples:
+  {tallow} run quickstart
+  {tallow} run my.toml
+  {tallow} run mnist-pixel-order --seeds 0..3
+  {tallow} run cifar10-vgg16 --set train.epochs=1 --json > result.json
+  {tallow} run quickstart --only cnn --set 'train.optimizer={name=\"adam\",lr=0.002}'
+  {tallow} run residual --tier standard --results results
+  {tallow} run cifar10-cnn --tui
+  {tallow} run cifar10-cnn --events events.jsonl
+
+Exit codes: 0 all claims hold; 1 a claim failed; 2 bad input, missing data or another error; 130 interrupted.
+
+Each line of --events is an object whose `event` is its kind: run_started, batch (every --events-every batches),
+epoch_ended (the line of metrics.jsonl), run_ended, run_stopped, claims_judged. docs/running.md lists their fields.";
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Name of an experiment (see `{tallow} list`), or path of a TOML file.
+    pub experiment: String,
+    /// Amount of training: the experiment as published, or a shorter version of it.
+    #[arg(long, value_name = "TIER", value_parser = tier_parser(), default_value = "full")]
+    pub tier: Tier,
+    /// Seeds, instead of the experiment's own: 0..3 is 0, 1, 2; 0,2,5 is a list.
+    #[arg(long, value_name = "SEEDS", value_parser = parse_seeds)]
+    pub seeds: Option<Seeds>,
+    /// Change a key of the recipe in every variant: train.epochs=1, data.dataset=kmnist.
+    /// The value is TOML; anything that is not TOML is taken as text.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Run only this variant (may be given several times).
+    #[arg(long, value_name = "VARIANT")]
+    pub only: Vec<String>,
+    /// Place and manner of training.
+    #[command(flatten)]
+    pub runner: RunnerArgs,
+    /// Print one JSON object on standard output, and nothing else there.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl RunArgs {
+    /// The command that repeats the run, without arguments that do not change its results.
+    fn command(&self, program: &Program) -> String {
+        let mut command = format!(
+            "{} run {} --tier {}",
+            program.name,
+            shell_quoted(&self.experiment),
+            self.tier
+        );
+        if let Some(Seeds(seeds)) = &self.seeds {
+            let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+            command += &format!(" --seeds {}", seeds.join(","));
+        }
+        for set in &self.set {
+            command += &format!(" --set {}", shell_quoted(set));
+        }
+        for only in &self.only {
+            command += &format!(" --only {}", shell_quoted(only));
+        }
+        command + &self.runner.on_device()
+    }
+}
+
+/// Runs an experiment and prints its results.
+pub fn run(args: &RunArgs, program: &Program) -> Result<Ending> {
+    let mut runner = Runner::new(&args.runner, args.json, program)?;
+    let sets = runner.sets(&args.set);
+    let mut experiment = Experiment::load(&args.experiment, args.tier, &sets)?;
+    experiment.keep_only(&args.only)?;
+    if let Some(Seeds(seeds)) = &args.seeds {
+        experiment.seeds.clone_from(seeds);
+    }
+    interrupt::listen()?;
+    let Some(outcome) = runner.run(&experiment, &args.command(program))? else {
+        return Ok(Ending::Interrupted);
+    };
+    let records = args.runner.out.join(&outcome.experiment);
+    status!("run records: {}", records.display());
+    let text = results_table::render(&outcome);
+    let events = args.runner.events_on_stdout();
+    output::result(&text, args.json.then_some(&outcome), events)?;
+    Ok(if outcome.failed() {
+        Ending::ClaimFailed
+    } else {
+        Ending::Done
+    })
+}

@@ -1,0 +1,159 @@
+//! Standard error, shared by status lines, logs and the full-screen view: while the screen is shown, lines are held back, so that
+//! they do not damage it.
+//!
+//! One lock guards both: nothing is drawn after the terminal was restored, and no line is lost in between.
+
+use std::collections::VecDeque;
+use std::io::{self, Write, stderr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crossterm::cursor::{Hide, Show};
+use crossterm::execute;
+use crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+
+/// Largest number of lines held back; of more, the oldest are dropped.
+const HELD: usize = 10_000;
+
+/// Lines held back while the screen is shown.
+#[derive(Default)]
+struct Held {
+    lines: VecDeque<String>,
+    dropped: usize,
+}
+
+impl Held {
+    fn push(&mut self, text: &str) {
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            if self.lines.len() == HELD {
+                self.lines.pop_front();
+                self.dropped += 1;
+            }
+            self.lines.push_back(line.to_string());
+        }
+    }
+}
+
+/// `None` while no screen is shown.
+static SCREEN: Mutex<Option<Held>> = Mutex::new(None);
+
+fn screen() -> MutexGuard<'static, Option<Held>> {
+    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Prints a line on standard error: at once, or when the screen is closed. Errors are ignored, since nobody reads it any more.
+///
+/// Unlike `eprintln!`, it does not panic where standard error was closed.
+#[macro_export]
+macro_rules! status {
+    ($($text:tt)*) => {
+        $crate::console::status(&format!($($text)*))
+    };
+}
+
+#[doc(inline)]
+pub use crate::status;
+
+/// Prints a line on standard error: at once, or when the screen is closed. Errors are ignored.
+pub fn status(line: &str) {
+    match &mut *screen() {
+        Some(held) => held.push(line),
+        None => {
+            let _ = writeln!(stderr(), "{line}");
+        }
+    }
+}
+
+/// The newest `count` of the lines held back.
+pub fn last(count: usize) -> Vec<String> {
+    let screen = screen();
+    let lines = screen.iter().flat_map(|held| &held.lines);
+    let skipped = lines.clone().count().saturating_sub(count);
+    lines.skip(skipped).cloned().collect()
+}
+
+/// Opens the alternate screen in raw mode, until [`leave`] restores the terminal.
+pub fn enter() -> io::Result<()> {
+    let mut screen = screen();
+    enable_raw_mode()?;
+    if let Err(error) = execute!(stderr(), EnterAlternateScreen, Hide) {
+        let _ = disable_raw_mode();
+        return Err(error);
+    }
+    *screen = Some(Held::default());
+    Ok(())
+}
+
+/// Restores the terminal and prints the lines held back. May be called from anywhere and at any time, from a panic hook and a signal
+/// handler too; does nothing while no screen is shown.
+pub fn leave() {
+    let mut screen = screen();
+    let Some(held) = screen.take() else {
+        return;
+    };
+    let mut out = stderr();
+    let _ = execute!(out, LeaveAlternateScreen, Show);
+    let _ = disable_raw_mode();
+    if held.dropped > 0 {
+        let _ = writeln!(out, "... {} lines before these", held.dropped);
+    }
+    for line in held.lines {
+        let _ = writeln!(out, "{line}");
+    }
+}
+
+/// Buffer of a frame: nothing reaches the terminal before the frame is complete, nor after the screen was closed.
+#[derive(Default)]
+pub struct Frame(Vec<u8>);
+
+impl Write for Frame {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let screen = screen();
+        let bytes = std::mem::take(&mut self.0);
+        if screen.is_none() {
+            return Ok(());
+        }
+        let mut out = stderr().lock();
+        out.write_all(&bytes)?;
+        out.flush()
+    }
+}
+
+/// Writer for `tracing`, each of whose calls has the whole text of an event.
+pub struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(held) = &mut *screen() {
+            held.push(&String::from_utf8_lossy(bytes));
+            return Ok(bytes.len());
+        }
+        stderr().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_lines_are_dropped() {
+        let mut held = Held::default();
+        held.push("one\ntwo\n");
+        assert_eq!(held.lines, ["one", "two"]);
+        for i in 0..HELD {
+            held.push(&format!("line {i}"));
+        }
+        assert_eq!((held.lines.len(), held.dropped), (HELD, 2));
+        assert_eq!(held.lines[0], "line 0");
+    }
+}

@@ -1,0 +1,35 @@
+//! Outcome of a command that was no error, and its exit code.
+
+use std::process::ExitCode;
+
+/// Exit code of a program that was interrupted: 128 + SIGINT, as shells define it.
+pub const INTERRUPTED: u8 = 130;
+
+/// Exit code of a program that failed.
+pub const FAILED: u8 = 2;
+
+/// Outcome of a command that was no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The command did its work, and all checks passed.
+    Done,
+    /// A claim does not hold, or a metric is worse than its baseline.
+    ClaimFailed,
+    /// Generated files differ from what they are generated from.
+    Stale,
+    /// A baseline belongs to other data or to another recipe.
+    Refused,
+    /// The user interrupted the command.
+    Interrupted,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Done => Self::SUCCESS,
+            Ending::ClaimFailed | Ending::Stale => Self::from(1),
+            Ending::Refused => Self::from(FAILED),
+            Ending::Interrupted => Self::from(INTERRUPTED),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Ctrl-C, and SIGTERM, by which systems end programs: the first one asks training to stop after its batch, the second one ends the
+//! process.
+//!
+//! SIGHUP is left as it is: a long run that was started with `nohup` goes on.
+
+use std::sync::LazyLock;
+
+use anyhow::{Context, Result};
+use tallow_experiment::StopFlag;
+
+use crate::console;
+use crate::ending::INTERRUPTED;
+
+static STOP: LazyLock<StopFlag> = LazyLock::new(StopFlag::default);
+
+/// From now on Ctrl-C requests a stop instead of ending the process.
+pub fn listen() -> Result<()> {
+    #[cfg(unix)]
+    {
+        let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM])
+            .context("cannot listen for SIGTERM")?;
+        std::thread::spawn(move || signals.forever().for_each(|_| request()));
+    }
+    ctrlc::set_handler(request).context("cannot listen for Ctrl-C")
+}
+
+/// Requests a stop; the second request ends the process.
+pub fn request() {
+    if STOP.request() {
+        console::leave();
+        std::process::exit(INTERRUPTED.into());
+    }
+    // Begins a new line, since terminals show ^C.
+    console::status("\nstopping after this batch; press Ctrl-C again to stop at once");
+}
+
+/// Whether a stop was requested.
+pub fn requested() -> bool {
+    STOP.requested()
+}
+
+/// The flag that the runner looks at after each batch.
+pub fn flag() -> StopFlag {
+    STOP.clone()
+}

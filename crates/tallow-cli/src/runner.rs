@@ -1,0 +1,64 @@
+//! The runner of experiments with the options of the command line.
+
+use anyhow::{Context, Result};
+use tallow_experiment::{Experiment, Outcome, RunnerOptions, device, runner};
+
+use crate::args::RunnerArgs;
+use crate::interrupt;
+use crate::program::Program;
+use crate::progress::Watch;
+
+/// Runner of experiments that shows its progress to the user.
+pub struct Runner {
+    /// Trains and judges.
+    pub engine: runner::Runner,
+    /// Progress on the terminal and as events.
+    pub progress: Watch,
+    workers: Option<usize>,
+}
+
+impl Runner {
+    /// Sets the number of threads of the process. `json` says that standard output is for the result.
+    pub fn new(args: &RunnerArgs, json: bool, program: &Program) -> Result<Self> {
+        let progress = Watch::new(args, json)?;
+        let device = device::parse(&args.device)?;
+        set_threads(args.threads)?;
+        let options = RunnerOptions {
+            device,
+            data: args.data.clone(),
+            out: args.out.clone(),
+            results: args.results.clone(),
+            commit: (program.commit)(),
+            skip_diverged: false,
+            stop: interrupt::flag(),
+            registry: program.models.clone(),
+        };
+        Ok(Self {
+            engine: runner::Runner::new(options),
+            progress,
+            workers: args.workers,
+        })
+    }
+
+    /// `sets` with the setting of `--workers`.
+    pub fn sets(&self, sets: &[String]) -> Vec<String> {
+        let workers = self.workers.map(|n| format!("train.workers={n}"));
+        sets.iter().cloned().chain(workers).collect()
+    }
+
+    /// Trains every variant with every seed and judges the claims; `None` when the user interrupted it. `command` repeats the run.
+    pub fn run(&mut self, experiment: &Experiment, command: &str) -> Result<Option<Outcome>> {
+        Ok(self.engine.run(experiment, command, &mut self.progress)?)
+    }
+}
+
+/// Sets the number of threads that compute, for the whole process.
+pub fn set_threads(threads: Option<u16>) -> Result<()> {
+    let Some(threads) = threads else {
+        return Ok(());
+    };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.into())
+        .build_global()
+        .context("cannot set the number of threads")
+}

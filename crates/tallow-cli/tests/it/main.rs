@@ -1,0 +1,16 @@
+//! Tests of the program `tallow`.
+
+mod cli;
+mod common;
+mod doctor;
+mod events;
+mod predict;
+mod records;
+mod regress;
+mod report;
+mod run;
+mod sandbox;
+#[cfg(unix)]
+mod screen;
+mod tiers;
+mod weights;

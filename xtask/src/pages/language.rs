@@ -1,0 +1,60 @@
+//! The two languages of the pages.
+
+use std::path::Path;
+
+use tallow_record::Verdict;
+
+/// Language of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    English,
+    Chinese,
+}
+
+impl Language {
+    /// Pages below `zh` are Chinese.
+    pub fn of(page: &Path) -> Self {
+        match page.components().next() {
+            Some(first) if first.as_os_str() == "zh" => Self::Chinese,
+            _ => Self::English,
+        }
+    }
+
+    /// The one of the two that is in this language.
+    pub fn pick<T>(self, english: T, chinese: T) -> T {
+        match self {
+            Self::English => english,
+            Self::Chinese => chinese,
+        }
+    }
+
+    /// In place of a block whose experiment has no results.
+    pub fn not_run(self) -> &'static str {
+        self.pick("*(not run yet)*", "*（尚未运行）*")
+    }
+
+    /// Verdict of a statement.
+    pub fn verdict(self, verdict: Verdict) -> &'static str {
+        match verdict {
+            Verdict::Holds => self.pick("holds", "成立"),
+            Verdict::HoldsPartly => self.pick("holds partly", "部分成立"),
+            Verdict::DoesNotHold => self.pick("does not hold", "不成立"),
+            Verdict::NotJudged => self.pick("not judged", "未判定"),
+        }
+    }
+
+    /// Verdict of a single comparison.
+    pub fn holds(self, holds: Option<bool>) -> &'static str {
+        self.verdict(Verdict::of([holds]))
+    }
+
+    /// Words one after the other.
+    pub fn list(self, words: &[String]) -> String {
+        words.join(self.pick(", ", "、"))
+    }
+
+    /// Clauses one after the other.
+    pub fn clauses(self, clauses: &[String]) -> String {
+        clauses.join(self.pick("; ", "；"))
+    }
+}

@@ -1,0 +1,65 @@
+//! `cargo xtask` in a sandbox, and the findings of `regress`.
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+pub use crate::sandbox::{Sandbox, skipped, stderr, stdout};
+
+/// The program.
+pub fn xtask() -> Command {
+    assert_cmd::cargo::cargo_bin_cmd!("xtask")
+}
+
+impl Sandbox {
+    /// The program, in here.
+    pub fn xtask(&self) -> Command {
+        self.enclose(xtask())
+    }
+}
+
+/// Regressions, failed limits and refusals in the output of `regress --json`, without those of speed.
+pub fn found_by(findings: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    for report in findings["experiments"].as_array().unwrap() {
+        let experiment = report["experiment"].as_str().unwrap();
+        if let Some(reason) = report["reason"].as_str() {
+            found.push(format!("{experiment}: {reason}"));
+        }
+        for claim in report["claims"].as_array().unwrap() {
+            if claim["holds"] == false {
+                found.push(format!(
+                    "{experiment}: floor {}",
+                    claim["text"].as_str().unwrap()
+                ));
+            }
+        }
+        for variant in report["variants"].as_array().unwrap() {
+            let name = variant["name"].as_str().unwrap();
+            for row in variant["rows"].as_array().unwrap() {
+                if row["verdict"] == "regression" && row["metric"] != "share_of_gemm_peak" {
+                    let metric = row["metric"].as_str().unwrap();
+                    found.push(format!("{experiment}: {name}.{metric}"));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Commit of the source, with `-dirty` where files were changed; `None` outside of git.
+pub fn commit() -> Option<String> {
+    let output = std::process::Command::new("git")
+        .arg("-C")
+        .arg(env!("CARGO_MANIFEST_DIR"))
+        .args([
+            "describe",
+            "--always",
+            "--abbrev=40",
+            "--dirty",
+            "--exclude=*",
+        ])
+        .output()
+        .ok()?;
+    let commit = String::from_utf8(output.stdout).ok()?.trim().to_string();
+    output.status.success().then_some(commit)
+}

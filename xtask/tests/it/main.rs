@@ -1,0 +1,11 @@
+//! Tests of the chores of `cargo xtask`.
+
+mod bench;
+mod cli;
+mod common;
+mod docs;
+mod mutations;
+mod reference;
+mod repeats;
+#[path = "../../../crates/tallow-cli/tests/it/sandbox.rs"]
+mod sandbox;
