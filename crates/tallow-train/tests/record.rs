@@ -1,4 +1,4 @@
-//! What a run leaves behind.
+//! Record of a run.
 
 mod common;
 
@@ -10,8 +10,10 @@ use common::{CLASSES, bytes, loaders, net, recipe, textures};
 use serde_json::Value;
 use tallow_datasets::{Dataset, Split};
 use tallow_ops::ParamStore;
+use tallow_record::{Run, find_runs};
 use tallow_train::{
-    Callback, EpochEnd, Flow, RunInfo, RunRecord, Trainer, capture_environment, dataset_record,
+    Callback, EpochEnd, EpochRow, Flow, History, RunInfo, RunRecord, Trainer, capture_environment,
+    dataset_record,
 };
 
 fn create(runs: &Path, store: &ParamStore) -> RunRecord {
@@ -111,6 +113,14 @@ fn a_record_holds_the_whole_run() {
         assert_eq!(row["test_top5"].as_f64(), expected.test_top5);
     }
 
+    let run = Run::read(&dir).unwrap();
+    assert_eq!((run.info.seed, run.info.variant.as_str()), (3, "small net"));
+    assert_eq!(run.environment.commit.as_deref(), Some("0123abc"));
+    assert_eq!(run.config["train"]["epochs"].as_integer(), Some(2));
+    assert_eq!(run.epochs, history.rows);
+    assert_eq!(run.summary.as_ref(), Some(&summary));
+    assert_eq!(find_runs(runs.path(), Some("made_up")).unwrap(), [&*dir]);
+
     let found = json(&dir.join("summary.json"));
     assert_eq!(found, serde_json::to_value(&summary).unwrap());
     assert_eq!(
@@ -143,6 +153,44 @@ fn a_record_holds_the_whole_run() {
         "summary.json",
     ];
     assert_eq!(files, expected);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_null_in_the_summary() {
+    let runs = tempfile::tempdir().unwrap();
+    let (_, store) = net(0);
+    let record = create(runs.path(), &store);
+    let row = EpochRow {
+        epoch: 0,
+        train_loss: 0.5,
+        train_accuracy: 0.25,
+        test_loss: Some(f64::NAN),
+        test_accuracy: Some(0.75),
+        test_top5: None,
+        lr: 0.1,
+        seconds: 2.5,
+        images_per_second: 100.0,
+    };
+    let mut second = row.clone();
+    (second.epoch, second.test_accuracy, second.images_per_second) = (1, Some(0.5), 50.0);
+    let history = History {
+        rows: vec![row, second],
+        ..History::default()
+    };
+    record.finish(&store, &history).unwrap();
+    let metrics = Run::read(record.dir()).unwrap().summary.unwrap().metrics;
+    let expected = [
+        ("best_epoch", Some(0.0)),
+        ("best_test_accuracy", Some(0.75)),
+        ("images_per_second", Some(75.0)),
+        ("seconds", Some(5.0)),
+        ("test_accuracy", Some(0.5)),
+        ("test_loss", None),
+        ("train_accuracy", Some(0.25)),
+        ("train_loss", Some(0.5)),
+    ];
+    let expected = expected.map(|(name, value)| (name.to_string(), value));
+    assert_eq!(metrics, expected.into());
 }
 
 #[test]
