@@ -6,8 +6,10 @@
 
 use std::fmt;
 
-use crate::claim_result::ClaimResult;
+use tallow_record::ClaimResult;
+
 use crate::error::{Error, Result};
+use crate::format::number;
 
 /// Metric of a claim that names a variant alone.
 pub const DEFAULT_METRIC: &str = "test_accuracy";
@@ -36,7 +38,7 @@ pub struct Claim {
     /// Two or three sums: one more than `comparisons`.
     sums: Vec<Vec<Term>>,
     /// One or two comparisons.
-    comparisons: Vec<Comparison>,
+    comparisons: Vec<Operator>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -52,14 +54,14 @@ enum Value {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Comparison {
+enum Operator {
     Less,
     LessOrEqual,
     Greater,
     GreaterOrEqual,
 }
 
-impl Comparison {
+impl Operator {
     fn parse(token: &str) -> Option<Self> {
         Some(match token {
             "<" => Self::Less,
@@ -80,7 +82,7 @@ impl Comparison {
     }
 }
 
-impl fmt::Display for Comparison {
+impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Less => "<",
@@ -104,7 +106,10 @@ impl Claim {
             .filter(|&i| tokens[i].starts_with(['<', '>', '=']))
             .collect();
         if !(1..=2).contains(&comparisons.len()) {
-            return Err(error(text, "expected one or two comparisons (<, <=, >, >=)"));
+            return Err(error(
+                text,
+                "expected one or two comparisons (<, <=, >, >=)",
+            ));
         }
         let mut claim = Self {
             text: text.to_string(),
@@ -113,7 +118,7 @@ impl Claim {
         };
         let mut from = 0;
         for at in comparisons {
-            let Some(comparison) = Comparison::parse(tokens[at]) else {
+            let Some(comparison) = Operator::parse(tokens[at]) else {
                 let token = tokens[at];
                 return Err(error(
                     text,
@@ -125,7 +130,7 @@ impl Claim {
             from = at + 1;
         }
         claim.sums.push(parse_sum(text, &tokens[from..])?);
-        let rising = |c: &Comparison| matches!(c, Comparison::Less | Comparison::LessOrEqual);
+        let rising = |c: &Operator| matches!(c, Operator::Less | Operator::LessOrEqual);
         if claim
             .comparisons
             .windows(2)
@@ -157,11 +162,11 @@ impl Claim {
         let values = self.sums.iter().map(|terms| sum(terms, &mean));
         let (holds, figures) = match values.collect::<Option<Vec<f64>>>() {
             Some(values) => {
-                let mut figures = figure(values[0]);
+                let mut figures = number(values[0]);
                 let mut holds = true;
                 for (pair, comparison) in values.windows(2).zip(&self.comparisons) {
                     holds &= comparison.holds(pair[0], pair[1]);
-                    figures += &format!(" {comparison} {}", figure(pair[1]));
+                    figures += &format!(" {comparison} {}", number(pair[1]));
                 }
                 (Some(holds), figures)
             }
@@ -204,15 +209,6 @@ impl Sum {
     /// Value of the sum. `mean(variant, metric)` returns the value of a term; without one, the sum is `None`.
     pub fn value(&self, mean: impl Fn(&str, &str) -> Option<f64>) -> Option<f64> {
         sum(&self.0, mean)
-    }
-}
-
-/// Formats with four decimal places, or in scientific notation below 0.001.
-fn figure(value: f64) -> String {
-    if value != 0.0 && value.abs() < 1e-3 {
-        format!("{value:.2e}")
-    } else {
-        format!("{value:.4}")
     }
 }
 
@@ -357,13 +353,6 @@ mod tests {
     fn a_figure_that_is_not_a_number_fails() {
         let claim = Claim::parse("cnn > 0.1").unwrap();
         assert_eq!(claim.judge(|_, _| Some(f64::NAN)).holds, Some(false));
-    }
-
-    #[test]
-    fn figures_keep_small_numbers() {
-        assert_eq!(figure(0.85), "0.8500");
-        assert_eq!(figure(0.0), "0.0000");
-        assert_eq!(figure(-0.00001), "-1.00e-5");
     }
 
     #[test]

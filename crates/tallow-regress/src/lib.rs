@@ -1,9 +1,40 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
 
+pub mod baseline;
 mod claim;
-mod claim_result;
+mod compare;
 mod error;
+mod external;
+mod findings;
+mod format;
+mod guard;
+mod judge;
+mod junit;
+mod measured;
+mod plan;
+mod recipe;
+mod rounds;
+pub mod table;
 
+pub use baseline::Baseline;
 pub use claim::{Claim, DEFAULT_METRIC, FACTS, Sum};
-pub use claim_result::ClaimResult;
-pub use error::{Error, Result};
+pub use compare::{Bits, Comparison, VariantComparison};
+pub use error::{Error, Result, TrainError};
+pub use external::{
+    Direction, Directions, ExternalBaseline, ExternalBaselineVariant, ExternalResults,
+    ExternalVariant, Selection, compare as compare_external, level,
+};
+pub use findings::Findings;
+pub use guard::{EPOCHS_TO_THRESHOLD, GUARDS, Guard, SPEED, Worse};
+pub use judge::{
+    EACH, FRESH_ROUNDS, FRESH_SEEDS, Judgement, MetricComparison, ONE_ROUND, REGRESSION, SUSPICIOUS,
+};
+pub use junit::junit;
+pub use measured::Measured;
+pub use plan::{Plan, PlannedVariant};
+pub use rounds::{Rounds, Train, Trained, no_baseline, record};
+pub use tallow_record::ClaimResult;

@@ -1,28 +1,27 @@
-//! Runs of an experiment beside its baseline.
+//! Comparison of an experiment's runs with its baseline.
 
 use serde::Serialize;
-use tallow_report::Statistic;
+use tallow_record::{ClaimResult, Statistic};
 
-use super::baseline::{self, Baseline};
-use super::guard::{GUARDS, Guard};
-use super::judge::{Row, Verdict};
-use super::measured::Measured;
-use crate::claims;
+use crate::baseline::{self, Baseline};
+use crate::guard::{GUARDS, Guard};
+use crate::judge::{Judgement, MetricComparison};
+use crate::measured::Measured;
 
-/// Whether the runs repeat the baseline's to the bit.
+/// Bitwise comparison of final weights with the baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bits {
-    /// The weights of every seed are the baseline's.
+    /// The weights of every seed are those of the baseline.
     Same,
-    /// On the same class of machine, they are not.
+    /// Some weights differ, on a machine of the same class.
     Differ,
-    /// Another class of machine, or seeds whose weights the baseline does not have.
+    /// Another class of machine, or the baseline has no weights of these seeds.
     NotComparable,
 }
 
 impl Bits {
-    /// As in tables.
+    /// Text in tables.
     pub fn as_str(self) -> &'static str {
         match self {
             Bits::Same => "same",
@@ -32,104 +31,104 @@ impl Bits {
     }
 }
 
-/// A variant beside the baseline's.
+/// Comparison of a variant with its baseline.
 #[derive(Debug, Serialize)]
-pub struct VariantReport {
-    /// Its name.
+pub struct VariantComparison {
+    /// Name of the variant.
     pub name: String,
-    /// Of the first round.
+    /// Seeds of the first round.
     pub seeds: Vec<u64>,
-    /// Of the further rounds, where there were any.
+    /// Seeds of the further rounds.
     pub fresh_seeds: Vec<u64>,
-    /// Whether the first round's weights are the baseline's.
+    /// Bitwise comparison of the weights of the first round.
     pub bits: Bits,
-    /// Whether every figure is the baseline's as well.
+    /// Whether weights and metrics equal the baseline's, bit for bit.
     #[serde(skip)]
     pub exact: bool,
-    /// Figure by figure.
-    pub rows: Vec<Row>,
+    /// Metrics, in the order of the guards.
+    pub rows: Vec<MetricComparison>,
 }
 
-/// An experiment beside its baseline.
+/// Comparison of an experiment with its baseline.
 #[derive(Debug, Serialize)]
-pub struct Report {
-    /// Its name.
+pub struct Comparison {
+    /// Name of the experiment.
     pub experiment: String,
-    /// What it comes to.
-    pub verdict: Verdict,
-    /// Why it was not compared, or what failed besides the figures.
+    /// Worst outcome of its metrics and claims.
+    pub verdict: Judgement,
+    /// Reason why it was not compared, or failures other than of a metric.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The absolute floors: the tier's claims.
-    pub claims: Vec<claims::Verdict>,
-    /// Variant by variant.
-    pub variants: Vec<VariantReport>,
-    /// Speed of a large matrix product just before.
-    pub gemm_peak_gflops: f64,
-    /// Processors that worked for others meanwhile, where the system tells: speeds count only where there were none to speak of.
+    /// Claims of the tier, which must hold whatever the baseline says.
+    pub claims: Vec<ClaimResult>,
+    /// Variants.
+    pub variants: Vec<VariantComparison>,
+    /// Speed of a large matrix product just before, in GFLOP/s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gemm_peak_gflops: Option<f64>,
+    /// Mean number of processors that other programs used meanwhile, if known. Speeds are judged on a quiet machine only.
     pub others_cpus: Option<f64>,
-    /// Wall time of it all.
+    /// Wall time in seconds.
     pub seconds: f64,
 }
 
-impl Report {
-    /// One that has no figures, for `reason`.
+impl Comparison {
+    /// Comparison that was not made, with the reason.
     pub fn refused(experiment: &str, reason: String) -> Self {
         Self {
             experiment: experiment.to_string(),
-            verdict: Verdict::Refused,
+            verdict: Judgement::Refused,
             reason: Some(reason),
             claims: Vec::new(),
             variants: Vec::new(),
-            gemm_peak_gflops: 0.0,
+            gemm_peak_gflops: None,
             others_cpus: None,
             seconds: 0.0,
         }
     }
 
-    /// The worst that its variants and floors come to, after the last round.
+    /// Decides after the last round: the verdict is the worst of its metrics and claims.
     pub fn conclude(&mut self) {
         let rows = self.variants.iter_mut().flat_map(|v| &mut v.rows);
-        rows.for_each(Row::decide);
+        rows.for_each(MetricComparison::decide);
         let rows = self.variants.iter().flat_map(|v| &v.rows);
         let floors = self.claims.iter().map(|claim| match claim.holds {
-            Some(false) => Verdict::Regression,
-            _ => Verdict::Pass,
+            Some(false) => Judgement::Regression,
+            _ => Judgement::Pass,
         });
         let worst = rows.map(|row| row.verdict).chain(floors).max();
-        self.verdict = worst.unwrap_or(Verdict::Pass);
+        self.verdict = worst.unwrap_or(Judgement::Pass);
     }
 }
 
-/// The first round: `measured` beside its variant of the baseline. `same_class` says that the machine is of the baseline's class, and
-/// `speed` that its speed counts, too.
+/// Compares a variant in the first round. `same_class`: the machine is of the baseline's class. `speed`: its speed is judged.
 pub fn first(
     variant: &baseline::Variant,
     measured: &Measured,
     same_class: bool,
     speed: bool,
-) -> VariantReport {
+) -> VariantComparison {
     let bits = bits(variant, measured, same_class);
     let mut exact = bits == Bits::Same;
     let row = |guard: &Guard| {
-        let baseline = variant.metrics.get(guard.metric)?;
-        let now = measured.values(guard.metric, variant.threshold);
-        let mut row = Row::first(guard, baseline, &now);
+        let baseline = variant.metrics.get(&*guard.metric)?;
+        let now = measured.values(&guard.metric, variant.threshold);
+        let mut row = MetricComparison::first(guard, baseline, &now);
         let repeated = repeats(variant, measured, baseline, &now);
-        if guard.of_machine() {
+        if guard.of_machine {
             if !speed {
-                row.verdict = Verdict::Skipped;
+                row.verdict = Judgement::Skipped;
             }
         } else if bits == Bits::Same && repeated {
-            // The same network with the same figure is no worse, however far this seed is from the others.
-            row.verdict = Verdict::Pass;
+            // The same network with the same value is no worse, however far this seed is from the others.
+            row.verdict = Judgement::Pass;
         } else {
             exact = false;
         }
         Some(row)
     };
     let rows = GUARDS.iter().filter_map(row).collect();
-    VariantReport {
+    VariantComparison {
         name: measured.name.clone(),
         seeds: measured.seeds.clone(),
         fresh_seeds: Vec::new(),
@@ -139,29 +138,29 @@ pub fn first(
     }
 }
 
-/// A further round.
+/// Compares the seeds of a further round.
 pub fn again(
-    report: &mut VariantReport,
+    report: &mut VariantComparison,
     variant: &baseline::Variant,
     again: &Measured,
     speed: bool,
 ) {
     report.fresh_seeds.extend(&again.seeds);
     for row in &mut report.rows {
-        let Some(guard) = GUARDS.iter().find(|guard| guard.metric == row.metric) else {
+        let Some(guard) = Guard::find(&row.metric) else {
             continue;
         };
-        if guard.of_machine() && !speed {
-            if row.verdict == Verdict::Suspicious {
-                row.verdict = Verdict::Skipped;
+        if guard.of_machine && !speed {
+            if row.verdict == Judgement::Suspicious {
+                row.verdict = Judgement::Skipped;
             }
             continue;
         }
-        row.look_again(guard, &again.values(guard.metric, variant.threshold));
+        row.look_again(guard, &again.values(&guard.metric, variant.threshold));
     }
 }
 
-/// Whether each seed has the figure that it has in the baseline: weights do not tell what evaluation makes of them.
+/// Whether each seed has the value that it has in the baseline: equal weights do not imply equal evaluation.
 fn repeats(
     variant: &baseline::Variant,
     measured: &Measured,
@@ -186,7 +185,7 @@ fn bits(variant: &baseline::Variant, measured: &Measured, same_class: bool) -> B
     }
 }
 
-/// The seeds of a further round: so many after the last that the baseline or a round before had. `None` where there are none.
+/// Seeds of a further round: the `count` seeds after the last one of the baseline and of the earlier rounds. `None` after `u64::MAX`.
 pub fn fresh_seeds(baseline: &Baseline, used: &[u64], count: u64) -> Option<Vec<u64>> {
     let of_baseline = baseline.variants.iter().flat_map(|v| &v.seeds);
     let last = of_baseline.chain(used).copied().max().unwrap_or(0);

@@ -1,49 +1,57 @@
-//! What the runs of a variant came to, seed by seed.
+//! Results of the runs of a variant, seed by seed.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
 
-use anyhow::Result;
 use serde_json::Value;
-use tallow_report::results::{self, Results};
-use tallow_report::{Epoch, Run, Statistic};
+use sha2::{Digest, Sha256};
+use tallow_record::{EpochRow, Results, Run, Statistic, Variant};
 
-use super::guard::{EPOCHS_TO_THRESHOLD, GUARDS, SPEED};
-use crate::experiment::{Experiment, Recipe};
-use crate::normalisation::digest;
+use crate::error::{self, Result};
+use crate::guard::{EPOCHS_TO_THRESHOLD, GUARDS, SPEED};
+use crate::plan::{Plan, PlannedVariant};
+use crate::recipe::comparable;
 
-/// A forward and a backward pass take about three times the arithmetic of the forward pass, and a multiplication comes with an addition.
+/// Operations of a training step per multiply-add of the forward pass: forward and backward pass take about three times the
+/// arithmetic of the forward pass, and a multiply-add is two operations.
 const OPERATIONS: f64 = 3.0 * 2.0;
 
 type Figures = BTreeMap<String, Option<f64>>;
 
-/// One variant over some seeds.
+/// Results of one variant over some seeds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
-    /// The variant's name.
+    /// Name of the variant.
     pub name: String,
-    /// Its model's.
+    /// Name of its model.
     pub model: String,
-    /// All that decides what was computed, but the seed.
+    /// Complete recipe: all that determines the result, except the seed.
     pub recipe: Value,
-    /// One a run.
+    /// Seeds of the runs.
     pub seeds: Vec<u64>,
-    /// Of each run, the figures of its summary; one that is missing was not finite. `None` where training came to such a loss.
+    /// Metrics of each run's summary; one that was not finite is `None`. `None` for a run that diverged.
     figures: Vec<Option<Figures>>,
-    /// Of each run, the test accuracy after each epoch.
+    /// Test accuracy of each run after each epoch.
     curves: Vec<Vec<f64>>,
-    /// Of each run, the SHA-256 of the weights it ended with, where they were kept.
+    /// SHA-256 of the final weights of each run, if they were kept.
     pub weights: Vec<Option<String>>,
 }
 
 impl Measured {
-    /// The variants of an experiment, as the records of its runs tell them. `gemm_gflops` is the speed of a large matrix product.
-    pub fn of_runs(experiment: &Experiment, runs: &[Run], gemm_gflops: f64) -> Result<Vec<Self>> {
-        let mut all = Vec::new();
-        for variant in &experiment.variants {
+    /// Results of the variants of an experiment, from the records of its runs. `gemm_peak_gflops` is the speed of a large matrix
+    /// product on the same machine.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) if the weights of a run cannot be read.
+    pub fn of_runs(plan: &Plan, runs: &[Run], gemm_peak_gflops: f64) -> Result<Vec<Self>> {
+        let of_variant = |variant: &PlannedVariant| {
             let mut measured = Self {
                 name: variant.name.clone(),
-                model: variant.recipe.model.name.clone(),
-                recipe: recipe(&variant.recipe)?,
+                model: variant.model.clone(),
+                recipe: comparable(variant.recipe.clone()),
                 seeds: Vec::new(),
                 figures: Vec::new(),
                 curves: Vec::new(),
@@ -52,29 +60,29 @@ impl Measured {
             for run in runs.iter().filter(|run| run.info.variant == variant.name) {
                 let mut figures = run.summary.as_ref().map(|s| s.metrics.clone());
                 if let Some(figures) = &mut figures
-                    && let Some(speed) = speed(figures, gemm_gflops)
+                    && let Some(speed) = speed(figures, gemm_peak_gflops)
                 {
                     figures.insert(SPEED.to_string(), Some(speed));
                 }
                 let file = run.dir.join("model.safetensors");
-                let weights = figures.is_some().then(|| digest(&file)).transpose()?;
+                let weights = figures.is_some().then(|| sha256(&file)).transpose()?;
                 measured.seeds.push(run.info.seed);
                 measured.figures.push(figures);
                 measured.curves.push(curve(&run.epochs));
                 measured.weights.push(weights);
             }
-            all.push(measured);
-        }
-        Ok(all)
+            Ok(measured)
+        };
+        plan.variants.iter().map(of_variant).collect()
     }
 
-    /// The variants of a results file, which keeps neither weights nor what the machine could do.
+    /// Results of the variants of a results file, which holds neither weights nor the speed of the machine.
     pub fn of_results(results: &Results) -> Vec<Self> {
-        let of = |variant: &results::Variant| {
+        let of = |variant: &Variant| {
             let count = variant.seeds.len();
             let figures = (0..count).map(|run| {
                 let value = |(name, statistic): (&String, &Statistic)| {
-                    // Fewer values than seeds: one was not finite, and it is not told which.
+                    // Fewer values than seeds: one was not finite, and it is unknown which.
                     let value = (statistic.values.len() == count).then(|| statistic.values[run]);
                     (name.clone(), value)
                 };
@@ -83,7 +91,7 @@ impl Measured {
             Self {
                 name: variant.name.clone(),
                 model: variant.model.clone(),
-                recipe: without_workers(variant.recipe.clone()),
+                recipe: comparable(variant.recipe.clone()),
                 seeds: variant.seeds.clone(),
                 figures: figures.collect(),
                 curves: variant.runs.iter().map(|run| curve(&run.epochs)).collect(),
@@ -93,14 +101,14 @@ impl Measured {
         results.variants.iter().map(of).collect()
     }
 
-    /// Takes the speeds out, where they say nothing.
+    /// Removes the speeds, if other programs disturbed them.
     pub fn forget_speed(&mut self) {
         for figures in self.figures.iter_mut().flatten() {
             figures.remove(SPEED);
         }
     }
 
-    /// A figure of each run.
+    /// Value of a metric for each run; `None` if it was not finite or the run diverged. `threshold` is that of `epochs_to_threshold`.
     pub fn values(&self, metric: &str, threshold: Option<f64>) -> Vec<Option<f64>> {
         let of = |(figures, curve): (&Option<Figures>, &Vec<f64>)| {
             let figures = figures.as_ref()?;
@@ -112,25 +120,25 @@ impl Measured {
         self.figures.iter().zip(&self.curves).map(of).collect()
     }
 
-    /// What the baseline's runs are to reach: nine tenths of what they do in the end.
+    /// Threshold of `epochs_to_threshold`: nine tenths of the mean final test accuracy.
     pub fn threshold(&self) -> Option<f64> {
         let accuracies: Option<Vec<f64>> = self.values("test_accuracy", None).into_iter().collect();
         let mean = Statistic::of(&accuracies?)?.mean;
         Some((0.9 * mean * 1000.0).round() / 1000.0)
     }
 
-    /// The figures that are compared, over the seeds. Those that a run lacks are left out.
+    /// Metrics that are compared, over the seeds. A metric that is missing for a seed is left out.
     pub fn statistics(&self, threshold: Option<f64>) -> BTreeMap<String, Statistic> {
         let statistic = |metric: &str| {
             let values: Option<Vec<f64>> = self.values(metric, threshold).into_iter().collect();
             Some((metric.to_string(), Statistic::of(&values?)?))
         };
         (GUARDS.iter())
-            .filter_map(|guard| statistic(guard.metric))
+            .filter_map(|guard| statistic(&guard.metric))
             .collect()
     }
 
-    /// Any figure of a run's summary, averaged over the seeds that have it, for claims; NaN where most have not.
+    /// Mean of a metric of the summaries over the seeds that have it, for claims; NaN if most seeds have not.
     pub fn mean(&self, metric: &str) -> f64 {
         let values: Vec<f64> = self.values(metric, None).into_iter().flatten().collect();
         match Statistic::of(&values) {
@@ -140,20 +148,16 @@ impl Measured {
     }
 }
 
-/// The recipe without what changes no figure.
-pub fn recipe(recipe: &Recipe) -> Result<Value> {
-    Ok(without_workers(serde_json::to_value(recipe)?))
+/// SHA-256 of a file, in hexadecimal digits.
+fn sha256(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(error::io(path))?;
+    let mut hasher = Sha256::new();
+    io::copy(&mut file, &mut hasher).map_err(error::io(path))?;
+    Ok(format!("{:x}", hasher.finalize()))
 }
 
-fn without_workers(mut recipe: Value) -> Value {
-    if let Some(train) = recipe.get_mut("train").and_then(Value::as_object_mut) {
-        train.remove("workers");
-    }
-    recipe
-}
-
-fn curve(epochs: &[Epoch]) -> Vec<f64> {
-    let accuracy = |epoch: &Epoch| epoch.test_accuracy.unwrap_or(f64::NAN);
+fn curve(epochs: &[EpochRow]) -> Vec<f64> {
+    let accuracy = |epoch: &EpochRow| epoch.test_accuracy.unwrap_or(f64::NAN);
     epochs.iter().map(accuracy).collect()
 }
 
@@ -216,11 +220,5 @@ mod tests {
         ];
         let speed = speed(&figures.into(), 60.0).unwrap();
         assert!((speed - 0.1).abs() < 1e-12);
-    }
-
-    #[test]
-    fn workers_are_no_part_of_a_recipe() {
-        let with = |workers| serde_json::json!({"train": {"epochs": 1, "workers": workers}});
-        assert_eq!(without_workers(with(1)), without_workers(with(4)));
     }
 }

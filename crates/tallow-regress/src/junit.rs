@@ -1,33 +1,41 @@
-//! What was found as JUnit XML: a suite an experiment, a case a figure and a floor.
+//! JUnit XML: a test suite per experiment, a test case per metric and per claim.
 
 use std::time::Duration;
 
-use anyhow::Result;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
-use super::Findings;
-use super::compare::Report;
-use super::judge::{Row, Verdict};
-use super::table::explain;
+use crate::compare::Comparison;
+use crate::error::Result;
+use crate::findings::Findings;
+use crate::judge::{Judgement, MetricComparison};
+use crate::table::explain;
 
-/// The document.
-pub fn render(findings: &Findings) -> Result<String> {
-    let mut document = quick_junit::Report::new(format!("tallow regress {}", findings.tier));
+/// Renders findings as JUnit XML.
+///
+/// # Errors
+///
+/// [`Error::Junit`](crate::Error::Junit) if a text cannot be written as XML.
+pub fn junit(findings: &Findings) -> Result<String> {
+    let name = match findings.tier {
+        Some(tier) => format!("tallow regress {tier}"),
+        None => "tallow regress".to_string(),
+    };
+    let mut document = quick_junit::Report::new(name);
     document.set_time(Duration::from_secs_f64(findings.seconds));
     for report in &findings.experiments {
         document.add_test_suite(suite(report));
     }
-    // `quick-junit` counts what was skipped in the root element, too, as nextest does and no schema of JUnit files allows.
+    // `quick-junit` also counts skipped cases in the root element, as nextest does; no schema of JUnit files allows that.
     let extra = format!(" skipped=\"{}\"", document.skipped);
     Ok(document.to_string()?.replacen(&extra, "", 1))
 }
 
-fn suite(report: &Report) -> TestSuite {
+fn suite(report: &Comparison) -> TestSuite {
     let mut suite = TestSuite::new(&report.experiment);
     suite.set_time(Duration::from_secs_f64(report.seconds));
     if let Some(reason) = &report.reason {
         let kind = match report.verdict {
-            Verdict::Refused => NonSuccessKind::Error,
+            Judgement::Refused => NonSuccessKind::Error,
             _ => NonSuccessKind::Failure,
         };
         suite.add_test_case(case(report, "comparison", failed(kind, reason)));
@@ -51,9 +59,9 @@ fn suite(report: &Report) -> TestSuite {
     suite
 }
 
-fn status(row: &Row) -> TestCaseStatus {
+fn status(row: &MetricComparison) -> TestCaseStatus {
     match row.verdict {
-        Verdict::Skipped => TestCaseStatus::skipped(),
+        Judgement::Skipped => TestCaseStatus::skipped(),
         verdict if verdict.fails() => failed(NonSuccessKind::Failure, &explain(row)),
         _ => TestCaseStatus::success(),
     }
@@ -65,7 +73,7 @@ fn failed(kind: NonSuccessKind, message: &str) -> TestCaseStatus {
     status
 }
 
-fn case(report: &Report, name: &str, status: TestCaseStatus) -> TestCase {
+fn case(report: &Comparison, name: &str, status: TestCaseStatus) -> TestCase {
     let mut case = TestCase::new(name, status);
     case.set_classname(format!("tallow.{}", report.experiment));
     case

@@ -1,0 +1,7 @@
+//! Integration tests.
+
+mod baselines;
+mod error_rates;
+mod external;
+mod rounds;
+mod simulation;
