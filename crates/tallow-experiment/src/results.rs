@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tallow_record::{Dataset, Extras, Results, Run, RunResults, Tier, Variant};
+use tallow_record::{Dataset, Results, Run, RunResults, Tier, Variant};
 
 use crate::builtin;
 use crate::error::{Context, Error, Result};
@@ -69,7 +69,11 @@ pub fn gather(
         let runs = (runs.iter())
             .filter(|run| run.info.variant == variant.name)
             .enumerate()
-            .map(|(i, run)| of_run(run, i == 0));
+            .map(|(i, run)| match i {
+                // The data of the charts, for the first run of a variant.
+                0 => RunResults::with_details(run),
+                _ => Ok(RunResults::of(run)),
+            });
         Ok(Variant {
             name: variant.name.clone(),
             model: variant.model.clone(),
@@ -78,7 +82,7 @@ pub fn gather(
             metrics: variant.metrics.clone(),
             published: variant.published.clone(),
             recipe: recipe.unwrap_or_default(),
-            runs: runs.collect::<Result<_>>()?,
+            runs: runs.collect::<Result<_, _>>()?,
         })
     });
     Ok(Results {
@@ -97,35 +101,4 @@ pub fn gather(
         facts: outcome.facts.clone(),
         variants: variants.collect::<Result<_>>()?,
     })
-}
-
-/// Course of a run; for the first run of a variant with what only pictures show.
-fn of_run(run: &Run, first: bool) -> Result<RunResults> {
-    let mut results = RunResults {
-        seed: run.info.seed,
-        epochs: run.epochs.clone(),
-        ..RunResults::default()
-    };
-    if !first {
-        return Ok(results);
-    }
-    if let Some(summary) = &run.summary {
-        results.confusion = summary.confusion.clone();
-        results.per_class = summary.per_class.clone();
-    }
-    let extras = Extras::read(run)?;
-    // The first row and the last.
-    results.gradients = extras.gradients.map(|rows| {
-        let last = rows.len().saturating_sub(1);
-        let ends = rows.into_iter().enumerate();
-        let ends = ends.filter(|(i, _)| [0, last].contains(i));
-        ends.map(|(_, mut row)| {
-            row.steps = None;
-            row
-        })
-        .collect()
-    });
-    results.inputs = extras.inputs;
-    results.predictions = extras.predictions;
-    Ok(results)
 }
