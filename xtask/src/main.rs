@@ -4,10 +4,10 @@ mod bench;
 mod pages;
 
 use std::path::Path;
-use std::process::{Command as Process, ExitCode};
+use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use tallow_cli::{Command, Program, Registry, dispatch};
+use tallow_cli::{Command, Program, Registry, dispatch, git_commit};
 
 use bench::args::{BenchArgs, WorkerArgs};
 use pages::DocsArgs;
@@ -68,21 +68,9 @@ fn command() -> clap::Command {
     Cli::command().mut_subcommand("completions", |c| c.after_help(COMPLETIONS))
 }
 
-/// Commit of the source, with `-dirty` where files were changed.
+/// Commit of this repository.
 fn commit() -> Option<String> {
-    let output = Process::new("git")
-        .args(["-C", env!("CARGO_MANIFEST_DIR")])
-        .args([
-            "describe",
-            "--always",
-            "--dirty",
-            "--abbrev=40",
-            "--exclude=*",
-        ])
-        .output()
-        .ok()?;
-    let commit = String::from_utf8(output.stdout).ok()?.trim().to_string();
-    (output.status.success() && !commit.is_empty()).then_some(commit)
+    git_commit(Path::new(env!("CARGO_MANIFEST_DIR")))
 }
 
 fn program() -> Program {

@@ -19,9 +19,6 @@ pub struct RunnerArgs {
     /// Write run records under this folder.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub out: PathBuf,
-    /// Also write the results with the curves of all runs into this folder, as `EXPERIMENT.json`.
-    #[arg(long, value_name = "DIR")]
-    pub results: Option<PathBuf>,
     /// Threads to compute with; all cores by default. Results are the same to the bit for the same number of threads.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,

@@ -20,5 +20,5 @@ pub mod text;
 pub use app::{main, run};
 pub use command::{Command, dispatch};
 pub use ending::Ending;
-pub use program::Program;
+pub use program::{Program, git_commit};
 pub use tallow_experiment::Registry;

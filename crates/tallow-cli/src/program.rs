@@ -1,6 +1,7 @@
 //! The program that runs the commands, and its name in help texts and messages.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use clap::FromArgMatches;
 use clap::builder::StyledStr;
@@ -76,6 +77,24 @@ pub fn own_name() -> String {
     stem.map_or("tallow".to_string(), |stem| {
         stem.to_string_lossy().into_owned()
     })
+}
+
+/// Commit of the source that contains `folder`, with `-dirty` where files were changed; `None` if git does not report it.
+pub fn git_commit(folder: &Path) -> Option<String> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(folder)
+        .args([
+            "describe",
+            "--always",
+            "--dirty",
+            "--abbrev=40",
+            "--exclude=*",
+        ])
+        .output()
+        .ok()?;
+    let commit = String::from_utf8(output.stdout).ok()?.trim().to_string();
+    (output.status.success() && !commit.is_empty()).then_some(commit)
 }
 
 /// Puts a program's name into all help texts of a command and of its subcommands.

@@ -27,7 +27,7 @@ impl Runner {
             device,
             data: args.data.clone(),
             out: args.out.clone(),
-            results: args.results.clone(),
+            results: None,
             commit: (program.commit)(),
             skip_diverged: false,
             stop: interrupt::flag(),

@@ -23,6 +23,7 @@ pub mod predictor;
 pub mod preparation;
 pub mod progress;
 pub mod recipe;
+pub mod regression;
 pub mod report;
 pub mod results;
 pub mod runner;

@@ -70,7 +70,7 @@ pub enum Error {
     #[error("--exact: {0}")]
     Exact(String),
     /// Experiment without a baseline.
-    #[error("{experiment}.{tier} has no baseline; to make one: {update_command}")]
+    #[error("there is no baseline of {experiment}.{tier}; to make one: {update_command}")]
     NoBaseline {
         /// Name of the experiment.
         experiment: String,

@@ -17,6 +17,7 @@ mod junit;
 mod measured;
 mod plan;
 mod recipe;
+mod record;
 mod rounds;
 pub mod table;
 
@@ -36,5 +37,6 @@ pub use judge::{
 pub use junit::junit;
 pub use measured::Measured;
 pub use plan::{Plan, PlannedVariant};
+pub use record::record_of_results;
 pub use rounds::{Rounds, Train, Trained, no_baseline, record};
 pub use tallow_record::ClaimResult;

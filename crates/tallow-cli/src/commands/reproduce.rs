@@ -1,5 +1,7 @@
 //! `tallow reproduce`: all experiments of a tier, one after the other.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Args;
 use tallow_experiment::{Experiment, Outcome};
@@ -32,6 +34,9 @@ pub struct ReproduceArgs {
     /// Run only this experiment: a name or the path of a TOML file (may be given several times).
     #[arg(long, value_name = "EXPERIMENT")]
     pub only: Vec<String>,
+    /// Also write the results with the curves of all runs into this folder, as `EXPERIMENT.json`.
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
     /// Place and manner of training.
     #[command(flatten)]
     pub runner: RunnerArgs,
@@ -43,6 +48,8 @@ pub struct ReproduceArgs {
 /// Runs the experiments of a tier and prints the result of each.
 pub fn reproduce(args: &ReproduceArgs, program: &Program) -> Result<Ending> {
     let mut runner = Runner::new(&args.runner, args.json, program)?;
+    let options = runner.engine.options_mut();
+    options.results.clone_from(&args.results);
     let experiments = Experiment::of_tier(args.tier, &args.only, &runner.sets(&[]))?;
     interrupt::listen()?;
     let mut outcomes = Vec::new();

@@ -1,5 +1,7 @@
 //! `tallow run`: trains every variant of an experiment with every seed and judges its claims.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Args;
 use tallow_experiment::Experiment;
@@ -46,6 +48,9 @@ pub struct RunArgs {
     /// Run only this variant (may be given several times).
     #[arg(long, value_name = "VARIANT")]
     pub only: Vec<String>,
+    /// Also write the results with the curves of all runs into this folder, as `EXPERIMENT.json`.
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
     /// Place and manner of training.
     #[command(flatten)]
     pub runner: RunnerArgs,
@@ -80,6 +85,8 @@ impl RunArgs {
 /// Runs an experiment and prints its results.
 pub fn run(args: &RunArgs, program: &Program) -> Result<Ending> {
     let mut runner = Runner::new(&args.runner, args.json, program)?;
+    let options = runner.engine.options_mut();
+    options.results.clone_from(&args.results);
     let sets = runner.sets(&args.set);
     let mut experiment = Experiment::load(&args.experiment, args.tier, &sets)?;
     experiment.keep_only(&args.only)?;

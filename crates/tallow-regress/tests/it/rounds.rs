@@ -373,7 +373,11 @@ fn other_data_and_other_recipes_are_refused_before_training() {
     assert!(fake.trained.is_empty());
 
     let none = rounds().judge(&plan(&[0]), &[], &mut fake).unwrap();
-    assert!(none.reason.unwrap().contains("small.smoke has no baseline"));
+    assert!(
+        none.reason
+            .unwrap()
+            .contains("there is no baseline of small.smoke")
+    );
     // Of several baselines, that of the same data.
     let mut other = baseline();
     other.data.digest = "0".repeat(64);
