@@ -32,11 +32,7 @@ impl Program {
     /// The program of this name with the command line that `command` builds, in which `{tallow}` stands for the name.
     ///
     /// Baselines are in the folder `baselines`, and no commit is known, until the fields are set.
-    pub fn new(
-        name: impl Into<String>,
-        command: fn() -> clap::Command,
-        models: Registry,
-    ) -> Self {
+    pub fn new(name: impl Into<String>, command: fn() -> clap::Command, models: Registry) -> Self {
         Self {
             name: name.into(),
             baselines: PathBuf::from("baselines"),

@@ -97,8 +97,7 @@ fn mean_and_spread(statistic: &Statistic) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tallow_experiment::outcome::Dataset;
-    use tallow_record::{ClaimResult, Published, Tier};
+    use tallow_record::{ClaimResult, Dataset, Published, Tier};
 
     fn outcome() -> Outcome {
         let variant = |name: &str, parameters, values: &[f64], published: &[f64]| Variant {
@@ -126,8 +125,10 @@ mod tests {
             dataset: Dataset {
                 name: "mnist".to_string(),
                 provenance: "mnist (IDX, original)".to_string(),
+                split: None,
                 digest: String::new(),
-                test_digest: String::new(),
+                test_digest: None,
+                classes: Vec::new(),
             },
             variants: vec![
                 variant("fc", 6_442, &[0.86, 0.88], &[0.8735, 0.87]),

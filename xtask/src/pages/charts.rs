@@ -103,8 +103,8 @@ pub fn waterfall(block: &Block<'_>, variants: &[&Variant], page: &mut Page<'_>) 
     };
     let steps: Vec<Step> = variants.iter().map(step).collect();
     let axis = axis(metric);
-    let title = format!("{}: {}, step by step", block.name, axis.title);
-    let svg = charts::waterfall(&title, &axis, &steps)?;
+    let caption = format!("{}: {}, step by step", block.name, axis.title);
+    let svg = charts::waterfall(&caption, &axis, &steps)?;
 
     let language = page.language;
     let each = steps.iter().map(|step| {

@@ -23,7 +23,7 @@ pub fn setup(results: &Results, language: Language) -> Result<String> {
     let one = seeds.len() == 1;
     let seeds = language.list(&seeds.iter().map(u64::to_string).collect::<Vec<_>>());
     let digest = short(&results.dataset.digest);
-    let test_digest = short(&results.dataset.test_digest);
+    let test_digest = short(results.dataset.test_digest.as_deref().unwrap_or_default());
     let time = match results.seconds {
         seconds if seconds < 120.0 => Format::Seconds.show(seconds, language),
         seconds if seconds < 7200.0 => Format::Minutes.show(seconds, language),

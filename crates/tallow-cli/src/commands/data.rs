@@ -97,7 +97,15 @@ fn explain(error: Error, program: &Program) -> anyhow::Error {
 
 fn list(data_dir: Option<PathBuf>) -> Result<()> {
     let options = options(data_dir);
-    let mut table = new_table(&["name", "train", "test", "shape", "classes", "description", "place"]);
+    let mut table = new_table(&[
+        "name",
+        "train",
+        "test",
+        "shape",
+        "classes",
+        "description",
+        "place",
+    ]);
     for entry in catalog() {
         let (c, h, w) = entry.shape;
         let place = match locate(entry.name, &options) {
@@ -140,7 +148,8 @@ fn get(args: &DataArgs, program: &Program) -> Result<()> {
 
 fn info(args: &DataArgs, program: &Program) -> Result<()> {
     let entry = entry(&args.name).map_err(|error| explain(error, program))?;
-    let found = inspect(&args.name, &options(args.place.data.clone())).map_err(|error| explain(error, program))?;
+    let found = inspect(&args.name, &options(args.place.data.clone()))
+        .map_err(|error| explain(error, program))?;
     let mut text = format!(
         "{}\n  {}\n  source   {}\n  licence  {}\n",
         entry.name, entry.description, entry.source, entry.licence
@@ -172,10 +181,14 @@ fn describe(text: &mut String, found: &Inspection) {
 }
 
 fn check(args: &DataArgs, program: &Program) -> Result<()> {
-    let found = verify(&args.name, &options(args.place.data.clone())).map_err(|error| explain(error, program))?;
+    let found = verify(&args.name, &options(args.place.data.clone()))
+        .map_err(|error| explain(error, program))?;
     output::print(&verdicts(&found))?;
     if !found.is_sound() {
-        bail!("{}: differs from the published data (see above)", found.name);
+        bail!(
+            "{}: differs from the published data (see above)",
+            found.name
+        );
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod events;
 mod predict;
 mod records;
 mod regress;
+mod regress_results;
 mod report;
 mod run;
 mod sandbox;

@@ -33,6 +33,7 @@ impl Sandbox {
     }
 
     /// Folder of the run records.
+    #[allow(dead_code)] // The chores have none.
     pub fn out(&self) -> PathBuf {
         self.path().join("runs")
     }
