@@ -35,7 +35,7 @@ pub enum Error {
         path: PathBuf,
         /// Line, from 1.
         line: u64,
-        /// What was expected and what was found.
+        /// Expected and found content.
         message: String,
     },
     /// File whose content cannot be used.
@@ -43,7 +43,7 @@ pub enum Error {
     File {
         /// File or folder.
         path: PathBuf,
-        /// What was expected and what to do.
+        /// Expected content, and what to do.
         message: String,
     },
     /// Baseline of other data or another recipe.

@@ -68,7 +68,7 @@ fn read_folder(root: &Path, folder: &Path) -> Result<ExternalRun> {
     let mut metrics = rows.as_ref().map(json::metrics).unwrap_or_default();
     metrics.extend(summary.as_ref().map(json::metrics).unwrap_or_default());
 
-    // Objects that may tell seed and variant, the most specific first.
+    // Objects that may have the seed and the variant, the most specific first.
     let run_of = |object: &Option<Map<String, Value>>| {
         let run = object.as_ref()?.get("run")?;
         run.as_object().cloned()
