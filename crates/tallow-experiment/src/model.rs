@@ -19,6 +19,11 @@ impl Registry {
         Ok(tallow_models::find(name)?)
     }
 
+    /// All models, in the order of the registry.
+    pub fn entries(&self) -> &[Entry] {
+        tallow_models::registry()
+    }
+
     /// Builds the model of that name with random initialisation.
     pub fn build(&self, name: &str, config: &ModelConfig) -> Result<Model> {
         Ok(Model::build(name, config)?)
@@ -43,6 +48,11 @@ pub fn config(
         device: device.clone(),
         ..ModelConfig::new(classes, input_shape)
     }
+}
+
+/// Shape `(C, H, W)` of the images that the model of this name was made for.
+pub(crate) fn default_input(registry: &Registry, name: &str) -> Result<(usize, usize, usize)> {
+    Ok(registry.find(name)?.default_input)
 }
 
 /// Keys of `[model]` that a change of `model.name` to this model keeps: those that mean something to it, and its weights.

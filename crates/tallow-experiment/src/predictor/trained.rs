@@ -142,7 +142,7 @@ fn build(
         (Err(_), None) => Some(
             match recorded.map(|shapes| shapes.image).or(first(dataset)) {
                 Some(shape) => shape,
-                None => registry.find(name)?.default_input,
+                None => model::default_input(registry, name)?,
             },
         ),
     };
@@ -151,7 +151,7 @@ fn build(
         (None, Some(shape)) => transforms.output_shape(shape)?,
         (None, None) => match one_size(&transforms) {
             Some(shape) => shape,
-            None => registry.find(name)?.default_input,
+            None => model::default_input(registry, name)?,
         },
     };
     let config = model::config(&recipe.model, classes.len(), input_shape, 0, device);

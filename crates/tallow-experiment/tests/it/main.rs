@@ -1,0 +1,7 @@
+//! Integration tests.
+
+mod evaluate;
+mod predict;
+mod regression;
+mod run;
+mod support;

@@ -1,0 +1,206 @@
+//! Predictions for files are those of the run.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use candle_core::{Device, ModuleT, Tensor};
+use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
+use tallow_datasets::{LoadOptions, Split, load};
+use tallow_experiment::predictor::WeightsRequest;
+use tallow_experiment::{Predictor, Registry, heat_map};
+use tallow_record::{Extras, Run};
+use tallow_transforms::Transform;
+
+use crate::support::{SMALL, experiment, train};
+
+fn png(image: DynamicImage) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn a_run_predicts_files_as_it_predicted_test_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let outcome = train(&experiment(SMALL, &["train.epochs=1"]), dir.path());
+    let test = load("fashion-mnist-sample", Split::Test, &LoadOptions::default()).unwrap();
+    for folder in &outcome.runs {
+        let predictor = Predictor::from_run(folder, &Device::Cpu, &Registry::default()).unwrap();
+        assert_eq!(predictor.classes().len(), 10);
+        assert_eq!(predictor.dataset(), "fashion-mnist-sample");
+        let run = Run::read(folder).unwrap();
+        assert_eq!(predictor.model_name(), run.info.model);
+        let expected = Extras::read(&run).unwrap().predictions.unwrap();
+        let mut scratch = Vec::new();
+        let images = expected.iter().map(|prediction| {
+            let pixels = test.image(prediction.index, &mut scratch).unwrap();
+            let image = GrayImage::from_raw(28, 28, pixels.data.to_vec()).unwrap();
+            predictor.prepare_bytes(&png(image.into())).unwrap()
+        });
+        let images: Vec<_> = images.collect();
+        assert!(images[0].steps.last().unwrap().contains("config.toml"));
+        let found = predictor.predict(&images, 3).unwrap();
+        for (found, expected) in found.iter().zip(&expected) {
+            let top = found.iter().zip(&expected.top);
+            for (found, (class, probability)) in top {
+                assert_eq!(found.index, *class);
+                assert!((found.probability - probability).abs() < 1e-5);
+            }
+        }
+        if predictor.model_name() == "cnn" {
+            let layer = predictor.last_feature_map().unwrap();
+            let map = predictor.heat_map(&images[0], 2, &layer, 100).unwrap();
+            assert_eq!(map.dimensions(), (112, 112));
+            let file = dir.path().join("map.png");
+            heat_map::write_png(&file, &map).unwrap();
+            assert_eq!(image::open(&file).unwrap().into_rgb8(), map);
+        } else {
+            assert!(predictor.last_feature_map().is_err());
+        }
+    }
+
+    // The same by the file of weights.
+    let weights = outcome.runs[1].join("model.safetensors");
+    let request = WeightsRequest {
+        weights: weights.display().to_string(),
+        model: "cnn".to_string(),
+        dataset: None,
+        data: None,
+        given: None,
+        sets: Vec::new(),
+        device: Device::Cpu,
+        registry: Registry::default(),
+    };
+    let predictor = Predictor::from_weights(&request).unwrap();
+    assert_eq!(predictor.weights(), Some(weights.as_path()));
+    let wrong = WeightsRequest {
+        model: "mlp".to_string(),
+        ..request
+    };
+    let message = Predictor::from_weights(&wrong).err().unwrap().message();
+    assert!(message.contains("not those of `mlp`"), "{message}");
+
+    let message = Predictor::from_run(dir.path(), &Device::Cpu, &Registry::default());
+    let message = message.err().unwrap().message();
+    assert!(message.contains("no config.toml"), "{message}");
+}
+
+/// Folder of red and blue images, `side` pixels high and wide.
+fn folder(dir: &Path, side: u32) {
+    for (split, count) in [("train", 12), ("test", 4)] {
+        for (class, channel) in [("blue", 2), ("red", 0)] {
+            let folder = dir.join(split).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            for number in 0..count {
+                let image = RgbImage::from_fn(side, side, |x, y| {
+                    let mut pixel = [((x * 7 + y * 3 + number * 11) % 60) as u8; 3];
+                    pixel[channel] += 150;
+                    pixel.into()
+                });
+                image.save(folder.join(format!("{number}.png"))).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_model_is_rebuilt_for_the_images_of_its_run() {
+    // `cnn` is made for one channel, `resnet20` for 32x32.
+    for (model, layer) in [("cnn", "conv2"), ("resnet20", "layer3.2.conv2")] {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("pictures");
+        folder(&data, 28);
+        let text = format!(
+            r#"
+            question = "Which colour?"
+            [data]
+            dataset = 'folder:{}'
+            transforms = [{{ name = "to-tensor" }}]
+            [train]
+            epochs = 2
+            batch_size = 4
+            optimizer = {{ name = "adam", lr = 0.01 }}
+            [[variants]]
+            name = "colours"
+            model.name = "{model}"
+            "#,
+            data.display()
+        );
+        let outcome = train(&experiment(&text, &[]), &dir.path().join("runs"));
+        let run = &outcome.runs[0];
+        let predict = || {
+            let predictor = Predictor::from_run(run, &Device::Cpu, &Registry::default()).unwrap();
+            let file = data.join("test/red/0.png");
+            let image = predictor.prepare_file(&file).unwrap();
+            assert_eq!(image.image.dims(), [1, 3, 28, 28], "{:?}", image.steps);
+            let own = image.steps.iter().any(|step| step.contains("own size"));
+            assert!(own, "{:?}", image.steps);
+            assert!(predictor.heat_map(&image, 1, layer, 28).is_ok());
+            let top = predictor.predict(&[image], 1).unwrap();
+            (top[0][0].class.clone(), top[0][0].probability)
+        };
+        let found = predict();
+        let expected = Extras::read(&Run::read(run).unwrap()).unwrap();
+        // The test images are sorted by class: the fifth is the first red one.
+        let expected = &expected.predictions.unwrap()[4];
+        let class = ["blue", "red"][expected.top[0].0];
+        assert_eq!(found.0, class);
+        assert!((found.1 - expected.top[0].1).abs() < 1e-5);
+        // A record of an earlier version does not say the shape; the data does.
+        fs::remove_file(run.join("shapes.json")).unwrap();
+        assert_eq!(predict(), found);
+    }
+}
+
+/// Logits: means of the channels.
+struct Means;
+
+impl ModuleT for Means {
+    fn forward_t(&self, images: &Tensor, _train: bool) -> candle_core::Result<Tensor> {
+        images.mean(3)?.mean(2)
+    }
+}
+
+#[test]
+fn any_module_predicts() {
+    let resize = Transform::Resize {
+        size: 8.into(),
+        interpolation: Default::default(),
+    };
+    let to_tensor = Transform::ToTensor;
+    let classes: Vec<String> = ["red", "green", "blue"].map(String::from).to_vec();
+    let new = |transforms, classes: &[String], shape| {
+        Predictor::new(Means, &Device::Cpu, transforms, classes.to_vec(), shape)
+    };
+    let error = new(vec![to_tensor.clone()], &classes, None).err().unwrap();
+    assert!(error.message().contains("one size"), "{error}");
+    assert!(new(vec![to_tensor.clone()], &classes, Some((3, 8, 8))).is_ok());
+    let sizes = Transform::CenterCrop { size: 8.into() };
+    let transforms = vec![resize, sizes, to_tensor];
+    let predictor = new(transforms.clone(), &classes, None).unwrap();
+    let image = |size: (u32, u32), pixel: [u8; 3]| {
+        let image = RgbImage::from_pixel(size.0, size.1, pixel.into());
+        predictor.prepare_bytes(&png(image.into())).unwrap()
+    };
+    let images = [
+        image((20, 10), [0, 200, 10]),
+        image((9, 30), [10, 0, 200]),
+        image((8, 8), [90, 0, 0]),
+    ];
+    let found = predictor.predict(&images, 2).unwrap();
+    let names: Vec<&str> = found.iter().map(|top| top[0].class.as_str()).collect();
+    assert_eq!(names, ["green", "blue", "red"]);
+    assert!(
+        found
+            .iter()
+            .all(|top| top.len() == 2 && top[0].probability > top[1].probability)
+    );
+
+    let two = new(transforms, &classes[..2], None).unwrap();
+    let error = two.predict(&images, 1).unwrap_err();
+    assert!(
+        error.message().contains("3 outputs for 2 classes"),
+        "{error}"
+    );
+}
