@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Result<Device> {
                     "cannot use device `{text}`; it needs a build with that feature: --features {feature}"
                 )
             },
-            source: Some(source),
+            source: Some(Box::new(source)),
         }
     };
     let (kind, ordinal) = text.split_once(':').unwrap_or((text, "0"));

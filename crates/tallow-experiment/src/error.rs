@@ -38,7 +38,7 @@ pub enum Error {
         /// Full message.
         message: String,
         /// Error of the driver, if there is one.
-        source: Option<candle_core::Error>,
+        source: Option<Box<candle_core::Error>>,
     },
     /// File of weights that is missing, or that does not say what it was trained on.
     #[error("{0}")]
