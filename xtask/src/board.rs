@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use tallow_datasets::DataLoader;
 use tallow_train::Picture;
-use tallow_transforms::Transform;
+use tallow_transforms::TransformConfig;
 
 use crate::data::first_batch;
 use crate::normalisation;
@@ -15,7 +15,7 @@ const IMAGES: usize = 25;
 const SIZE: usize = 64;
 
 /// The first images of the first epoch after all transforms but normalisation, which is undone.
-pub fn samples(train: &DataLoader, transforms: &[Transform]) -> Result<Picture> {
+pub fn samples(train: &DataLoader, transforms: &[TransformConfig]) -> Result<Picture> {
     let batch = first_batch(train, IMAGES)?.context("there are no training images")?;
     let (n, c, h, w) = batch.images.dims4()?;
     let values = batch.images.flatten_all()?.to_vec1::<f32>()?;

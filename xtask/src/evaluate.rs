@@ -9,7 +9,7 @@ use serde::Serialize;
 use tallow_datasets::{DataLoader, DatasetInfo, LoaderConfig, Split};
 use tallow_models::{LoadWeights, Model, ModelConfig};
 use tallow_train::{Evaluation, Trainer};
-use tallow_transforms::{Compose, Transform};
+use tallow_transforms::{Compose, TransformConfig};
 use toml::{Table, Value};
 
 use crate::cli::EvaluateArgs;
@@ -31,7 +31,7 @@ struct Outcome {
     provenance: String,
     /// SHA-256 of the decoded test images and labels.
     test_digest: String,
-    transforms: Vec<Transform>,
+    transforms: Vec<TransformConfig>,
     /// Where the transforms come from.
     transforms_source: String,
     correct: u64,
@@ -154,7 +154,7 @@ pub fn preparation(
     if set {
         // Replaced by what is set; that there may be no usual one does not matter.
         return Ok(Preparation {
-            transforms: vec![Transform::ToTensor],
+            transforms: vec![TransformConfig::to_tensor()],
             source: "given by --set data.transforms".into(),
         });
     }

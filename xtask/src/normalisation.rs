@@ -7,14 +7,14 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use tallow_models::checkpoints;
-use tallow_transforms::Transform;
+use tallow_transforms::{Normalize, TransformConfig};
 use toml::{Table, Value};
 
 /// What is done to images, and who says so.
 #[derive(Debug, PartialEq)]
 pub struct Preparation {
     /// In order.
-    pub transforms: Vec<Transform>,
+    pub transforms: Vec<TransformConfig>,
     /// Where they come from, in words.
     pub source: String,
 }
@@ -69,18 +69,15 @@ pub fn choose(
 }
 
 fn normalised(mean: &[f32], std: &[f32], source: String) -> Preparation {
-    let normalise = Transform::Normalize {
-        mean: mean.to_vec(),
-        std: std.to_vec(),
-    };
+    let normalise = TransformConfig::normalize(mean, std);
     Preparation {
-        transforms: vec![Transform::ToTensor, normalise],
+        transforms: vec![TransformConfig::to_tensor(), normalise],
         source,
     }
 }
 
 fn recorded(config: &Path) -> Result<Preparation> {
-    let read = || -> Result<Vec<Transform>> {
+    let read = || -> Result<Vec<TransformConfig>> {
         let mut table: Table = toml::from_str(&fs::read_to_string(config)?)?;
         let transforms = match table.remove("data") {
             Some(Value::Table(mut data)) => data.remove("transforms"),
@@ -104,7 +101,7 @@ pub fn digest(path: &Path) -> Result<String> {
 }
 
 /// The figures of a normalisation in words; empty when the transforms have none.
-pub fn describe(transforms: &[Transform]) -> String {
+pub fn describe(transforms: &[TransformConfig]) -> String {
     let list = |values: &[f32]| {
         let values: Vec<String> = values.iter().map(f32::to_string).collect();
         values.join(", ")
@@ -112,7 +109,7 @@ pub fn describe(transforms: &[Transform]) -> String {
     transforms
         .iter()
         .find_map(|transform| match transform {
-            Transform::Normalize { mean, std } => {
+            TransformConfig::Normalize(Normalize { mean, std }) => {
                 Some(format!("mean {} and std {}", list(mean), list(std)))
             }
             _ => None,
@@ -124,11 +121,11 @@ pub fn describe(transforms: &[Transform]) -> String {
 pub fn undone(
     values: &[f32],
     (c, h, w): (usize, usize, usize),
-    transforms: &[Transform],
+    transforms: &[TransformConfig],
 ) -> Vec<f32> {
     let mut values = values.to_vec();
     for transform in transforms.iter().rev() {
-        let Transform::Normalize { mean, std } = transform else {
+        let TransformConfig::Normalize(Normalize { mean, std }) = transform else {
             continue;
         };
         for (number, plane) in values.chunks_mut((h * w).max(1)).enumerate() {
@@ -150,9 +147,9 @@ mod tests {
     #[test]
     fn it_is_undone_channel_by_channel() {
         let transforms = [
-            Transform::ToTensor,
-            Transform::normalize([0.5], [0.25]),
-            Transform::normalize([0.0, 1.0, 2.0], [1.0, 2.0, 4.0]),
+            TransformConfig::to_tensor(),
+            TransformConfig::normalize([0.5], [0.25]),
+            TransformConfig::normalize([0.0, 1.0, 2.0], [1.0, 2.0, 4.0]),
         ];
         let seen = [0.0, 1.0, -1.0, 0.0, 2.0, 0.5];
         let before = [0.5, 0.75, 0.25, 0.75, 3.0, 1.5];
@@ -160,7 +157,10 @@ mod tests {
         // The same for each of several images.
         let both = undone(&[seen, seen].concat(), (3, 1, 2), &transforms);
         assert_eq!(both, [before, before].concat());
-        assert_eq!(undone(&seen, (1, 2, 3), &[Transform::ToTensor]), seen);
+        assert_eq!(
+            undone(&seen, (1, 2, 3), &[TransformConfig::to_tensor()]),
+            seen
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use tallow_train::{Loss, OptimizerConfig, ParamRule, Schedule, TrainConfig};
-use tallow_transforms::Transform;
+use tallow_transforms::TransformConfig;
 
 /// All that decides what a run computes, but its seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct Data {
     /// Name in the catalogue.
     pub dataset: String,
     /// Applied to training and test images alike.
-    pub transforms: Vec<Transform>,
+    pub transforms: Vec<TransformConfig>,
     /// Train on so many images, drawn once and for all with each class in its proportion; on all when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_samples: Option<usize>,
@@ -78,7 +78,7 @@ pub struct Train {
     pub drop_last: bool,
     /// Applied before `data.transforms`, to training images alone.
     #[serde(default)]
-    pub augment: Vec<Transform>,
+    pub augment: Vec<TransformConfig>,
     /// What is minimised.
     #[serde(default)]
     pub loss: Loss,

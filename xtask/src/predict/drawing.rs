@@ -1,7 +1,7 @@
 //! A photographed or drawn digit as the sets of handwriting have it: light on black, its box of one size, in the middle.
 
 use anyhow::{Result, bail};
-use tallow_transforms::{Compose, ImageRef, SampleRng, Size, Transform};
+use tallow_transforms::{Compose, ImageRef, SampleRng, TransformConfig};
 
 /// How a dataset places what is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -309,11 +309,8 @@ fn full_ink(ink: &[f64], threshold: f64) -> f64 {
 
 /// Antialiased; values in `[0, 1]`.
 fn resize(grey: &[u8], (rows, columns): (usize, usize), to: (usize, usize)) -> Result<Vec<f32>> {
-    let resize = Transform::Resize {
-        size: Size::from(to),
-        interpolation: Default::default(),
-    };
-    let pipeline = Compose::new(vec![resize, Transform::ToTensor])?;
+    let resize = TransformConfig::resize(to);
+    let pipeline = Compose::new(vec![resize, TransformConfig::to_tensor()])?;
     let mut out = vec![0f32; to.0 * to.1];
     let image = ImageRef::new(grey, 1, rows, columns)?;
     pipeline.apply(image, &mut SampleRng::new(0, 0, 0), &mut out)?;

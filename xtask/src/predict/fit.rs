@@ -1,7 +1,7 @@
 //! Makes of any image one of the size and colour that a dataset has.
 
 use anyhow::Result;
-use tallow_transforms::{Compose, ImageRef, SampleRng, Size, Transform};
+use tallow_transforms::{Compose, ImageRef, SampleRng, TransformConfig};
 
 use super::drawing;
 use super::picture::Picture;
@@ -72,18 +72,13 @@ fn cover(
     } else {
         ((height * w / width).max(h), w)
     };
-    let mut steps = vec![Transform::Resize {
-        size: Size::from(scaled),
-        interpolation: Default::default(),
-    }];
+    let mut steps = vec![TransformConfig::resize(scaled)];
     let mut notes = vec![format!("scaled to {}x{}", scaled.1, scaled.0)];
     if scaled != (h, w) {
-        steps.push(Transform::CenterCrop {
-            size: Size::from((h, w)),
-        });
+        steps.push(TransformConfig::center_crop((h, w)));
         notes.push(format!("{w}x{h} cut out of the middle"));
     }
-    steps.push(Transform::ToTensor);
+    steps.push(TransformConfig::to_tensor());
     let mut out = vec![0f32; c * h * w];
     let image = ImageRef::new(bytes, c, height, width)?;
     Compose::new(steps)?.apply(image, &mut SampleRng::new(0, 0, 0), &mut out)?;

@@ -187,10 +187,8 @@ fn prepare(picture: &Picture, trained: &Trained) -> Result<(Tensor, Vec<String>)
     let mut values = vec![0f32; c * h * w];
     let image = ImageRef::new(&bytes, shape.0, shape.1, shape.2)?;
     transforms.apply(image, &mut SampleRng::new(0, 0, 0), &mut values)?;
-    let figures = normalisation::describe(transforms.transforms());
-    let steps: Vec<&str> = (transforms.transforms().iter())
-        .map(|step| step.name())
-        .collect();
+    let figures = normalisation::describe(&transforms.configs());
+    let steps: Vec<&str> = (transforms.transforms()).map(|step| step.name()).collect();
     preparation.push(match figures.as_str() {
         "" => format!("{}, {}", steps.join(", "), trained.transforms_source),
         figures => format!(

@@ -32,7 +32,7 @@ impl Picture {
         decode(path).with_context(|| path.display().to_string())
     }
 
-    /// One plane of luma, by the rule of [`tallow_transforms::Transform::Grayscale`].
+    /// One plane of luma, by the rule of [`tallow_transforms::TransformConfig::Grayscale`].
     pub fn grey(&self) -> Vec<u8> {
         let size = self.height * self.width;
         let plane = |i: usize| self.planes[i * size..].iter().map(|&v| u32::from(v));

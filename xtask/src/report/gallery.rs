@@ -109,8 +109,8 @@ pub fn write(
 fn shown(batch: &Batch, loader: &DataLoader) -> Result<RgbImage> {
     let (_, c, h, w) = batch.images.dims4()?;
     let values = batch.images.flatten_all()?.to_vec1::<f32>()?;
-    let transforms = loader.transform().transforms();
-    Ok(mosaic(&values, (c, h, w), SIDE, transforms))
+    let transforms = loader.transform().configs();
+    Ok(mosaic(&values, (c, h, w), SIDE, &transforms))
 }
 
 /// The test images that the first mistakes are about.

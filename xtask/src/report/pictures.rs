@@ -9,7 +9,7 @@ use image::{ImageFormat, Rgb, RgbImage};
 use tallow_datasets::{DataLoader, Error, LoadOptions, LoaderConfig, Split, load};
 use tallow_report::Results;
 use tallow_report::results::Variant;
-use tallow_transforms::{Compose, Transform};
+use tallow_transforms::{Compose, TransformConfig};
 
 use super::blocks::Block;
 use super::charts::image;
@@ -273,7 +273,7 @@ pub fn mosaic(
     values: &[f32],
     (c, h, w): (usize, usize, usize),
     side: usize,
-    transforms: &[Transform],
+    transforms: &[TransformConfig],
 ) -> RgbImage {
     let values = normalisation::undone(values, (c, h, w), transforms);
     let scale = (side / w.max(1)).max(1);
@@ -316,7 +316,10 @@ mod tests {
 
     #[test]
     fn images_are_enlarged_and_normalisation_undone() {
-        let transforms = [Transform::ToTensor, Transform::normalize([0.5], [0.25])];
+        let transforms = [
+            TransformConfig::to_tensor(),
+            TransformConfig::normalize([0.5], [0.25]),
+        ];
         // Two grey images of 1 x 2: black, white; grey, beyond white.
         let values = [-2.0, 2.0, 0.0, 9.0];
         let picture = mosaic(&values, (1, 1, 2), SIDE, &transforms);
@@ -332,7 +335,12 @@ mod tests {
     #[test]
     fn channels_are_colours() {
         let values = [1.0, 0.0, 0.5, 0.0];
-        let picture = mosaic(&values[..3], (3, 1, 1), SIDE, &[Transform::ToTensor]);
+        let picture = mosaic(
+            &values[..3],
+            (3, 1, 1),
+            SIDE,
+            &[TransformConfig::to_tensor()],
+        );
         assert_eq!(picture.get_pixel(0, 0).0, [255, 0, 128]);
     }
 }
