@@ -68,13 +68,13 @@ pub struct Batch {
 /// ```
 /// use std::sync::Arc;
 /// use tallow_datasets::{DataLoader, ImageSet, LoaderConfig, Split};
-/// use tallow_transforms::{Compose, Transform};
+/// use tallow_transforms::{Compose, TransformConfig};
 ///
 /// let classes = vec!["dark".to_owned(), "light".to_owned()];
 /// let pixels = vec![0, 10, 20, 30, 200, 210, 220, 230]; // two grey images of 2 x 2
 /// let set = ImageSet::from_parts("toy", Split::Train, "made up", classes, (1, 2, 2), pixels, vec![0, 1])?;
 /// let config = LoaderConfig { batch_size: 2, ..LoaderConfig::default() };
-/// let loader = DataLoader::new(Arc::new(set), Compose::new(vec![Transform::ToTensor])?, config)?;
+/// let loader = DataLoader::new(Arc::new(set), Compose::new(vec![TransformConfig::to_tensor()])?, config)?;
 /// for batch in loader.epoch(0) {
 ///     let batch = batch?;
 ///     assert_eq!(batch.images.dims(), [2, 1, 2, 2]);

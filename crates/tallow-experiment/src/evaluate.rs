@@ -8,7 +8,7 @@ use serde::Serialize;
 use tallow_datasets::{DataLoader, DatasetInfo, LoaderConfig, Split};
 use tallow_models::LoadWeights;
 use tallow_train::Trainer;
-use tallow_transforms::{Compose, Transform};
+use tallow_transforms::{Compose, TransformConfig};
 use toml::{Table, Value};
 
 use crate::data::{self, input_shape, load_split};
@@ -61,7 +61,7 @@ pub struct Evaluation {
     /// SHA-256 of the decoded test images and labels.
     pub test_digest: String,
     /// Transforms of the images.
-    pub transforms: Vec<Transform>,
+    pub transforms: Vec<TransformConfig>,
     /// Source of the transforms.
     pub transforms_source: String,
     /// Number of correct predictions.
@@ -186,7 +186,7 @@ pub(crate) fn preparation(
     if set {
         // The assignment replaces it.
         return Ok(Preparation {
-            transforms: vec![Transform::ToTensor],
+            transforms: vec![TransformConfig::to_tensor()],
             source: "given by --set data.transforms".into(),
         });
     }

@@ -9,7 +9,7 @@ use tallow_models::{Model, last_feature_map};
 use tallow_ops::no_grad;
 use tallow_record::{Picture, Prediction};
 use tallow_train::RunRecord;
-use tallow_transforms::Transform;
+use tallow_transforms::TransformConfig;
 
 use crate::data::first_batch;
 use crate::error::{Error, Result};
@@ -110,8 +110,8 @@ pub(crate) fn write(
 fn shown(batch: &Batch, loader: &DataLoader) -> Result<RgbImage> {
     let (_, c, h, w) = batch.images.dims4()?;
     let values = batch.images.flatten_all()?.to_vec1::<f32>()?;
-    let transforms = loader.transform().transforms();
-    Ok(mosaic(&values, (c, h, w), SIDE, transforms))
+    let transforms = loader.transform().configs();
+    Ok(mosaic(&values, (c, h, w), SIDE, &transforms))
 }
 
 /// Test images of the first mistakes.
@@ -212,7 +212,7 @@ fn scaled(tensor: &Tensor) -> Result<Vec<f32>> {
 /// First training images of the first epoch for TensorBoard, with their normalisation undone.
 pub(crate) fn samples(
     train: &DataLoader,
-    transforms: &[Transform],
+    transforms: &[TransformConfig],
 ) -> Result<tallow_train::Picture> {
     let batch = first_batch(train, BOARD_IMAGES)?
         .ok_or_else(|| Error::Data("there are no training images".to_string()))?;
@@ -230,7 +230,7 @@ pub fn mosaic(
     values: &[f32],
     (c, h, w): (usize, usize, usize),
     side: usize,
-    transforms: &[Transform],
+    transforms: &[TransformConfig],
 ) -> RgbImage {
     let values = preparation::undo(values, (c, h, w), transforms);
     let scale = (side / w.max(1)).max(1);
@@ -275,7 +275,10 @@ mod tests {
 
     #[test]
     fn images_are_enlarged_and_normalisation_undone() {
-        let transforms = [Transform::ToTensor, Transform::normalize([0.5], [0.25])];
+        let transforms = [
+            TransformConfig::to_tensor(),
+            TransformConfig::normalize([0.5], [0.25]),
+        ];
         // Two grey images of 1 x 2: black, white; grey, beyond white.
         let values = [-2.0, 2.0, 0.0, 9.0];
         let picture = mosaic(&values, (1, 1, 2), SIDE, &transforms);
@@ -291,7 +294,12 @@ mod tests {
     #[test]
     fn channels_are_colours() {
         let values = [1.0, 0.0, 0.5, 0.0];
-        let picture = mosaic(&values[..3], (3, 1, 1), SIDE, &[Transform::ToTensor]);
+        let picture = mosaic(
+            &values[..3],
+            (3, 1, 1),
+            SIDE,
+            &[TransformConfig::to_tensor()],
+        );
         assert_eq!(picture.get_pixel(0, 0).0, [255, 0, 128]);
     }
 }

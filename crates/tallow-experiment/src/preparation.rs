@@ -8,7 +8,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use tallow_models::checkpoints;
-use tallow_transforms::Transform;
+use tallow_transforms::{Normalize, TransformConfig};
 use toml::{Table, Value};
 
 use crate::error::{Context, Error, Result};
@@ -17,7 +17,7 @@ use crate::error::{Context, Error, Result};
 #[derive(Debug, PartialEq)]
 pub struct Preparation {
     /// Transforms in order.
-    pub transforms: Vec<Transform>,
+    pub transforms: Vec<TransformConfig>,
     /// Source in words.
     pub source: String,
 }
@@ -72,18 +72,15 @@ pub fn choose(
 }
 
 fn normalised(mean: &[f32], std: &[f32], source: String) -> Preparation {
-    let normalise = Transform::Normalize {
-        mean: mean.to_vec(),
-        std: std.to_vec(),
-    };
+    let normalise = TransformConfig::normalize(mean, std);
     Preparation {
-        transforms: vec![Transform::ToTensor, normalise],
+        transforms: vec![TransformConfig::to_tensor(), normalise],
         source,
     }
 }
 
 fn recorded(config: &Path) -> Result<Preparation> {
-    let read = || -> Result<Vec<Transform>> {
+    let read = || -> Result<Vec<TransformConfig>> {
         let text = fs::read_to_string(config).map_err(Error::io("read", config))?;
         let broken = |error: toml::de::Error| Error::RunRecord(error.to_string());
         let mut table: Table = toml::from_str(&text).map_err(broken)?;
@@ -111,7 +108,7 @@ pub fn digest(path: &Path) -> Result<String> {
 }
 
 /// Mean and standard deviation of a normalisation in words; empty if the transforms have none.
-pub fn describe(transforms: &[Transform]) -> String {
+pub fn describe(transforms: &[TransformConfig]) -> String {
     let list = |values: &[f32]| {
         let values: Vec<String> = values.iter().map(f32::to_string).collect();
         values.join(", ")
@@ -119,7 +116,7 @@ pub fn describe(transforms: &[Transform]) -> String {
     transforms
         .iter()
         .find_map(|transform| match transform {
-            Transform::Normalize { mean, std } => {
+            TransformConfig::Normalize(Normalize { mean, std }) => {
                 Some(format!("mean {} and std {}", list(mean), list(std)))
             }
             _ => None,
@@ -131,11 +128,11 @@ pub fn describe(transforms: &[Transform]) -> String {
 pub fn undo(
     values: &[f32],
     (c, h, w): (usize, usize, usize),
-    transforms: &[Transform],
+    transforms: &[TransformConfig],
 ) -> Vec<f32> {
     let mut values = values.to_vec();
     for transform in transforms.iter().rev() {
-        let Transform::Normalize { mean, std } = transform else {
+        let TransformConfig::Normalize(Normalize { mean, std }) = transform else {
             continue;
         };
         for (number, plane) in values.chunks_mut((h * w).max(1)).enumerate() {
@@ -157,9 +154,9 @@ mod tests {
     #[test]
     fn it_is_undone_channel_by_channel() {
         let transforms = [
-            Transform::ToTensor,
-            Transform::normalize([0.5], [0.25]),
-            Transform::normalize([0.0, 1.0, 2.0], [1.0, 2.0, 4.0]),
+            TransformConfig::to_tensor(),
+            TransformConfig::normalize([0.5], [0.25]),
+            TransformConfig::normalize([0.0, 1.0, 2.0], [1.0, 2.0, 4.0]),
         ];
         let seen = [0.0, 1.0, -1.0, 0.0, 2.0, 0.5];
         let before = [0.5, 0.75, 0.25, 0.75, 3.0, 1.5];
@@ -167,7 +164,10 @@ mod tests {
         // The same for each of several images.
         let both = undo(&[seen, seen].concat(), (3, 1, 2), &transforms);
         assert_eq!(both, [before, before].concat());
-        assert_eq!(undo(&seen, (1, 2, 3), &[Transform::ToTensor]), seen);
+        assert_eq!(
+            undo(&seen, (1, 2, 3), &[TransformConfig::to_tensor()]),
+            seen
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tallow_train::{Loss, OptimizerConfig, ParamRule, Schedule, TrainConfig};
-use tallow_transforms::Transform;
+use tallow_transforms::TransformConfig;
 
 use crate::error::{Error, Result};
 
@@ -25,7 +25,7 @@ pub struct Data {
     /// Name in the catalogue of datasets, or `folder:PATH`, relative to the current directory.
     pub dataset: String,
     /// Transforms of training and test images.
-    pub transforms: Vec<Transform>,
+    pub transforms: Vec<TransformConfig>,
     /// Size of a stratified subset of the training images; default: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_samples: Option<usize>,
@@ -79,7 +79,7 @@ pub struct Train {
     pub drop_last: bool,
     /// Augmentation: transforms of training images alone, applied before `data.transforms`.
     #[serde(default)]
-    pub augment: Vec<Transform>,
+    pub augment: Vec<TransformConfig>,
     /// Loss to minimize.
     #[serde(default)]
     pub loss: Loss,

@@ -115,7 +115,10 @@ fn gradient_norms_are_those_of_the_loss() {
         .fit(&net, &store, &train, Some(&test))
         .unwrap();
     let rows = norms.rows();
-    let at: Vec<_> = rows.iter().map(|r| (r.epoch, r.step, r.steps.unwrap())).collect();
+    let at: Vec<_> = rows
+        .iter()
+        .map(|r| (r.epoch, r.step, r.steps.unwrap()))
+        .collect();
     assert_eq!(at, [(0, 0, 1), (0, 18, 5), (1, 18, 5), (2, 18, 5)]);
 
     let mut square = 0.0;

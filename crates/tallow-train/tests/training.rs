@@ -254,7 +254,8 @@ fn a_model_of_another_store_is_an_error() {
 fn a_loader_without_batches_is_an_error() {
     let (net, store) = net(0);
     let set = std::sync::Arc::new(textures(Split::Train, 10));
-    let transforms = tallow_transforms::Compose::new(vec![tallow_transforms::Transform::ToTensor]);
+    let transforms =
+        tallow_transforms::Compose::new(vec![tallow_transforms::TransformConfig::to_tensor()]);
     let config = LoaderConfig {
         batch_size: 32,
         shuffle: false,

@@ -3,29 +3,29 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use tallow_transforms::{Compose, ImageRef, Interpolation, SampleRng, Transform};
+use tallow_transforms::{Compose, ImageRef, Interpolation, Resize, SampleRng, TransformConfig};
 
 fn main() -> Result<(), tallow_transforms::Error> {
-    let flip = || Transform::RandomHorizontalFlip { p: 0.5 };
-    let rgb = || Transform::normalize([0.4914, 0.4822, 0.4465], [0.247, 0.2435, 0.2616]);
-    let grey = || Transform::normalize([0.1307], [0.3081]);
-    let resize = Transform::Resize {
+    let flip = || TransformConfig::random_horizontal_flip(0.5);
+    let rgb = || TransformConfig::normalize([0.4914, 0.4822, 0.4465], [0.247, 0.2435, 0.2616]);
+    let grey = || TransformConfig::normalize([0.1307], [0.3081]);
+    let resize = TransformConfig::Resize(Resize {
         size: 40.into(),
         interpolation: Interpolation::Bilinear,
-    };
+    });
     let pipelines = [
         (
             "to-tensor, normalize",
             (3, 32, 32),
-            vec![Transform::ToTensor, rgb()],
+            vec![TransformConfig::to_tensor(), rgb()],
         ),
         (
             "random-crop, flip, to-tensor, normalize",
             (3, 32, 32),
             vec![
-                Transform::random_crop(32, 4),
+                TransformConfig::random_crop(32, 4),
                 flip(),
-                Transform::ToTensor,
+                TransformConfig::to_tensor(),
                 rgb(),
             ],
         ),
@@ -34,9 +34,9 @@ fn main() -> Result<(), tallow_transforms::Error> {
             (3, 32, 32),
             vec![
                 resize,
-                Transform::random_crop(32, 0),
+                TransformConfig::random_crop(32, 0),
                 flip(),
-                Transform::ToTensor,
+                TransformConfig::to_tensor(),
                 rgb(),
             ],
         ),
@@ -44,9 +44,9 @@ fn main() -> Result<(), tallow_transforms::Error> {
             "to-tensor, normalize, permute-pixels",
             (1, 28, 28),
             vec![
-                Transform::ToTensor,
+                TransformConfig::to_tensor(),
                 grey(),
-                Transform::PermutePixels { seed: 0 },
+                TransformConfig::permute_pixels(0),
             ],
         ),
     ];

@@ -1,23 +1,26 @@
-/// Result of this crate's functions.
+/// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a pipeline could not be built or a sample not be transformed.
+/// Error of building a pipeline or of transforming an image.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// One transform is wrong in itself, in its place, or for the image it was given.
+    /// Invalid hyper-parameter, position or input of one transform.
     #[error("transform {} ({name}): {problem}", position + 1)]
     Transform {
-        /// Place in the pipeline, from 0.
+        /// Position in the pipeline, from 0.
         position: usize,
-        /// The transform's name as written in a configuration.
+        /// Name of the transform, as in a recipe.
         name: &'static str,
-        /// What is wrong with it.
+        /// Cause.
         problem: Problem,
     },
-    /// The pipeline never turns bytes into floats.
-    #[error("the pipeline has no to-tensor: put one after the last transform of the u8 image")]
+    /// Pipeline without to-tensor.
+    #[error(
+        "the pipeline has no to-tensor: add one after the last transform that works on the u8 image"
+    )]
     NoToTensor,
-    /// The image's bytes do not fill its stated shape, or a side is 0 or beyond [`MAX_SIDE`](crate::MAX_SIDE).
+    /// Image whose length is not that of its shape, or with a side of 0 or above [`MAX_SIDE`](crate::MAX_SIDE).
     #[error("an image of shape ({channels}, {height}, {width}) cannot have {bytes} bytes")]
     Image {
         /// Stated channels.
@@ -29,37 +32,38 @@ pub enum Error {
         /// Bytes present.
         bytes: usize,
     },
-    /// The caller's output slice does not have the pipeline's output length.
-    #[error("the output slice holds {found} values, the pipeline gives {expected}")]
+    /// Output slice whose length is not that of the pipeline's output.
+    #[error("the output slice has {found} values, expected {expected}")]
     OutputLength {
-        /// Values the pipeline writes for this image.
+        /// Values that the pipeline writes for this image.
         expected: usize,
         /// Length of the slice given.
         found: usize,
     },
 }
 
-/// What is wrong with one transform.
+/// Error of one transform.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Problem {
-    /// A size of 0, or beyond [`MAX_SIDE`](crate::MAX_SIDE).
-    #[error("size {0} is outside 1..={max}", max = crate::MAX_SIDE)]
+    /// Size of 0, or above [`MAX_SIDE`](crate::MAX_SIDE).
+    #[error("size {0} is outside 1..={max}", max = crate::options::MAX_SIDE)]
     Size(usize),
-    /// A padding beyond [`MAX_SIDE`](crate::MAX_SIDE).
-    #[error("padding {0} is above {max}", max = crate::MAX_SIDE)]
+    /// Padding above [`MAX_SIDE`](crate::MAX_SIDE).
+    #[error("padding {0} is above {max}", max = crate::options::MAX_SIDE)]
     Padding(usize),
-    /// A probability outside `[0, 1]`.
+    /// Probability outside `[0, 1]`.
     #[error("probability {0} is outside [0, 1]")]
     Probability(f64),
-    /// A fill that a u8 image cannot hold.
-    #[error("fill {0} is not a whole number in 0..=255 (before to-tensor the image is u8)")]
+    /// Fill that is not a value of a u8 image.
+    #[error("fill {0} is not a whole number in 0..=255: before to-tensor the image is u8")]
     FillU8(f32),
-    /// A fill that is infinite or not a number.
+    /// Fill that is infinite or NaN.
     #[error("fill {0} is not finite")]
     Fill(f32),
-    /// `mean` and `std` are empty or of unlike lengths.
+    /// `mean` and `std` that are empty or of different lengths.
     #[error(
-        "mean has {mean} values and std {std}: both need one for each channel, or a single one"
+        "mean has {mean} values and std has {std}: give both one value per channel, or a single value for all"
     )]
     Lengths {
         /// Length of `mean`.
@@ -67,58 +71,92 @@ pub enum Problem {
         /// Length of `std`.
         std: usize,
     },
-    /// A mean that is infinite or not a number.
+    /// Mean that is infinite or NaN.
     #[error("mean {0} is not finite")]
     Mean(f32),
-    /// A standard deviation that cannot be divided by.
-    #[error("std {0} cannot be divided by")]
+    /// Standard deviation that is 0, infinite or NaN.
+    #[error("std {0} is not a finite number other than 0")]
     Std(f32),
-    /// Grayscale to a number of channels other than 1 or 3.
-    #[error("num_output_channels is {0}, it must be 1 or 3")]
+    /// Grayscale with an output of neither 1 nor 3 channels.
+    #[error("num_output_channels is {0}, expected 1 or 3")]
     GrayChannels(usize),
-    /// Needs floats, stands before to-tensor.
-    #[error("it works on floats: put it after to-tensor")]
+    /// Transform of f32 values before to-tensor.
+    #[error("it works on f32 values: move it after to-tensor")]
     BeforeToTensor,
-    /// Needs bytes, stands after to-tensor.
-    #[error("it works on the u8 image: put it before to-tensor")]
+    /// Transform of u8 values after to-tensor.
+    #[error("it works on the u8 image: move it before to-tensor")]
     AfterToTensor,
-    /// A second to-tensor.
-    #[error("the image is a float tensor already")]
+    /// Second to-tensor.
+    #[error("the image is f32 already: remove the second to-tensor")]
     SecondToTensor,
-    /// The channel count does not suit the transform.
-    #[error("it is for {expected} channels, the image has {found}")]
+    /// Number of channels that the transform does not accept.
+    #[error("expected {expected} channels, the image has {found}")]
     Channels {
-        /// Channels the transform is made for.
+        /// Channels that the transform accepts.
         expected: usize,
-        /// Channels of the image that reaches it.
+        /// Channels of its input.
         found: usize,
     },
-    /// The crop does not fit into the (padded) image.
+    /// Crop larger than the padded image.
     #[error(
         "a crop of {crop_height} x {crop_width} does not fit into {height} x {width} (after padding): \
          pad more, or set pad_if_needed"
     )]
     CropTooLarge {
-        /// Rows asked for.
+        /// Rows of the crop.
         crop_height: usize,
-        /// Columns asked for.
+        /// Columns of the crop.
         crop_width: usize,
-        /// Rows there are, padding included.
+        /// Rows of the image, padding included.
         height: usize,
-        /// Columns there are, padding included.
+        /// Columns of the image, padding included.
         width: usize,
     },
-    /// More pixels than a permutation numbers.
-    #[error("{0} pixels are more than a permutation can hold")]
+    /// More pixels than 32-bit indices can number.
+    #[error("an image of {0} pixels is too large for a permutation: at most 2^32 - 1 pixels")]
     TooManyPixels(usize),
-    /// Mirrored padding wider than the image it mirrors.
+    /// Mirrored padding wider than the image.
     #[error("{mode} padding of {padding} is too wide for a side of {side}")]
     MirrorTooWide {
         /// `reflect` or `symmetric`.
         mode: &'static str,
-        /// Padding asked for on one side.
+        /// Padding of one side.
         padding: usize,
-        /// The image's extent in that direction.
+        /// Extent of the image in that direction.
         side: usize,
     },
+    /// Crop of a [`Move`](crate::Move) that is empty or reaches beyond the image.
+    #[error(
+        "a crop of {crop_height} x {crop_width} at row {top}, column {left} is not inside the image of \
+         {height} x {width}"
+    )]
+    CropOutside {
+        /// First row of the crop.
+        top: usize,
+        /// First column of the crop.
+        left: usize,
+        /// Rows of the crop.
+        crop_height: usize,
+        /// Columns of the crop.
+        crop_width: usize,
+        /// Rows of the image.
+        height: usize,
+        /// Columns of the image.
+        width: usize,
+    },
+    /// Output of another shape than [`Transform::channels`](crate::Transform::channels) and
+    /// [`Transform::output_size`](crate::Transform::output_size) give.
+    #[error("the output has shape {found:?} (C, H, W), expected {expected:?}")]
+    OutputShape {
+        /// Shape `(C, H, W)` given by the two methods.
+        expected: (usize, usize, usize),
+        /// Shape `(C, H, W)` of the image.
+        found: (usize, usize, usize),
+    },
+    /// Permutation of another length than the number of pixels, or with an index out of range.
+    #[error("the permutation is not one of the {0} pixels of a channel")]
+    Permutation(usize),
+    /// Error of a transform that is not built in.
+    #[error("{0}")]
+    Custom(String),
 }

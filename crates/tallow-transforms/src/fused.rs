@@ -1,87 +1,140 @@
-//! The fast path: geometry, to-tensor, normalisation and a pixel permutation in one pass over the output.
+//! The fast path: geometry, value maps and a pixel permutation around to-tensor in one pass over the output.
 //!
-//! Values go through a table of 256 floats for each channel, made with the very operations of the step-by-step path;
-//! geometry goes through two index maps. So both paths agree to the bit.
+//! Values go through a table of 256 floats per channel, computed with the operations of the step-by-step path; geometry
+//! goes through two index maps. So both paths agree to the bit.
 
-use crate::geometry::{Frame, is_geometry};
-use crate::{ImageRef, Transform};
+use std::ops::Range;
+use std::sync::Arc;
 
-/// The end of a pipeline that can be done in one pass.
+use crate::frame::{Fill, Frame};
+use crate::image::ImageRef;
+use crate::transform::{Kind, Transform};
+
+/// Part of a pipeline around to-tensor that runs as one pass.
 #[derive(Clone, Debug)]
 pub(crate) struct Fused {
-    /// Place of its first transform; those before work on u8, step by step.
-    pub start: usize,
-    /// Place of the permutation, if there is one.
+    /// Positions of its transforms. Those before and after run step by step, on u8 and on f32.
+    pub range: Range<usize>,
+    /// Position of the permutation, if there is one.
     pub permutation: Option<usize>,
-    /// What a byte becomes: one table for all channels, or one for each.
+    to_tensor: usize,
+    /// Positions of the value maps.
+    maps: Vec<usize>,
+    /// Value of each byte: one table for all channels, or one per channel.
     tables: Vec<[f32; 256]>,
-    /// What a pipeline's transform fills with, once normalised: `[position][channel as in tables]`.
-    fills: Vec<Vec<f32>>,
 }
 
 impl Fused {
-    /// The longest such end, if it holds to-tensor.
-    pub fn plan(transforms: &[Transform], to_tensor: usize) -> Option<Self> {
-        let mut start = transforms.len();
+    /// Longest such part. To-tensor at least belongs to it.
+    pub fn plan(transforms: &[Arc<dyn Transform>], to_tensor: usize) -> Self {
+        let mut range = to_tensor..to_tensor + 1;
         let mut permutation = None;
-        let mut geometry = false;
-        for (position, transform) in transforms.iter().enumerate().rev() {
-            match transform {
-                // What moves pixels after a permutation is not separable any more.
-                Transform::PermutePixels { .. } if permutation.is_none() && !geometry => {
-                    permutation = Some(position);
-                }
-                Transform::ToTensor | Transform::Normalize { .. } => {}
-                _ if is_geometry(transform) => geometry = true,
+        // Geometry after a permutation is not separable by rows and columns.
+        let mut geometry_after = false;
+        for (position, transform) in transforms.iter().enumerate().skip(range.end) {
+            match transform.kind() {
+                Kind::Values => {}
+                Kind::Geometry if permutation.is_none() => geometry_after = true,
+                Kind::Permutation if permutation.is_none() => permutation = Some(position),
                 _ => break,
             }
-            start = position;
+            range.end = position + 1;
         }
-        if start > to_tensor {
-            return None;
+        for (position, transform) in transforms.iter().enumerate().take(to_tensor).rev() {
+            match transform.kind() {
+                Kind::Values => {}
+                Kind::Geometry => geometry_after = true,
+                Kind::Permutation if permutation.is_none() && !geometry_after => {
+                    permutation = Some(position);
+                }
+                _ => break,
+            }
+            range.start = position;
         }
 
-        let normalize = |mut value: f32, channel: usize, after: usize| {
-            for transform in &transforms[after..] {
-                if let Transform::Normalize { mean, std } = transform {
-                    value = (value - mean[channel % mean.len()]) / std[channel % std.len()];
-                }
-            }
-            value
+        let maps: Vec<usize> = range
+            .clone()
+            .filter(|&position| transforms[position].kind() == Kind::Values)
+            .collect();
+        let channels = maps
+            .iter()
+            .filter_map(|&map| transforms[map].channels(None).ok().flatten())
+            .max();
+        let mut fused = Self {
+            range,
+            permutation,
+            to_tensor,
+            maps,
+            tables: Vec::new(),
         };
-        let channels = transforms.iter().map(|transform| match transform {
-            Transform::Normalize { mean, .. } => mean.len(),
-            _ => 1,
-        });
-        let channels = channels.max().unwrap_or(1);
-        let tables: Vec<[f32; 256]> = (0..channels)
+        fused.tables = (0..channels.unwrap_or(1))
             .map(|channel| {
-                std::array::from_fn(|byte| normalize(byte as f32 / 255.0, channel, to_tensor))
+                let mut bytes: [u8; 256] = std::array::from_fn(|byte| byte as u8);
+                let mut values = [0.0; 256];
+                fused.map_bytes(transforms, 0, channel, &mut bytes, &mut values);
+                values
             })
             .collect();
-        let fills = transforms.iter().enumerate().map(|(position, transform)| {
-            let fill = match transform {
-                Transform::RandomCrop { fill, .. } | Transform::Pad { fill, .. } => *fill,
-                _ => 0.0,
-            };
-            let filled = |channel: usize| match position < to_tensor {
-                true => tables[channel][fill as u8 as usize],
-                false => normalize(fill, channel, position),
-            };
-            (0..channels).map(filled).collect()
-        });
-        let fills = fills.collect();
-        Some(Self {
-            start,
-            permutation,
-            tables,
-            fills,
-        })
+        fused
     }
 
-    /// Writes the image, seen through `frame` and then `order`, to `out`, which has the output's length.
+    /// Maps bytes, as they are before the transform at `from`, to values of the output.
+    fn map_bytes(
+        &self,
+        transforms: &[Arc<dyn Transform>],
+        from: usize,
+        channel: usize,
+        bytes: &mut [u8],
+        values: &mut [f32],
+    ) {
+        for &map in &self.maps {
+            if (from..self.to_tensor).contains(&map) {
+                transforms[map].map_u8(bytes, channel);
+            }
+        }
+        for (value, &byte) in values.iter_mut().zip(&*bytes) {
+            *value = f32::from(byte) / 255.0;
+        }
+        self.map_values(transforms, self.to_tensor, channel, values);
+    }
+
+    /// Maps values, as they are before the transform at `from`, not before to-tensor, to values of the output.
+    fn map_values(
+        &self,
+        transforms: &[Arc<dyn Transform>],
+        from: usize,
+        channel: usize,
+        values: &mut [f32],
+    ) {
+        for &map in &self.maps {
+            if map >= from {
+                transforms[map].map_f32(values, channel);
+            }
+        }
+    }
+
+    /// Value of the output for a fill.
+    fn map_fill(&self, transforms: &[Arc<dyn Transform>], fill: Fill, channel: usize) -> f32 {
+        let mut value = [fill.value];
+        if fill.position < self.to_tensor {
+            let mut byte = [fill.value as u8];
+            self.map_bytes(
+                transforms,
+                fill.position + 1,
+                channel,
+                &mut byte,
+                &mut value,
+            );
+        } else {
+            self.map_values(transforms, fill.position + 1, channel, &mut value);
+        }
+        value[0]
+    }
+
+    /// Writes the image, rearranged by `frame` and then by `order`, to `out`, which has the output's length.
     pub fn write(
         &self,
+        transforms: &[Arc<dyn Transform>],
         image: ImageRef<'_>,
         frame: &Frame,
         order: Option<&[u32]>,
@@ -92,27 +145,30 @@ impl Fused {
         if frame.moved {
             split_runs(&frame.columns.map, &mut spare.runs);
         }
+        let Spare { runs, fills, plane } = spare;
         let planes = image.data.chunks_exact(image.height * image.width);
         for ((channel, source), out) in planes.enumerate().zip(out.chunks_exact_mut(height * width))
         {
+            fills.clear();
+            fills
+                .extend((frame.fills.iter()).map(|&fill| self.map_fill(transforms, fill, channel)));
             let values = Values {
                 table: &self.tables[channel % self.tables.len()],
-                fused: self,
-                channel,
+                fills,
             };
             match (order, frame.moved) {
                 (None, false) => values.look_up(source.iter(), out),
-                (None, true) => values.write_rows(source, image.width, frame, &spare.runs, out),
+                (None, true) => values.write_rows(source, image.width, frame, runs, out),
                 (Some(order), false) => {
                     for (out, &from) in out.iter_mut().zip(order) {
                         *out = values.table[usize::from(source[from as usize])];
                     }
                 }
                 (Some(order), true) => {
-                    spare.plane.resize(height * width, 0.0);
-                    values.write_rows(source, image.width, frame, &spare.runs, &mut spare.plane);
+                    plane.resize(height * width, 0.0);
+                    values.write_rows(source, image.width, frame, runs, plane);
                     for (out, &from) in out.iter_mut().zip(order) {
-                        *out = spare.plane[from as usize];
+                        *out = plane[from as usize];
                     }
                 }
             }
@@ -124,11 +180,13 @@ impl Fused {
 #[derive(Debug, Default)]
 pub(crate) struct Spare {
     runs: Vec<Run>,
+    /// Value of each fill of the frame in the channel being written.
+    fills: Vec<f32>,
     /// One plane before its pixels are permuted.
     plane: Vec<f32>,
 }
 
-/// Neighbouring output columns that come from neighbouring source columns, or show one fill.
+/// Adjacent output columns that come from adjacent source columns, or are one fill.
 #[derive(Clone, Copy, Debug)]
 enum Run {
     Forward { from: usize, length: usize },
@@ -136,7 +194,7 @@ enum Run {
     Fill { code: i32, length: usize },
 }
 
-/// Splits a column map into runs, so that rows are copied by stretches and not pixel by pixel.
+/// Splits a column map into runs, so that rows are copied by runs and not pixel by pixel.
 fn split_runs(columns: &[i32], runs: &mut Vec<Run>) {
     runs.clear();
     let mut rest = columns;
@@ -177,11 +235,10 @@ fn split_runs(columns: &[i32], runs: &mut Vec<Run>) {
     }
 }
 
-/// What the bytes and fills of one channel become.
+/// Values of the output for the bytes and fills of one channel.
 struct Values<'a> {
     table: &'a [f32; 256],
-    fused: &'a Fused,
-    channel: usize,
+    fills: &'a [f32],
 }
 
 impl Values<'_> {
@@ -193,8 +250,7 @@ impl Values<'_> {
     }
 
     fn fill(&self, code: i32) -> f32 {
-        let fills = &self.fused.fills[(-1 - code) as usize];
-        fills[self.channel % fills.len()]
+        self.fills[(-1 - code) as usize]
     }
 
     fn write_rows(
@@ -239,14 +295,20 @@ impl Values<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transforms::TransformConfig;
 
-    fn plan(list: &str) -> Option<(usize, Option<usize>)> {
-        let transforms: Vec<Transform> = serde_json::from_str(list).unwrap();
+    fn plan(list: &str) -> (Range<usize>, Option<usize>) {
+        let configs: Vec<TransformConfig> = serde_json::from_str(list).unwrap();
+        let transforms: Vec<Arc<dyn Transform>> = configs
+            .into_iter()
+            .map(|config| Arc::from(Box::<dyn Transform>::from(config)))
+            .collect();
         let to_tensor = transforms
             .iter()
-            .position(|transform| *transform == Transform::ToTensor)
+            .position(|transform| transform.kind() == Kind::ToTensor)
             .unwrap();
-        Fused::plan(&transforms, to_tensor).map(|fused| (fused.start, fused.permutation))
+        let fused = Fused::plan(&transforms, to_tensor);
+        (fused.range, fused.permutation)
     }
 
     #[test]
@@ -259,18 +321,20 @@ mod tests {
         let resize = r#"{"name": "resize", "size": 40}"#;
         let gray = r#"{"name": "grayscale"}"#;
         let of = |parts: &[&str]| plan(&format!("[{}]", parts.join(",")));
-        assert_eq!(of(&[tensor]), Some((0, None)));
-        assert_eq!(of(&[crop, flip, tensor, normalize]), Some((0, None)));
-        assert_eq!(of(&[crop, tensor, normalize, flip]), Some((0, None)));
-        assert_eq!(of(&[tensor, normalize, permute]), Some((0, Some(2))));
-        assert_eq!(of(&[crop, permute, tensor, normalize]), Some((0, Some(1))));
+        assert_eq!(of(&[tensor]), (0..1, None));
+        assert_eq!(of(&[crop, flip, tensor, normalize]), (0..4, None));
+        assert_eq!(of(&[crop, tensor, normalize, flip]), (0..4, None));
+        assert_eq!(of(&[tensor, normalize, permute]), (0..3, Some(2)));
+        assert_eq!(of(&[crop, permute, tensor, normalize]), (0..4, Some(1)));
         assert_eq!(
             of(&[gray, resize, crop, flip, tensor, normalize]),
-            Some((2, None))
+            (2..6, None)
         );
-        assert_eq!(of(&[permute, crop, tensor, permute]), Some((1, Some(3))));
-        assert_eq!(of(&[tensor, permute, crop]), None);
-        assert_eq!(of(&[tensor, gray]), None);
+        assert_eq!(of(&[permute, crop, tensor, permute]), (1..4, Some(3)));
+        assert_eq!(of(&[tensor, permute, crop]), (0..2, Some(1)));
+        assert_eq!(of(&[tensor, gray]), (0..1, None));
+        assert_eq!(of(&[crop, tensor, gray, normalize]), (0..2, None));
+        assert_eq!(of(&[permute, tensor, crop]), (1..3, None));
     }
 
     #[test]

@@ -4,22 +4,27 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
-mod check;
+mod bilinear;
 mod compose;
 mod error;
+mod frame;
 mod fused;
-mod geometry;
 mod image;
-mod planes;
-mod resize;
+mod moves;
+mod options;
 mod rng;
 mod transform;
+mod transforms;
+mod values;
 
 pub use compose::Compose;
 pub use error::{Error, Problem, Result};
-pub use image::ImageRef;
+pub use image::{Image, ImageRef};
+pub use moves::Move;
+pub use options::{Interpolation, MAX_SIDE, PadMode, Padding, Size};
 pub use rng::{SampleRng, permutation};
-pub use transform::{Interpolation, PadMode, Padding, Size, Transform};
-
-/// The longest side, crop or padding that is accepted.
-pub const MAX_SIDE: usize = 65_535;
+pub use transform::{Kind, Stage, Transform};
+pub use transforms::{
+    CenterCrop, Grayscale, Normalize, Pad, PermutePixels, RandomCrop, RandomHorizontalFlip, Resize,
+    ToTensor, TransformConfig,
+};

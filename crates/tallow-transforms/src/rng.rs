@@ -1,16 +1,16 @@
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-/// The random numbers of one sample in one epoch.
+/// Random number generator of one sample in one epoch.
 ///
 /// The stream is ChaCha8 under the key `seed || epoch || index || "tallow.s"` (three little-endian u64 and eight
-/// ASCII bytes), stream and counter 0. It depends on nothing else, so neither the order in which samples are read
-/// nor the thread that reads them changes what a sample looks like.
+/// ASCII bytes), stream and counter 0. It depends on nothing else: neither the order in which samples are read nor the
+/// thread that reads them changes a sample.
 #[derive(Clone, Debug)]
 pub struct SampleRng(ChaCha8Rng);
 
 impl SampleRng {
-    /// The stream of sample `index` in `epoch` of a run with `seed`.
+    /// Generator of sample `index` in `epoch` of a run with `seed`.
     pub fn new(seed: u64, epoch: u64, index: u64) -> Self {
         Self::keyed([seed, epoch, index, u64::from_le_bytes(*b"tallow.s")])
     }
@@ -23,8 +23,7 @@ impl SampleRng {
         Self(ChaCha8Rng::from_seed(key))
     }
 
-    /// A whole number in `0..n`, each equally likely; 0 when `n` is 0 or 1, which takes a word from the stream all
-    /// the same, so that later draws do not depend on `n`.
+    /// Integer drawn uniformly from `0..n`; 0 when `n` is 0 or 1. At least one word is drawn for any `n`.
     ///
     /// Lemire's multiply-and-reject on 32-bit words (arXiv 1805.10941).
     pub fn below(&mut self, n: u32) -> u32 {
@@ -39,14 +38,19 @@ impl SampleRng {
         (product >> 32) as u32
     }
 
-    /// True with probability `p`: the next word of the stream, as a fraction of 2^32, is below `p`.
+    /// Bernoulli draw: true with probability `p`, if the next word of the stream divided by 2^32 is below `p`.
     pub fn chance(&mut self, p: f64) -> bool {
         f64::from(self.0.next_u32()) < p * 4_294_967_296.0
     }
+
+    /// Number drawn uniformly from `[low, high)`: `low + (high - low) * w / 2^32` with the next word `w` of the stream.
+    pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * (f64::from(self.0.next_u32()) / 4_294_967_296.0)
+    }
 }
 
-/// The permutation of `0..n` that [`Transform::PermutePixels`](crate::Transform::PermutePixels) uses: output pixel
-/// `i` (row-major) takes the value of input pixel `permutation[i]`.
+/// Permutation of `0..n` that [`PermutePixels`](crate::PermutePixels) applies: output pixel `i` (row-major) takes the
+/// value of input pixel `permutation[i]`.
 ///
 /// Fisher-Yates: from `i = n - 1` down to 1, swap entry `i` with entry `below(i + 1)` of the identity, drawing from
 /// ChaCha8 under the key `seed || n || 0 || "tallow.p"` (three little-endian u64 and eight ASCII bytes) with

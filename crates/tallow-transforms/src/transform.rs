@@ -1,308 +1,170 @@
-use serde::{Deserialize, Serialize};
+//! The extension point: what a pipeline needs to know of a transform.
 
-use crate::{MAX_SIDE, Problem};
+use std::any::Any;
+use std::fmt;
 
-/// One step of a pipeline, with the name, fields and meaning it has in `torchvision.transforms.v2`.
+use crate::error::Problem;
+use crate::image::Image;
+use crate::moves::Move;
+use crate::rng::SampleRng;
+
+/// Transform applied to each image.
 ///
-/// In a configuration it is a table with a `name`: `{ name = "random-crop", size = 32, padding = 4 }`. Fields that
-/// it does not have are refused.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Transform {
-    /// u8 to f32 in `[0, 1]`: `value / 255`. Every pipeline has exactly one.
-    #[serde(deserialize_with = "no_fields")]
+/// The built-in transforms implement it, and so can yours: [`Compose::from_transforms`](crate::Compose::from_transforms)
+/// takes both. [`name`](Self::name) is the one required method. A transform that can change an image in any way
+/// implements [`apply_u8`](Self::apply_u8) (before to-tensor), [`apply_f32`](Self::apply_f32) (after it) or both. One
+/// that only moves pixels or only maps values declares its [`kind`](Self::kind) instead and runs in the same single
+/// pass as the built-in transforms.
+///
+/// All random numbers must come from the [`SampleRng`] handed in, so that a sample depends on (seed, epoch, index)
+/// alone. Draw the same number of words whatever the hyper-parameters, so that they do not change what later transforms
+/// draw.
+///
+/// ```
+/// use tallow_transforms::{Compose, Image, ImageRef, Problem, SampleRng, ToTensor, Transform};
+///
+/// /// Adds a random brightness in `[-max, max]`.
+/// #[derive(Debug)]
+/// struct Brightness {
+///     max: f64,
+/// }
+///
+/// impl Transform for Brightness {
+///     fn name(&self) -> &'static str {
+///         "brightness"
+///     }
+///
+///     fn apply_f32(&self, image: &mut Image<f32>, rng: &mut SampleRng) -> Result<(), Problem> {
+///         let shift = rng.uniform(-self.max, self.max) as f32;
+///         for value in image.data_mut() {
+///             *value = (*value + shift).clamp(0.0, 1.0);
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let pipeline = Compose::from_transforms(vec![Box::new(ToTensor), Box::new(Brightness { max: 0.2 })])?;
+/// let image = ImageRef::new(&[128; 4], 1, 2, 2)?;
+/// let mut out = [0.0; 4];
+/// pipeline.apply(image, &mut SampleRng::new(0, 0, 0), &mut out)?;
+/// assert!((out[0] - 128.0 / 255.0).abs() <= 0.2);
+/// # Ok::<(), tallow_transforms::Error>(())
+/// ```
+pub trait Transform: Any + fmt::Debug + Send + Sync {
+    /// Name in error messages; for a built-in transform also its `name` in a recipe.
+    fn name(&self) -> &'static str;
+
+    /// Class of the transform, which decides the methods that a pipeline calls.
+    fn kind(&self) -> Kind {
+        Kind::General
+    }
+
+    /// Checks the hyper-parameters and the position in the pipeline, once, when the pipeline is built.
+    ///
+    /// # Errors
+    /// [`Problem::BeforeToTensor`] or [`Problem::AfterToTensor`] for a wrong `stage`; the problem of a hyper-parameter.
+    fn check(&self, stage: Stage) -> Result<(), Problem> {
+        let _ = stage;
+        Ok(())
+    }
+
+    /// Whether the output depends on random numbers. Those that do not return `false`, which saves making a generator.
+    fn is_random(&self) -> bool {
+        true
+    }
+
+    /// Number of channels of the output for an input of `channels`; `None` is a number not known (yet).
+    ///
+    /// Only [`Kind::General`] may change the number. A transform for one number of channels returns that for `None`.
+    ///
+    /// # Errors
+    /// [`Problem::Channels`] if the transform does not accept that many channels.
+    fn channels(&self, channels: Option<usize>) -> Result<Option<usize>, Problem> {
+        Ok(channels)
+    }
+
+    /// Size `(H, W)` of the output of a transform of [`Kind::General`] for an input of size `(H, W)`. It must not depend
+    /// on random numbers.
+    ///
+    /// # Errors
+    /// If the transform does not accept the size.
+    fn output_size(&self, size: (usize, usize)) -> Result<(usize, usize), Problem> {
+        Ok(size)
+    }
+
+    /// [`Kind::Geometry`]: appends the moves for an image of size `(H, W)` to `moves`, in order. The size of the output
+    /// must not depend on random numbers.
+    ///
+    /// # Errors
+    /// If the transform does not accept the size.
+    fn moves(
+        &self,
+        size: (usize, usize),
+        rng: &mut SampleRng,
+        moves: &mut Vec<Move>,
+    ) -> Result<(), Problem> {
+        let _ = (size, rng, moves);
+        Ok(())
+    }
+
+    /// [`Kind::Values`] before to-tensor: maps values of channel `channel` in place.
+    fn map_u8(&self, values: &mut [u8], channel: usize) {
+        let _ = (values, channel);
+    }
+
+    /// [`Kind::Values`] after to-tensor: maps values of channel `channel` in place.
+    fn map_f32(&self, values: &mut [f32], channel: usize) {
+        let _ = (values, channel);
+    }
+
+    /// [`Kind::Permutation`]: a permutation of `0..pixels`. Output pixel `i` (row-major) takes the value of input pixel
+    /// `permutation[i]`. Computed once per image size.
+    fn permutation(&self, pixels: u32) -> Vec<u32> {
+        (0..pixels).collect()
+    }
+
+    /// [`Kind::General`] before to-tensor: changes a u8 image in place.
+    ///
+    /// # Errors
+    /// By default [`Problem::BeforeToTensor`]: the transform works on f32 alone.
+    fn apply_u8(&self, image: &mut Image<u8>, rng: &mut SampleRng) -> Result<(), Problem> {
+        let _ = (image, rng);
+        Err(Problem::BeforeToTensor)
+    }
+
+    /// [`Kind::General`] after to-tensor: changes an f32 image in place.
+    ///
+    /// # Errors
+    /// By default [`Problem::AfterToTensor`]: the transform works on u8 alone.
+    fn apply_f32(&self, image: &mut Image<f32>, rng: &mut SampleRng) -> Result<(), Problem> {
+        let _ = (image, rng);
+        Err(Problem::AfterToTensor)
+    }
+}
+
+/// Class of a transform.
+///
+/// A pipeline runs the transforms around to-tensor that are not general as one pass over the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Moves rows and columns: see [`Transform::moves`].
+    Geometry,
+    /// Maps each value on its own, by channel and without random numbers: see [`Transform::map_u8`] and
+    /// [`Transform::map_f32`]. A map that differs between channels must give their number in [`Transform::channels`].
+    Values,
+    /// Permutes the pixels of every channel, the same way for every sample: see [`Transform::permutation`].
+    Permutation,
+    /// Conversion of u8 to f32 in `[0, 1]`, which the pipeline does itself: [`ToTensor`](crate::ToTensor).
     ToTensor,
-    /// `(value - mean) / std` in f32. Needs floats.
-    Normalize {
-        /// One for each channel, or a single one for all.
-        mean: Vec<f32>,
-        /// As many as `mean`, none 0.
-        std: Vec<f32>,
-    },
-    /// Pads, then cuts out a window whose place is drawn uniformly.
-    RandomCrop {
-        /// The window; a single number is a square.
-        size: Size,
-        /// Added before cropping.
-        #[serde(default)]
-        padding: Padding,
-        /// An image still too small gets what it lacks, on either side (so twice in all, as torchvision does).
-        #[serde(default)]
-        pad_if_needed: bool,
-        /// Value of constant padding: 0 to 255 before to-tensor, any finite number after it.
-        #[serde(default)]
-        fill: f32,
-        /// What the padding shows.
-        #[serde(default)]
-        padding_mode: PadMode,
-    },
-    /// Mirrors left to right with probability `p`.
-    RandomHorizontalFlip {
-        /// In `[0, 1]`.
-        #[serde(default = "half")]
-        p: f64,
-    },
-    /// Cuts out the middle; an image smaller than the window is padded with 0 first.
-    CenterCrop {
-        /// The window; a single number is a square.
-        size: Size,
-    },
-    /// Scales the image.
-    Resize {
-        /// A single number is the shorter side, the other keeping the aspect ratio; `[height, width]` is exact.
-        size: Size,
-        /// How values between pixels are found.
-        #[serde(default)]
-        interpolation: Interpolation,
-    },
-    /// Adds a border.
-    Pad {
-        /// Its width.
-        padding: Padding,
-        /// Value of constant padding: 0 to 255 before to-tensor, any finite number after it.
-        #[serde(default)]
-        fill: f32,
-        /// What the padding shows.
-        #[serde(default)]
-        padding_mode: PadMode,
-    },
-    /// RGB to luma (ITU-R 601-2). A grey image stays as it is.
-    ///
-    /// On u8 the rule is that of PIL, which torchvision applies to the images its datasets give:
-    /// `(19595 R + 38470 G + 7471 B + 32768) >> 16`, the nearest whole number. (On u8 *tensors* torchvision computes
-    /// `0.2989 R + 0.587 G + 0.114 B` in f32 and drops the fraction, which is the same or one less.) After to-tensor
-    /// that f32 sum is what is used, unrounded.
-    Grayscale {
-        /// 1, or 3 to repeat the grey plane.
-        #[serde(default = "one")]
-        num_output_channels: usize,
-    },
-    /// Moves every pixel to another place: one permutation of the `H * W` positions, drawn from `seed`, the same for
-    /// every sample and channel. See [`permutation`](crate::permutation).
-    PermutePixels {
-        /// Which permutation.
-        seed: u64,
-    },
+    /// Anything else: see [`Transform::apply_u8`] and [`Transform::apply_f32`].
+    General,
 }
 
-impl Transform {
-    /// Random crop with constant padding of 0, as in the usual recipe for CIFAR: `random_crop(32, 4)`.
-    pub fn random_crop(size: impl Into<Size>, padding: impl Into<Padding>) -> Self {
-        Self::RandomCrop {
-            size: size.into(),
-            padding: padding.into(),
-            pad_if_needed: false,
-            fill: 0.0,
-            padding_mode: PadMode::Constant,
-        }
-    }
-
-    /// Normalisation by channel.
-    pub fn normalize(mean: impl Into<Vec<f32>>, std: impl Into<Vec<f32>>) -> Self {
-        Self::Normalize {
-            mean: mean.into(),
-            std: std.into(),
-        }
-    }
-
-    /// The name in a configuration.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::ToTensor => "to-tensor",
-            Self::Normalize { .. } => "normalize",
-            Self::RandomCrop { .. } => "random-crop",
-            Self::RandomHorizontalFlip { .. } => "random-horizontal-flip",
-            Self::CenterCrop { .. } => "center-crop",
-            Self::Resize { .. } => "resize",
-            Self::Pad { .. } => "pad",
-            Self::Grayscale { .. } => "grayscale",
-            Self::PermutePixels { .. } => "permute-pixels",
-        }
-    }
-
-    /// Whether the result depends on the sample's random numbers.
-    pub fn is_random(&self) -> bool {
-        matches!(
-            self,
-            Self::RandomCrop { .. } | Self::RandomHorizontalFlip { .. }
-        )
-    }
-}
-
-/// serde lets a unit variant pass with any fields; this refuses them.
-fn no_fields<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct NoFields {}
-
-    NoFields::deserialize(deserializer).map(|NoFields {}| ())
-}
-
-fn half() -> f64 {
-    0.5
-}
-
-fn one() -> usize {
-    1
-}
-
-/// A size: one number (a square; for [`Transform::Resize`] the shorter side) or `[height, width]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "a size is a whole number or [height, width]")]
-pub enum Size {
-    /// One number.
-    One(usize),
-    /// `[height, width]`.
-    Both([usize; 2]),
-}
-
-impl Size {
-    /// `(height, width)`, a single number being a square.
-    pub(crate) fn window(self) -> (usize, usize) {
-        match self {
-            Self::One(side) => (side, side),
-            Self::Both([height, width]) => (height, width),
-        }
-    }
-
-    /// `(height, width)` to which [`Transform::Resize`] scales an image of `height` x `width`.
-    pub(crate) fn scaled(self, height: usize, width: usize) -> Result<(usize, usize), Problem> {
-        let short = match self {
-            Self::Both([height, width]) => return Ok((height, width)),
-            Self::One(short) => short,
-        };
-        let long = short * height.max(width) / height.min(width);
-        if long > MAX_SIDE {
-            return Err(Problem::Size(long));
-        }
-        Ok(if width <= height {
-            (long, short)
-        } else {
-            (short, long)
-        })
-    }
-}
-
-impl From<usize> for Size {
-    fn from(side: usize) -> Self {
-        Self::One(side)
-    }
-}
-
-impl From<(usize, usize)> for Size {
-    /// From `(height, width)`.
-    fn from((height, width): (usize, usize)) -> Self {
-        Self::Both([height, width])
-    }
-}
-
-/// Border widths; written as one number (all sides), `[left and right, top and bottom]` or
-/// `[left, top, right, bottom]`, as in torchvision.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "PaddingRepr", into = "PaddingRepr")]
-pub struct Padding {
-    /// Columns before the first.
-    pub left: usize,
-    /// Rows above the first.
-    pub top: usize,
-    /// Columns after the last.
-    pub right: usize,
-    /// Rows below the last.
-    pub bottom: usize,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "padding is a whole number, [left and right, top and bottom] or [left, top, right, bottom]"
-)]
-enum PaddingRepr {
-    One(usize),
-    Single([usize; 1]),
-    Two([usize; 2]),
-    Four([usize; 4]),
-}
-
-impl From<PaddingRepr> for Padding {
-    fn from(repr: PaddingRepr) -> Self {
-        let [left, top, right, bottom] = match repr {
-            PaddingRepr::One(all) | PaddingRepr::Single([all]) => [all; 4],
-            PaddingRepr::Two([x, y]) => [x, y, x, y],
-            PaddingRepr::Four(sides) => sides,
-        };
-        Self {
-            left,
-            top,
-            right,
-            bottom,
-        }
-    }
-}
-
-impl From<Padding> for PaddingRepr {
-    fn from(
-        Padding {
-            left,
-            top,
-            right,
-            bottom,
-        }: Padding,
-    ) -> Self {
-        if [top, right, bottom] == [left; 3] {
-            Self::One(left)
-        } else {
-            Self::Four([left, top, right, bottom])
-        }
-    }
-}
-
-impl From<usize> for Padding {
-    fn from(all: usize) -> Self {
-        PaddingRepr::One(all).into()
-    }
-}
-
-impl From<[usize; 2]> for Padding {
-    /// From `[left and right, top and bottom]`.
-    fn from(sides: [usize; 2]) -> Self {
-        PaddingRepr::Two(sides).into()
-    }
-}
-
-impl From<[usize; 4]> for Padding {
-    /// From `[left, top, right, bottom]`.
-    fn from(sides: [usize; 4]) -> Self {
-        PaddingRepr::Four(sides).into()
-    }
-}
-
-/// What padding shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PadMode {
-    /// One value.
-    #[default]
-    Constant,
-    /// The nearest pixel: `a a | a b c | c c`.
-    Edge,
-    /// The image mirrored at its outermost pixel: `c b | a b c | b a`. Must be narrower than the image.
-    Reflect,
-    /// The image mirrored at its edge: `b a | a b c | c b`. Must not be wider than the image.
-    Symmetric,
-}
-
-/// How [`Transform::Resize`] finds values between pixels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Interpolation {
-    /// Antialiased bilinear on u8, as PIL's: a triangle filter as wide as the reduction, along rows and then along
-    /// columns, in fixed point with 22 fractional bits, rounded to u8 after each. Before to-tensor only.
-    ///
-    /// Equal to Pillow to the bit up to version 12. Pillow 13 takes columns first where the height shrinks much more
-    /// than the width, and torch's kernel for u8 tensors has shorter weights: both may be 1 grey level away.
-    #[default]
-    Bilinear,
-    /// The nearest pixel by centres, as PIL's `NEAREST`. (torch's `nearest-exact` is the same but for centres that
-    /// fall between two pixels, where it rounds in f32.)
-    Nearest,
+/// Element type of the image at a position of a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Before to-tensor: u8, 0 to 255.
+    U8,
+    /// After to-tensor: f32.
+    F32,
 }

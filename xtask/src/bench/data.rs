@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use tallow_datasets::{DataLoader, ImageSet, LoadOptions, LoaderConfig, Split, load};
 use tallow_models::{Model, ModelConfig};
 use tallow_train::{OptimizerConfig, TrainConfig, Trainer};
-use tallow_transforms::{Compose, Transform};
+use tallow_transforms::{Compose, TransformConfig};
 
 use super::job::Job;
 
@@ -27,10 +27,10 @@ pub fn loader(images: usize, workers: usize, batch: usize) -> Result<Job> {
         labels,
     )?;
     let transforms = Compose::new(vec![
-        Transform::random_crop(32, 4),
-        Transform::RandomHorizontalFlip { p: 0.5 },
-        Transform::ToTensor,
-        Transform::normalize([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
+        TransformConfig::random_crop(32, 4),
+        TransformConfig::random_horizontal_flip(0.5),
+        TransformConfig::to_tensor(),
+        TransformConfig::normalize([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
     ])?;
     let config = LoaderConfig {
         batch_size: batch,
@@ -68,8 +68,8 @@ pub fn epoch(
         ..LoadOptions::default()
     };
     let transforms = Compose::new(vec![
-        Transform::ToTensor,
-        Transform::normalize([0.1307], [0.3081]),
+        TransformConfig::to_tensor(),
+        TransformConfig::normalize([0.1307], [0.3081]),
     ])?;
     let loader = |split, shuffle| -> Result<DataLoader> {
         let config = LoaderConfig {

@@ -11,7 +11,7 @@ use tallow_ops::{
     Conv2dConfig, CrossEntropyConfig, Layout, Pool2dConfig, Tape, cross_entropy, reference,
 };
 use tallow_train::{Optimizer, OptimizerConfig};
-use tallow_transforms::{Compose, Transform};
+use tallow_transforms::{Compose, TransformConfig};
 
 const LR: f64 = 0.05;
 const MOMENTUM: f64 = 0.5;
@@ -23,8 +23,8 @@ fn batches(options: &LoadOptions, split: Split, images: usize, seed: u64) -> Vec
     let set = load("mnist", split, options).unwrap();
     let set: Arc<dyn Dataset> = Arc::new(take(&set, images).unwrap());
     let transform = Compose::new(vec![
-        Transform::ToTensor,
-        Transform::normalize([0.1307], [0.3081]),
+        TransformConfig::to_tensor(),
+        TransformConfig::normalize([0.1307], [0.3081]),
     ]);
     let config = LoaderConfig {
         batch_size: 64,

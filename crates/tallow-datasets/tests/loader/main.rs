@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tallow_datasets::{
     Batch, DataLoader, Dataset, ImageRef, ImageSet, LoaderConfig, Result, Split,
 };
-use tallow_transforms::{Compose, SampleRng, Transform};
+use tallow_transforms::{Compose, SampleRng, TransformConfig};
 
 const CLASSES: u32 = 7;
 
@@ -34,15 +34,15 @@ fn set(n: usize) -> ImageSet {
 }
 
 fn plain() -> Compose {
-    Compose::new(vec![Transform::ToTensor]).unwrap()
+    Compose::new(vec![TransformConfig::to_tensor()]).unwrap()
 }
 
 fn random() -> Compose {
     Compose::new(vec![
-        Transform::random_crop(4, 2),
-        Transform::RandomHorizontalFlip { p: 0.5 },
-        Transform::ToTensor,
-        Transform::normalize([0.4, 0.5], [0.2, 0.3]),
+        TransformConfig::random_crop(4, 2),
+        TransformConfig::random_horizontal_flip(0.5),
+        TransformConfig::to_tensor(),
+        TransformConfig::normalize([0.4, 0.5], [0.2, 0.3]),
     ])
     .unwrap()
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tallow_datasets::{Batch, DataLoader, Error, LoaderConfig, Result};
-use tallow_transforms::{Compose, Transform};
+use tallow_transforms::{Compose, TransformConfig};
 
 use crate::told::{Ragged, Told};
 use crate::{config, loader, plain, set};
@@ -44,8 +44,8 @@ fn unlike_shapes_are_an_error() {
 #[test]
 fn a_crop_makes_shapes_alike() {
     let crop = Compose::new(vec![
-        Transform::CenterCrop { size: 2.into() },
-        Transform::ToTensor,
+        TransformConfig::center_crop(2),
+        TransformConfig::to_tensor(),
     ])
     .unwrap();
     let config = LoaderConfig {
@@ -68,8 +68,8 @@ fn arguments() {
     assert!(matches!(error, Error::Argument(_)), "{error:?}");
     // Grey statistics are fine for any image, those of RGB are not for one of two channels: said at once.
     let rgb = Compose::new(vec![
-        Transform::ToTensor,
-        Transform::normalize([0.5; 3], [0.5; 3]),
+        TransformConfig::to_tensor(),
+        TransformConfig::normalize([0.5; 3], [0.5; 3]),
     ])
     .unwrap();
     let error = new(rgb.clone(), config(2, 0)).unwrap_err();

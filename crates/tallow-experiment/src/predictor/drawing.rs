@@ -1,6 +1,6 @@
 //! Preparation of photographed or drawn digits as in the datasets of handwriting: light on black, scaled and centred.
 
-use tallow_transforms::{Compose, ImageRef, SampleRng, Size, Transform};
+use tallow_transforms::{Compose, ImageRef, SampleRng, Size, TransformConfig};
 
 use crate::error::{Error, Result};
 
@@ -310,11 +310,8 @@ fn full_ink(ink: &[f64], threshold: f64) -> f64 {
 
 /// Resized with antialiasing; values in `[0, 1]`.
 fn resize(grey: &[u8], (rows, columns): (usize, usize), to: (usize, usize)) -> Result<Vec<f32>> {
-    let resize = Transform::Resize {
-        size: Size::from(to),
-        interpolation: Default::default(),
-    };
-    let pipeline = Compose::new(vec![resize, Transform::ToTensor])?;
+    let resize = TransformConfig::resize(Size::from(to));
+    let pipeline = Compose::new(vec![resize, TransformConfig::to_tensor()])?;
     let mut out = vec![0f32; to.0 * to.1];
     let image = ImageRef::new(grey, 1, rows, columns)?;
     pipeline.apply(image, &mut SampleRng::new(0, 0, 0), &mut out)?;

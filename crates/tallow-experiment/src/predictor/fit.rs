@@ -1,6 +1,6 @@
 //! Fitting of any image to the size and colour of a dataset's images.
 
-use tallow_transforms::{Compose, ImageRef, SampleRng, Size, Transform};
+use tallow_transforms::{Compose, ImageRef, SampleRng, Size, TransformConfig};
 
 use super::drawing;
 use super::picture::Picture;
@@ -68,18 +68,13 @@ fn cover(
     } else {
         ((height * w / width).max(h), w)
     };
-    let mut steps = vec![Transform::Resize {
-        size: Size::from(scaled),
-        interpolation: Default::default(),
-    }];
+    let mut steps = vec![TransformConfig::resize(Size::from(scaled))];
     let mut notes = vec![format!("scaled to {}x{}", scaled.1, scaled.0)];
     if scaled != (h, w) {
-        steps.push(Transform::CenterCrop {
-            size: Size::from((h, w)),
-        });
+        steps.push(TransformConfig::center_crop(Size::from((h, w))));
         notes.push(format!("{w}x{h} cut out of the middle"));
     }
-    steps.push(Transform::ToTensor);
+    steps.push(TransformConfig::to_tensor());
     let mut out = vec![0f32; c * h * w];
     let image = ImageRef::new(bytes, c, height, width)?;
     Compose::new(steps)?.apply(image, &mut SampleRng::new(0, 0, 0), &mut out)?;

@@ -113,11 +113,10 @@ impl<M: ModuleT> Predictor<M> {
     pub fn new(
         module: M,
         device: &Device,
-        transforms: Vec<Transform>,
+        transforms: Compose,
         classes: Vec<String>,
         image_shape: Option<(usize, usize, usize)>,
     ) -> Result<Self> {
-        let transforms = Compose::new(transforms)?;
         if image_shape.is_none() && trained::one_size(&transforms).is_none() {
             return Err(Error::Data(
                 "images of any size need transforms that bring them to one size, such as resize; or give the shape of the images".to_string(),
@@ -146,8 +145,8 @@ impl<M: ModuleT> Predictor<M> {
     }
 
     /// Transforms of every image.
-    pub fn transforms(&self) -> &[Transform] {
-        self.transforms.transforms()
+    pub fn transforms(&self) -> &Compose {
+        &self.transforms
     }
 
     /// Name of the dataset that the network was trained on; empty if it is not known.
@@ -184,8 +183,8 @@ impl<M: ModuleT> Predictor<M> {
         let mut values = vec![0f32; c * h * w];
         let image = ImageRef::new(&bytes, shape.0, shape.1, shape.2)?;
         (self.transforms).apply(image, &mut SampleRng::new(0, 0, 0), &mut values)?;
-        let names: Vec<&str> = self.transforms().iter().map(Transform::name).collect();
-        let figures = match preparation::describe(self.transforms()).as_str() {
+        let names: Vec<&str> = self.transforms.transforms().map(Transform::name).collect();
+        let figures = match preparation::describe(&self.transforms.configs()).as_str() {
             "" => String::new(),
             figures => format!(" with {figures}"),
         };

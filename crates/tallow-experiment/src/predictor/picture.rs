@@ -33,7 +33,7 @@ impl Picture {
         read(path).context(|| path.display().to_string())
     }
 
-    /// One plane of luma as by [`tallow_transforms::Transform::Grayscale`].
+    /// One plane of luma as by [`tallow_transforms::Grayscale`].
     pub fn grey(&self) -> Vec<u8> {
         let size = self.height * self.width;
         let plane = |i: usize| self.planes[i * size..].iter().map(|&v| u32::from(v));

@@ -10,7 +10,7 @@ use tallow_datasets::{LoadOptions, Split, load};
 use tallow_experiment::predictor::WeightsRequest;
 use tallow_experiment::{Predictor, Registry, heat_map};
 use tallow_record::{Extras, Run};
-use tallow_transforms::Transform;
+use tallow_transforms::{Compose, TransformConfig};
 
 use crate::support::{SMALL, experiment, train};
 
@@ -164,19 +164,17 @@ impl ModuleT for Means {
 
 #[test]
 fn any_module_predicts() {
-    let resize = Transform::Resize {
-        size: 8.into(),
-        interpolation: Default::default(),
-    };
-    let to_tensor = Transform::ToTensor;
+    let resize = TransformConfig::resize(8);
+    let to_tensor = TransformConfig::to_tensor();
     let classes: Vec<String> = ["red", "green", "blue"].map(String::from).to_vec();
-    let new = |transforms, classes: &[String], shape| {
+    let new = |transforms: Vec<TransformConfig>, classes: &[String], shape| {
+        let transforms = Compose::new(transforms).unwrap();
         Predictor::new(Means, &Device::Cpu, transforms, classes.to_vec(), shape)
     };
     let error = new(vec![to_tensor.clone()], &classes, None).err().unwrap();
     assert!(error.message().contains("one size"), "{error}");
     assert!(new(vec![to_tensor.clone()], &classes, Some((3, 8, 8))).is_ok());
-    let sizes = Transform::CenterCrop { size: 8.into() };
+    let sizes = TransformConfig::center_crop(8);
     let transforms = vec![resize, sizes, to_tensor];
     let predictor = new(transforms.clone(), &classes, None).unwrap();
     let image = |size: (u32, u32), pixel: [u8; 3]| {

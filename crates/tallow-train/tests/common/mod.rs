@@ -10,7 +10,7 @@ use candle_nn::ModuleT;
 use tallow_datasets::{DataLoader, Dataset, ImageSet, LoaderConfig, Split};
 use tallow_ops::{BatchNormConfig, Generator, Init, ParamStore, Pool2dConfig};
 use tallow_train::{OptimizerConfig, TrainConfig};
-use tallow_transforms::{Compose, Transform};
+use tallow_transforms::{Compose, TransformConfig};
 
 pub const CLASSES: usize = 6;
 
@@ -59,11 +59,8 @@ pub fn textures(split: Split, count: usize) -> ImageSet {
 pub fn loader(set: ImageSet, seed: u64, workers: usize) -> DataLoader {
     let train = set.info().split == Split::Train;
     let mut transforms = vec![
-        Transform::ToTensor,
-        Transform::Normalize {
-            mean: vec![0.5],
-            std: vec![0.25],
-        },
+        TransformConfig::to_tensor(),
+        TransformConfig::normalize([0.5], [0.25]),
     ];
     if train {
         let flip = r#"{"name": "random-horizontal-flip"}"#;

@@ -1,14 +1,15 @@
-//! What is refused, when, and in which words.
+//! Errors: the cause, the time at which it is found, and the message.
 
 use tallow_transforms::{
-    Compose, Error, ImageRef, Interpolation, MAX_SIDE, PadMode, Problem, SampleRng, Size, Transform,
+    Compose, Error, ImageRef, Interpolation, MAX_SIDE, Pad, PadMode, Problem, Resize, SampleRng,
+    Size, TransformConfig,
 };
 
-fn build(transforms: Vec<Transform>) -> Error {
+fn build(transforms: Vec<TransformConfig>) -> Error {
     Compose::new(transforms).unwrap_err()
 }
 
-fn problem(transforms: Vec<Transform>) -> Problem {
+fn problem(transforms: Vec<TransformConfig>) -> Problem {
     match build(transforms) {
         Error::Transform { problem, .. } => problem,
         other => panic!("not about one transform: {other}"),
@@ -16,7 +17,7 @@ fn problem(transforms: Vec<Transform>) -> Problem {
 }
 
 /// The error for a black image of `shape`, which must be the same from every entrance.
-fn on_image(transforms: Vec<Transform>, shape: (usize, usize, usize)) -> Error {
+fn on_image(transforms: Vec<TransformConfig>, shape: (usize, usize, usize)) -> Error {
     let pipeline = Compose::new(transforms).unwrap();
     let data = vec![0; shape.0 * shape.1 * shape.2];
     let image = ImageRef::new(&data, shape.0, shape.1, shape.2).unwrap();
@@ -32,41 +33,47 @@ fn on_image(transforms: Vec<Transform>, shape: (usize, usize, usize)) -> Error {
     error
 }
 
-fn with_tensor(transform: Transform) -> Vec<Transform> {
-    vec![transform, Transform::ToTensor]
+fn with_tensor(transform: TransformConfig) -> Vec<TransformConfig> {
+    vec![transform, TransformConfig::to_tensor()]
 }
 
-fn pad(padding: usize, fill: f32, padding_mode: PadMode) -> Transform {
-    Transform::Pad {
+fn pad(padding: usize, fill: f32, padding_mode: PadMode) -> TransformConfig {
+    TransformConfig::Pad(Pad {
         padding: padding.into(),
         fill,
         padding_mode,
-    }
+    })
 }
 
 #[test]
 fn to_tensor_is_there_once() {
     assert_eq!(build(vec![]), Error::NoToTensor);
-    assert_eq!(build(vec![Transform::random_crop(3, 0)]), Error::NoToTensor);
     assert_eq!(
-        problem(vec![Transform::ToTensor, Transform::ToTensor]),
+        build(vec![TransformConfig::random_crop(3, 0)]),
+        Error::NoToTensor
+    );
+    assert_eq!(
+        problem(vec![
+            TransformConfig::to_tensor(),
+            TransformConfig::to_tensor()
+        ]),
         Problem::SecondToTensor
     );
 }
 
 #[test]
 fn order() {
-    let normalize = Transform::normalize([0.5], [0.5]);
+    let normalize = TransformConfig::normalize([0.5], [0.5]);
     assert_eq!(
-        problem(vec![normalize, Transform::ToTensor]),
+        problem(vec![normalize, TransformConfig::to_tensor()]),
         Problem::BeforeToTensor
     );
-    let resize = Transform::Resize {
+    let resize = TransformConfig::Resize(Resize {
         size: 8.into(),
         interpolation: Interpolation::Bilinear,
-    };
+    });
     assert_eq!(
-        problem(vec![Transform::ToTensor, resize]),
+        problem(vec![TransformConfig::to_tensor(), resize]),
         Problem::AfterToTensor
     );
 }
@@ -74,7 +81,10 @@ fn order() {
 #[test]
 fn normalize_values() {
     let normalize = |mean: &[f32], std: &[f32]| {
-        problem(vec![Transform::ToTensor, Transform::normalize(mean, std)])
+        problem(vec![
+            TransformConfig::to_tensor(),
+            TransformConfig::normalize(mean, std),
+        ])
     };
     assert_eq!(normalize(&[0.5; 3], &[0.5, 0.0, 0.5]), Problem::Std(0.0));
     assert!(matches!(normalize(&[0.5], &[f32::NAN]), Problem::Std(_)));
@@ -91,13 +101,11 @@ fn normalize_values() {
 
 #[test]
 fn channels() {
-    let three = || Transform::normalize([0.5; 3], [0.5; 3]);
-    let grayscale = || Transform::Grayscale {
-        num_output_channels: 1,
-    };
+    let three = || TransformConfig::normalize([0.5; 3], [0.5; 3]);
+    let grayscale = || TransformConfig::grayscale(1);
     let wrong = |found| Problem::Channels { expected: 3, found };
 
-    let error = on_image(vec![Transform::ToTensor, three()], (1, 4, 4));
+    let error = on_image(vec![TransformConfig::to_tensor(), three()], (1, 4, 4));
     assert_eq!(
         error,
         Error::Transform {
@@ -108,7 +116,7 @@ fn channels() {
     );
     assert_eq!(
         error.to_string(),
-        "transform 2 (normalize): it is for 3 channels, the image has 1"
+        "transform 2 (normalize): expected 3 channels, the image has 1"
     );
     let error = on_image(with_tensor(grayscale()), (4, 4, 4));
     assert_eq!(
@@ -122,12 +130,12 @@ fn channels() {
 
     // Where the pipeline itself says how many there are, no image is needed to see it.
     assert_eq!(
-        problem(vec![grayscale(), Transform::ToTensor, three()]),
+        problem(vec![grayscale(), TransformConfig::to_tensor(), three()]),
         wrong(1)
     );
-    let two = Transform::normalize([0.5; 2], [0.5; 2]);
+    let two = TransformConfig::normalize([0.5; 2], [0.5; 2]);
     assert_eq!(
-        problem(vec![Transform::ToTensor, three(), two]),
+        problem(vec![TransformConfig::to_tensor(), three(), two]),
         Problem::Channels {
             expected: 2,
             found: 3
@@ -135,16 +143,14 @@ fn channels() {
     );
     assert!(
         Compose::new(vec![
-            Transform::ToTensor,
+            TransformConfig::to_tensor(),
             three(),
-            Transform::normalize([0.5], [0.5])
+            TransformConfig::normalize([0.5], [0.5])
         ])
         .is_ok()
     );
 
-    let two = Transform::Grayscale {
-        num_output_channels: 2,
-    };
+    let two = TransformConfig::grayscale(2);
     assert_eq!(problem(with_tensor(two)), Problem::GrayChannels(2));
 }
 
@@ -156,13 +162,13 @@ fn sizes() {
         (both(3, 0), 0),
         (both(MAX_SIDE + 1, 2), MAX_SIDE + 1),
     ] {
-        let resize = Transform::Resize {
+        let resize = TransformConfig::Resize(Resize {
             size,
             interpolation: Interpolation::Nearest,
-        };
+        });
         for transform in [
-            Transform::random_crop(size, 1),
-            Transform::CenterCrop { size },
+            TransformConfig::random_crop(size, 1),
+            TransformConfig::center_crop(size),
             resize,
         ] {
             assert_eq!(problem(with_tensor(transform)), Problem::Size(wrong));
@@ -171,16 +177,16 @@ fn sizes() {
     let wide = pad(MAX_SIDE + 1, 0.0, PadMode::Constant);
     assert_eq!(problem(with_tensor(wide)), Problem::Padding(MAX_SIDE + 1));
     assert_eq!(
-        problem(with_tensor(Transform::random_crop(1, usize::MAX))),
+        problem(with_tensor(TransformConfig::random_crop(1, usize::MAX))),
         Problem::Padding(usize::MAX)
     );
 
     // The longer side follows from the shorter one.
     for interpolation in [Interpolation::Nearest, Interpolation::Bilinear] {
-        let resize = Transform::Resize {
+        let resize = TransformConfig::Resize(Resize {
             size: 30_000.into(),
             interpolation,
-        };
+        });
         let error = on_image(with_tensor(resize), (1, 1, 3));
         assert_eq!(
             error,
@@ -196,7 +202,7 @@ fn sizes() {
 #[test]
 fn probabilities() {
     for p in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
-        let found = problem(with_tensor(Transform::RandomHorizontalFlip { p }));
+        let found = problem(with_tensor(TransformConfig::random_horizontal_flip(p)));
         assert!(matches!(found, Problem::Probability(_)), "{p}");
     }
 }
@@ -207,7 +213,11 @@ fn fills() {
         let found = problem(with_tensor(pad(1, fill, PadMode::Constant)));
         assert!(matches!(found, Problem::FillU8(_)), "{fill}");
         assert_eq!(
-            Compose::new(vec![Transform::ToTensor, pad(1, fill, PadMode::Constant)]).is_ok(),
+            Compose::new(vec![
+                TransformConfig::to_tensor(),
+                pad(1, fill, PadMode::Constant)
+            ])
+            .is_ok(),
             !fill.is_nan()
         );
     }
@@ -215,7 +225,10 @@ fn fills() {
 
 #[test]
 fn crops_that_do_not_fit() {
-    let error = on_image(with_tensor(Transform::random_crop((9, 7), 1)), (1, 6, 8));
+    let error = on_image(
+        with_tensor(TransformConfig::random_crop((9, 7), 1)),
+        (1, 6, 8),
+    );
     let expected = Problem::CropTooLarge {
         crop_height: 9,
         crop_width: 7,
@@ -265,11 +278,11 @@ fn mirrors_that_are_too_wide() {
         );
     }
     // Unpadded sides ask for nothing, even of a single row.
-    let sideways = Transform::Pad {
+    let sideways = TransformConfig::Pad(Pad {
         padding: [2, 0].into(),
         fill: 0.0,
         padding_mode: PadMode::Reflect,
-    };
+    });
     assert_eq!(
         Compose::new(with_tensor(sideways))
             .unwrap()
@@ -299,7 +312,7 @@ fn images_and_outputs_of_the_wrong_length() {
             expected
         );
     }
-    let pipeline = Compose::new(vec![Transform::ToTensor]).unwrap();
+    let pipeline = Compose::new(vec![TransformConfig::to_tensor()]).unwrap();
     let rng = &mut SampleRng::new(0, 0, 0);
     let unchecked = ImageRef {
         data: &data,

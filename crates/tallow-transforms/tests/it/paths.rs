@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use tallow_transforms::{
-    Compose, ImageRef, Interpolation, PadMode, Padding, SampleRng, Size, Transform,
+    Compose, ImageRef, Interpolation, Pad, PadMode, Padding, RandomCrop, Resize, SampleRng, Size,
+    TransformConfig,
 };
 
 fn size() -> impl Strategy<Value = Size> {
@@ -32,11 +33,13 @@ fn mode() -> impl Strategy<Value = PadMode> {
 }
 
 /// Transforms that work on either side of to-tensor, with fills that suit both.
-fn anywhere() -> impl Strategy<Value = Transform> {
+fn anywhere() -> impl Strategy<Value = TransformConfig> {
     let fill = (0_u8..=255).prop_map(f32::from);
-    let nearest = |size| Transform::Resize {
-        size,
-        interpolation: Interpolation::Nearest,
+    let nearest = |size| {
+        TransformConfig::Resize(Resize {
+            size,
+            interpolation: Interpolation::Nearest,
+        })
     };
     let crop = (
         size(),
@@ -47,37 +50,39 @@ fn anywhere() -> impl Strategy<Value = Transform> {
     );
     prop_oneof![
         4 => crop.prop_map(|(size, padding, pad_if_needed, fill, padding_mode)| {
-            Transform::RandomCrop { size, padding, pad_if_needed, fill, padding_mode }
+            TransformConfig::RandomCrop(RandomCrop { size, padding, pad_if_needed, fill, padding_mode })
         }),
-        3 => (0.0..=1.0).prop_map(|p| Transform::RandomHorizontalFlip { p }),
-        2 => size().prop_map(|size| Transform::CenterCrop { size }),
+        3 => (0.0..=1.0).prop_map(TransformConfig::random_horizontal_flip),
+        2 => size().prop_map(TransformConfig::center_crop),
         3 => (padding(), fill, mode())
-            .prop_map(|(padding, fill, padding_mode)| Transform::Pad { padding, fill, padding_mode }),
+            .prop_map(|(padding, fill, padding_mode)| TransformConfig::Pad(Pad { padding, fill, padding_mode })),
         1 => size().prop_map(nearest),
-        1 => any::<u64>().prop_map(|seed| Transform::PermutePixels { seed }),
+        1 => any::<u64>().prop_map(TransformConfig::permute_pixels),
         1 => prop_oneof![Just(1_usize), Just(3)]
-            .prop_map(|num_output_channels| Transform::Grayscale { num_output_channels }),
+            .prop_map(TransformConfig::grayscale),
     ]
 }
 
-fn before() -> impl Strategy<Value = Transform> {
-    let bilinear = |size| Transform::Resize {
-        size,
-        interpolation: Interpolation::Bilinear,
+fn before() -> impl Strategy<Value = TransformConfig> {
+    let bilinear = |size| {
+        TransformConfig::Resize(Resize {
+            size,
+            interpolation: Interpolation::Bilinear,
+        })
     };
     prop_oneof![6 => anywhere(), 1 => size().prop_map(bilinear)]
 }
 
-fn after() -> impl Strategy<Value = Transform> {
+fn after() -> impl Strategy<Value = TransformConfig> {
     let values = |channels| prop::collection::vec((-1.0_f32..1.0, 0.1_f32..2.0), channels);
     let normalize = prop_oneof![values(1), values(3)].prop_map(|values| {
         let (mean, std): (Vec<f32>, Vec<f32>) = values.into_iter().unzip();
-        Transform::Normalize { mean, std }
+        TransformConfig::normalize(mean, std)
     });
     prop_oneof![1 => anywhere(), 1 => normalize]
 }
 
-fn transforms() -> impl Strategy<Value = Vec<Transform>> {
+fn transforms() -> impl Strategy<Value = Vec<TransformConfig>> {
     let few = 0..4_usize;
     let parts = (
         prop::collection::vec(before(), few.clone()),
@@ -86,7 +91,7 @@ fn transforms() -> impl Strategy<Value = Vec<Transform>> {
     parts.prop_map(|(before, after)| {
         before
             .into_iter()
-            .chain([Transform::ToTensor])
+            .chain([TransformConfig::to_tensor()])
             .chain(after)
             .collect()
     })
@@ -145,51 +150,51 @@ proptest! {
 /// The recipes that are in everyday use, on real sizes.
 #[test]
 fn everyday_recipes() {
-    let flip = || Transform::RandomHorizontalFlip { p: 0.5 };
-    let rgb = || Transform::normalize([0.4914, 0.4822, 0.4465], [0.247, 0.2435, 0.2616]);
-    let grey = || Transform::normalize([0.1307], [0.3081]);
-    let reflect = Transform::RandomCrop {
+    let flip = || TransformConfig::random_horizontal_flip(0.5);
+    let rgb = || TransformConfig::normalize([0.4914, 0.4822, 0.4465], [0.247, 0.2435, 0.2616]);
+    let grey = || TransformConfig::normalize([0.1307], [0.3081]);
+    let reflect = TransformConfig::RandomCrop(RandomCrop {
         size: 32.into(),
         padding: 4.into(),
         pad_if_needed: false,
         fill: 0.0,
         padding_mode: PadMode::Reflect,
-    };
-    let resize = Transform::Resize {
+    });
+    let resize = TransformConfig::Resize(Resize {
         size: 40.into(),
         interpolation: Interpolation::Bilinear,
-    };
-    let permute = || Transform::PermutePixels { seed: 1 };
+    });
+    let permute = || TransformConfig::permute_pixels(1);
     let recipes = [
-        ((3, 32, 32), vec![Transform::ToTensor]),
+        ((3, 32, 32), vec![TransformConfig::to_tensor()]),
         (
             (3, 32, 32),
             vec![
-                Transform::random_crop(32, 4),
+                TransformConfig::random_crop(32, 4),
                 flip(),
-                Transform::ToTensor,
+                TransformConfig::to_tensor(),
                 rgb(),
             ],
         ),
         (
             (3, 32, 32),
-            vec![reflect, flip(), Transform::ToTensor, rgb()],
+            vec![reflect, flip(), TransformConfig::to_tensor(), rgb()],
         ),
         (
             (3, 32, 32),
             vec![
                 flip(),
-                Transform::random_crop(32, 4),
-                Transform::ToTensor,
+                TransformConfig::random_crop(32, 4),
+                TransformConfig::to_tensor(),
                 rgb(),
             ],
         ),
         (
             (3, 32, 32),
             vec![
-                Transform::ToTensor,
+                TransformConfig::to_tensor(),
                 rgb(),
-                Transform::random_crop(32, 4),
+                TransformConfig::random_crop(32, 4),
                 flip(),
             ],
         ),
@@ -197,20 +202,23 @@ fn everyday_recipes() {
             (3, 50, 61),
             vec![
                 resize,
-                Transform::random_crop(32, 0),
+                TransformConfig::random_crop(32, 0),
                 flip(),
-                Transform::ToTensor,
+                TransformConfig::to_tensor(),
                 rgb(),
             ],
         ),
-        ((1, 28, 28), vec![Transform::ToTensor, grey()]),
-        ((1, 28, 28), vec![Transform::ToTensor, grey(), permute()]),
+        ((1, 28, 28), vec![TransformConfig::to_tensor(), grey()]),
+        (
+            (1, 28, 28),
+            vec![TransformConfig::to_tensor(), grey(), permute()],
+        ),
         (
             (1, 28, 28),
             vec![
-                Transform::random_crop(28, 2),
+                TransformConfig::random_crop(28, 2),
                 permute(),
-                Transform::ToTensor,
+                TransformConfig::to_tensor(),
                 grey(),
             ],
         ),
@@ -231,7 +239,7 @@ fn everyday_recipes() {
             pipeline
                 .apply_reference(image, &mut SampleRng::new(0, 0, index), &mut plain)
                 .unwrap();
-            assert_eq!(bits(&fast), bits(&plain), "{:?}", pipeline.transforms());
+            assert_eq!(bits(&fast), bits(&plain), "{:?}", pipeline);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Equality with torchvision on the cases of `fixtures/make_fixtures.py`.
+//! Equality with torchvision on the cases of `tests/fixtures/make_fixtures.py`.
 
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -38,7 +38,7 @@ struct Case {
 }
 
 fn fixtures() -> Fixtures {
-    serde_json::from_str(include_str!("fixtures/torchvision.json")).unwrap()
+    serde_json::from_str(include_str!("../fixtures/torchvision.json")).unwrap()
 }
 
 impl Case {

@@ -1,13 +1,13 @@
 //! Antialiased bilinear scaling of u8 planes, to the bit what PIL's `Image.resize(.., BILINEAR)` gives
 //! (`Resample.c`), which is what torchvision's `Resize` calls on images.
 //!
-//! Rows go first, always, as in every Pillow before 13. Pillow 13 takes columns first where the height shrinks much
-//! more than the width; for the rounding between the passes that can make a difference of 1.
+//! Rows are filtered first, as in every Pillow before 13. Pillow 13 filters columns first where the height shrinks much
+//! more than the width; since values are rounded between the passes, the results can differ by 1.
 
-/// Fractional bits of a weight: 32 less 8 for a pixel and 2 to spare.
+/// Fractional bits of a weight: 32 less 8 for a pixel and 2 of headroom.
 const PRECISION: u32 = 32 - 8 - 2;
 
-/// Filters of the last sizes seen and the image between the two passes. Sizes seldom change from sample to sample.
+/// Bilinear resizer: filters of the last sizes seen and the image between the two passes.
 #[derive(Debug, Default)]
 pub(crate) struct Resizer {
     horizontal: Filter,
@@ -17,13 +17,13 @@ pub(crate) struct Resizer {
 }
 
 impl Resizer {
-    /// Scales each plane of `source`, `(channels, height, width)`, to `(height, width)`.
+    /// Scales each plane of `source`, `(channels, height, width)`, to `(rows, columns)`; `out` has the output's length.
     pub fn resize(
         &mut self,
         source: &[u8],
         (channels, height, width): (usize, usize, usize),
         (rows, columns): (usize, usize),
-        out: &mut Vec<u8>,
+        out: &mut [u8],
     ) {
         self.horizontal.set(width, columns);
         self.vertical.set(height, rows);
@@ -43,13 +43,18 @@ impl Resizer {
             }
         }
 
-        out.clear();
         if height == rows {
-            out.extend_from_slice(&self.between);
+            out.copy_from_slice(&self.between);
             return;
         }
-        for plane in self.between.chunks_exact(height * columns) {
-            for span in &self.vertical.spans {
+        let planes = self.between.chunks_exact(height * columns);
+        for (plane, out) in planes.zip(out.chunks_exact_mut(rows * columns)) {
+            for (span, out) in self
+                .vertical
+                .spans
+                .iter()
+                .zip(out.chunks_exact_mut(columns))
+            {
                 self.sums.clear();
                 self.sums.resize(columns, HALF);
                 let window = plane.chunks_exact(columns).skip(span.start);
@@ -58,7 +63,9 @@ impl Resizer {
                         *sum += i32::from(pixel) * weight;
                     }
                 }
-                out.extend(self.sums.iter().map(|&sum| clip(sum)));
+                for (out, &sum) in out.iter_mut().zip(&self.sums) {
+                    *out = clip(sum);
+                }
             }
         }
     }
@@ -80,7 +87,7 @@ struct Filter {
     weights: Vec<i32>,
 }
 
-/// The source pixels that one output pixel is made of, and where their weights are.
+/// Source pixels of one output pixel, and the place of their weights.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: usize,
@@ -114,7 +121,7 @@ impl Filter {
         self.weights.clear();
 
         let scale = size as f64 / scaled as f64;
-        // Reducing widens the triangle (radius 1 for enlarging) to cover all that an output pixel stands for.
+        // When reducing, the triangle (radius 1 when enlarging) is widened to cover every source pixel.
         let radius = scale.max(1.0);
         let mut window = Vec::new();
         for out in 0..scaled {

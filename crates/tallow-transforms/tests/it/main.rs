@@ -1,0 +1,8 @@
+//! Integration tests of tallow-transforms.
+
+mod config;
+mod errors;
+mod own_transform;
+mod paths;
+mod random;
+mod torchvision;
