@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use candle_core::Device;
 use tallow_datasets::{DataLoader, LoaderConfig};
-use tallow_models::{LayerSummary, LoadWeights, Model, ModelConfig, Summary};
+use tallow_models::{LayerSummary, LoadWeights, Model, ModelConfig, ModelSummary};
 use tallow_train::{Environment, GradientNorms, RunInfo, RunRecord, TensorBoard, Trainer};
 use tallow_transforms::Compose;
 
@@ -23,7 +23,7 @@ const NORM_STEPS: usize = 10;
 const TEST_BATCH: usize = 64;
 
 /// The rows of `layers.json`.
-fn layers(summary: &Summary) -> Vec<impl serde::Serialize> {
+fn layers(summary: &ModelSummary) -> Vec<impl serde::Serialize> {
     #[derive(serde::Serialize)]
     struct Layer {
         name: String,

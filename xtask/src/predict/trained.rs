@@ -110,7 +110,7 @@ impl Trained {
         let transforms = Compose::new(recipe.data.transforms.clone())?;
         let name = &recipe.model.name;
         let dataset = &recipe.data.dataset;
-        let of_model = find(name)?.default_input;
+        let of_model = find(name)?.config()?.input_shape;
         let shape = match entry(dataset) {
             Ok(entry) => Some(entry.shape),
             // A folder of images of any size: its transforms bring them to one, or they are as the model has them.

@@ -1,59 +1,117 @@
-//! Every network, in the order worth reading.
+//! Table of the built-in models, in the order of the documentation.
 
-use tallow_ops::Layout;
+use std::sync::LazyLock;
 
-use super::{Block, Head, ResNet, Vgg};
-use crate::nn::{Shortcut, WeightInit};
-use crate::registry::{Build, Entry};
-use crate::zoo;
+use tallow_ops::{Layout, ParamPath};
 
-/// What a network was made for: `(C, H, W)` and classes.
-type For = ((usize, usize, usize), usize);
-const MNIST: For = ((1, 28, 28), 10);
-const DIGITS_16: For = ((1, 16, 16), 10);
-const DIGITS_32: For = ((1, 32, 32), 10);
-const CIFAR: For = ((3, 32, 32), 10);
-const IMAGENET: For = ((3, 224, 224), 1000);
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::model::Model;
+use crate::nn::{Sequential, Shortcut, WeightInit};
+use crate::registry::{Entry, Registry};
+use crate::zoo::resnet::{Block, ResNet};
+use crate::zoo::vgg::{Head, Vgg};
+use crate::zoo::{cnn, convnet, lenet, mlp, nin};
 
-/// How a described network is built.
+/// Registry of the built-in models.
+pub fn registry() -> &'static Registry {
+    static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
+    &REGISTRY
+}
+
+/// Built-in model of this name.
+///
+/// # Errors
+/// [`Error::UnknownModel`](crate::Error::UnknownModel), with the closest name.
+pub fn find(name: &str) -> Result<&'static Entry> {
+    registry().find(name)
+}
+
+impl Model {
+    /// Builds the built-in model of this name, initialised as in PyTorch from the configuration's seed. Models of your own are built
+    /// by [`Registry::build`].
+    ///
+    /// # Errors
+    /// As [`Registry::build`].
+    pub fn build(name: &str, config: &ModelConfig) -> Result<Self> {
+        registry().build(name, config)
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let mut registry = Self::empty();
+        for model in MODELS {
+            let added = registry.add(model.entry());
+            debug_assert!(added.is_ok(), "`{}` stands in the table twice", model.name);
+        }
+        registry
+    }
+}
+
+/// Row of the table.
+struct BuiltIn {
+    made_for: MadeFor,
+    name: &'static str,
+    description: &'static str,
+    parameters: usize,
+    multiply_adds: u64,
+    layout: Layout,
+    hidden: bool,
+    width_divisor: bool,
+    dropout: bool,
+    build: Build,
+}
+
+type Build = fn(&ParamPath, &ModelConfig) -> Result<Sequential>;
+
+/// Image shape `(C, H, W)` and number of classes.
+type MadeFor = ((usize, usize, usize), usize);
+const MNIST: MadeFor = ((1, 28, 28), 10);
+const DIGITS_16: MadeFor = ((1, 16, 16), 10);
+const DIGITS_32: MadeFor = ((1, 32, 32), 10);
+const CIFAR: MadeFor = ((3, 32, 32), 10);
+const IMAGENET: MadeFor = ((3, 224, 224), 1000);
+
+/// Build function of a described network.
 macro_rules! of {
     ($network:expr) => {
-        |model, p, config| $network.network(model, p, config)
+        |p, config| $network.network(p, config)
     };
 }
 
-/// Name, description, parameters and multiply-adds as it comes, and what builds it.
+/// Input shape and classes, name, description, parameters and multiply-adds for these (checked by `tests/it/table.rs`), build function.
 #[rustfmt::skip]
-pub(crate) static CATALOGUE: &[Entry] = &[
+const MODELS: &[BuiltIn] = &[
     // Small networks.
     entry(MNIST, "mlp", "fully connected, two hidden layers of 8; other widths by `hidden`, dropout behind each by `dropout`",
-        6_442, 6_416, zoo::mlp).with_hidden().with_dropout(),
+        6_442, 6_416, mlp::mlp).with_hidden().with_dropout(),
     entry(MNIST, "cnn", "two 5x5 convolutions of 6 maps, linear layers of 50",
-        6_422, 149_300, zoo::cnn),
+        6_422, 149_300, cnn::cnn),
     entry(CIFAR, "cifar-cnn", "the network of PyTorch's CIFAR-10 tutorial: 5x5 convolutions of 6 and 16 maps, linear layers of 120 and 84",
-        62_006, 651_720, zoo::cifar_cnn),
+        62_006, 651_720, cnn::cifar_cnn),
     entry(CIFAR, "lenet", "cifar-cnn with 16 and 32 maps",
-        121_182, 2_327_720, zoo::lenet),
+        121_182, 2_327_720, cnn::lenet),
     entry(CIFAR, "cifar-cnn-bn", "cifar-cnn with batch norm behind each convolution",
-        62_050, 651_720, zoo::cifar_cnn_bn),
+        62_050, 651_720, cnn::cifar_cnn_bn),
     entry(CIFAR, "convnet-fc", "three 3x3 convolutions of 32, 64 and 128 maps with batch norm, and a linear layer over the map; narrower by `width_divisor`",
-        114_186, 10_342_400, zoo::convnet_fc).deep(),
+        114_186, 10_342_400, convnet::convnet_fc).deep(),
     entry(CIFAR, "convnet-gap", "convnet-fc with a 1x1 convolution and a global average in place of the linear layer",
-        94_986, 10_342_400, zoo::convnet_gap).deep(),
+        94_986, 10_342_400, convnet::convnet_gap).deep(),
     // LeNet's lineage.
     entry(DIGITS_16, "lenet-1989", "LeCun's first: 16x16 pixels, biases for each unit, partial connections; its output is a tanh, for squared error",
-        9_760, 63_660, zoo::lenet_1989),
+        9_760, 63_660, lenet::lenet_1989),
     entry(DIGITS_32, "lenet5-1998", "LeNet-5 as published: trained subsampling, partial connections, scaled tanh; a linear layer for the softmax",
-        60_850, 326_520, zoo::lenet5_1998),
+        60_850, 326_520, lenet::lenet5_1998),
     entry(DIGITS_32, "lenet5-1998-rbf", "lenet5-1998 whose output is the distance from ten pictures of digits",
-        60_000, 326_520, zoo::lenet5_1998_rbf),
+        60_000, 326_520, lenet::lenet5_1998_rbf),
     entry(MNIST, "lenet5", "what is now called LeNet-5: rectifiers, max pooling, all maps connected",
-        61_706, 416_520, zoo::lenet5),
+        61_706, 416_520, cnn::lenet5),
     // Network in network.
     entry(CIFAR, "nin", "network in network: 1x1 convolutions between, and as the head before a global average; narrower by `width_divisor`",
-        966_986, 222_486_528, zoo::nin).deep().with_dropout(),
+        966_986, 222_486_528, nin::nin).deep().with_dropout(),
     entry(CIFAR, "nin-fc", "nin with a linear layer behind the global average",
-        966_986, 222_365_568, zoo::nin_fc).deep().with_dropout(),
+        966_986, 222_365_568, nin::nin_fc).deep().with_dropout(),
     // VGG.
     entry(CIFAR, "vgg16-slim", "VGG of eight 3x3 convolutions with batch norm, 64 to 512 maps, one linear layer; narrower by `width_divisor`",
         9_231_114, 152_769_536, SLIM).deep(),
@@ -197,13 +255,13 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         36_479_194, 5_243_328_768, of!(WRN_28_10)).deep(),
 ];
 
-const SLIM: Build = |model, p, config| {
+const SLIM: Build = |p, config| {
     let torchvision = Vgg::new([1, 1, 2, 2, 2], true, Head::Small);
     let network = Vgg {
         init: WeightInit::Uniform,
         ..torchvision
     };
-    network.network(model, p, config)
+    network.network(p, config)
 };
 
 const PREACT18: ResNet = ResNet {
@@ -219,7 +277,7 @@ const WRN_28_10: ResNet = ResNet {
     ..with_shortcut(&[4, 4, 4], Shortcut::Projection)
 };
 
-/// torchvision's network of bottlenecks with groups of this many maps inside for every 64 of the stage.
+/// torchvision's network of bottlenecks with these groups.
 const fn groups(
     depths: &'static [usize],
     groups: usize,
@@ -240,49 +298,62 @@ const fn with_shortcut(depths: &'static [usize], shortcut: Shortcut) -> ResNet<'
 }
 
 const fn entry(
-    (default_input, default_classes): For,
+    made_for: MadeFor,
     name: &'static str,
     description: &'static str,
     parameters: usize,
     multiply_adds: u64,
     build: Build,
-) -> Entry {
-    Entry {
+) -> BuiltIn {
+    BuiltIn {
+        made_for,
         name,
         description,
-        default_input,
-        default_classes,
-        default_layout: Layout::Nchw,
         parameters,
         multiply_adds,
-        takes_hidden: false,
-        takes_width_divisor: false,
-        takes_dropout: false,
+        layout: Layout::Nchw,
+        hidden: false,
+        width_divisor: false,
+        dropout: false,
         build,
     }
 }
 
-impl Entry {
+impl BuiltIn {
     const fn with_hidden(self) -> Self {
         Self {
-            takes_hidden: true,
+            hidden: true,
             ..self
         }
     }
 
     const fn with_dropout(self) -> Self {
         Self {
-            takes_dropout: true,
+            dropout: true,
             ..self
         }
     }
 
-    /// Of convolutions wide enough that channels last are faster, and that can be narrowed.
+    /// With convolutions so wide that channels last are faster, and that can be narrowed.
     const fn deep(self) -> Self {
         Self {
-            default_layout: Layout::Nhwc,
-            takes_width_divisor: true,
+            layout: Layout::Nhwc,
+            width_divisor: true,
             ..self
         }
+    }
+
+    fn entry(&self) -> Entry {
+        let mut entry = Entry::new(self.name, self.build);
+        entry.description = self.description.into();
+        entry.default_input = Some(self.made_for.0);
+        entry.default_classes = Some(self.made_for.1);
+        entry.default_layout = self.layout;
+        entry.parameters = Some(self.parameters);
+        entry.multiply_adds = Some(self.multiply_adds);
+        entry.takes_hidden = self.hidden;
+        entry.takes_width_divisor = self.width_divisor;
+        entry.takes_dropout = self.dropout;
+        entry
     }
 }
