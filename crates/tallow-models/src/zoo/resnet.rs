@@ -234,7 +234,7 @@ impl<'a> ResNet<'a> {
         if product == 0 || !product.is_multiple_of(64) {
             return Err(Error::Config {
                 message: format!(
-                    "{width} channels in a stage with {} per group and 64 channels are no whole number",
+                    "a stage of {width} channels with width_per_group {} has no whole number of channels in a group",
                     self.width_per_group
                 ),
             });

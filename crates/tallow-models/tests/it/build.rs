@@ -113,7 +113,7 @@ fn settings_without_meaning_are_refused() {
         (
             "vgg16-slim",
             ModelConfig::new(10, (3, 28, 28)),
-            "images of 28 x 28 are too small: MaxPool2d `features.27` has no output for a map of 1 x 1; the network needs 32 x 32",
+            "images of 28 x 28 are too small: MaxPool2d `features.28` has no output for a map of 1 x 1; the network needs 32 x 32",
         ),
         (
             "vgg16-slim",
@@ -153,7 +153,7 @@ fn settings_without_meaning_are_refused() {
                 width_divisor: 8,
                 ..ModelConfig::new(10, CIFAR)
             },
-            "8 channels in a stage with 4 per group and 64 channels",
+            "a stage of 8 channels with width_per_group 4 has no whole number",
         ),
         (
             "resnet20-t",
@@ -173,7 +173,7 @@ fn settings_without_meaning_are_refused() {
         (
             "lenet5",
             ModelConfig::new(10, (1, 11, 28)),
-            "images of 11 x 28 are too small: MaxPool2d `pool2` has no output for a map of 1 x 5; the network needs 12 x 12",
+            "images of 11 x 28 are too small: MaxPool2d `pool2` has no output for a map of 1 x 10; the network needs 12 x 12",
         ),
         (
             "vgg16-slim",
