@@ -1,23 +1,25 @@
-//! Where in an image a network sees a class.
+//! Grad-CAM: heat maps of a class.
 
 use candle_core::{DType, Device, Tensor};
 use tallow_ops::{Layout, to_layout};
 
-use crate::registry::nearest;
-use crate::{Context, Error, LayerSummary, Model, Result};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::module::Context;
+use crate::nearest::nearest;
+use crate::summary::LayerSummary;
 
-/// Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391): how much each place of an image speaks for a class, `(N, H, W)` in `[0, 1]`
-/// and of the images' height and width, in the model's type on its device.
+/// Grad-CAM heat maps (Selvaraju et al. 2017, arXiv 1610.02391) of one class per image: `(N, H, W)` in `[0, 1]`, with the images' height
+/// and width, in the model's type and on its device.
 ///
-/// `images` is `(N, C, H, W)` as for [`Model::forward`]; `classes` has a class for each. `layer` is a layer with a feature map;
-/// [`last_feature_map`] when none is named. The maps of that layer are added up, each times the mean over the map of the gradient of
-/// the class's logit with respect to it, and what is below zero is cut off. Each image's sum is divided by its maximum, if that is
-/// not zero, and scaled up bilinearly as `torch.nn.functional.interpolate` does with `align_corners=False`. The pass is one of
-/// evaluation.
+/// `images` is `(N, C, H, W)` as for [`Model::forward`]; `classes` has one class per image. `layer` is a layer with a feature map;
+/// by default [`last_feature_map`]. A heat map is the ReLU of the weighted sum of the channels, where the weight of a channel is the mean
+/// gradient of the class's logit with respect to it. It is divided by its maximum, if that is not zero, and resized bilinearly as by
+/// `torch.nn.functional.interpolate` with `align_corners=False`. The forward pass is in evaluation mode.
 ///
 /// # Errors
-/// When the images do not fit the model, when there is not one class below [`Model::classes`] for each, when the layer is not there
-/// or has no map (the error lists those that have), or when it is called inside [`tallow_ops::no_grad`].
+/// When the images do not fit the model, when there is not one class below [`Model::classes`] per image, when the layer does not exist or
+/// has no feature map (the error lists those that have), or inside [`tallow_ops::no_grad`].
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -40,12 +42,12 @@ pub fn grad_cam(
         None => last_feature_map(model)?,
     };
     let mut cx = Context::cut(model.layout(), &layer);
-    let logits = model.run(images, &mut cx)?;
+    let logits = model.forward_with(images, &mut cx)?;
     let score = score(model, &logits, classes)?;
     let gradients = score.backward()?;
-    let refuse = |message: &str| Error::Config {
-        model: model.name(),
-        message: message.into(),
+    let refuse = |message: &str| {
+        let message = message.into();
+        Error::Config { message }.of_model(model.name())
     };
     let map = cx
         .into_variable()
@@ -78,10 +80,11 @@ pub fn grad_cam(
         .to_device(images.device())?)
 }
 
-/// The layer that [`grad_cam`] looks at unless told otherwise: the last convolution whose map has more than one pixel, or rather what
-/// batch norm, an addition or an activation behind it has made of that map, so long as its shape stays.
+/// Default layer of [`grad_cam`]: the last convolution whose map has more than one pixel, or the last of the batch norms, additions and
+/// activations that follow it with the same shape.
 ///
-/// Fails when the model has no such layer, as a fully connected one has none.
+/// # Errors
+/// When the model has no such layer, for example a fully connected one.
 pub fn last_feature_map(model: &Model) -> Result<String> {
     let layers = model.summary()?.layers;
     let pixels = |layer: &LayerSummary| match layer.output_shape[..] {
@@ -104,7 +107,7 @@ pub fn last_feature_map(model: &Model) -> Result<String> {
     Ok(behind.unwrap_or(&layers[last]).name.clone())
 }
 
-/// The layer of that name, if it has a map.
+/// Layer of this name, if it has a feature map.
 fn named(model: &Model, name: &str) -> Result<String> {
     let layers = model.summary()?.layers;
     let problem = match layers.iter().find(|layer| layer.name == name) {
@@ -125,19 +128,19 @@ fn no_map(model: &Model, layers: &[LayerSummary], problem: String, name: &str) -
         maps.map(|layer| layer.name.as_str())
     };
     Error::NoMap {
-        model: model.name(),
+        model: model.name().into(),
         problem,
         nearest: nearest(name, names()).map(String::from),
         maps: names().map(String::from).collect(),
     }
 }
 
-/// The sum of the logits of each image's class: images do not touch in a pass of evaluation, so the gradient of each is its own.
+/// Sum of the logits of each image's class. In evaluation mode images do not affect each other, so the gradient of each is its own.
 fn score(model: &Model, logits: &Tensor, classes: &[u32]) -> Result<Tensor> {
     let (n, k) = logits.dims2()?;
     if classes.len() != n || classes.iter().any(|&class| class as usize >= k) {
         return Err(Error::Input {
-            model: model.name(),
+            model: model.name().into(),
             expected: format!("a class below {k} for each of {n} images"),
             found: format!("{classes:?}"),
         });
@@ -152,7 +155,7 @@ fn score(model: &Model, logits: &Tensor, classes: &[u32]) -> Result<Tensor> {
     Ok((logits * chosen)?.sum_all()?)
 }
 
-/// Appends the plane of `from` rows and columns, scaled bilinearly to `to` of them.
+/// Appends the plane of `from` rows and columns, resized bilinearly to `to` rows and columns.
 fn scale_up(plane: &[f64], from: (usize, usize), to: (usize, usize), out: &mut Vec<f64>) {
     let (rows, columns) = (blends(from.0, to.0), blends(from.1, to.1));
     for &(above, below, down) in &rows {
@@ -166,7 +169,7 @@ fn scale_up(plane: &[f64], from: (usize, usize), to: (usize, usize), out: &mut V
     }
 }
 
-/// For each of `to` places the two of `from` it lies between, and the share of the second.
+/// For each of `to` positions, the two of `from` that it lies between and the weight of the second.
 fn blends(from: usize, to: usize) -> Vec<(usize, usize, f64)> {
     let place = |i: usize| {
         let centre = (i as f64 + 0.5) * from as f64 / to as f64 - 0.5;

@@ -1,23 +1,24 @@
-//! Two heads that compute the same.
+//! Conversion between two equivalent heads.
 //!
-//! A 1x1 convolution and the average over the map commute, both being linear. So a head that convolves and then averages, as in
-//! network in network, gives the outputs of one that averages and then has a linear layer, as in a ResNet, when their weights are the
-//! same; only the weight's shape differs, `(O, I, 1, 1)` or `(O, I)`.
+//! A 1x1 convolution and the average over the map are linear and commute. A head that convolves and then averages, as in network in
+//! network, therefore has the outputs of one that averages and then applies a linear layer with the same weights, as in a ResNet. Only
+//! the shape of the weight differs, `(O, I, 1, 1)` or `(O, I)`.
 
 use candle_core::Tensor;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// The state of the network whose head `layer` is a linear layer behind a global average, from that whose head is a 1x1 convolution
-/// before it. The bias is the same.
+/// State of a network with global average pooling and a linear layer `layer`, from that of the network with a 1x1 convolution `layer`
+/// and global average pooling. The bias is the same.
 ///
-/// Fails when there is no `<layer>.weight` in the state, or when it is not `(O, I, 1, 1)`.
+/// # Errors
+/// When there is no `<layer>.weight` in the state, or when it is not `(O, I, 1, 1)`.
 ///
 /// ```
 /// use tallow_models::{Model, conv_head_to_linear, find};
 ///
-/// let nin = Model::build("nin", &find("nin")?.config())?;
-/// let fc = Model::build("nin-fc", &find("nin-fc")?.config())?;
+/// let nin = Model::build("nin", &find("nin")?.config()?)?;
+/// let fc = Model::build("nin-fc", &find("nin-fc")?.config()?)?;
 /// let state = conv_head_to_linear(&nin.store().state_dict()?, "classifier")?;
 /// fc.store().load_state_dict(&state, true)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -32,9 +33,10 @@ pub fn conv_head_to_linear(
     })
 }
 
-/// The way back: the state of the network whose head is a 1x1 convolution, from that whose head is a linear layer.
+/// Inverse of [`conv_head_to_linear`]: state of the network with a 1x1 convolution, from that of the network with a linear layer.
 ///
-/// Fails when there is no `<layer>.weight` in the state, or when it is not `(O, I)`.
+/// # Errors
+/// When there is no `<layer>.weight` in the state, or when it is not `(O, I)`.
 pub fn linear_head_to_conv(
     state: &[(String, Tensor)],
     layer: &str,

@@ -4,25 +4,28 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod config;
 mod error;
 mod grad_cam;
 mod head;
 mod model;
 mod module;
+mod nearest;
 pub mod nn;
 mod registry;
 mod summary;
 mod weights;
 mod zoo;
 
+pub use config::ModelConfig;
 pub use error::{Error, Result};
 pub use grad_cam::{grad_cam, last_feature_map};
 pub use head::{conv_head_to_linear, linear_head_to_conv};
-pub use model::{Model, ModelConfig};
-pub use module::{Context, Layer, Module};
-pub use registry::{Build, Entry, find, registry};
-pub use summary::{LayerSummary, Summary};
+pub use model::Model;
+pub use module::{Context, LayerOutput, Module, Operator};
+pub use registry::{Entry, Registry};
+pub use summary::{LayerSummary, ModelSummary};
 pub use weights::{
     Checkpoint, LoadWeights, WeightsProblem, checkpoints, load_weights, read_weights,
 };
-pub use zoo::{Block, Naming, ResNet, Stem};
+pub use zoo::{Block, Naming, ResNet, Stem, find, registry};

@@ -1,61 +1,16 @@
-use candle_core::{DType, Device, ModuleT, Tensor};
+use candle_core::{ModuleT, Tensor};
 use tallow_ops::{Layout, ParamPath, ParamStore, to_layout};
 
-use crate::{Context, Error, Layer, LayerSummary, Module, Result, Summary, find};
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::module::{Context, LayerOutput, Module};
+use crate::summary::{LayerSummary, ModelSummary};
 
-/// What a model is built for.
-#[derive(Clone, Debug)]
-pub struct ModelConfig {
-    /// How many classes it tells apart; at least 1.
-    pub classes: usize,
-    /// The images it takes, `(C, H, W)`.
-    pub input_shape: (usize, usize, usize),
-    /// The widths of the hidden linear layers; only for models that take them.
-    pub hidden: Option<Vec<usize>>,
-    /// Divides the number of maps of every convolution; 1. Only for models that take it.
-    pub width_divisor: usize,
-    /// The probability with which dropout drops, in `[0, 1)`; the model's own when none. Only for models that drop.
-    pub dropout: Option<f64>,
-    /// The axis order to work in; the model's own when none. The input is `(N, C, H, W)` all the same.
-    pub layout: Option<Layout>,
-    /// The seed of initialisation and dropout; 0.
-    pub seed: u64,
-    /// The type of parameters and input; `f32`.
-    pub dtype: DType,
-    /// Where the parameters live; the CPU.
-    pub device: Device,
-}
-
-impl ModelConfig {
-    /// For this many classes of images of `(C, H, W)`, all else by default.
-    pub fn new(classes: usize, input_shape: (usize, usize, usize)) -> Self {
-        Self {
-            classes,
-            input_shape,
-            hidden: None,
-            width_divisor: 1,
-            dropout: None,
-            layout: None,
-            seed: 0,
-            dtype: DType::F32,
-            device: Device::Cpu,
-        }
-    }
-
-    /// `width` divided by the divisor, which must divide it.
-    pub(crate) fn narrowed(&self, model: &'static str, width: usize) -> Result<usize> {
-        let divisor = self.width_divisor;
-        if divisor == 0 || !width.is_multiple_of(divisor) {
-            let message = format!("width_divisor {divisor} does not divide {width} maps");
-            return Err(Error::Config { model, message });
-        }
-        Ok(width / divisor)
-    }
-}
-
-/// A network with its parameters.
+/// Network with its parameters.
+///
+/// It is a `candle_nn::ModuleT`, so that any training loop for candle takes it.
 pub struct Model {
-    name: &'static str,
+    name: String,
     config: ModelConfig,
     layout: Layout,
     store: ParamStore,
@@ -63,126 +18,81 @@ pub struct Model {
 }
 
 impl Model {
-    /// Builds the model of that name and initialises it as PyTorch would, from the configuration's seed.
+    /// Model from a function that builds its network, with parameters under the path given to it.
     ///
-    /// Fails when there is no such model (the error names the nearest), or when it cannot take the configuration: a setting it has no
-    /// use for is an error, not ignored.
-    pub fn build(name: &str, config: &ModelConfig) -> Result<Self> {
-        let entry = find(name)?;
-        let refuse = |message: String| {
-            Err(Error::Config {
-                model: entry.name,
-                message,
-            })
-        };
-        let (c, h, w) = config.input_shape;
-        if config.classes == 0 || c * h * w == 0 {
-            return refuse(format!(
-                "cannot tell {} classes apart by images of {c} x {h} x {w}",
-                config.classes
-            ));
-        }
-        if !config.dtype.is_float() {
-            return refuse(format!(
-                "parameters must be floating-point numbers, not {:?}",
-                config.dtype
-            ));
-        }
-        if config.hidden.is_some() && !entry.takes_hidden {
-            return refuse("has no hidden widths to set".into());
-        }
-        if config.hidden.iter().flatten().any(|width| *width == 0) {
-            return refuse("a hidden layer cannot have width 0".into());
-        }
-        if config.width_divisor != 1 && !entry.takes_width_divisor {
-            return refuse("has no width_divisor to set".into());
-        }
-        if let Some(dropout) = config.dropout {
-            if !entry.takes_dropout {
-                return refuse("has no dropout to set".into());
-            }
-            if !(0. ..1.).contains(&dropout) {
-                return refuse(format!("dropout must be in [0, 1), not {dropout}"));
-            }
-        }
-        let own = match config.device {
-            Device::Cpu => entry.default_layout,
-            _ => Layout::Nchw,
-        };
-        let config = ModelConfig {
-            layout: Some(config.layout.unwrap_or(own)),
-            ..config.clone()
-        };
-        Self::from_network(entry.name, &config, |p, config| {
-            (entry.build)(entry.name, p, config)
-        })
-    }
-
-    /// A model that is not in the registry: `network` makes it, with its parameters under the path it is given.
+    /// Of the configuration, the layout (`(N, C, H, W)` when `None`), seed, type and device are applied here; the rest is up to
+    /// `network`.
     ///
-    /// Of the configuration, only the layout ((N, C, H, W) when none), the seed, the type and the device are seen to here; what the
-    /// rest means is up to `network`.
-    pub fn from_network(
-        name: &'static str,
+    /// # Errors
+    /// Those of `network`, with the name of the model.
+    pub fn from_network<M: Module>(
+        name: impl Into<String>,
         config: &ModelConfig,
-        network: impl FnOnce(&ParamPath, &ModelConfig) -> Result<Box<dyn Module>>,
+        network: impl FnOnce(&ParamPath, &ModelConfig) -> Result<M>,
     ) -> Result<Self> {
+        let name = name.into();
         let store = ParamStore::new(config.dtype, &config.device, config.seed);
-        let network = network(&store.root(), config)?;
-        let layout = config.layout.unwrap_or_default();
+        let network = network(&store.root(), config).map_err(|error| error.of_model(&name))?;
         Ok(Self {
             name,
             config: config.clone(),
-            layout,
+            layout: config.layout.unwrap_or_default(),
             store,
-            network,
+            network: Box::new(network),
         })
     }
 
-    /// The name it was built by.
-    pub fn name(&self) -> &'static str {
-        self.name
+    /// Name of the model.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
-    /// The images it takes, `(C, H, W)`.
+    /// Shape of an input image, `(C, H, W)`.
     pub fn input_shape(&self) -> (usize, usize, usize) {
         self.config.input_shape
     }
 
-    /// How many classes it tells apart.
+    /// Number of classes.
     pub fn classes(&self) -> usize {
         self.config.classes
     }
 
-    /// The axis order it works in.
+    /// Axis order of activations inside the model.
     pub fn layout(&self) -> Layout {
         self.layout
     }
 
-    /// Its parameters and buffers.
+    /// Parameters and buffers.
     pub fn store(&self) -> &ParamStore {
         &self.store
     }
 
-    /// The logits, `(N, classes)`, of images `(N, C, H, W)` of the model's type and on its device.
+    /// Logits, `(N, classes)`, of images `(N, C, H, W)` of the model's type and on its device.
     ///
-    /// `train` has batch norm take the batch's statistics and update its running ones, and dropout drop.
+    /// In training mode batch norm uses the statistics of the batch and updates the running ones, and dropout is active.
     pub fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        self.run(images, &mut Context::new(train, self.layout))
+        self.forward_with(images, &mut Context::new(train, self.layout))
     }
 
-    /// The same, calling `observer` after each leaf layer: for summaries, and for the features inside.
+    /// [`Model::forward`] with a call of `observer` after each leaf layer: for summaries and feature extraction.
     pub fn forward_observed(
         &self,
         images: &Tensor,
         train: bool,
-        observer: &mut dyn FnMut(&Layer),
+        observer: &mut dyn FnMut(&LayerOutput),
     ) -> Result<Tensor> {
-        self.run(images, &mut Context::observed(train, self.layout, observer))
+        self.forward_with(images, &mut Context::observed(train, self.layout, observer))
     }
 
-    /// The layers, their output shapes, parameters and multiply-adds, found by sending one black image through.
-    pub fn summary(&self) -> Result<Summary> {
+    /// [`Model::forward`] in a given [`Context`].
+    pub fn forward_with(&self, images: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        self.check(images)?;
+        let x = to_layout(images, Layout::Nchw, cx.layout)?;
+        self.network.forward(&x, cx)
+    }
+
+    /// Table of the layers with output shapes, parameters and multiply-adds, from a forward pass with one black image.
+    pub fn summary(&self) -> Result<ModelSummary> {
         let mut layers = Vec::new();
         let (c, h, w) = self.config.input_shape;
         let image = Tensor::zeros((1, c, h, w), self.config.dtype, &self.config.device)?;
@@ -195,19 +105,13 @@ impl Model {
                 multiply_adds: layer.multiply_adds,
             });
         })?;
-        Ok(Summary {
-            model: self.name,
+        Ok(ModelSummary {
+            model: self.name.clone(),
             input_shape: self.config.input_shape,
             parameters: self.store.num_parameters(),
             multiply_adds: layers.iter().map(|layer| layer.multiply_adds).sum(),
             layers,
         })
-    }
-
-    pub(crate) fn run(&self, images: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        self.check(images)?;
-        let x = to_layout(images, Layout::Nchw, cx.layout)?;
-        self.network.forward(&x, cx)
     }
 
     fn check(&self, images: &Tensor) -> Result<()> {
@@ -220,7 +124,7 @@ impl Model {
             return Ok(());
         }
         Err(Error::Input {
-            model: self.name,
+            model: self.name.clone(),
             expected: format!(
                 "a batch of one or more images, (N, {c}, {h}, {w}), {:?} on {:?}",
                 self.config.dtype,

@@ -1,11 +1,17 @@
+use std::any::Any;
+use std::fmt;
+
 use candle_core::{Tensor, Var};
 use tallow_ops::Layout;
 
-use crate::Result;
+use crate::error::Result;
 
-/// A layer, or a network of them.
-pub trait Module: Send + Sync {
-    /// The output for a batch. Activations with four axes are in `cx.layout`.
+/// Layer, or a network of layers.
+///
+/// A layer without layers inside ends its forward pass with [`Context::report`], so that summaries, feature extraction and Grad-CAM
+/// see its output.
+pub trait Module: Any + Send + Sync {
+    /// Output for a batch. Activations with four axes are in `cx.layout`.
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor>;
 }
 
@@ -15,45 +21,46 @@ impl<M: Module + ?Sized> Module for Box<M> {
     }
 }
 
-/// How a forward pass is made: the mode, the axis order, and who watches.
+/// Settings of one forward pass: training or evaluation, axis order, and observers.
 pub struct Context<'a> {
-    /// Whether this is training: batch norm takes the batch's statistics, dropout drops.
+    /// Training mode: batch norm uses the statistics of the batch and updates the running ones, dropout is active.
     pub train: bool,
-    /// The axis order of every activation with four axes.
+    /// Axis order of every activation with four axes.
     pub layout: Layout,
     observer: Option<Observer<'a>>,
+    operators: Option<&'a mut Vec<Operator>>,
     cut: Option<Cut<'a>>,
 }
 
-/// A place at which the graph begins anew.
+/// Layer whose output is replaced by a variable.
 struct Cut<'a> {
     layer: &'a str,
-    /// What came out there, once it has.
+    /// The variable, once the layer has run.
     output: Option<Var>,
 }
 
-type Observer<'a> = &'a mut dyn FnMut(&Layer);
+type Observer<'a> = &'a mut dyn FnMut(&LayerOutput);
 
-/// What a leaf layer (one with no layers inside) tells the observer after its work.
+/// Output of a leaf layer (one with no layers inside), as an observer sees it.
 #[derive(Clone, Copy, Debug)]
-pub struct Layer<'a> {
-    /// The dotted name, such as `features.0`.
+pub struct LayerOutput<'a> {
+    /// Dotted name of the layer, such as `features.0`.
     pub name: &'a str,
-    /// PyTorch's name for this kind of layer, such as `Conv2d`.
+    /// PyTorch's name of the kind of layer, such as `Conv2d`.
     pub kind: &'static str,
-    /// The output, in `layout` when it has four axes.
+    /// Output of the layer, in `layout` when it has four axes.
     pub output: &'a Tensor,
-    /// The axis order of the output.
+    /// Axis order of the output.
     pub layout: Layout,
-    /// Trained values in this layer.
+    /// Number of trained values in the layer.
     pub parameters: usize,
-    /// Multiplications, each with its addition, for one image. Convolutions and linear layers count; what costs a few operations a
-    /// value (batch norm, activations, pooling, biases) does not.
+    /// Multiply-adds for one image. Convolutions and linear layers count; operations with a constant cost per value (batch norm,
+    /// activations, pooling, biases) do not.
     pub multiply_adds: u64,
 }
 
-impl Layer<'_> {
-    /// The output's shape without the batch axis: `(C, H, W)` whatever the layout, or `(F)`.
+impl LayerOutput<'_> {
+    /// Output shape without the batch axis: `[C, H, W]` in either layout, or `[F]`.
     pub fn output_shape(&self) -> Vec<usize> {
         match (self.layout, self.output.dims()) {
             (Layout::Nhwc, &[_, h, w, c]) => vec![c, h, w],
@@ -62,51 +69,77 @@ impl Layer<'_> {
     }
 }
 
+/// Operator that ran in a forward pass, with the layers that it covers; see [`Context::recording`].
+///
+/// Its `Display` is `Conv2d + ReLU + MaxPool2d: conv1, relu1, pool1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// PyTorch's names of the kinds of layers.
+    pub kinds: Vec<&'static str>,
+    /// Dotted names of the layers.
+    pub layers: Vec<String>,
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}: {}", self.kinds.join(" + "), self.layers.join(", "))
+    }
+}
+
 impl<'a> Context<'a> {
-    /// A pass that nobody watches.
+    /// Forward pass without observers.
     pub fn new(train: bool, layout: Layout) -> Self {
         Self {
             train,
             layout,
             observer: None,
+            operators: None,
             cut: None,
         }
     }
 
-    /// A pass in which `observer` is called after each leaf layer, in the order they run.
-    pub fn observed(train: bool, layout: Layout, observer: &'a mut dyn FnMut(&Layer)) -> Self {
+    /// Forward pass that calls `observer` after each leaf layer, in the order in which they run. Layers run one by one.
+    pub fn observed(
+        train: bool,
+        layout: Layout,
+        observer: &'a mut dyn FnMut(&LayerOutput),
+    ) -> Self {
         Self {
-            train,
-            layout,
             observer: Some(observer),
-            cut: None,
+            ..Self::new(train, layout)
         }
     }
 
-    /// A pass, not of training, that goes on from a variable in place of the output of `layer`: candle keeps gradients with
-    /// respect to variables alone.
+    /// Forward pass that appends to `operators` what ran, in order. Layers are fused as in an ordinary pass.
+    pub fn recording(train: bool, layout: Layout, operators: &'a mut Vec<Operator>) -> Self {
+        Self {
+            operators: Some(operators),
+            ..Self::new(train, layout)
+        }
+    }
+
+    /// Forward pass in evaluation mode that continues from a variable in place of the output of `layer`: candle keeps gradients of
+    /// variables only.
     pub(crate) fn cut(layout: Layout, layer: &'a str) -> Self {
         let output = None;
         Self {
-            train: false,
-            layout,
-            observer: None,
             cut: Some(Cut { layer, output }),
+            ..Self::new(false, layout)
         }
     }
 
-    /// The variable that a pass with a cut went on from, if it came by that layer.
+    /// The variable that a pass with a cut continued from, if the layer ran.
     pub(crate) fn into_variable(self) -> Option<Var> {
         self.cut?.output
     }
 
-    /// Whether somebody wants to see every leaf layer's output, so that layers must not be merged.
+    /// Whether the output of every leaf layer is wanted, so that layers must not be fused.
     pub fn is_observed(&self) -> bool {
         self.observer.is_some() || self.cut.is_some()
     }
 
-    /// What every leaf layer ends with: tells the observer, if there is one, about its output. What it returns is what the layer
-    /// returns: the output, or what the pass goes on with in its place.
+    /// Reports the output of a leaf layer to the observer, if there is one. Returns what the layer must return: `output`, or the
+    /// variable that replaces it.
     pub fn report(
         &mut self,
         name: &str,
@@ -115,9 +148,10 @@ impl<'a> Context<'a> {
         parameters: usize,
         multiply_adds: u64,
     ) -> Result<Tensor> {
+        self.ran(&[(kind, name)]);
         if let Some(observer) = &mut self.observer {
             let layout = self.layout;
-            observer(&Layer {
+            observer(&LayerOutput {
                 name,
                 kind,
                 output: &output,
@@ -132,6 +166,16 @@ impl<'a> Context<'a> {
                 Ok(cut.output.insert(variable).as_tensor().clone())
             }
             _ => Ok(output),
+        }
+    }
+
+    /// Records that layers of these kinds and names ran as one operator.
+    pub(crate) fn ran(&mut self, layers: &[(&'static str, &str)]) {
+        if let Some(operators) = &mut self.operators {
+            operators.push(Operator {
+                kinds: layers.iter().map(|(kind, _)| *kind).collect(),
+                layers: layers.iter().map(|(_, name)| name.to_string()).collect(),
+            });
         }
     }
 }

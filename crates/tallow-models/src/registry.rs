@@ -1,73 +1,259 @@
+use std::fmt;
+use std::sync::Arc;
+
+use candle_core::Device;
 use tallow_ops::{Layout, ParamPath};
 
-use crate::{Error, ModelConfig, Module, Result, zoo};
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::module::Module;
+use crate::nearest::nearest;
 
-/// A model that can be built by name.
-#[derive(Debug)]
-pub struct Entry {
-    /// What to ask for.
-    pub name: &'static str,
-    /// One line on what it is.
-    pub description: &'static str,
-    /// The images it was made for, `(C, H, W)`.
-    pub default_input: (usize, usize, usize),
-    /// The number of classes it was made for.
-    pub default_classes: usize,
-    /// The axis order it works in on the CPU unless the configuration says otherwise; elsewhere that is `(N, C, H, W)`.
-    pub default_layout: Layout,
-    /// Trained values, made for these images and classes.
-    pub parameters: usize,
-    /// Multiplications, each with its addition, for one such image, in convolutions and linear layers.
-    pub multiply_adds: u64,
-    /// Whether [`ModelConfig::hidden`] means something to it.
-    pub takes_hidden: bool,
-    /// Whether [`ModelConfig::width_divisor`] means something to it.
-    pub takes_width_divisor: bool,
-    /// Whether [`ModelConfig::dropout`] means something to it.
-    pub takes_dropout: bool,
-    /// Makes it.
-    pub build: Build,
+/// Models by name. `Registry::default()` holds the built-in ones, in the order of the documentation.
+///
+/// ```
+/// use tallow_models::nn::Sequential;
+/// use tallow_models::{ModelConfig, Registry};
+///
+/// let mut registry = Registry::default();
+/// registry.register("my-net", |p, config| {
+///     Sequential::build(p, config.input_shape)
+///         .conv2d("conv1", 8, 3)
+///         .relu()
+///         .max_pool2d(2)
+///         .flatten()
+///         .linear("fc", config.classes)
+///         .finish()
+/// })?;
+/// let model = registry.build("my-net", &ModelConfig::new(10, (1, 28, 28)))?;
+/// assert_eq!(model.store().num_parameters(), 8 * 9 + 8 + 8 * 13 * 13 * 10 + 10);
+/// # Ok::<(), tallow_models::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Registry {
+    entries: Vec<Entry>,
 }
 
-/// Makes the network with its parameters under the given path; errors call it by the given name. [`crate::Model::build`] checks the
-/// configuration first.
-pub type Build = fn(&'static str, &ParamPath, &ModelConfig) -> Result<Box<dyn Module>>;
+impl Registry {
+    /// Registry without models.
+    pub fn empty() -> Self {
+        let entries = Vec::new();
+        Self { entries }
+    }
 
-impl Entry {
-    /// The configuration it was made for: seed 0, `f32` on the CPU.
-    pub fn config(&self) -> ModelConfig {
-        ModelConfig::new(self.default_classes, self.default_input)
+    /// Adds a model: `build` makes its network, with parameters under the path given to it. Returns the entry, whose description and
+    /// defaults can be set.
+    ///
+    /// # Errors
+    /// [`Error::Register`] when the name is empty or taken.
+    pub fn register<M: Module>(
+        &mut self,
+        name: impl Into<String>,
+        build: impl Fn(&ParamPath, &ModelConfig) -> Result<M> + Send + Sync + 'static,
+    ) -> Result<&mut Entry> {
+        self.add(Entry::new(name, build))
+    }
+
+    /// Adds an entry, and returns it.
+    ///
+    /// # Errors
+    /// [`Error::Register`] when its name is empty or taken.
+    pub fn add(&mut self, entry: Entry) -> Result<&mut Entry> {
+        let refuse = |message: &str| {
+            Err(Error::Register {
+                name: entry.name.clone(),
+                message: message.into(),
+            })
+        };
+        if entry.name.is_empty() {
+            return refuse("the name is empty");
+        }
+        if self.iter().any(|known| known.name == entry.name) {
+            return refuse("there is a model of this name already");
+        }
+        let index = self.entries.len();
+        self.entries.push(entry);
+        Ok(&mut self.entries[index])
+    }
+
+    /// Entry of this name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownModel`], with the closest name.
+    pub fn find(&self, name: &str) -> Result<&Entry> {
+        let names = || self.iter().map(Entry::name);
+        self.iter()
+            .find(|entry| entry.name == name)
+            .ok_or_else(|| Error::UnknownModel {
+                name: name.into(),
+                nearest: nearest(name, names()).map(String::from),
+                known: names().map(String::from).collect(),
+            })
+    }
+
+    /// Builds the model of this name, initialised from the configuration's seed.
+    ///
+    /// # Errors
+    /// [`Error::UnknownModel`]; [`Error::Model`] when the model does not accept the configuration. A setting that it has no use for
+    /// is an error, not ignored.
+    pub fn build(&self, name: &str, config: &ModelConfig) -> Result<Model> {
+        self.find(name)?.build(config)
+    }
+
+    /// Entries, in the order in which they were registered.
+    pub fn iter(&self) -> std::slice::Iter<'_, Entry> {
+        self.entries.iter()
+    }
+
+    /// Number of models.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are no models.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 }
 
-/// Every model, in the order worth reading.
-pub fn registry() -> &'static [Entry] {
-    zoo::CATALOGUE
+impl<'a> IntoIterator for &'a Registry {
+    type Item = &'a Entry;
+    type IntoIter = std::slice::Iter<'a, Entry>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
 }
 
-/// The model of that name. Fails with the nearest name there is.
-pub fn find(name: &str) -> Result<&'static Entry> {
-    registry()
-        .iter()
-        .find(|entry| entry.name == name)
-        .ok_or_else(|| Error::UnknownModel {
+/// Model in a [`Registry`]: its name, description, defaults, and the function that builds its network.
+#[derive(Clone)]
+pub struct Entry {
+    name: String,
+    /// One line for listings; empty when not set.
+    pub description: String,
+    /// Shape of the images it was made for, `(C, H, W)`.
+    pub default_input: Option<(usize, usize, usize)>,
+    /// Number of classes it was made for.
+    pub default_classes: Option<usize>,
+    /// Axis order on the CPU unless the configuration sets one; on other devices that is `(N, C, H, W)`.
+    pub default_layout: Layout,
+    /// Number of trained values at the default input shape and classes.
+    pub parameters: Option<usize>,
+    /// Multiply-adds for one image of the default shape, in convolutions and linear layers.
+    pub multiply_adds: Option<u64>,
+    /// Whether it uses [`ModelConfig::hidden`].
+    pub takes_hidden: bool,
+    /// Whether it uses [`ModelConfig::width_divisor`].
+    pub takes_width_divisor: bool,
+    /// Whether it uses [`ModelConfig::dropout`].
+    pub takes_dropout: bool,
+    build: Arc<Build>,
+}
+
+type Build = dyn Fn(&ParamPath, &ModelConfig) -> Result<Box<dyn Module>> + Send + Sync;
+
+impl Entry {
+    /// Entry without description or defaults, which accepts every setting and works in `(N, C, H, W)`.
+    pub fn new<M: Module>(
+        name: impl Into<String>,
+        build: impl Fn(&ParamPath, &ModelConfig) -> Result<M> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
             name: name.into(),
-            nearest: nearest(name, registry().iter().map(|entry| entry.name)),
-            known: registry().iter().map(|entry| entry.name).collect(),
-        })
+            description: String::new(),
+            default_input: None,
+            default_classes: None,
+            default_layout: Layout::Nchw,
+            parameters: None,
+            multiply_adds: None,
+            takes_hidden: true,
+            takes_width_divisor: true,
+            takes_dropout: true,
+            build: Arc::new(move |p, config| Ok(Box::new(build(p, config)?))),
+        }
+    }
+
+    /// Name to build it by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Configuration for the default input shape and classes: seed 0, `f32` on the CPU.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the entry has no default input shape or classes.
+    pub fn config(&self) -> Result<ModelConfig> {
+        match (self.default_classes, self.default_input) {
+            (Some(classes), Some(input_shape)) => Ok(ModelConfig::new(classes, input_shape)),
+            _ => Err(Error::Config {
+                message: "has no default input shape and classes; state both".into(),
+            }
+            .of_model(&self.name)),
+        }
+    }
+
+    /// Builds the model, initialised from the configuration's seed.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the model does not accept the configuration.
+    pub fn build(&self, config: &ModelConfig) -> Result<Model> {
+        self.check(config)
+            .map_err(|message| Error::Config { message }.of_model(&self.name))?;
+        let own = match config.device {
+            Device::Cpu => self.default_layout,
+            _ => Layout::Nchw,
+        };
+        let config = ModelConfig {
+            layout: Some(config.layout.unwrap_or(own)),
+            ..config.clone()
+        };
+        Model::from_network(&self.name, &config, |p, config| (self.build)(p, config))
+    }
+
+    fn check(&self, config: &ModelConfig) -> Result<(), String> {
+        let (c, h, w) = config.input_shape;
+        if config.classes == 0 || c * h * w == 0 {
+            return Err(format!(
+                "expected at least one class, channel, row and column, found {} classes and images of {c} x {h} x {w}",
+                config.classes
+            ));
+        }
+        if !config.dtype.is_float() {
+            return Err(format!(
+                "expected a floating-point type for parameters, found {:?}",
+                config.dtype
+            ));
+        }
+        if config.hidden.is_some() && !self.takes_hidden {
+            return Err("has no hidden widths to set".into());
+        }
+        if config.hidden.iter().flatten().any(|width| *width == 0) {
+            return Err("a hidden layer cannot have width 0".into());
+        }
+        if config.width_divisor != 1 && !self.takes_width_divisor {
+            return Err("has no width_divisor to set".into());
+        }
+        match config.dropout {
+            Some(_) if !self.takes_dropout => Err("has no dropout to set".into()),
+            Some(dropout) if !(0. ..1.).contains(&dropout) => {
+                Err(format!("dropout must be in [0, 1), not {dropout}"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
-/// The name most like `name`, if one is. Jaro and Winkler's measure likes a common beginning, Damerau and Levenshtein's a slip of
-/// two letters.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let name = name.to_lowercase();
-    let likeness = |known: &str| {
-        strsim::jaro_winkler(&name, known).max(strsim::normalized_damerau_levenshtein(&name, known))
-    };
-    known
-        .map(|known| (likeness(known), known))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        // Below this two names have little but a few letters in common.
-        .filter(|(likeness, _)| *likeness > 0.66)
-        .map(|(_, name)| name)
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("name", &self.name)
+            .field("description", &self.description)
+            .field("default_input", &self.default_input)
+            .field("default_classes", &self.default_classes)
+            .field("default_layout", &self.default_layout)
+            .field("parameters", &self.parameters)
+            .field("multiply_adds", &self.multiply_adds)
+            .finish_non_exhaustive()
+    }
 }

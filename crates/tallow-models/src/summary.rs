@@ -1,29 +1,29 @@
-/// What a model consists of, layer by layer; made by [`crate::Model::summary`].
+/// Table of a model's layers; made by [`Model::summary`](crate::Model::summary).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// The model.
-    pub model: &'static str,
-    /// The images it takes, `(C, H, W)`.
+pub struct ModelSummary {
+    /// Name of the model.
+    pub model: String,
+    /// Shape of an input image, `(C, H, W)`.
     pub input_shape: (usize, usize, usize),
-    /// The leaf layers in the order they run.
+    /// Leaf layers in the order in which they run.
     pub layers: Vec<LayerSummary>,
-    /// Trained values in all.
+    /// Number of trained values.
     pub parameters: usize,
-    /// Multiplications, each with its addition, for one image, in convolutions and linear layers.
+    /// Multiply-adds for one image, in convolutions and linear layers.
     pub multiply_adds: u64,
 }
 
-/// One leaf layer.
+/// Row of a [`ModelSummary`]: one leaf layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerSummary {
-    /// The dotted name.
+    /// Dotted name, such as `features.0`.
     pub name: String,
-    /// PyTorch's name for this kind of layer.
+    /// PyTorch's name of the kind of layer, such as `Conv2d`.
     pub kind: &'static str,
-    /// `(C, H, W)` or `(F)`.
+    /// Output shape, `[C, H, W]` or `[F]`.
     pub output_shape: Vec<usize>,
-    /// Trained values in it.
+    /// Number of trained values in the layer.
     pub parameters: usize,
-    /// Multiplications, each with its addition, for one image.
+    /// Multiply-adds for one image.
     pub multiply_adds: u64,
 }

@@ -291,7 +291,7 @@ mod tests {
                 panic!("{} is no network", case.name);
             };
             let entry = find(model).unwrap();
-            let ours = Model::build(model, &entry.config()).unwrap();
+            let ours = Model::build(model, &entry.config().unwrap()).unwrap();
             case.batch = 2;
             let mut job = network(&case).unwrap();
             assert_eq!(

@@ -17,7 +17,7 @@ pub fn job(
     train: bool,
     device: &Device,
 ) -> Result<Job> {
-    if !registry().iter().any(|entry| entry.name == name) {
+    if !registry().iter().any(|entry| entry.name() == name) {
         bail!("not in this build: there is no model `{name}`");
     }
     let config = ModelConfig {

@@ -119,7 +119,7 @@ type Forward = Box<dyn Fn() -> Result<Tensor>>;
 
 /// The optimizer's step alone, with the gradients of one small batch.
 fn adam(network: &str) -> Result<Job> {
-    let config = find(network)?.config();
+    let config = find(network)?.config()?;
     let model = Model::build(network, &config)?;
     let (images, labels) = noise(2, config.input_shape)?;
     let loss = Loss::default().compute(&model.forward(&images, true)?, &labels)?;

@@ -41,8 +41,8 @@ pub fn completions(args: &CompletionsArgs, program: &Program) -> Result<Ending> 
 /// values, such as paths, are valid too.
 fn with_names(command: clap::Command, program: &Program) -> clap::Command {
     let experiments = builtin::names().iter().map(|name| name.to_string());
-    let models = program.models.entries().iter();
-    let models = models.map(|entry| entry.name.to_string());
+    let models = program.models.iter();
+    let models = models.map(|entry| entry.name().to_string());
     let datasets = catalog().iter().map(|entry| entry.name.to_string());
     let (experiments, models, datasets): (Vec<_>, Vec<_>, Vec<_>) =
         (experiments.collect(), models.collect(), datasets.collect());

@@ -45,12 +45,13 @@ pub fn list(program: &Program) -> Result<Ending> {
     );
 
     let mut models = new_table(&["name", "input", "classes", "description"]);
-    for entry in program.models.entries() {
-        let (c, h, w) = entry.default_input;
+    for entry in &program.models {
+        let input = entry.default_input;
+        let classes = entry.default_classes;
         models.add_row([
-            entry.name.to_string(),
-            format!("{c}x{h}x{w}"),
-            entry.default_classes.to_string(),
+            entry.name().to_string(),
+            input.map_or_else(String::new, |(c, h, w)| format!("{c}x{h}x{w}")),
+            classes.map_or_else(String::new, |n| n.to_string()),
             entry.description.to_string(),
         ]);
     }

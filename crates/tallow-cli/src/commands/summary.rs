@@ -48,12 +48,13 @@ pub fn summary(args: &SummaryArgs, program: &Program) -> Result<Ending> {
         return models(program);
     };
     let entry = program.models.find(model)?;
+    let default = entry.config()?;
     let config = ModelConfig {
-        classes: args.classes.map_or(entry.default_classes, |n| n as usize),
-        input_shape: args.input.unwrap_or(entry.default_input),
-        ..entry.config()
+        classes: args.classes.map_or(default.classes, |n| n as usize),
+        input_shape: args.input.unwrap_or(default.input_shape),
+        ..default
     };
-    let summary = program.models.build(entry.name, &config)?.summary()?;
+    let summary = entry.build(&config)?.summary()?;
     let (c, h, w) = summary.input_shape;
     let mut table = new_table(&["layer", "kind", "output", "parameters", "multiply-adds"]);
     for layer in &summary.layers {
@@ -70,7 +71,7 @@ pub fn summary(args: &SummaryArgs, program: &Program) -> Result<Ending> {
     }
     output::print(&format!(
         "{}: {}\ninput {c}x{h}x{w}, {} classes\n{table}\n{} parameters, {} multiply-adds an image\n",
-        entry.name,
+        entry.name(),
         entry.description,
         config.classes,
         thousands(summary.parameters as u64),
@@ -88,21 +89,22 @@ fn models(program: &Program) -> Result<Ending> {
         "multiply-adds",
         "description",
     ]);
-    let entries = program.models.entries();
-    for entry in entries {
-        let (c, h, w) = entry.default_input;
+    for entry in &program.models {
+        let input = entry.default_input.map(|(c, h, w)| shape(&[c, h, w]));
         table.add_row([
-            entry.name.to_string(),
-            shape(&[c, h, w]),
-            thousands(entry.parameters as u64),
-            thousands(entry.multiply_adds),
+            entry.name().to_string(),
+            input.unwrap_or_default(),
+            entry
+                .parameters
+                .map_or_else(String::new, |n| thousands(n as u64)),
+            entry.multiply_adds.map_or_else(String::new, thousands),
             entry.description.to_string(),
         ]);
     }
     for column in [1, 2, 3] {
         align_right(&mut table, column);
     }
-    output::print(&format!("{table}\n{} models\n", entries.len()))?;
+    output::print(&format!("{table}\n{} models\n", program.models.len()))?;
     Ok(Ending::Done)
 }
 

@@ -1,23 +1,24 @@
 use candle_core::{Tensor, Var};
 use tallow_ops::{Conv2dConfig, Layout, ParamPath, conv2d};
 
-use super::WeightInit;
-use crate::{Context, Module, Result};
+use crate::error::{Error, Result};
+use crate::module::{Context, Module};
+use crate::nn::init::WeightInit;
 
-/// The settings of a [`Conv2d`] with square kernels, as `torch.nn.Conv2d` names them and with its defaults.
+/// Settings of a [`Conv2d`] with a square kernel, with the names and defaults of `torch.nn.Conv2d`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConvOptions {
-    /// 1.
+    /// Stride; default 1.
     pub stride: usize,
-    /// Zeros added on each side; 0.
+    /// Rows and columns of zeros added on each side; default 0.
     pub padding: usize,
-    /// 1.
+    /// Distance between the pixels under a kernel; default 1.
     pub dilation: usize,
-    /// Groups of channels convolved apart; 1.
+    /// Number of groups of channels; default 1.
     pub groups: usize,
-    /// Whether a bias is added; yes.
+    /// Whether there is a bias; default true.
     pub bias: bool,
-    /// How weights and bias start; as `torch.nn.Conv2d` has them.
+    /// Initialisation of weight and bias; default that of `torch.nn.Conv2d`.
     pub init: WeightInit,
 }
 
@@ -35,7 +36,7 @@ impl Default for ConvOptions {
 }
 
 impl ConvOptions {
-    /// A weight of this shape and, if there is to be one, a bias with a value for each output.
+    /// Weight of this shape and, unless switched off, a bias with one value per output channel.
     pub(super) fn parameters(
         &self,
         p: &ParamPath,
@@ -52,7 +53,7 @@ impl ConvOptions {
     }
 }
 
-/// `torch.nn.Conv2d` with a square kernel: `weight` is `(O, I / groups, K, K)`, `bias` is `(O)`.
+/// 2-D convolution, as `torch.nn.Conv2d` with a square kernel: `weight` is `(O, I / groups, K, K)`, `bias` is `(O)`.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
     name: String,
@@ -61,13 +62,21 @@ pub struct Conv2d {
     options: ConvOptions,
 }
 
+const KIND: &str = "Conv2d";
+
 impl Conv2d {
-    /// Stride 1, no padding, with bias.
+    /// Convolution of stride 1 without padding and with bias.
+    ///
+    /// # Errors
+    /// As [`Conv2d::with`].
     pub fn new(p: ParamPath, inputs: usize, outputs: usize, kernel: usize) -> Result<Self> {
         Self::with(p, inputs, outputs, kernel, ConvOptions::default())
     }
 
-    /// With all settings. Fails when the name is taken, when there are no inputs, or when the groups do not divide the channels.
+    /// Convolution with all settings.
+    ///
+    /// # Errors
+    /// When a name is taken, when the number of input channels or the kernel size is 0, or when the groups do not divide the channels.
     pub fn with(
         p: ParamPath,
         inputs: usize,
@@ -79,22 +88,15 @@ impl Conv2d {
         if groups == 0 || !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
             let message =
                 format!("{groups} groups do not divide {inputs} inputs and {outputs} outputs");
-            return Err(tallow_ops::Error::Config {
-                op: "conv2d",
-                message,
-            }
-            .into());
+            return Err(Error::layer(p.name(), KIND, message));
         }
         let inputs = inputs / groups;
         let fan_in = inputs * kernel * kernel;
         if fan_in == 0 {
-            let message =
-                format!("a kernel of {kernel} x {kernel} over {inputs} maps sees nothing");
-            return Err(tallow_ops::Error::Config {
-                op: "conv2d",
-                message,
-            }
-            .into());
+            let message = format!(
+                "expected a kernel and input channels above 0, found {kernel} x {kernel} over {inputs} channels"
+            );
+            return Err(Error::layer(p.name(), KIND, message));
         }
         // As PyTorch counts it: all outputs, whatever the groups.
         let fan_out = outputs * kernel * kernel;
@@ -108,12 +110,17 @@ impl Conv2d {
         })
     }
 
+    /// Kind and name.
+    pub(super) fn label(&self) -> (&'static str, &str) {
+        (KIND, &self.name)
+    }
+
     /// Weight and bias.
     pub(super) fn parameters(&self) -> (&Tensor, Option<&Tensor>) {
         (&self.weight, self.bias.as_ref().map(Var::as_tensor))
     }
 
-    /// The settings in an axis order.
+    /// Settings of the operator in an axis order.
     pub(super) fn config(&self, layout: Layout) -> Conv2dConfig {
         let ConvOptions {
             stride,
@@ -141,12 +148,6 @@ impl Module for Conv2d {
         // Each weight meets every pixel of its output map once.
         let pixels = y.elem_count() / (y.dims()[0] * outputs).max(1);
         let parameters = weights + bias.map_or(0, Tensor::elem_count);
-        cx.report(
-            &self.name,
-            "Conv2d",
-            y,
-            parameters,
-            (weights * pixels) as u64,
-        )
+        cx.report(&self.name, KIND, y, parameters, (weights * pixels) as u64)
     }
 }

@@ -1,12 +1,15 @@
-//! The layers of the first convolutional networks, which later ones have no use for.
+//! Layers of the first convolutional networks (LeCun et al. 1989 and 1998).
 
 use candle_core::{Tensor, Var};
 use tallow_ops::{Conv2dConfig, Layout, ParamPath, conv2d};
 
-use super::WeightInit;
-use crate::{Context, Module, Result};
+use crate::error::{Error, Result};
+use crate::module::{Context, Module};
+use crate::nn::builder::{Name, SequentialBuilder};
+use crate::nn::init::WeightInit;
+use crate::nn::window::Window;
 
-/// `torch.nn.ConstantPad2d` with the same width on all sides.
+/// Constant padding, as `torch.nn.ConstantPad2d` with the same width on all sides.
 #[derive(Clone, Debug)]
 pub struct ConstantPad2d {
     name: String,
@@ -15,7 +18,7 @@ pub struct ConstantPad2d {
 }
 
 impl ConstantPad2d {
-    /// `padding` rows and columns of `value` on each side.
+    /// Padding of `padding` rows and columns of `value` on each side.
     pub fn new(p: ParamPath, padding: usize, value: f64) -> Self {
         Self {
             name: p.name().into(),
@@ -42,24 +45,26 @@ impl Module for ConstantPad2d {
     }
 }
 
-/// A convolution in which each output map sees some of the input maps only: `weight` is `(connections, K, K)`, output map by output
-/// map; `bias`, if there is one, is `(O)`.
+/// Convolution in which each output channel is connected to some of the input channels: `weight` is `(connections, K, K)`, ordered by
+/// output channel; `bias`, if there is one, is `(O)`.
 #[derive(Clone, Debug)]
 pub struct PartialConv2d {
     name: String,
     weight: Var,
     bias: Option<Var>,
-    /// Where each connection lies among all `O * I` that there could be.
-    places: Tensor,
+    /// Index of each connection among all `O * I` possible ones.
+    connections: Tensor,
     inputs: usize,
     outputs: usize,
     stride: usize,
 }
 
 impl PartialConv2d {
-    /// `table` lists for each output map the input maps it sees. Weights start by `init`, each by the fan-in of its own output map.
+    /// Convolution whose `table` lists the input channels of each output channel. Weights are initialised by `init` with the fan-in of
+    /// their own output channel.
     ///
-    /// Fails when a name is taken, when an output map sees nothing, or when the table names a map beyond `inputs`.
+    /// # Errors
+    /// When a name is taken, when an output channel has no inputs, or when the table names a channel beyond `inputs`.
     pub fn new(
         p: ParamPath,
         inputs: usize,
@@ -76,13 +81,9 @@ impl PartialConv2d {
             || table.iter().copied().flatten().any(|map| *map >= inputs)
         {
             let message = format!(
-                "a table of {outputs} maps that each see some of {inputs} is needed, and a kernel above 0"
+                "expected a kernel above 0 and a table in which each of {outputs} output channels has some of {inputs} input channels"
             );
-            return Err(tallow_ops::Error::Config {
-                op: "partial_conv2d",
-                message,
-            }
-            .into());
+            return Err(Error::layer(p.name(), "PartialConv2d", message));
         }
         let mut places = Vec::new();
         let mut start = Vec::new();
@@ -104,7 +105,7 @@ impl PartialConv2d {
             .transpose()?;
         Ok(Self {
             name: p.name().into(),
-            places: Tensor::new(places, p.device())?,
+            connections: Tensor::new(places, p.device())?,
             weight,
             bias,
             inputs,
@@ -117,18 +118,15 @@ impl PartialConv2d {
 impl Module for PartialConv2d {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let (connections, k, _) = self.weight.dims3()?;
-        // The connections that are not there are zeros of a whole kernel, which costs little at the size of these networks.
+        // Missing connections become kernels of zeros, which costs little at the size of these networks.
         let all = Tensor::zeros(
             (self.outputs * self.inputs, k, k),
             self.weight.dtype(),
             self.weight.device(),
         )?;
-        let kernel = all.index_add(&self.places, &self.weight, 0)?.reshape((
-            self.outputs,
-            self.inputs,
-            k,
-            k,
-        ))?;
+        let kernel = all
+            .index_add(&self.connections, &self.weight, 0)?
+            .reshape((self.outputs, self.inputs, k, k))?;
         let config = Conv2dConfig {
             stride: (self.stride, self.stride),
             layout: cx.layout,
@@ -144,7 +142,7 @@ impl Module for PartialConv2d {
     }
 }
 
-/// Adds to each unit of a map a bias of its own: `bias` is `(C, H, W)`, and starts at 0.
+/// Bias of every unit of a feature map: `bias` is `(C, H, W)`, initialised with 0.
 #[derive(Clone, Debug)]
 pub struct UnitBias {
     name: String,
@@ -152,7 +150,10 @@ pub struct UnitBias {
 }
 
 impl UnitBias {
-    /// Makes the parameter `bias` at `p`; its name is that of the layer. Fails when it is taken.
+    /// Layer with the parameter `bias` at `p`, whose name is that of the layer.
+    ///
+    /// # Errors
+    /// When the name is taken.
     pub fn new(p: ParamPath, shape: (usize, usize, usize)) -> Result<Self> {
         Ok(Self {
             name: p.pp("bias").name().into(),
@@ -172,8 +173,8 @@ impl Module for UnitBias {
     }
 }
 
-/// Adds up each square of a map, times a trained factor of the map, plus a trained bias (LeCun et al. 1998): `weight` and `bias`
-/// are `(C)`.
+/// Trained subsampling (LeCun et al. 1998): the sum over each square, times a factor of the channel, plus a bias of the channel.
+/// `weight` and `bias` are `(C)`.
 #[derive(Clone, Debug)]
 pub struct Subsampling {
     name: String,
@@ -183,7 +184,10 @@ pub struct Subsampling {
 }
 
 impl Subsampling {
-    /// Squares of `kernel` by `kernel`, side by side. Fails when a name is taken or `kernel` is 0.
+    /// Subsampling of squares of `kernel` by `kernel`, with a stride of `kernel`.
+    ///
+    /// # Errors
+    /// When a name is taken.
     pub fn new(p: ParamPath, channels: usize, kernel: usize, init: WeightInit) -> Result<Self> {
         let weight = init.weight(kernel * kernel, 1);
         Ok(Self {
@@ -197,7 +201,7 @@ impl Subsampling {
 
 impl Module for Subsampling {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        // A convolution that keeps the maps apart, all of whose weights in a map are the same.
+        // A depthwise convolution whose weights are equal within a channel.
         let (channels, k) = (self.weight.elem_count(), self.kernel);
         let kernel = self.weight.reshape((channels, 1, 1, 1))?;
         let kernel = kernel.broadcast_as((channels, 1, k, k))?;
@@ -213,14 +217,14 @@ impl Module for Subsampling {
     }
 }
 
-/// `1.7159 tanh(2 x / 3)`, which maps 1 to 1 and -1 to -1 (LeCun et al. 1998, appendix A).
+/// Scaled hyperbolic tangent, `1.7159 tanh(2 x / 3)`, which maps 1 to 1 and -1 to -1 (LeCun et al. 1998, appendix A).
 #[derive(Clone, Debug)]
 pub struct ScaledTanh {
     name: String,
 }
 
 impl ScaledTanh {
-    /// The name is the path's.
+    /// Layer with the name of the path.
     pub fn new(p: ParamPath) -> Self {
         Self {
             name: p.name().into(),
@@ -235,10 +239,10 @@ impl Module for ScaledTanh {
     }
 }
 
-/// Euclidean radial basis functions: minus the squared distance of the input `(N, I)` from each of the centres, `(N, O)`.
+/// Euclidean radial basis functions: the negative squared distance of the input `(N, I)` from each centre, `(N, O)`.
 ///
-/// The centres are the buffer `codes`, `(O, I)`, which is saved but not trained. Through the sign the nearest code has the largest
-/// output, and the cross-entropy of the outputs is the loss of LeCun et al. 1998 (equation 9) without its rubbish class.
+/// The centres are the buffer `codes`, `(O, I)`, which is saved but not trained. With the negative sign the nearest code has the
+/// largest output, and the cross-entropy of the outputs is the loss of LeCun et al. 1998 (equation 9) without its rubbish class.
 #[derive(Clone, Debug)]
 pub struct Rbf {
     name: String,
@@ -246,7 +250,10 @@ pub struct Rbf {
 }
 
 impl Rbf {
-    /// `codes` is `(O, I)`. Fails when the name is taken.
+    /// Layer with the centres `codes`, `(O, I)`.
+    ///
+    /// # Errors
+    /// When the name is taken.
     pub fn new(p: ParamPath, codes: &Tensor) -> Result<Self> {
         Ok(Self {
             name: p.name().into(),
@@ -262,5 +269,52 @@ impl Module for Rbf {
         let y = distances.neg()?;
         let multiply_adds = codes.elem_count() as u64;
         cx.report(&self.name, "Rbf", y, 0, multiply_adds)
+    }
+}
+
+impl SequentialBuilder {
+    /// [`ConstantPad2d`] of `padding` rows and columns of `value` on each side.
+    pub fn constant_pad2d(self, padding: usize, value: f64) -> Self {
+        let window = Window::square(1, 1, padding, 1);
+        self.windowed(None, "pad", "ConstantPad2d", window, |p, channels| {
+            Ok((ConstantPad2d::new(p, padding, value), channels))
+        })
+    }
+
+    /// [`PartialConv2d`] with the connections of `table`.
+    pub fn partial_conv2d(
+        self,
+        name: impl Into<Name>,
+        table: &[&[usize]],
+        kernel: usize,
+        stride: usize,
+        bias: bool,
+        init: WeightInit,
+    ) -> Self {
+        let window = Window::square(kernel, stride, 0, 1);
+        self.windowed(name, "conv", "PartialConv2d", window, |p, channels| {
+            let conv = PartialConv2d::new(p, channels, table, kernel, stride, bias, init)?;
+            Ok((conv, table.len()))
+        })
+    }
+
+    /// [`UnitBias`].
+    pub fn unit_bias(self, name: impl Into<Name>) -> Self {
+        self.on_maps(name, "bias", "UnitBias", |p, shape| {
+            Ok((UnitBias::new(p, shape.into())?, shape))
+        })
+    }
+
+    /// [`Subsampling`] of squares of `kernel` by `kernel`.
+    pub fn subsampling(self, name: impl Into<Name>, kernel: usize, init: WeightInit) -> Self {
+        let window = Window::square(kernel, kernel, 0, 1);
+        self.windowed(name, "pool", "Subsampling", window, |p, channels| {
+            Ok((Subsampling::new(p, channels, kernel, init)?, channels))
+        })
+    }
+
+    /// [`ScaledTanh`].
+    pub fn scaled_tanh(self) -> Self {
+        self.elementwise("tanh", ScaledTanh::new)
     }
 }

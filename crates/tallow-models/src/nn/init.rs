@@ -1,31 +1,32 @@
 use tallow_ops::Init;
 
-/// How the weights of a convolution or a linear layer start, and the biases with them.
+/// Initialisation of the weight and bias of a convolution or a linear layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum WeightInit {
-    /// `reset_parameters` of PyTorch's layers: weights and biases uniform within `1 / sqrt(fan_in)`.
+    /// `reset_parameters` of PyTorch's layers: weights and biases uniform in `±1 / sqrt(fan_in)`.
     #[default]
     Uniform,
-    /// `kaiming_normal_(mode="fan_in")`: weights normal with deviation `sqrt(2 / fan_in)` (He et al. 2015), biases uniform as above.
+    /// `kaiming_normal_(mode="fan_in")`: weights normal with standard deviation `sqrt(2 / fan_in)` (He et al. 2015), biases uniform as
+    /// above.
     KaimingFanIn,
-    /// `kaiming_normal_(mode="fan_out", nonlinearity="relu")` and biases 0: what torchvision gives convolutions.
+    /// `kaiming_normal_(mode="fan_out", nonlinearity="relu")` and biases 0: torchvision's initialisation of convolutions.
     KaimingFanOut,
-    /// Uniform within `scale / fan_in^power` and biases 0: LeCun's networks, with scale 2.4.
+    /// Weights uniform in `±scale / fan_in^power` and biases 0: LeCun's networks, with scale 2.4.
     FanInRange {
-        /// The range for a fan-in of 1.
+        /// Bound for a fan-in of 1.
         scale: f64,
-        /// How fast it shrinks.
+        /// Exponent of the fan-in.
         power: f64,
     },
-    /// Normal with this deviation, biases 0: what torchvision gives the linear layers of a VGG, with 0.01.
+    /// Weights normal with this standard deviation and biases 0: torchvision's linear layers of a VGG, with 0.01.
     Normal {
-        /// The standard deviation.
+        /// Standard deviation.
         std: f64,
     },
 }
 
 impl WeightInit {
-    /// The weights' start. `fan_in` is the number of values that meet in one output, `fan_out` that of outputs a value goes to.
+    /// Initialisation of the weights. `fan_in` is the number of inputs of one output, `fan_out` the number of outputs of one input.
     pub(super) fn weight(self, fan_in: usize, fan_out: usize) -> Init {
         let normal = |std| Init::Normal { mean: 0., std };
         match self {
@@ -46,7 +47,7 @@ impl WeightInit {
         }
     }
 
-    /// The biases' start.
+    /// Initialisation of the biases.
     pub(super) fn bias(self, fan_in: usize) -> Init {
         match self {
             Self::Uniform | Self::KaimingFanIn => {

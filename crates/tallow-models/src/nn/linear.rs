@@ -1,10 +1,11 @@
 use candle_core::{Tensor, Var};
 use tallow_ops::{ParamPath, linear};
 
-use super::WeightInit;
-use crate::{Context, Module, Result};
+use crate::error::{Error, Result};
+use crate::module::{Context, Module};
+use crate::nn::init::WeightInit;
 
-/// `torch.nn.Linear`: `(N, I)` to `(N, O)`, with `weight` `(O, I)` and `bias` `(O)`.
+/// Linear layer, as `torch.nn.Linear`: `(N, I)` to `(N, O)`, with `weight` `(O, I)` and `bias` `(O)`.
 #[derive(Clone, Debug)]
 pub struct Linear {
     name: String,
@@ -13,20 +14,22 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// As PyTorch starts it. Fails when the name is taken, or when there are no inputs.
+    /// Linear layer with PyTorch's initialisation.
+    ///
+    /// # Errors
+    /// When a name is taken, or when `inputs` is 0.
     pub fn new(p: ParamPath, inputs: usize, outputs: usize) -> Result<Self> {
         Self::with(p, inputs, outputs, WeightInit::Uniform)
     }
 
-    /// With another start.
+    /// Linear layer with another initialisation.
+    ///
+    /// # Errors
+    /// As [`Linear::new`].
     pub fn with(p: ParamPath, inputs: usize, outputs: usize, init: WeightInit) -> Result<Self> {
         if inputs == 0 {
-            let message = "a linear layer needs at least one input".into();
-            return Err(tallow_ops::Error::Config {
-                op: "linear",
-                message,
-            }
-            .into());
+            let message = "expected at least one input, found 0".into();
+            return Err(Error::layer(p.name(), "Linear", message));
         }
         let weight = p.param("weight", (outputs, inputs), init.weight(inputs, outputs))?;
         let bias = p.param("bias", outputs, init.bias(inputs))?;

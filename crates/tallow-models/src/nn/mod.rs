@@ -1,29 +1,33 @@
-//! The layers networks are made of, initialised as PyTorch initialises them.
+//! Layers, initialised as PyTorch initialises them, and [`Sequential`], which makes networks of them.
 //!
-//! Every layer is made at a place in a parameter store ([`tallow_ops::ParamPath`]) and bears its name, those without parameters too,
-//! so that summaries and feature extraction can speak of each.
+//! Every layer is made at a place in a parameter store ([`tallow_ops::ParamPath`]) and has its name, also when it has no parameters, so
+//! that summaries and feature extraction can refer to it. [`Sequential::build`] infers input shapes and names:
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
-//! use tallow_models::nn::{Conv2d, Flatten, Linear, MaxPool2d, Relu, Sequential};
+//! use tallow_models::nn::Sequential;
 //! use tallow_models::{Context, Module};
 //! use tallow_ops::{Layout, ParamStore};
 //!
 //! let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
-//! let p = store.root();
-//! let net = Sequential::new()
-//!     .add(Conv2d::new(p.pp("conv"), 1, 6, 5)?)
-//!     .add(Relu::new(p.pp("relu")))
-//!     .add(MaxPool2d::new(p.pp("pool"), 2))
-//!     .add(Flatten::new(p.pp("flatten")))
-//!     .add(Linear::new(p.pp("fc"), 6 * 12 * 12, 10)?);
-//! let images = Tensor::zeros((2, 1, 28, 28), DType::F32, &Device::Cpu)?;
-//! let logits = net.forward(&images, &mut Context::new(true, Layout::Nchw))?;
+//! let net = Sequential::build(&store.root(), (3, 32, 32))
+//!     .sequential("features", |net| {
+//!         net.conv2d(None, 16, 3).batch_norm2d(None).relu().max_pool2d(2) // features.0 to features.3
+//!     })
+//!     .flatten()
+//!     .linear("classifier", 10)
+//!     .finish()?;
+//! let images = Tensor::zeros((2, 32, 32, 3), DType::F32, &Device::Cpu)?;
+//!
+//! // The four layers of `features` run as one operator.
+//! let mut operators = Vec::new();
+//! let logits = net.forward(&images, &mut Context::recording(true, Layout::Nhwc, &mut operators))?;
 //! assert_eq!(logits.dims(), [2, 10]);
+//! assert_eq!(operators[0].layers, ["features.0", "features.1", "features.2", "features.3"]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Blocks are layers like any other:
+//! Finished layers and residual blocks can be put together by hand:
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -44,10 +48,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod block;
+mod blocks;
+mod builder;
+mod candle;
 mod conv;
-mod conv_relu;
 mod early;
+mod fused;
 mod init;
 mod linear;
 mod norm;
@@ -57,17 +63,18 @@ mod sequential;
 mod shortcut;
 mod simple;
 mod transpose;
+mod window;
 
-pub use block::{ConvBn, ConvBnRelu};
+pub use builder::{Name, SequentialBuilder};
+pub use candle::FromCandle;
 pub use conv::{Conv2d, ConvOptions};
-pub use conv_relu::ConvRelu;
 pub use early::{ConstantPad2d, PartialConv2d, Rbf, ScaledTanh, Subsampling, UnitBias};
 pub use init::WeightInit;
 pub use linear::Linear;
 pub use norm::BatchNorm2d;
 pub use pool::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
-pub use residual::{BasicBlock, Bottleneck, PreActBlock, ResidualOptions};
+pub use residual::{BasicBlock, Bottleneck, PreActBlock, Residual};
 pub use sequential::Sequential;
-pub use shortcut::Shortcut;
+pub use shortcut::{ResidualOptions, Shortcut};
 pub use simple::{Add, Dropout, Flatten, Relu, Tanh};
 pub use transpose::ConvTranspose2d;

@@ -3,9 +3,10 @@ use tallow_ops::{
     BatchNormConfig, Init, Layout, Norm, ParamPath, batch_norm_eval, batch_norm_train,
 };
 
-use crate::{Context, Module, Result};
+use crate::error::Result;
+use crate::module::{Context, Module};
 
-/// `torch.nn.BatchNorm2d` with its defaults (eps 1e-5, momentum 0.1, affine): `weight` and `bias` are trained; `running_mean`,
+/// Batch normalisation, as `torch.nn.BatchNorm2d` with its defaults (eps 1e-5, momentum 0.1, affine): `weight` and `bias` are trained; `running_mean`,
 /// `running_var` and `num_batches_tracked` are buffers, which training updates.
 #[derive(Clone, Debug)]
 pub struct BatchNorm2d {
@@ -17,8 +18,13 @@ pub struct BatchNorm2d {
     num_batches_tracked: Var,
 }
 
+const KIND: &str = "BatchNorm2d";
+
 impl BatchNorm2d {
-    /// Fails when the name is taken.
+    /// Batch norm of `channels` channels.
+    ///
+    /// # Errors
+    /// When a name is taken.
     pub fn new(p: ParamPath, channels: usize) -> Result<Self> {
         Ok(Self {
             name: p.name().into(),
@@ -31,7 +37,12 @@ impl BatchNorm2d {
         })
     }
 
-    /// Parameters and statistics for an operator that takes them all.
+    /// Kind and name.
+    pub(super) fn label(&self) -> (&'static str, &str) {
+        (KIND, &self.name)
+    }
+
+    /// Parameters and statistics for an operator.
     pub(super) fn norm(&self, layout: Layout) -> Norm<'_> {
         Norm {
             weight: &self.weight,
@@ -45,7 +56,7 @@ impl BatchNorm2d {
         }
     }
 
-    /// Counts a batch of training.
+    /// Adds 1 to `num_batches_tracked`.
     pub(super) fn count_batch(&self) -> Result<()> {
         // Added where it is: reading it would wait for the device at every layer.
         let batches = (self.num_batches_tracked.as_detached_tensor() + 1.)?;
@@ -70,6 +81,6 @@ impl Module for BatchNorm2d {
             batch_norm_eval(x, weight, bias, running_mean, running_var, &config)?
         };
         let parameters = weight.elem_count() + bias.elem_count();
-        cx.report(&self.name, "BatchNorm2d", y, parameters, 0)
+        cx.report(&self.name, KIND, y, parameters, 0)
     }
 }

@@ -1,22 +1,25 @@
 use candle_core::Tensor;
 use tallow_ops::{ParamPath, Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d};
 
-use crate::{Context, Module, Result};
+use crate::error::Result;
+use crate::module::{Context, Module};
 
-/// `torch.nn.MaxPool2d`.
+/// Max pooling, as `torch.nn.MaxPool2d`.
 #[derive(Clone, Debug)]
 pub struct MaxPool2d {
     name: String,
     config: Pool2dConfig,
 }
 
+const MAX_POOL: &str = "MaxPool2d";
+
 impl MaxPool2d {
-    /// Windows of `kernel` by `kernel`, side by side.
+    /// Pooling with windows of `kernel` by `kernel` and a stride of `kernel`.
     pub fn new(p: ParamPath, kernel: usize) -> Self {
         Self::with(p, Pool2dConfig::new(kernel))
     }
 
-    /// With all settings; the layout is that of the pass.
+    /// Pooling with all settings; the layout is that of the forward pass.
     pub fn with(p: ParamPath, config: Pool2dConfig) -> Self {
         Self {
             name: p.name().into(),
@@ -24,7 +27,12 @@ impl MaxPool2d {
         }
     }
 
-    /// Whether it takes the maximum of each 2x2 square and nothing else.
+    /// Kind and name.
+    pub(super) fn label(&self) -> (&'static str, &str) {
+        (MAX_POOL, &self.name)
+    }
+
+    /// Whether it has windows of 2x2 and stride 2, without padding.
     pub(super) fn is_halving(&self) -> bool {
         self.config
             == Pool2dConfig {
@@ -43,11 +51,11 @@ impl Module for MaxPool2d {
                 ..self.config
             },
         )?;
-        cx.report(&self.name, "MaxPool2d", y, 0, 0)
+        cx.report(&self.name, MAX_POOL, y, 0, 0)
     }
 }
 
-/// `torch.nn.AvgPool2d`; padding counts in the average, as is PyTorch's default.
+/// Average pooling, as `torch.nn.AvgPool2d`; padding counts in the average (`count_include_pad`, PyTorch's default).
 #[derive(Clone, Debug)]
 pub struct AvgPool2d {
     name: String,
@@ -55,12 +63,12 @@ pub struct AvgPool2d {
 }
 
 impl AvgPool2d {
-    /// Windows of `kernel` by `kernel`, side by side.
+    /// Pooling with windows of `kernel` by `kernel` and a stride of `kernel`.
     pub fn new(p: ParamPath, kernel: usize) -> Self {
         Self::with(p, Pool2dConfig::new(kernel))
     }
 
-    /// With all settings; the layout is that of the pass.
+    /// Pooling with all settings; the layout is that of the forward pass.
     pub fn with(p: ParamPath, config: Pool2dConfig) -> Self {
         Self {
             name: p.name().into(),
@@ -83,7 +91,7 @@ impl Module for AvgPool2d {
     }
 }
 
-/// `torch.nn.AdaptiveAvgPool2d`: averages any image down, or up, to `output` rows and columns.
+/// Adaptive average pooling, as `torch.nn.AdaptiveAvgPool2d`: any map to `output` rows and columns.
 #[derive(Clone, Debug)]
 pub struct AdaptiveAvgPool2d {
     name: String,
@@ -91,7 +99,7 @@ pub struct AdaptiveAvgPool2d {
 }
 
 impl AdaptiveAvgPool2d {
-    /// To `(rows, columns)`.
+    /// Pooling to `(rows, columns)`.
     pub fn new(p: ParamPath, output: (usize, usize)) -> Self {
         Self {
             name: p.name().into(),

@@ -1,93 +1,153 @@
 use candle_core::Tensor;
 use tallow_ops::{Layout, ParamPath, Pool2dConfig, avg_pool2d, pad_with_zeros};
 
-use super::{
-    AvgPool2d, BatchNorm2d, ConvBn, ConvOptions, ConvTranspose2d, ResidualOptions, Sequential,
-};
-use crate::{Context, Module, Result};
+use crate::error::Result;
+use crate::module::{Context, Module};
+use crate::nn::conv::{Conv2d, ConvOptions};
+use crate::nn::init::WeightInit;
+use crate::nn::norm::BatchNorm2d;
+use crate::nn::pool::AvgPool2d;
+use crate::nn::sequential::Sequential;
+use crate::nn::transpose::ConvTranspose2d;
 
-/// How the input of a residual block gets its output's shape, so that the two can be added.
+/// Shortcut of a residual block: how its input gets the shape of its output, so that the two can be added.
 ///
-/// Where the shape does not change the input is added as it is, but for [`Shortcut::ProjectionEverywhere`].
+/// Where the shape does not change, the input is added as it is, except with [`Shortcut::ProjectionEverywhere`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shortcut {
-    /// Every `stride`-th pixel, the new maps zero, half of them before the old ones and half behind: no parameters (option A of
-    /// He et al. 2016, as the well-known CIFAR code does it).
+    /// Every `stride`-th pixel, and channels of zeros, half of them before the input's and half after: no parameters (option A of
+    /// He et al. 2016, as in `pytorch_resnet_cifar10`).
     ZeroPad,
-    /// A 1x1 convolution and batch norm (option B; torchvision's).
+    /// 1x1 convolution and batch norm (option B; torchvision).
     #[default]
     Projection,
-    /// The same also where the shape does not change (option C).
+    /// 1x1 convolution and batch norm also where the shape does not change (option C).
     ProjectionEverywhere,
-    /// Averages over `stride` by `stride` pixels, then a 1x1 convolution and batch norm, so that no pixel is passed over (ResNet-D,
-    /// He et al. 2019).
+    /// Average over `stride` by `stride` pixels, then 1x1 convolution and batch norm, so that every pixel counts (ResNet-D, He et al.
+    /// 2019).
     PooledProjection,
-    /// Averages over squares of twice the stride, from which a 2x2 transposed convolution restores the size; batch norm. The sides
-    /// must be multiples of twice the stride.
+    /// Average over squares of twice the stride, then a 2x2 transposed convolution that restores the size, and batch norm. Height and
+    /// width must be multiples of twice the stride.
     Transposed,
 }
 
-impl Shortcut {
-    /// The way round a block, with its parameters under `p`; nothing when the input can be added as it is. `norm` says whether batch
-    /// norm ends it.
-    pub(super) fn build(
-        self,
+/// Settings of a residual block, with torchvision's defaults.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ResidualOptions {
+    /// Stride; default 1.
+    pub stride: usize,
+    /// Groups of channels in the 3x3 convolution of a [`Bottleneck`](crate::nn::Bottleneck) (ResNeXt, Xie et al. 2017); default 1.
+    pub groups: usize,
+    /// Shortcut; default a projection.
+    pub shortcut: Shortcut,
+    /// Name of the shortcut's parameters; default `downsample`.
+    pub shortcut_name: &'static str,
+    /// Initialisation of the convolutions' weights; default torchvision's.
+    pub init: WeightInit,
+}
+
+impl Default for ResidualOptions {
+    fn default() -> Self {
+        Self {
+            stride: 1,
+            groups: 1,
+            shortcut: Shortcut::Projection,
+            shortcut_name: "downsample",
+            init: WeightInit::KaimingFanOut,
+        }
+    }
+}
+
+impl ResidualOptions {
+    /// Convolution of a block: without bias, and with padding that keeps the size at stride 1.
+    pub(super) fn conv(
+        &self,
+        p: ParamPath,
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+        stride: usize,
+    ) -> Result<Conv2d> {
+        self.grouped(p, inputs, outputs, kernel, stride, 1)
+    }
+
+    /// [`ResidualOptions::conv`] with groups of channels.
+    pub(super) fn grouped(
+        &self,
+        p: ParamPath,
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+        stride: usize,
+        groups: usize,
+    ) -> Result<Conv2d> {
+        let options = ConvOptions {
+            stride,
+            padding: kernel / 2,
+            groups,
+            bias: false,
+            init: self.init,
+            ..Default::default()
+        };
+        Conv2d::with(p, inputs, outputs, kernel, options)
+    }
+
+    /// Shortcut of the block at `p`; empty when the input can be added as it is. With `norm`, a batch norm ends it.
+    pub(super) fn shortcut(
+        &self,
         p: &ParamPath,
         inputs: usize,
         outputs: usize,
         norm: bool,
-        options: &ResidualOptions,
-    ) -> Result<Option<Box<dyn Module>>> {
-        let stride = options.stride;
-        if stride == 1 && inputs == outputs && self != Self::ProjectionEverywhere {
-            return Ok(None);
+    ) -> Result<Sequential> {
+        let p = p.pp(self.shortcut_name);
+        let stride = self.stride;
+        let mut net = Sequential::new();
+        if stride == 1 && inputs == outputs && self.shortcut != Shortcut::ProjectionEverywhere {
+            return Ok(net);
         }
-        let projection = |index: usize, stride| -> Result<Box<dyn Module>> {
-            let conv = options.conv(p.pp(index), inputs, outputs, 1, stride)?;
-            if !norm {
-                return Ok(Box::new(conv));
-            }
-            let norm = BatchNorm2d::new(p.pp(index + 1), outputs)?;
-            Ok(Box::new(ConvBn::new(conv, norm)))
-        };
-        Ok(Some(match self {
-            Self::ZeroPad => Box::new(ZeroPad {
+        match self.shortcut {
+            Shortcut::ZeroPad => net.push(ZeroPad {
                 name: p.name().into(),
                 stride,
                 outputs,
             }),
-            Self::Projection | Self::ProjectionEverywhere => projection(0, stride)?,
-            Self::PooledProjection => {
+            Shortcut::Projection | Shortcut::ProjectionEverywhere => {
+                net.push(self.conv(p.pp(0), inputs, outputs, 1, stride)?);
+                if norm {
+                    net.push(BatchNorm2d::new(p.pp(1), outputs)?);
+                }
+            }
+            Shortcut::PooledProjection => {
                 let pool = Pool2dConfig {
                     ceil_mode: true,
                     ..Pool2dConfig::new(stride)
                 };
-                Box::new(
-                    Sequential::new()
-                        .add(AvgPool2d::with(p.pp(0), pool))
-                        .add(projection(1, 1)?),
-                )
+                net.push(AvgPool2d::with(p.pp(0), pool));
+                net.push(self.conv(p.pp(1), inputs, outputs, 1, 1)?);
+                if norm {
+                    net.push(BatchNorm2d::new(p.pp(2), outputs)?);
+                }
             }
-            Self::Transposed => {
+            Shortcut::Transposed => {
                 let twice = ConvOptions {
                     stride: 2,
                     bias: false,
-                    init: options.init,
+                    init: self.init,
                     ..Default::default()
                 };
-                let net = Sequential::new()
-                    .add(AvgPool2d::new(p.pp(0), 2 * stride))
-                    .add(ConvTranspose2d::with(p.pp(1), inputs, outputs, 2, twice)?);
+                net.push(AvgPool2d::new(p.pp(0), 2 * stride));
+                net.push(ConvTranspose2d::with(p.pp(1), inputs, outputs, 2, twice)?);
                 if norm {
-                    Box::new(net.add(BatchNorm2d::new(p.pp(2), outputs)?))
-                } else {
-                    Box::new(net)
+                    net.push(BatchNorm2d::new(p.pp(2), outputs)?);
                 }
             }
-        }))
+        }
+        Ok(net)
     }
 }
 
+/// [`Shortcut::ZeroPad`].
 struct ZeroPad {
     name: String,
     stride: usize,
@@ -100,7 +160,7 @@ impl Module for ZeroPad {
             Layout::Nchw => 1,
             Layout::Nhwc => 3,
         };
-        // Windows of one pixel, `stride` apart, have their pixel as their average.
+        // The average over a window of one pixel is that pixel.
         let every = Pool2dConfig {
             stride: (self.stride, self.stride),
             layout: cx.layout,

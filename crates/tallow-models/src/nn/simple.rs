@@ -1,16 +1,22 @@
 use candle_core::Tensor;
 use tallow_ops::{Generator, ParamPath, add, dropout, flatten, relu};
 
-use crate::{Context, Module, Result};
+use crate::error::Result;
+use crate::module::{Context, Module};
 
-/// `torch.nn.ReLU`.
+/// Rectifier, as `torch.nn.ReLU`.
 #[derive(Clone, Debug)]
 pub struct Relu {
     name: String,
 }
 
 impl Relu {
-    /// The name is the path's.
+    /// Kind and name.
+    pub(super) fn label(&self) -> (&'static str, &str) {
+        ("ReLU", &self.name)
+    }
+
+    /// Layer with the name of the path.
     pub fn new(p: ParamPath) -> Self {
         Self {
             name: p.name().into(),
@@ -25,37 +31,45 @@ impl Module for Relu {
     }
 }
 
-/// The sum of two activations of one shape, as where a shortcut meets what it went round.
+/// Sum of two activations of the same shape, as at the end of a residual block.
 ///
-/// PyTorch has no module for it; the kind it reports is `Add`.
+/// PyTorch has no module for it; its kind is `Add`.
 #[derive(Clone, Debug)]
 pub struct Add {
     name: String,
 }
 
 impl Add {
-    /// The name is the path's.
+    /// Kind and name.
+    pub(super) fn label(&self) -> (&'static str, &str) {
+        ("Add", &self.name)
+    }
+
+    /// Layer with the name of the path.
     pub fn new(p: ParamPath) -> Self {
         Self {
             name: p.name().into(),
         }
     }
 
-    /// `x + y`. Fails when the shapes differ.
+    /// `x + y`.
+    ///
+    /// # Errors
+    /// When the shapes differ.
     pub fn forward(&self, x: &Tensor, y: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let sum = add(x, y)?;
         cx.report(&self.name, "Add", sum, 0, 0)
     }
 }
 
-/// `torch.nn.Tanh`.
+/// Hyperbolic tangent, as `torch.nn.Tanh`.
 #[derive(Clone, Debug)]
 pub struct Tanh {
     name: String,
 }
 
 impl Tanh {
-    /// The name is the path's.
+    /// Layer with the name of the path.
     pub fn new(p: ParamPath) -> Self {
         Self {
             name: p.name().into(),
@@ -70,8 +84,8 @@ impl Module for Tanh {
     }
 }
 
-/// `torch.nn.Dropout`: in training zeroes each value with probability `p` and scales the rest by `1 / (1 - p)`. It draws from the
-/// parameter store's generator.
+/// Dropout, as `torch.nn.Dropout`: in training zeroes each value with probability `p` and scales the rest by `1 / (1 - p)`. Random numbers
+/// come from the generator of the parameter store.
 #[derive(Clone, Debug)]
 pub struct Dropout {
     name: String,
@@ -80,7 +94,7 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// `probability` in `[0, 1)`; the first training pass fails outside it.
+    /// Dropout with `probability` in `[0, 1)`; outside this range the first training pass fails.
     pub fn new(p: ParamPath, probability: f64) -> Self {
         Self {
             name: p.name().into(),
@@ -101,14 +115,14 @@ impl Module for Dropout {
     }
 }
 
-/// `torch.nn.Flatten`: `(N, C, H, W)` to `(N, C * H * W)`, in that order whatever the layout.
+/// Flattening, as `torch.nn.Flatten`: `(N, C, H, W)` to `(N, C * H * W)`, in that order in either layout.
 #[derive(Clone, Debug)]
 pub struct Flatten {
     name: String,
 }
 
 impl Flatten {
-    /// The name is the path's.
+    /// Layer with the name of the path.
     pub fn new(p: ParamPath) -> Self {
         Self {
             name: p.name().into(),

@@ -1,12 +1,13 @@
 use candle_core::{Tensor, Var};
 use tallow_ops::{Layout, ParamPath, to_layout};
 
-use super::ConvOptions;
-use crate::{Context, Module, Result};
+use crate::error::{Error, Result};
+use crate::module::{Context, Module};
+use crate::nn::conv::ConvOptions;
 
-/// `torch.nn.ConvTranspose2d` with a square kernel: `weight` is `(I, O, K, K)`, `bias` is `(O)`.
+/// Transposed 2-D convolution, as `torch.nn.ConvTranspose2d` with a square kernel: `weight` is `(I, O, K, K)`, `bias` is `(O)`.
 ///
-/// Each pixel is spread over `K` by `K` pixels, `stride` apart: a side of `n` becomes
+/// Each pixel contributes to `K` by `K` pixels, `stride` apart: a side of `n` becomes
 /// `(n - 1) * stride - 2 * padding + dilation * (K - 1) + 1`. It runs candle's operator, in `(N, C, H, W)`.
 #[derive(Clone, Debug)]
 pub struct ConvTranspose2d {
@@ -16,8 +17,13 @@ pub struct ConvTranspose2d {
     options: ConvOptions,
 }
 
+const KIND: &str = "ConvTranspose2d";
+
 impl ConvTranspose2d {
-    /// Fails when the name is taken, when a size or stride is 0, or when there is more than one group.
+    /// Transposed convolution with all settings.
+    ///
+    /// # Errors
+    /// When a name is taken, when a size or the stride is 0, or when there is more than one group.
     pub fn with(
         p: ParamPath,
         inputs: usize,
@@ -33,13 +39,9 @@ impl ConvTranspose2d {
         } = options;
         if [inputs, outputs, kernel, stride, dilation].contains(&0) || groups != 1 {
             let message = format!(
-                "needs inputs, outputs, kernel, stride and dilation above 0 and one group, got {inputs}, {outputs}, {kernel}, {stride}, {dilation} and {groups} groups"
+                "expected inputs, outputs, kernel, stride and dilation above 0 and one group, found {inputs}, {outputs}, {kernel}, {stride}, {dilation} and {groups} groups"
             );
-            return Err(tallow_ops::Error::Config {
-                op: "conv_transpose2d",
-                message,
-            }
-            .into());
+            return Err(Error::layer(p.name(), KIND, message));
         }
         // PyTorch counts by the axes of the weight, so that the names are the wrong way round here.
         let (fan_in, fan_out) = (outputs * kernel * kernel, inputs * kernel * kernel);
@@ -71,8 +73,8 @@ impl Module for ConvTranspose2d {
         let y = to_layout(&y, Layout::Nchw, cx.layout)?;
         let weights = self.weight.elem_count();
         let parameters = weights + self.bias.as_ref().map_or(0, |b| b.elem_count());
-        // Each weight meets every pixel of its input map once.
+        // Each weight is multiplied with every pixel of its input map once.
         let multiply_adds = (weights * h * w) as u64;
-        cx.report(&self.name, "ConvTranspose2d", y, parameters, multiply_adds)
+        cx.report(&self.name, KIND, y, parameters, multiply_adds)
     }
 }

@@ -1,4 +1,4 @@
-//! The two containers that `torch.save` has written: a zip archive since PyTorch 1.6, a row of pickles and raw storages before.
+//! The two formats of `torch.save`: a zip archive since PyTorch 1.6, a sequence of pickles and raw storages before.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Cursor, Read};
@@ -6,17 +6,18 @@ use std::io::{Cursor, Read};
 use candle_core::Tensor;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::error::{Result, WeightsProblem};
-use super::pickle::{Pickle, Value, damaged};
-use super::tensors::{Storage, View, state_dict};
+use crate::weights::error::{Result, WeightsProblem};
+use crate::weights::pickle::{Pickle, Value, damaged};
+use crate::weights::tensors::{Storage, View, state_dict};
 
 /// Names and tensors, in the file's order.
 pub(super) type Tensors = Vec<(String, Tensor)>;
 
-/// What a file written before PyTorch 1.6 begins with: a pickle of the number 0x1950a86a20f9469cfc6c.
+/// First bytes of a file written before PyTorch 1.6: a pickle of the number 0x1950a86a20f9469cfc6c.
 pub(super) const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
-/// How often a file's tensors may repeat its bytes (layers that share weights do), so that a small file cannot ask for all memory.
+/// Limit of the size of all tensors, in multiples of the file's size, so that a small file cannot use all memory. Tensors may share
+/// bytes, as layers with shared weights do.
 const MOST_REPEATS: usize = 16;
 
 /// A zip archive with `<name>/data.pkl` and a file `<name>/data/<key>` for each storage.

@@ -1,54 +1,54 @@
 use tallow_ops::LoadReport;
 
-/// What is wrong with a file of weights; [`crate::Error::Weights`] names the file.
+/// Problem of a file of weights; [`Error::Weights`](crate::Error::Weights) names the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightsProblem {
-    /// It could not be read.
+    /// The file could not be read.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// It is something else.
+    /// The file is of another kind.
     #[error("expected weights as safetensors or as a PyTorch checkpoint, found {found}")]
     Kind {
-        /// What it seems to be.
+        /// Kind of file found.
         found: String,
     },
-    /// It is of a kind that can be read, but cut short, changed or made up.
+    /// The file is truncated, corrupted or forged.
     #[error("expected a whole {format}, found {found}")]
     Damaged {
-        /// What it is a piece of.
+        /// Format expected.
         format: &'static str,
-        /// The first thing that is wrong.
+        /// First fault found.
         found: String,
     },
-    /// Its pickle names code. Nothing was run, and nothing is loaded.
+    /// The pickle names code. Nothing was executed, and nothing is loaded.
     #[error(
-        "expected tensors and plain values, found `{global}`, which is code and was not run; \
-         of a PyTorch model only the state dict can be read: torch.save(model.state_dict(), path)"
+        "expected tensors and plain values, found `{global}`, which is code and was not executed; \
+         only the state dict of a PyTorch model can be read: torch.save(model.state_dict(), path)"
     )]
     Code {
-        /// The Python function or class.
+        /// Python function or class named.
         global: String,
     },
-    /// It holds no state dict.
+    /// The file contains no state dict.
     #[error("expected a state dict, alone or as one of {}, found {found}", expected.join(", "))]
     NoStateDict {
-        /// The keys under which a state dict is looked for.
+        /// Keys of a state dict.
         expected: &'static [&'static str],
-        /// What there is.
+        /// Content found.
         found: String,
     },
-    /// A tensor is not of a type that can be loaded.
+    /// A tensor has a type that cannot be loaded.
     #[error("`{tensor}`: expected {expected}, found {found}")]
     Type {
-        /// The tensor's name.
+        /// Name of the tensor.
         tensor: String,
-        /// The types that would do.
+        /// Types that can be loaded.
         expected: &'static str,
-        /// Its type.
+        /// Type found.
         found: String,
     },
-    /// The names or shapes are not the model's.
+    /// Names or shapes differ from the model's.
     #[error("the weights do not fit the model: {0}")]
     Fit(LoadReport),
 }

@@ -1,25 +1,25 @@
-//! Published checkpoints, and how their images were normalised: weights do not say.
+//! Published checkpoints and the normalisation of their images, which files of weights do not contain.
 
-/// A published checkpoint that fits a model of the registry.
+/// Published checkpoint of a built-in model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// Its file's name.
+    /// Name of the file.
     pub file: &'static str,
-    /// The model it fits.
+    /// Name of the model.
     pub model: &'static str,
-    /// What it was trained on.
+    /// Dataset it was trained on.
     pub trained_on: &'static str,
-    /// How the SHA-256 of the file begins: eight hexadecimal digits, which publishers put into the name too.
+    /// First eight hexadecimal digits of the file's SHA-256, which publishers also put into the name.
     pub digest: &'static str,
-    /// Subtracted from each channel of an image in `[0, 1]`.
+    /// Mean of each channel, subtracted from an image in `[0, 1]`.
     pub mean: [f32; 3],
-    /// What each channel is then divided by.
+    /// Standard deviation of each channel, by which the difference is divided.
     pub std: [f32; 3],
-    /// The published share of test images it gets right.
+    /// Published test accuracy, in `[0, 1]`.
     pub test_accuracy: f64,
-    /// The file at its publisher's.
+    /// Address of the file at its publisher.
     pub url: &'static str,
-    /// The licence.
+    /// Licence.
     pub licence: &'static str,
 }
 
@@ -46,7 +46,7 @@ macro_rules! idelbayev {
     };
 }
 
-/// The checkpoints that are known.
+/// Known published checkpoints.
 pub fn checkpoints() -> &'static [Checkpoint] {
     // Yerlan Idelbayev's, the names, digests and accuracies as in the README of pytorch_resnet_cifar10.
     &[

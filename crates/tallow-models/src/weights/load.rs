@@ -4,19 +4,20 @@ use std::path::Path;
 use candle_core::{Tensor, Var};
 use tallow_ops::{LoadReport, MisShaped, ParamStore};
 
-use super::error::WeightsProblem;
-use super::read_weights;
-use crate::{Error, Model, Result};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::weights::error::WeightsProblem;
+use crate::weights::read::read_weights;
 
-/// How to load weights.
+/// Options of loading weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadWeights {
     /// Whether a missing, unexpected or mis-shaped tensor is an error, as in PyTorch; true.
     pub strict: bool,
-    /// Layers that stay as they are, by dotted name, with all that is in them: what the file has for them is ignored.
+    /// Layers that keep their values, by dotted name, with all layers inside; their tensors in the file are ignored.
     pub skip: Vec<String>,
-    /// Layers that have another name in the file: `(theirs, ours)`, dotted, the first that matches. An empty name is the root, so
-    /// that `("backbone", "")` takes a prefix away.
+    /// Layers with another name in the file: `(theirs, ours)`, dotted; the first that matches applies. An empty name is the root, so
+    /// that `("backbone", "")` removes a prefix.
     pub rename: Vec<(String, String)>,
 }
 
@@ -30,14 +31,14 @@ impl Default for LoadWeights {
     }
 }
 
-/// Puts what a file of weights has (see [`read_weights`]) into the parameters and buffers of the same names.
+/// Loads a file of weights (see [`read_weights`]) into the parameters and buffers of the same names.
 ///
-/// `module.` and `_orig_mod.`, which data parallelism and compilation put before every name, are taken away. Floating-point types
-/// are converted to the store's; integers in the place of floating-point numbers, or the other way round, are an error. A missing
-/// `num_batches_tracked` is not: PyTorch before 0.4.1 had none, and as there the store's stays.
+/// The prefixes `module.` and `_orig_mod.`, which data parallelism and compilation add to every name, are removed. Floating-point types
+/// are converted to the store's; integers in place of floating-point numbers, or the reverse, are an error. A missing
+/// `num_batches_tracked` is not: PyTorch before 0.4.1 had none, and the store's value stays.
 ///
-/// With `strict`, the error lists all that is missing, unexpected or mis-shaped; without, the report does. Not one fitting tensor
-/// is an error in any case. After an error nothing is changed.
+/// With `strict`, missing, unexpected and mis-shaped tensors are an error that lists all of them; without, they are in the report.
+/// A file without any fitting tensor is always an error. After an error nothing is changed.
 pub fn load_weights(
     store: &ParamStore,
     path: impl AsRef<Path>,
@@ -61,11 +62,11 @@ impl Model {
     /// use tallow_models::{LoadWeights, Model, find};
     ///
     /// let path = std::env::temp_dir().join(format!("tallow-doc-{}.safetensors", std::process::id()));
-    /// let trained = Model::build("resnet20", &find("resnet20")?.config())?;
+    /// let trained = Model::build("resnet20", &find("resnet20")?.config()?)?;
     /// trained.save_weights(&path)?;
     ///
     /// // For 100 classes: all but the head, which is new.
-    /// let mut config = find("resnet20")?.config();
+    /// let mut config = find("resnet20")?.config()?;
     /// config.classes = 100;
     /// let model = Model::build("resnet20", &config)?;
     /// let options = LoadWeights { skip: vec![model.head()], ..Default::default() };
@@ -81,13 +82,13 @@ impl Model {
         load_weights(self.store(), path, options)
     }
 
-    /// Writes parameters and buffers as safetensors, under the names they have in PyTorch.
+    /// Writes parameters and buffers as safetensors, with PyTorch's names.
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
         Ok(self.store().save(path)?)
     }
 
-    /// The dotted name of the last layer, whose outputs are the classes: `fc` of a ResNet, `classifier.6` of a VGG; empty when the
-    /// last layer made does not give one output a class.
+    /// Dotted name of the last layer, whose outputs are the classes: `fc` of a ResNet, `classifier.6` of a VGG; empty when the last
+    /// layer made does not have one output per class.
     ///
     /// To train a network for other classes, load its weights with this layer in [`LoadWeights::skip`].
     pub fn head(&self) -> String {
@@ -105,7 +106,7 @@ impl Model {
     }
 }
 
-/// The tensors by their names in the model, without those of skipped layers.
+/// Tensors by their names in the model, without those of skipped layers.
 fn named(
     mut tensors: Vec<(String, Tensor)>,
     targets: &[(String, Var)],
@@ -137,7 +138,7 @@ fn named(
     tensors
 }
 
-/// The rest of `name` when it is in `layer`, or is it.
+/// Rest of `name` when it is `layer` or inside of it.
 fn inside<'a>(name: &'a str, layer: &str) -> Option<&'a str> {
     if layer.is_empty() {
         return Some(name);
@@ -155,7 +156,7 @@ fn is_skipped(name: &str, options: &LoadWeights) -> bool {
         .any(|layer| inside(name, layer).is_some())
 }
 
-/// What can be loaded, and what cannot.
+/// Tensors that can be loaded, and a report of the rest.
 struct Fit {
     ready: Vec<(String, Tensor)>,
     report: LoadReport,

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use super::error::{Result, WeightsProblem};
+use crate::weights::error::{Result, WeightsProblem};
 
 /// The longest pickle that is read: a value takes some fifty times the bytes that make it, and 150,000 tensors fit in this.
 const LONGEST: usize = 16 << 20;
@@ -32,7 +32,7 @@ pub(super) enum Value<'a> {
     Dict(Id),
     /// A name: module, then function or class.
     Global(&'a str, &'a str),
-    /// What `torch.save` put outside the pickle: one value, its description.
+    /// Storage that `torch.save` put outside the pickle: one value, its description.
     Persistent(Id),
     /// A call that was not made: the callable and the tuple of its arguments.
     Call(Id),
@@ -42,7 +42,7 @@ pub(super) enum Value<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(usize);
 
-/// What a pickle holds.
+/// Value in a pickle.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
     pub root: Value<'a>,

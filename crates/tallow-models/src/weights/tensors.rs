@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::error::{Result, WeightsProblem};
-use super::pickle::{Pickle, Value, damaged};
+use crate::weights::error::{Result, WeightsProblem};
+use crate::weights::pickle::{Pickle, Value, damaged};
 
 /// Under which keys training scripts put the state dict beside their epoch, optimizer and the rest.
 pub(super) const STATE_DICT_KEYS: [&str; 4] = ["state_dict", "model_state_dict", "model", "net"];
@@ -232,7 +232,7 @@ impl<'a> View<'a> {
         Ok(Some(view))
     }
 
-    /// That it stays in its storage, and is no larger: an expanded tensor can be of any size at no cost to the file.
+    /// Check that the view stays inside its storage and is no larger: an expanded tensor can be of any size at no cost to the file.
     fn check(&self) -> Result<()> {
         let count = self
             .shape

@@ -1,121 +1,82 @@
 use tallow_ops::ParamPath;
 
-use super::after_two_convolutions;
-use crate::nn::{
-    BatchNorm2d, Conv2d, ConvBnRelu, ConvOptions, ConvRelu, Flatten, Linear, MaxPool2d, Relu,
-    Sequential,
-};
-use crate::{ModelConfig, Module, Result};
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::nn::{ConvOptions, Sequential, SequentialBuilder};
 
-/// Two convolutions of 6 maps and two linear layers: `conv1`, `conv2`, `fc1`, `fc2`.
-pub(crate) fn cnn(
-    model: &'static str,
-    p: &ParamPath,
-    config: &ModelConfig,
-) -> Result<Box<dyn Module>> {
-    let (h, w) = after_two_convolutions(model, config.input_shape, 0)?;
-    Ok(Box::new(
-        Sequential::new()
-            .add(convolution(p, 1, (config.input_shape.0, 6), 0)?)
-            .add(convolution(p, 2, (6, 6), 0)?)
-            .add(Flatten::new(p.pp("flatten")))
-            .add(Linear::new(p.pp("fc1"), 6 * h * w, 50)?)
-            .add(Relu::new(p.pp("relu3")))
-            .add(Linear::new(p.pp("fc2"), 50, config.classes)?),
-    ))
+/// Two 5x5 convolutions of 6 channels and two linear layers: `conv1`, `conv2`, `fc1`, `fc2`.
+pub(crate) fn cnn(p: &ParamPath, config: &ModelConfig) -> Result<Sequential> {
+    Sequential::build(p, config.input_shape)
+        .conv2d("conv1", 6, 5)
+        .relu()
+        .max_pool2d(2)
+        .conv2d("conv2", 6, 5)
+        .relu()
+        .max_pool2d(2)
+        .flatten()
+        .linear("fc1", 50)
+        .relu()
+        .linear("fc2", config.classes)
+        .finish()
 }
 
-/// The network of PyTorch's CIFAR-10 tutorial, of 6 and 16 maps.
-pub(crate) fn cifar_cnn(
-    model: &'static str,
-    p: &ParamPath,
-    config: &ModelConfig,
-) -> Result<Box<dyn Module>> {
-    two_convolutions(model, p, config, (6, 16), 0)
+/// Network of PyTorch's CIFAR-10 tutorial, with 6 and 16 channels.
+pub(crate) fn cifar_cnn(p: &ParamPath, config: &ModelConfig) -> Result<Sequential> {
+    two_convolutions(p, config, (6, 16), 0)
 }
 
-/// The same with batch norm (Ioffe and Szegedy 2015) behind each convolution: `bn1`, `bn2`.
-pub(crate) fn cifar_cnn_bn(
-    model: &'static str,
-    p: &ParamPath,
-    config: &ModelConfig,
-) -> Result<Box<dyn Module>> {
-    let (h, w) = after_two_convolutions(model, config.input_shape, 0)?;
-    let convolutions = Sequential::new()
-        .add(normalised(p, 1, (config.input_shape.0, 6))?)
-        .add(normalised(p, 2, (6, 16))?);
-    Ok(Box::new(three_linear(convolutions, p, 16 * h * w, config)?))
+/// `cifar-cnn` with 16 and 32 channels.
+pub(crate) fn lenet(p: &ParamPath, config: &ModelConfig) -> Result<Sequential> {
+    two_convolutions(p, config, (16, 32), 0)
 }
 
-/// The same, wider: 16 and 32 maps.
-pub(crate) fn lenet(
-    model: &'static str,
-    p: &ParamPath,
-    config: &ModelConfig,
-) -> Result<Box<dyn Module>> {
-    two_convolutions(model, p, config, (16, 32), 0)
+/// LeNet-5 as it is usually written today: padded for images of 28 x 28, with ReLU, max pooling and full connections.
+pub(crate) fn lenet5(p: &ParamPath, config: &ModelConfig) -> Result<Sequential> {
+    two_convolutions(p, config, (6, 16), 2)
 }
 
-/// What is now called LeNet-5: the first on digits, padded so that 28 x 28 pixels do, each map seeing all maps before it.
-pub(crate) fn lenet5(
-    model: &'static str,
-    p: &ParamPath,
-    config: &ModelConfig,
-) -> Result<Box<dyn Module>> {
-    two_convolutions(model, p, config, (6, 16), 2)
+/// `cifar-cnn` with batch norm (Ioffe and Szegedy 2015) after each convolution: `bn1`, `bn2`.
+pub(crate) fn cifar_cnn_bn(p: &ParamPath, config: &ModelConfig) -> Result<Sequential> {
+    let net = Sequential::build(p, config.input_shape)
+        .conv2d("conv1", 6, 5)
+        .batch_norm2d("bn1")
+        .relu()
+        .max_pool2d(2)
+        .conv2d("conv2", 16, 5)
+        .batch_norm2d("bn2")
+        .relu()
+        .max_pool2d(2);
+    three_linear(net, config)
 }
 
-/// `conv1`, `conv2`, `fc1`, `fc2`, `fc3`, of `a` and `b` maps; `padding` is the first convolution's.
+/// `conv1`, `conv2`, `fc1`, `fc2`, `fc3`, with `channels` channels and `padding` in the first convolution.
 fn two_convolutions(
-    model: &'static str,
     p: &ParamPath,
     config: &ModelConfig,
-    (a, b): (usize, usize),
+    channels: (usize, usize),
     padding: usize,
-) -> Result<Box<dyn Module>> {
-    let (h, w) = after_two_convolutions(model, config.input_shape, padding)?;
-    let convolutions = Sequential::new()
-        .add(convolution(p, 1, (config.input_shape.0, a), padding)?)
-        .add(convolution(p, 2, (a, b), 0)?);
-    Ok(Box::new(three_linear(convolutions, p, b * h * w, config)?))
-}
-
-/// `fc1`, `fc2`, `fc3` behind convolutions that leave this many features.
-fn three_linear(
-    convolutions: Sequential,
-    p: &ParamPath,
-    features: usize,
-    config: &ModelConfig,
 ) -> Result<Sequential> {
-    Ok(convolutions
-        .add(Flatten::new(p.pp("flatten")))
-        .add(Linear::new(p.pp("fc1"), features, 120)?)
-        .add(Relu::new(p.pp("relu3")))
-        .add(Linear::new(p.pp("fc2"), 120, 84)?)
-        .add(Relu::new(p.pp("relu4")))
-        .add(Linear::new(p.pp("fc3"), 84, config.classes)?))
-}
-
-/// `conv{i}` 5x5, `bn{i}`, `relu{i}`, `pool{i}`.
-fn normalised(p: &ParamPath, i: usize, (inputs, outputs): (usize, usize)) -> Result<ConvBnRelu> {
-    let conv = Conv2d::new(p.pp(format!("conv{i}")), inputs, outputs, 5)?;
-    let norm = BatchNorm2d::new(p.pp(format!("bn{i}")), outputs)?;
-    let relu = Relu::new(p.pp(format!("relu{i}")));
-    Ok(ConvBnRelu::new(conv, norm, relu).pooled(MaxPool2d::new(p.pp(format!("pool{i}")), 2)))
-}
-
-/// `conv{i}` 5x5, `relu{i}`, `pool{i}`.
-fn convolution(
-    p: &ParamPath,
-    i: usize,
-    (inputs, outputs): (usize, usize),
-    padding: usize,
-) -> Result<ConvRelu> {
-    let options = ConvOptions {
+    let padded = ConvOptions {
         padding,
         ..Default::default()
     };
-    let conv = Conv2d::with(p.pp(format!("conv{i}")), inputs, outputs, 5, options)?;
-    let relu = Relu::new(p.pp(format!("relu{i}")));
-    Ok(ConvRelu::new(conv, relu).pooled(MaxPool2d::new(p.pp(format!("pool{i}")), 2)))
+    let net = Sequential::build(p, config.input_shape)
+        .conv2d_with("conv1", channels.0, 5, padded)
+        .relu()
+        .max_pool2d(2)
+        .conv2d("conv2", channels.1, 5)
+        .relu()
+        .max_pool2d(2);
+    three_linear(net, config)
+}
+
+/// `fc1`, `fc2`, `fc3`.
+fn three_linear(net: SequentialBuilder, config: &ModelConfig) -> Result<Sequential> {
+    net.flatten()
+        .linear("fc1", 120)
+        .relu()
+        .linear("fc2", 84)
+        .relu()
+        .linear("fc3", config.classes)
+        .finish()
 }

@@ -1,7 +1,7 @@
-/// A picture of a digit, 12 rows of 7 pixels.
+/// Image of a digit, 12 rows of 7 pixels.
 type Digit = [&'static [u8; 7]; 12];
 
-/// Digits in the manner of LeCun et al. 1998, figure 3, drawn anew.
+/// Digits after LeCun et al. 1998, figure 3, redrawn.
 #[rustfmt::skip]
 const DIGITS: [Digit; 10] = [
     [b"..###..", b".##.##.", b".#...#.", b"##...##", b"##...##", b"##...##", b"##...##", b"##...##", b"##...##", b".#...#.", b".##.##.", b"..###.."],
@@ -16,7 +16,7 @@ const DIGITS: [Digit; 10] = [
     [b".####..", b"##..##.", b"##...##", b"##...##", b"##...##", b"##..###", b".###.##", b".....##", b".....#.", b"....##.", b"...##..", b".###..."],
 ];
 
-/// The ten pictures as 84 values each: 1 where there is ink, -1 elsewhere.
+/// The ten images as 84 values each: 1 for ink, -1 for background.
 pub(super) fn digit_codes() -> Vec<Vec<f64>> {
     DIGITS
         .iter()

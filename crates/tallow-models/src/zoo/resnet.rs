@@ -1,35 +1,34 @@
 use tallow_ops::{ParamPath, Pool2dConfig};
 
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
 use crate::nn::{
-    AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Bottleneck, Conv2d, ConvBnRelu, ConvOptions,
-    Flatten, Linear, MaxPool2d, PreActBlock, Relu, ResidualOptions, Sequential, Shortcut,
-    WeightInit,
+    ConvOptions, ResidualOptions, Sequential, SequentialBuilder, Shortcut, WeightInit,
 };
-use crate::{Error, ModelConfig, Module, Result};
 
-/// What a [`ResNet`] is made of.
+/// Block of a [`ResNet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Block {
-    /// [`BasicBlock`].
+    /// [`BasicBlock`](crate::nn::BasicBlock).
     Basic,
-    /// [`Bottleneck`], whose output is four times as wide as its stage.
+    /// [`Bottleneck`](crate::nn::Bottleneck), with an output four times as wide as the stage.
     Bottleneck,
-    /// [`PreActBlock`]; batch norm and a rectifier follow the last.
+    /// [`PreActBlock`](crate::nn::PreActBlock); batch norm and ReLU follow the last block.
     PreAct,
-    /// The two convolutions of a [`BasicBlock`] without a shortcut: not a residual network, but what one is compared with.
+    /// Two convolutions as in a basic block, without a shortcut: the plain network that residual ones are compared with.
     Plain,
 }
 
-/// What comes before the blocks of a [`ResNet`].
+/// Layers before the blocks of a [`ResNet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stem {
-    /// A 7x7 convolution of stride 2 and a 3x3 pooling of stride 2, for images of 224 x 224.
+    /// 7x7 convolution of stride 2 and 3x3 max pooling of stride 2, for images of 224 x 224.
     Large,
-    /// A 3x3 convolution, for images of 32 x 32.
+    /// 3x3 convolution, for images of 32 x 32.
     Small,
 }
 
-/// Whose names and initialisation a [`ResNet`] follows.
+/// Names and initialisation of a [`ResNet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
     /// torchvision's: `downsample`, `fc`; convolutions normal by `fan_out`, linear layers uniform.
@@ -38,9 +37,9 @@ pub enum Naming {
     Cifar,
 }
 
-/// A residual network (He et al. 2016), described; [`ResNet::network`] makes it.
+/// Description of a residual network (He et al. 2016); [`ResNet::network`] builds it.
 ///
-/// Every network of this family in the registry is such a description. Others are made from one of them:
+/// Every network of this family in the registry is such a description. Others are variants of one of them:
 ///
 /// ```
 /// use tallow_models::nn::Shortcut;
@@ -54,34 +53,34 @@ pub enum Naming {
 ///     ..ResNet::torchvision_cifar(Block::Bottleneck, &[3, 3, 3])
 /// };
 /// let config = ModelConfig::new(10, (3, 32, 32));
-/// let model = Model::from_network("resnext29", &config, |p, config| resnext.network("resnext29", p, config))?;
+/// let model = Model::from_network("resnext29", &config, |p, config| resnext.network(p, config))?;
 /// assert_eq!(model.summary()?.layers.last().unwrap().name, "fc");
 /// # Ok::<(), tallow_models::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ResNet<'a> {
-    /// What comes first.
+    /// Layers before the blocks.
     pub stem: Stem,
-    /// Maps of the stem.
+    /// Channels of the stem.
     pub stem_width: usize,
-    /// What it is made of.
+    /// Kind of block.
     pub block: Block,
-    /// Blocks a stage. Each stage after the first halves the map and doubles the width.
+    /// Number of blocks per stage. Each stage after the first halves height and width and doubles the number of channels.
     pub depths: &'a [usize],
-    /// Maps in the first stage.
+    /// Channels of the first stage.
     pub width: usize,
-    /// Groups of channels in the 3x3 convolutions of bottlenecks (ResNeXt).
+    /// Groups of channels in the 3x3 convolutions of bottlenecks (ResNeXt); 1 without groups.
     pub groups: usize,
-    /// Maps a group has inside a bottleneck for every 64 of its stage (Wide ResNet: 128).
+    /// Channels of a group inside a bottleneck per 64 channels of the stage (Wide ResNet: 128).
     pub width_per_group: usize,
-    /// How the input of a block gets the shape of its output.
+    /// Shortcut of a block.
     pub shortcut: Shortcut,
-    /// What its parts are called and how they start.
+    /// Names and initialisation.
     pub naming: Naming,
 }
 
 impl<'a> ResNet<'a> {
-    /// torchvision's, for ImageNet: 18 layers are basic blocks of depths 2, 2, 2, 2, 50 layers bottlenecks of 3, 4, 6, 3.
+    /// torchvision's network for ImageNet. ResNet-18 has basic blocks and depths 2, 2, 2, 2; ResNet-50 bottlenecks and depths 3, 4, 6, 3.
     pub const fn torchvision(block: Block, depths: &'a [usize]) -> Self {
         Self {
             stem: Stem::Large,
@@ -96,7 +95,7 @@ impl<'a> ResNet<'a> {
         }
     }
 
-    /// The same with the stem for small images.
+    /// torchvision's network with the stem for small images.
     pub const fn torchvision_cifar(block: Block, depths: &'a [usize]) -> Self {
         let large = Self::torchvision(block, depths);
         Self {
@@ -105,8 +104,8 @@ impl<'a> ResNet<'a> {
         }
     }
 
-    /// The CIFAR network of He et al. 2016 (section 4.2): three stages of 16, 32 and 64 maps, with shortcuts without parameters;
-    /// `n` blocks a stage make `6 n + 2` layers.
+    /// Network for CIFAR of He et al. 2016 (section 4.2): three stages of 16, 32 and 64 channels and shortcuts without parameters.
+    /// With `n` blocks per stage it has `6 n + 2` layers.
     pub const fn cifar(block: Block, depths: &'a [usize]) -> Self {
         Self {
             stem: Stem::Small,
@@ -121,42 +120,34 @@ impl<'a> ResNet<'a> {
         }
     }
 
-    /// Makes the network, with its parameters under `p`. Of the configuration it reads the channels of the input, the classes and
-    /// the width divisor.
+    /// Builds the network with its parameters under `p`. Of the configuration it uses the input shape, the number of classes and the
+    /// width divisor.
     ///
-    /// Fails when the width divisor does not divide the widths, when the groups do not divide a bottleneck, or when the sides of the
-    /// image are not the multiples that [`Shortcut::Transposed`] needs. `model` is what the error calls it.
-    pub fn network(
-        &self,
-        model: &'static str,
-        p: &ParamPath,
-        config: &ModelConfig,
-    ) -> Result<Box<dyn Module>> {
-        self.check_sides(model, config)?;
-        let width = config.narrowed(model, self.width)?;
-        let mut maps = config.narrowed(model, self.stem_width)?;
-        let mut net = self.stem(p, config.input_shape.0, maps)?;
+    /// # Errors
+    /// [`Error::Config`] when the width divisor does not divide the widths, when the channels of a stage do not make whole groups, or
+    /// when the height and width of the images are not the multiples that [`Shortcut::Transposed`] needs.
+    pub fn network(&self, p: &ParamPath, config: &ModelConfig) -> Result<Sequential> {
+        self.check_sides(config)?;
+        let mut net = self.stem(p, config)?;
+        let width = config.narrowed(self.width)?;
         for (stage, &depth) in self.depths.iter().enumerate() {
             for block in 0..depth {
-                let p = p.pp(format_args!("layer{}", stage + 1)).pp(block);
+                let name = format!("layer{}.{block}", stage + 1);
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                (net, maps) = self.add_block(model, net, &p, maps, width << stage, stride)?;
+                net = self.add_block(net, name, width << stage, stride)?;
             }
         }
         if self.block == Block::PreAct {
-            net = net
-                .add(BatchNorm2d::new(p.pp("bn"), maps)?)
-                .add(Relu::new(p.pp("relu")));
+            net = net.batch_norm2d("bn").named("relu").relu();
         }
         let (head, init) = match self.naming {
             Naming::Torchvision => ("fc", WeightInit::Uniform),
             Naming::Cifar => ("linear", WeightInit::KaimingFanIn),
         };
-        Ok(Box::new(
-            net.add(AdaptiveAvgPool2d::new(p.pp("avgpool"), (1, 1)))
-                .add(Flatten::new(p.pp("flatten")))
-                .add(Linear::with(p.pp(head), maps, config.classes, init)?),
-        ))
+        net.adaptive_avg_pool2d(1, 1)
+            .flatten()
+            .linear_with(head, config.classes, init)
+            .finish()
     }
 
     fn init(&self) -> WeightInit {
@@ -166,45 +157,51 @@ impl<'a> ResNet<'a> {
         }
     }
 
-    fn stem(&self, p: &ParamPath, channels: usize, width: usize) -> Result<Sequential> {
-        let (kernel, stride) = match self.stem {
-            Stem::Large => (7, 2),
-            Stem::Small => (3, 1),
-        };
-        let options = ConvOptions {
+    /// Convolution without bias that keeps the size at stride 1.
+    fn conv(&self, kernel: usize, stride: usize) -> ConvOptions {
+        ConvOptions {
             stride,
             padding: kernel / 2,
             bias: false,
             init: self.init(),
             ..Default::default()
-        };
-        let conv = Conv2d::with(p.pp("conv1"), channels, width, kernel, options)?;
-        if self.block == Block::PreAct {
-            return Ok(Sequential::new().add(conv));
         }
-        let norm = BatchNorm2d::new(p.pp("bn1"), width)?;
-        let net = Sequential::new().add(ConvBnRelu::new(conv, norm, Relu::new(p.pp("relu"))));
+    }
+
+    fn stem(&self, p: &ParamPath, config: &ModelConfig) -> Result<SequentialBuilder> {
+        let (kernel, stride) = match self.stem {
+            Stem::Large => (7, 2),
+            Stem::Small => (3, 1),
+        };
+        let width = config.narrowed(self.stem_width)?;
+        let net = Sequential::build(p, config.input_shape).conv2d_with(
+            "conv1",
+            width,
+            kernel,
+            self.conv(kernel, stride),
+        );
+        if self.block == Block::PreAct {
+            return Ok(net);
+        }
+        let net = net.batch_norm2d("bn1").named("relu").relu();
         let overlapping = Pool2dConfig {
             stride: (2, 2),
             padding: (1, 1),
             ..Pool2dConfig::new(3)
         };
         Ok(match self.stem {
-            Stem::Large => net.add(MaxPool2d::with(p.pp("maxpool"), overlapping)),
+            Stem::Large => net.named("maxpool").max_pool2d_with(overlapping),
             Stem::Small => net,
         })
     }
 
-    /// `net` with a block at its end, and the number of maps that leave it.
     fn add_block(
         &self,
-        model: &'static str,
-        net: Sequential,
-        p: &ParamPath,
-        inputs: usize,
+        net: SequentialBuilder,
+        name: String,
         width: usize,
         stride: usize,
-    ) -> Result<(Sequential, usize)> {
+    ) -> Result<SequentialBuilder> {
         let options = ResidualOptions {
             stride,
             groups: self.groups,
@@ -216,34 +213,36 @@ impl<'a> ResNet<'a> {
             init: self.init(),
         };
         Ok(match self.block {
-            Block::Basic => (net.add(BasicBlock::new(p, inputs, width, &options)?), width),
-            Block::PreAct => (
-                net.add(PreActBlock::new(p, inputs, width, &options)?),
-                width,
-            ),
-            Block::Plain => (plain(net, p, inputs, width, &options)?, width),
-            Block::Bottleneck => {
-                let inner = self.inner(model, width)?;
-                let block = Bottleneck::new(p, inputs, inner, 4 * width, &options)?;
-                (net.add(block), 4 * width)
-            }
+            Block::Basic => net.basic_block(name, width, &options),
+            Block::PreAct => net.pre_act_block(name, width, &options),
+            Block::Bottleneck => net.bottleneck(name, self.inner(width)?, 4 * width, &options),
+            Block::Plain => net
+                .conv2d_with(format!("{name}.conv1"), width, 3, self.conv(3, stride))
+                .batch_norm2d(format!("{name}.bn1"))
+                .named(format!("{name}.relu"))
+                .relu()
+                .conv2d_with(format!("{name}.conv2"), width, 3, self.conv(3, 1))
+                .batch_norm2d(format!("{name}.bn2"))
+                .named(format!("{name}.relu_1"))
+                .relu(),
         })
     }
 
-    /// The maps inside a bottleneck of a stage of this width.
-    fn inner(&self, model: &'static str, width: usize) -> Result<usize> {
+    /// Channels inside a bottleneck of a stage with `width` channels.
+    fn inner(&self, width: usize) -> Result<usize> {
         let product = width * self.width_per_group;
         if product == 0 || !product.is_multiple_of(64) {
-            let message = format!(
-                "{width} maps in a stage and {} for every 64 of them make no whole number in a group",
-                self.width_per_group
-            );
-            return Err(Error::Config { model, message });
+            return Err(Error::Config {
+                message: format!(
+                    "a stage of {width} channels with width_per_group {} has no whole number of channels in a group",
+                    self.width_per_group
+                ),
+            });
         }
         Ok(product / 64 * self.groups)
     }
 
-    fn check_sides(&self, model: &'static str, config: &ModelConfig) -> Result<()> {
+    fn check_sides(&self, config: &ModelConfig) -> Result<()> {
         let (_, h, w) = config.input_shape;
         let least = match self.stem {
             Stem::Small => 1 << self.depths.len(),
@@ -252,42 +251,12 @@ impl<'a> ResNet<'a> {
         if self.shortcut == Shortcut::Transposed
             && !(h.is_multiple_of(least) && w.is_multiple_of(least))
         {
-            let message = format!(
-                "transposed shortcuts need images whose sides are multiples of {least}, not {h} x {w}"
-            );
-            return Err(Error::Config { model, message });
+            return Err(Error::Config {
+                message: format!(
+                    "transposed shortcuts need images with height and width in multiples of {least}, not {h} x {w}"
+                ),
+            });
         }
         Ok(())
     }
-}
-
-/// The convolutions of a [`BasicBlock`], by the same names.
-fn plain(
-    net: Sequential,
-    p: &ParamPath,
-    inputs: usize,
-    width: usize,
-    options: &ResidualOptions,
-) -> Result<Sequential> {
-    let conv = |name, inputs, stride| {
-        let options = ConvOptions {
-            stride,
-            padding: 1,
-            bias: false,
-            init: options.init,
-            ..Default::default()
-        };
-        Conv2d::with(p.pp(name), inputs, width, 3, options)
-    };
-    Ok(net
-        .add(ConvBnRelu::new(
-            conv("conv1", inputs, options.stride)?,
-            BatchNorm2d::new(p.pp("bn1"), width)?,
-            Relu::new(p.pp("relu")),
-        ))
-        .add(ConvBnRelu::new(
-            conv("conv2", width, 1)?,
-            BatchNorm2d::new(p.pp("bn2"), width)?,
-            Relu::new(p.pp("relu_1")),
-        )))
 }

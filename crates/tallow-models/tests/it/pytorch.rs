@@ -1,8 +1,7 @@
 //! Each network against PyTorch: names, shapes, logits, loss, gradients, and the state after three steps.
-mod common;
-
+use crate::common;
+use crate::common::{difference, fill, floats, norm, pass, wave};
 use candle_core::DType;
-use common::{difference, fill, floats, norm, pass, wave};
 use serde_json::Value;
 use tallow_models::{Model, ModelConfig};
 use tallow_ops::Layout;
@@ -130,7 +129,7 @@ fn check_structure(name: &str, case: &Value) {
     }
 }
 
-/// How far a figure may be from PyTorch's: in single precision as far as its own may be off, but for small factors.
+/// Tolerance of a figure: in single precision a small multiple of PyTorch's own sensitivity to rounding.
 fn allowed(expected: &Value, key: &str, dtype: DType, tolerance: f64) -> f64 {
     match dtype {
         DType::F32 => tolerance.max(4. * expected["float32"][key].as_f64().unwrap()),
@@ -226,7 +225,7 @@ macro_rules! cases {
         $(
             #[test]
             fn $test() {
-                check($name, include_str!(concat!("fixtures/", $file, ".json")), $tolerances);
+                check($name, include_str!(concat!("../fixtures/", $file, ".json")), $tolerances);
             }
         )*
     };

@@ -1,10 +1,9 @@
 //! The registry, configurations, and errors.
-mod common;
-
+use crate::common;
 use std::collections::HashSet;
 
+use crate::common::{difference, fill, floats, pass};
 use candle_core::{DType, Device, ModuleT, Tensor};
-use common::{difference, fill, floats, pass};
 use tallow_models::nn::Shortcut;
 use tallow_models::{
     Block, Error, Model, ModelConfig, ResNet, conv_head_to_linear, find, linear_head_to_conv,
@@ -24,10 +23,10 @@ fn message(result: Result<Model, Error>) -> String {
 
 #[test]
 fn names_are_told_apart_and_described() {
-    let names: HashSet<_> = registry().iter().map(|e| e.name).collect();
+    let names: HashSet<_> = registry().iter().map(|e| e.name()).collect();
     assert_eq!(names.len(), registry().len());
     for entry in registry() {
-        assert_eq!(find(entry.name).unwrap().name, entry.name);
+        assert_eq!(find(entry.name()).unwrap().name(), entry.name());
         assert!(!entry.description.is_empty());
     }
 }
@@ -61,7 +60,7 @@ fn unknown_names_suggest_the_nearest() {
         find("zzzz"),
         Err(Error::UnknownModel { nearest: None, .. })
     ));
-    assert_eq!(find("cnn").unwrap().name, "cnn");
+    assert_eq!(find("cnn").unwrap().name(), "cnn");
 }
 
 #[test]
@@ -91,7 +90,7 @@ fn settings_without_meaning_are_refused() {
             },
             "width 0",
         ),
-        ("mlp", ModelConfig::new(0, MNIST), "0 classes"),
+        ("mlp", ModelConfig::new(0, MNIST), "found 0 classes"),
         ("mlp", ModelConfig::new(10, (1, 0, 28)), "1 x 0 x 28"),
         (
             "mlp",
@@ -104,13 +103,17 @@ fn settings_without_meaning_are_refused() {
         (
             "cnn",
             ModelConfig::new(10, (1, 15, 28)),
-            "15 x 28 are too small: two 5x5 convolutions and poolings need 16 x 16",
+            "images of 15 x 28 are too small: MaxPool2d `pool2` has no output for a map of 1 x 8; the network needs 16 x 16",
         ),
-        ("lenet", ModelConfig::new(10, (3, 32, 3)), "too small"),
+        (
+            "lenet",
+            ModelConfig::new(10, (3, 32, 3)),
+            "images of 32 x 3 are too small: Conv2d `conv1` has no output for a map of 32 x 3; the network needs 16 x 16",
+        ),
         (
             "vgg16-slim",
             ModelConfig::new(10, (3, 28, 28)),
-            "28 x 28 are too small: the poolings need 32 x 32",
+            "images of 28 x 28 are too small: MaxPool2d `features.28` has no output for a map of 1 x 1; the network needs 32 x 32",
         ),
         (
             "vgg16-slim",
@@ -150,7 +153,7 @@ fn settings_without_meaning_are_refused() {
                 width_divisor: 8,
                 ..ModelConfig::new(10, CIFAR)
             },
-            "8 maps in a stage and 4 for every 64",
+            "a stage of 8 channels with width_per_group 4 has no whole number",
         ),
         (
             "resnet20-t",
@@ -165,12 +168,12 @@ fn settings_without_meaning_are_refused() {
         (
             "lenet5-1998",
             ModelConfig::new(10, MNIST),
-            "28 x 28 are too small: the convolutions need 32 x 32",
+            "images of 28 x 28 are too small: Conv2d `C5` has no output for a map of 4 x 4; the network needs 32 x 32",
         ),
         (
             "lenet5",
             ModelConfig::new(10, (1, 11, 28)),
-            "11 x 28 are too small: two 5x5 convolutions and poolings need 12 x 12",
+            "images of 11 x 28 are too small: MaxPool2d `pool2` has no output for a map of 1 x 10; the network needs 12 x 12",
         ),
         (
             "vgg16-slim",
@@ -323,7 +326,7 @@ fn heads_turn_into_each_other() {
 fn codes_of_digits_are_pictures_far_from_each_other() {
     let model = Model::build(
         "lenet5-1998-rbf",
-        &find("lenet5-1998-rbf").unwrap().config(),
+        &find("lenet5-1998-rbf").unwrap().config().unwrap(),
     )
     .unwrap();
     let (name, codes) = model.store().buffers().remove(0);
@@ -354,10 +357,8 @@ fn networks_of_ones_own_are_models() {
         layout: Some(Layout::Nhwc),
         ..ModelConfig::new(4, (3, 16, 16))
     };
-    let model = Model::from_network("mine", &config, |p, config| {
-        resnext.network("mine", p, config)
-    })
-    .unwrap();
+    let model =
+        Model::from_network("mine", &config, |p, config| resnext.network(p, config)).unwrap();
     assert_eq!((model.name(), model.layout()), ("mine", Layout::Nhwc));
     let summary = model.summary().unwrap();
     let layer = |name: &str| summary.layers.iter().find(|l| l.name == name).unwrap();
@@ -417,7 +418,7 @@ fn both_layouts_give_the_same_logits_and_gradients() {
                         dtype,
                         ..common::small(entry)
                     };
-                    let model = Model::build(entry.name, &config).unwrap();
+                    let model = Model::build(entry.name(), &config).unwrap();
                     assert_eq!(model.layout(), layout);
                     fill(&model, false);
                     let (logits, _, gradients) = pass(&model, 8, 0, dtype, train);
@@ -437,7 +438,7 @@ fn both_layouts_give_the_same_logits_and_gradients() {
                     assert!(
                         error < tolerance,
                         "{} {name} {dtype:?} train {train}: {error}",
-                        entry.name
+                        entry.name()
                     );
                 }
             }

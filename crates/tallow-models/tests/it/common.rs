@@ -1,5 +1,4 @@
 //! The formulas of `fixtures/make_fixtures.py`.
-#![allow(dead_code)]
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -22,9 +21,9 @@ pub fn wave(shape: impl Into<Shape>, phase: f64, square: f64, line: f64) -> Tens
 
 /// The configuration a model was made for, but for smaller images and narrowed as far as is of use here where it can be.
 pub fn small(entry: &Entry) -> ModelConfig {
-    let (c, h, w) = entry.default_input;
+    let (c, h, w) = entry.default_input.unwrap();
     // Groups of four maps for every 64 can only be narrowed so far.
-    let divisor = match entry.name {
+    let divisor = match entry.name() {
         name if name.starts_with("resnext") => 4,
         _ if entry.takes_width_divisor => 8,
         _ => 1,
@@ -32,7 +31,7 @@ pub fn small(entry: &Entry) -> ModelConfig {
     ModelConfig {
         width_divisor: divisor,
         input_shape: (c, h.min(64), w.min(64)),
-        ..entry.config()
+        ..entry.config().unwrap()
     }
 }
 
@@ -131,4 +130,12 @@ pub fn difference(ours: &[f64], expected: &[f64]) -> f64 {
 pub fn skipped(why: &str) {
     let word = format!("SKIPPED: {why}\n");
     std::io::stderr().write_all(word.as_bytes()).unwrap();
+}
+
+/// 64-bit FNV-1a in hexadecimal digits, as `digest` of `fixtures/make_fixtures.py`.
+pub fn digest(bytes: &[u8]) -> String {
+    let value = bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |value, byte| {
+        (value ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    format!("{value:016x}")
 }

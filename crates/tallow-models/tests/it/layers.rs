@@ -1,11 +1,10 @@
 //! The layers by themselves, and what they tell the observer.
-mod common;
-
+use crate::common;
+use crate::common::{difference, floats};
 use candle_core::{DType, Device, Tensor};
-use common::{difference, floats};
 use tallow_models::nn::{
-    AdaptiveAvgPool2d, Add, AvgPool2d, BasicBlock, BatchNorm2d, Conv2d, ConvBn, ConvBnRelu,
-    ConvOptions, ConvTranspose2d, Dropout, Flatten, Linear, MaxPool2d, PartialConv2d, Relu,
+    AdaptiveAvgPool2d, Add, AvgPool2d, BasicBlock, BatchNorm2d, Conv2d, ConvOptions,
+    ConvTranspose2d, Dropout, Flatten, Linear, MaxPool2d, PartialConv2d, Relu, Residual,
     ResidualOptions, Sequential, Shortcut, Tanh, WeightInit,
 };
 use tallow_models::{Context, Error, Model, ModelConfig, Module, Result};
@@ -35,11 +34,9 @@ fn everything(store: &ParamStore) -> Result<Sequential> {
         ..Pool2dConfig::new(3)
     };
     Ok(Sequential::new()
-        .add(ConvBnRelu::new(
-            Conv2d::with(p.pp("conv1"), 4, 6, 3, strided)?,
-            BatchNorm2d::new(p.pp("bn1"), 6)?,
-            Relu::new(p.pp("relu1")),
-        ))
+        .add(Conv2d::with(p.pp("conv1"), 4, 6, 3, strided)?)
+        .add(BatchNorm2d::new(p.pp("bn1"), 6)?)
+        .add(Relu::new(p.pp("relu1")))
         .add(MaxPool2d::with(p.pp("pool"), overlapping))
         .add(AvgPool2d::new(p.pp("avg"), 2))
         .add(Tanh::new(p.pp("tanh")))
@@ -67,7 +64,7 @@ fn the_observer_hears_of_every_leaf_in_order() {
     for layout in [Layout::Nchw, Layout::Nhwc] {
         let net = everything(&store()).unwrap();
         let mut heard = Vec::new();
-        let mut observer = |l: &tallow_models::Layer| {
+        let mut observer = |l: &tallow_models::LayerOutput| {
             heard.push((
                 l.name.to_string(),
                 l.kind,
@@ -195,18 +192,22 @@ fn impossible_layers_are_refused() {
             "{error}"
         );
     }
-    assert!(matches!(
-        Conv2d::new(p.pp("a"), 0, 6, 3),
-        Err(Error::Ops(_))
-    ));
-    assert!(matches!(Linear::new(p.pp("b"), 0, 6), Err(Error::Ops(_))));
+    for error in [
+        Conv2d::new(p.pp("a"), 0, 6, 3).unwrap_err(),
+        Linear::new(p.pp("a"), 0, 6).unwrap_err(),
+    ] {
+        assert!(matches!(&error, Error::Layer { layer, .. } if layer == "a"));
+    }
     assert_eq!(s.state_dict().unwrap().len(), 0);
     Linear::new(p.pp("c"), 2, 2).unwrap();
     assert!(Conv2d::new(p.pp("d"), 4, 6, 0).is_err());
     let init = WeightInit::default();
     for table in [&[][..], &[&[0, 4][..]], &[&[0][..], &[]]] {
         let error = PartialConv2d::new(p.pp("e"), 4, table, 3, 1, true, init).unwrap_err();
-        assert!(error.to_string().contains("each see some of 4"), "{error}");
+        assert!(
+            error.to_string().contains("has some of 4 input channels"),
+            "{error}"
+        );
     }
     let error = ConvTranspose2d::with(p.pp("f"), 4, 6, 3, grouped(2)).unwrap_err();
     assert!(error.to_string().contains("one group"), "{error}");
@@ -219,7 +220,7 @@ fn features_can_be_taken_from_inside() {
     let model = Model::build("cnn", &ModelConfig::new(10, (1, 28, 28))).unwrap();
     let images = common::images(&model, 3, 0, DType::F32);
     let mut features = None;
-    let mut observer = |layer: &tallow_models::Layer| {
+    let mut observer = |layer: &tallow_models::LayerOutput| {
         if layer.name == "relu3" {
             features = Some(layer.output.clone());
         }
@@ -244,12 +245,21 @@ fn features_can_be_taken_from_inside() {
     assert!(difference(&floats(&logits), &floats(&expected)) < 1e-6);
 }
 
-/// `relu(norm(conv(x)) + shortcut)`, watched or not, in both layouts and both modes, is what its parts give one by one.
+/// Gives a tensor of its own, whatever it gets.
+struct Fixed(Tensor);
+
+impl Module for Fixed {
+    fn forward(&self, _: &Tensor, _: &mut Context) -> Result<Tensor> {
+        Ok(self.0.clone())
+    }
+}
+
+/// `relu(norm(conv(x)) + shortcut)`, observed or not, in both layouts and both modes, is that of its parts one by one.
 #[test]
 fn a_block_ends_by_adding_the_shortcut() {
     for layout in [Layout::Nchw, Layout::Nhwc] {
         for train in [false, true] {
-            let make = |store: &ParamStore| {
+            let parts = |store: &ParamStore| {
                 let p = store.root();
                 let conv = Conv2d::new(p.pp("conv"), 4, 6, 3).unwrap();
                 let norm = BatchNorm2d::new(p.pp("bn"), 6).unwrap();
@@ -258,33 +268,40 @@ fn a_block_ends_by_adding_the_shortcut() {
             let x = to_layout(&input(), Layout::Nchw, layout).unwrap();
             let shortcut = common::wave((2, 6, 7, 6), 1., 0.02, 0.2);
             let shortcut = to_layout(&shortcut, Layout::Nchw, layout).unwrap();
-            let mut names = Vec::new();
-            let mut observer = |l: &tallow_models::Layer| names.push(l.name.to_string());
-            let (apart, together, watched) = (store(), store(), store());
+            let (apart, together, observed) = (store(), store(), store());
 
-            let (conv, norm, _, _) = make(&apart);
+            let (conv, norm, _, _) = parts(&apart);
             let cx = &mut Context::new(train, layout);
             let y = norm.forward(&conv.forward(&x, cx).unwrap(), cx).unwrap();
             let expected = (y + &shortcut).unwrap().relu().unwrap();
 
-            let (conv, norm, add, relu) = make(&together);
-            let block = ConvBn::new(conv, norm);
-            let y = block.forward_add_relu(
-                &x,
-                &shortcut,
-                &add,
-                &relu,
-                &mut Context::new(train, layout),
+            let block = |store: &ParamStore| {
+                let (conv, norm, add, relu) = parts(store);
+                let body = Sequential::new().add(conv).add(norm);
+                let shortcut = Sequential::new().add(Fixed(shortcut.clone()));
+                Residual::new(body, shortcut, add, Some(relu))
+            };
+            let mut operators = Vec::new();
+            let cx = &mut Context::recording(train, layout, &mut operators);
+            let y = block(&together).forward(&x, cx).unwrap();
+            assert!(difference(&floats(&y), &floats(&expected)) < 1e-12);
+            let operators: Vec<String> = operators.iter().map(ToString::to_string).collect();
+            assert_eq!(
+                operators.join("; "),
+                if train {
+                    "Conv2d: conv; BatchNorm2d + Add + ReLU: bn, add, relu"
+                } else {
+                    "Conv2d + BatchNorm2d + Add + ReLU: conv, bn, add, relu"
+                }
             );
-            assert!(difference(&floats(&y.unwrap()), &floats(&expected)) < 1e-12);
 
-            let (conv, norm, add, relu) = make(&watched);
-            let block = ConvBn::new(conv, norm);
+            let mut names = Vec::new();
+            let mut observer = |l: &tallow_models::LayerOutput| names.push(l.name.to_string());
             let cx = &mut Context::observed(train, layout, &mut observer);
-            let y = block.forward_add_relu(&x, &shortcut, &add, &relu, cx);
-            assert!(difference(&floats(&y.unwrap()), &floats(&expected)) < 1e-12);
+            let y = block(&observed).forward(&x, cx).unwrap();
+            assert!(difference(&floats(&y), &floats(&expected)) < 1e-12);
             assert_eq!(names, ["conv", "bn", "add", "relu"]);
-            for other in [together, watched] {
+            for other in [together, observed] {
                 for ((name, a), (_, b)) in apart.buffers().iter().zip(other.buffers()) {
                     assert!(difference(&floats(&b), &floats(a)) < 1e-12, "{name}");
                 }
@@ -305,7 +322,7 @@ fn a_shortcut_without_parameters_takes_every_other_pixel_and_adds_empty_maps() {
         };
         let block = BasicBlock::new(&store.root(), 4, 10, &options).unwrap();
         let mut seen = None;
-        let mut observer = |l: &tallow_models::Layer| {
+        let mut observer = |l: &tallow_models::LayerOutput| {
             if l.name == "shortcut" {
                 seen = Some(to_layout(l.output, l.layout, Layout::Nchw).unwrap());
             }

@@ -1,8 +1,6 @@
 //! Heat maps against PyTorch's, by `fixtures/make_grad_cam.py`.
-mod common;
-
+use crate::common::{fill, floats, images};
 use candle_core::{DType, Device, Tensor};
-use common::{fill, floats, images};
 use serde_json::Value;
 use tallow_models::{Model, ModelConfig, find, grad_cam, last_feature_map};
 use tallow_ops::{Layout, no_grad};
@@ -13,7 +11,7 @@ fn model(case: &Value, dtype: DType, layout: Layout) -> Model {
         width_divisor: case["width_divisor"].as_u64().unwrap() as usize,
         layout: Some(layout),
         dtype,
-        ..find(name).unwrap().config()
+        ..find(name).unwrap().config().unwrap()
     };
     let model = Model::build(name, &config).unwrap();
     fill(&model, case["calm"] == true);
@@ -22,7 +20,8 @@ fn model(case: &Value, dtype: DType, layout: Layout) -> Model {
 
 #[test]
 fn heat_maps_are_pytorch_s() {
-    let cases: Vec<Value> = serde_json::from_str(include_str!("fixtures/grad-cam.json")).unwrap();
+    let cases: Vec<Value> =
+        serde_json::from_str(include_str!("../fixtures/grad-cam.json")).unwrap();
     assert_eq!(cases.len(), 7);
     for case in cases {
         for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-7)] {
@@ -64,10 +63,10 @@ fn it_takes_the_last_map_and_leaves_the_model_as_it_was() {
         ("resnet20", "layer3.2.relu_1"),
         ("preact-resnet20", "relu"),
     ] {
-        let model = Model::build(name, &find(name).unwrap().config()).unwrap();
+        let model = Model::build(name, &find(name).unwrap().config().unwrap()).unwrap();
         assert_eq!(last_feature_map(&model).unwrap(), expected, "{name}");
     }
-    let model = Model::build("cnn", &find("cnn").unwrap().config()).unwrap();
+    let model = Model::build("cnn", &find("cnn").unwrap().config().unwrap()).unwrap();
     let x = images(&model, 2, 0, DType::F32);
     let before = floats(&model.forward(&x, false).unwrap());
     let both = floats(&grad_cam(&model, &x, &[1, 2], None).unwrap());

@@ -1,7 +1,6 @@
-//! What networks start with.
-mod common;
-
-use common::floats;
+//! Initialisation.
+use crate::common;
+use crate::common::floats;
 use tallow_models::{Model, ModelConfig, find, registry};
 
 #[test]
@@ -12,7 +11,7 @@ fn the_seed_decides_every_bit() {
                 seed,
                 ..common::small(entry)
             };
-            let state = Model::build(entry.name, &config)
+            let state = Model::build(entry.name(), &config)
                 .unwrap()
                 .store()
                 .state_dict()
@@ -23,10 +22,10 @@ fn the_seed_decides_every_bit() {
                 .collect::<Vec<_>>()
         };
         let first = build(5);
-        assert!(first == build(5), "{}", entry.name);
+        assert!(first == build(5), "{}", entry.name());
         for ((name, a), (_, b)) in first.iter().zip(build(6)) {
             let drawn = a.iter().any(|v| *v != a[0]) && !name.ends_with("codes");
-            assert!((*a != b) == drawn, "{} {name}", entry.name);
+            assert!((*a != b) == drawn, "{} {name}", entry.name());
         }
     }
 }
@@ -36,7 +35,7 @@ fn the_seed_decides_every_bit() {
 fn initialisation_is_pytorchs() {
     for name in ["mlp", "cnn", "cifar-cnn", "lenet", "vgg16-slim"] {
         let entry = find(name).unwrap();
-        let model = Model::build(entry.name, &entry.config()).unwrap();
+        let model = Model::build(entry.name(), &entry.config().unwrap()).unwrap();
         let state = model.store().state_dict().unwrap();
         for (i, (name, tensor)) in state.iter().enumerate() {
             let values = floats(tensor);

@@ -1,13 +1,11 @@
 //! Every model on an accelerator gives what it gives on the CPU.
 //!
-//! Runs where candle was built for CUDA or Metal and there is a device: `cargo test --release -p tallow-models --test device --features
+//! Runs where candle was built for CUDA or Metal and there is a device: `cargo test --release -p tallow-models --test it device --features
 //! candle-core/cuda`. Elsewhere each test says that it was skipped.
 
-mod common;
-
+use crate::common::{difference, fill, floats, images, labels, norm, skipped, small};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
-use common::{difference, fill, floats, images, labels, norm, skipped, small};
 use tallow_models::{Model, ModelConfig, grad_cam, registry};
 use tallow_ops::{CrossEntropyConfig, cross_entropy};
 
@@ -29,7 +27,7 @@ fn both(entry: &tallow_models::Entry, device: &Device) -> [Model; 2] {
             device: device.clone(),
             ..small(entry)
         };
-        let model = Model::build(entry.name, &config).unwrap();
+        let model = Model::build(entry.name(), &config).unwrap();
         fill(&model, true);
         model
     })
@@ -44,7 +42,7 @@ fn pass(model: &Model, train: bool, batch: usize) -> (Tensor, GradStore) {
     (logits, loss.backward().unwrap())
 }
 
-/// How far apart two gradients are: the norm of their difference, as a share of the norm expected.
+/// Relative distance of two gradients: the norm of their difference, divided by the norm expected.
 ///
 /// Not the largest difference: a value within rounding of the rectifier's corner, or two in a window that are nearly equal, sends a
 /// gradient elsewhere in `f32` than in `f64`, and among so many values there are some.
@@ -53,7 +51,7 @@ fn apart(ours: &[f64], expected: &[f64]) -> f64 {
     norm(&difference) / norm(expected)
 }
 
-/// How far apart the two are on one batch.
+/// Distances on one batch.
 struct Compared {
     output: f64,
     gradients: f64,
@@ -106,7 +104,7 @@ fn outputs_gradients_and_statistics_are_those_of_the_cpu() {
             let shown = gradients.map(|g| format!("{g:.1e}")).join(", ");
             let line = format!(
                 "{} (train {train}): output {output:.1e}, gradients {shown}, statistics {statistics:.1e}",
-                entry.name
+                entry.name()
             );
             println!("{line}");
             let good = output < 1e-3 && gradients[1] < 2e-2 && statistics < 1e-4;

@@ -1,0 +1,16 @@
+//! Tests of the crate from outside, as one binary.
+
+mod bits;
+mod build;
+mod checkpoints;
+mod common;
+mod device;
+mod grad_cam;
+mod hostile_weights;
+mod init;
+mod layers;
+mod operators;
+mod own_model;
+mod pytorch;
+mod sequential;
+mod table;
