@@ -146,7 +146,7 @@ impl Job {
         let mut record = RunRecord::create(out, self.info.clone(), environment, &config)?;
         let mut events = TensorBoard::create(record.dir())?;
         let samples = board::samples(&self.train, &self.recipe.data.transforms)?;
-        events.writer().picture("samples", 0, &samples)?;
+        events.writer().image("samples", 0, &samples)?;
         let inputs = observe::inputs(&self.train)?;
         let mut gradients = GradientNorms::over(NORM_STEPS);
         let (label, dir) = (watch.label(), record.dir().to_path_buf());

@@ -6,11 +6,14 @@
 
 mod callback;
 mod checkpoint;
+mod config;
+mod differences;
 mod environment;
 mod error;
 mod files;
 mod freeze;
 mod gradient_norms;
+mod grid;
 mod history;
 mod loss;
 mod optimizer;
@@ -24,13 +27,18 @@ pub use callback::{
     BatchEnd, BeforeStep, CONTINUE, Callback, EarlyStopping, EpochEnd, FitStart, Flow, KeepBest,
     LogProgress, Monitor,
 };
+pub use config::TrainConfig;
 pub use environment::Environment;
 pub use error::{Error, Result};
 pub use gradient_norms::{GradientNorms, GradientRow};
+pub use grid::make_grid;
 pub use history::{EpochRow, Evaluation, History};
-pub use loss::Loss;
-pub use optimizer::{Optimizer, OptimizerConfig, ParamRule};
+pub use loss::{
+    BinaryCrossEntropy, CrossEntropy, Loss, LossConfig, SoftmaxCrossEntropy, SquaredError, Target,
+};
+pub use optimizer::{Adam, AdamW, Optimizer, OptimizerConfig, ParamRule, Sgd};
 pub use record::{RunInfo, RunRecord, Summary};
-pub use schedule::{Anneal, Curve, Per, Schedule, Warmup};
-pub use tensorboard::{EventWriter, Picture, TensorBoard};
-pub use trainer::{TrainConfig, Trainer};
+pub use schedule::{Anneal, Curve, Per, Schedule, ScheduleConfig, Warmup};
+pub use tallow_tensorboard::{EventWriter, Image};
+pub use tensorboard::TensorBoard;
+pub use trainer::{ForwardBackward, StepInput, StepOutput, TrainStep, Trainer};

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
-use tallow_train::{Loss, OptimizerConfig, ParamRule, Schedule, TrainConfig};
+use tallow_train::{LossConfig, OptimizerConfig, ParamRule, ScheduleConfig, TrainConfig};
 use tallow_transforms::Transform;
 
 /// All that decides what a run computes, but its seed.
@@ -81,12 +81,12 @@ pub struct Train {
     pub augment: Vec<Transform>,
     /// What is minimised.
     #[serde(default)]
-    pub loss: Loss,
+    pub loss: LossConfig,
     /// How.
     pub optimizer: OptimizerConfig,
     /// How the learning rate changes.
     #[serde(default)]
-    pub schedule: Schedule,
+    pub schedule: ScheduleConfig,
     /// Names or layers of parameters to leave as they are; `*` stands for any characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,

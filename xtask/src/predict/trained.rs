@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use tallow_datasets::{Split, entry};
 use tallow_models::{LoadWeights, Model, ModelConfig, checkpoints, find};
-use tallow_train::Loss;
+use tallow_train::LossConfig;
 use tallow_transforms::Compose;
 use toml::{Table, Value};
 
@@ -160,7 +160,7 @@ fn recorded(config: &Table) -> Result<Recipe> {
 /// What to say of outputs that are no logits.
 fn outputs(recipe: &Recipe) -> Option<String> {
     match recipe.train.loss {
-        Loss::SquaredError { .. } => Some(
+        LossConfig::SquaredError { .. } => Some(
             "; trained with the squared error, so that probabilities are a softmax over outputs that were never meant as such".into(),
         ),
         _ => None,

@@ -1,39 +1,33 @@
-//! Event files that TensorBoard shows.
-//!
-//! Written by hand and not with a crate: those that there are need `protoc` to build, or bring old versions of `image` and
-//! `protobuf`, and none writes grey pictures. What is needed of both formats is a page; `wire.rs` is it.
-
-mod picture;
-mod wire;
-mod writer;
+//! Callback that writes TensorBoard event files.
 
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
+use tallow_tensorboard::{EventWriter, Image};
 
 use crate::callback::{CONTINUE, Callback, EpochEnd, FitStart, Flow};
-use crate::{EpochRow, GradientRow, Result};
+use crate::error::Result;
+use crate::gradient_norms::GradientRow;
+use crate::grid::make_grid;
+use crate::history::EpochRow;
 
-pub use picture::Picture;
-pub use writer::EventWriter;
-
-/// Epochs of which histograms and filters are written, in a long run; in a short one all of them.
+/// Maximum number of epochs with histograms and filters, besides the last one.
 const SNAPSHOTS: usize = 20;
-/// Filters in a picture.
+/// Maximum number of filters in an image.
 const FILTERS: usize = 64;
-/// The filters are enlarged to about so many pixels.
+/// Approximate size of a filter in the image, in pixels.
 const FILTER_SIZE: usize = 24;
 
-/// Writes a TensorBoard event file while a model is trained; the steps are epochs, from 0, as in `metrics.jsonl`.
+/// TensorBoard event file of a training run. The steps are epochs, from 0, as in `metrics.jsonl`.
 ///
-/// | tag | |
+/// | tag | content |
 /// | --- | --- |
-/// | `train/loss`, `train/accuracy`, `test/loss`, `test/accuracy`, `test/top5`, `lr`, `images_per_second` | the figures of each epoch, as `f32` |
-/// | `gradients/total` | the gradient's norm, by [`gradients`](Self::gradients) |
-/// | `parameters/<name>` | a histogram of each parameter's values, at up to 20 epochs and the last |
-/// | `filters` | where the first parameter is the weight of a convolution on 1 or 3 channels: its filters, from the least value in black to the greatest in white, at the same epochs |
+/// | `train/loss`, `train/accuracy`, `test/loss`, `test/accuracy`, `test/top5`, `lr`, `images_per_second` | metrics of each epoch, as `f32` |
+/// | `gradients/total` | norm of the gradient, by [`gradients`](Self::gradients) |
+/// | `parameters/<name>` | histogram of the values of each parameter, at up to 20 epochs and the last one |
+/// | `filters` | filters of the first parameter, if it is the weight of a convolution with 1 or 3 input channels: minimum black, maximum white, at the same epochs |
 ///
-/// Whatever else is to be seen goes to the [`writer`](Self::writer). Nothing of it changes what is trained.
+/// Other events are written with the [`writer`](Self::writer). The callback does not affect the training.
 pub struct TensorBoard {
     writer: EventWriter,
     /// Epochs from one snapshot to the next.
@@ -41,7 +35,7 @@ pub struct TensorBoard {
 }
 
 impl TensorBoard {
-    /// Begins an event file in `dir`, which must exist.
+    /// Creates an event file in `dir`, which must exist.
     pub fn create(dir: &Path) -> Result<Self> {
         Ok(Self {
             writer: EventWriter::create(dir)?,
@@ -49,13 +43,13 @@ impl TensorBoard {
         })
     }
 
-    /// The file, for more.
+    /// Writer of the event file, for other events.
     pub fn writer(&mut self) -> &mut EventWriter {
         &mut self.writer
     }
 
-    /// Adds the norms that [`GradientNorms`](crate::GradientNorms) measured over each epoch; its first row, of the first step
-    /// alone, is left out.
+    /// Adds the norms that [`GradientNorms`](crate::GradientNorms) measured over each epoch. Its first row, which is of the first step
+    /// only, is left out.
     pub fn gradients(&mut self, rows: &[GradientRow]) -> Result<()> {
         for row in rows.iter().skip(1) {
             let norm = row.total as f32;
@@ -64,7 +58,7 @@ impl TensorBoard {
         Ok(())
     }
 
-    fn figures(&mut self, row: &EpochRow) -> Result<()> {
+    fn metrics(&mut self, row: &EpochRow) -> Result<()> {
         for (tag, value) in [
             ("train/loss", Some(row.train_loss)),
             ("train/accuracy", Some(row.train_accuracy)),
@@ -89,8 +83,8 @@ impl TensorBoard {
         let Some((_, first)) = parameters.first() else {
             return Ok(());
         };
-        if let Some(picture) = filters(&first.as_detached_tensor())? {
-            self.writer.picture("filters", epoch, &picture)?;
+        if let Some(image) = filters(&first.as_detached_tensor())? {
+            self.writer.image("filters", epoch, &image)?;
         }
         Ok(())
     }
@@ -107,7 +101,7 @@ impl Callback for TensorBoard {
     }
 
     fn on_epoch_end(&mut self, end: &EpochEnd) -> Flow {
-        self.figures(end.row)?;
+        self.metrics(end.row)?;
         let epoch = end.row.epoch;
         if epoch.is_multiple_of(self.every) || epoch + 1 == end.epochs {
             self.snapshot(epoch, &end.store.parameters())?;
@@ -116,8 +110,8 @@ impl Callback for TensorBoard {
     }
 }
 
-/// A picture of the filters in `weight`, if that is the weight `(O, I, H, W)` of a convolution that takes pixels.
-fn filters(weight: &Tensor) -> Result<Option<Picture>> {
+/// Image of the filters in `weight`, if it is the weight `(O, I, H, W)` of a convolution on 1 or 3 channels.
+fn filters(weight: &Tensor) -> Result<Option<Image>> {
     let &[count, 1 | 3, height, width] = weight.dims() else {
         return Ok(None);
     };
@@ -130,7 +124,7 @@ fn filters(weight: &Tensor) -> Result<Option<Picture>> {
     let least = values.iter().copied().fold(f32::INFINITY, f32::min);
     let greatest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let scale = FILTER_SIZE.div_ceil(side);
-    Picture::grid(&filters, (least, greatest), scale).map(Some)
+    make_grid(&filters, (least, greatest), scale).map(Some)
 }
 
 fn values(tensor: &Tensor) -> Result<Vec<f32>> {

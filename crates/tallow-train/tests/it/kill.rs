@@ -1,12 +1,10 @@
-//! A run killed again and again ends with the bits of one never stopped.
-
-mod common;
+//! A run that is killed several times ends with the same bits as one that is not.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{bytes, loaders, net, recipe};
+use crate::common::{bytes, loaders, net, recipe};
 use tallow_train::Trainer;
 
 const EPOCHS: usize = 40;
@@ -67,7 +65,7 @@ fn killed_runs_end_with_the_same_bits() {
     let mut kills = 0;
     for round in 0..=KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--ignored"])
+            .args(["--exact", "kill::child", "--ignored"])
             .env("TALLOW_TEST_KILL_IN", dir.path())
             .stdout(Stdio::null())
             .spawn()
