@@ -1,23 +1,28 @@
-use crate::{Error, Result, rows};
+use std::borrow::Cow;
 
-/// The share of samples whose predicted class is the label: micro-averaged accuracy, as
-/// `sklearn.metrics.accuracy_score` and torchmetrics' `multiclass_accuracy(average="micro")`.
+use crate::error::{Error, Result};
+use crate::metric::Metric;
+use crate::rows;
+
+/// Accuracy: the fraction of samples whose predicted class is the label.
+///
+/// It is micro-averaged, as `sklearn.metrics.accuracy_score` and torchmetrics' `multiclass_accuracy(average="micro")`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accuracy {
-    correct: u64,
-    total: u64,
+    pub(crate) correct: u64,
+    pub(crate) total: u64,
 }
 
 impl Accuracy {
-    /// An accuracy over nothing yet.
+    /// Accuracy over no samples.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds predicted classes against labels, one of each a sample.
+    /// Adds one predicted class and one label per sample.
     ///
     /// # Errors
-    /// When the lengths differ; nothing is added then.
+    /// If the lengths differ; nothing is added then.
     pub fn update(&mut self, predictions: &[u32], labels: &[u32]) -> Result<()> {
         if predictions.len() != labels.len() {
             return Err(Error::Length {
@@ -40,7 +45,7 @@ impl Accuracy {
     /// [`argmax`](crate::argmax) of each row.
     ///
     /// # Errors
-    /// When the lengths do not fit or a label is not below `classes`; nothing is added then.
+    /// If the lengths do not fit or a label is not below `classes`; nothing is added then.
     pub fn update_logits(&mut self, logits: &[f32], classes: usize, labels: &[u32]) -> Result<()> {
         rows::check("logits", logits, classes, labels)?;
         let rows = logits.chunks_exact(classes).zip(labels);
@@ -51,102 +56,47 @@ impl Accuracy {
         Ok(())
     }
 
-    /// Adds everything `other` has seen.
+    /// Adds all samples of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.correct += other.correct;
         self.total += other.total;
     }
 
-    /// The number of samples seen.
+    /// Number of samples.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// The number of samples predicted right.
+    /// Number of samples whose prediction is the label.
     pub fn correct(&self) -> u64 {
         self.correct
     }
 
-    /// The accuracy in `[0, 1]`, or `None` before the first sample.
+    /// Accuracy in `[0, 1]`, or `None` before the first sample.
     pub fn compute(&self) -> Option<f64> {
         (self.total > 0).then(|| self.correct as f64 / self.total as f64)
     }
 }
 
-/// The share of samples whose label is among the `k` best-scored classes.
-///
-/// Classes are ranked by falling score. Of equal scores the lower index comes first, and NaN counts as larger than
-/// every number, so `k = 1` is exactly [`Accuracy`] (`torch.topk` leaves ties open; `sklearn.metrics.top_k_accuracy_score`
-/// takes the higher index). With `k` at or above the number of classes every sample is right, as in scikit-learn.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopK {
-    k: usize,
-    tally: Accuracy,
-}
-
-impl TopK {
-    /// A top-`k` accuracy over nothing yet.
-    ///
-    /// # Errors
-    /// When `k` is zero.
-    pub fn new(k: usize) -> Result<Self> {
-        if k == 0 {
-            return Err(Error::Zero { what: "k" });
-        }
-        Ok(Self {
-            k,
-            tally: Accuracy::new(),
-        })
+impl Metric for Accuracy {
+    fn name(&self) -> Cow<'static, str> {
+        "accuracy".into()
     }
 
-    /// The `k` it was made with.
-    pub fn k(&self) -> usize {
-        self.k
+    fn update_logits(&mut self, logits: &[f32], classes: usize, labels: &[u32]) -> Result<()> {
+        self.update_logits(logits, classes, labels)
     }
 
-    /// Adds a batch: `logits` is `(N, classes)` in row-major order, `labels` is `(N)`. Any scores will do, of which
-    /// the larger is the better.
-    ///
-    /// # Errors
-    /// When the lengths do not fit or a label is not below `classes`; nothing is added then.
-    pub fn update_logits(&mut self, logits: &[f32], classes: usize, labels: &[u32]) -> Result<()> {
-        rows::check("logits", logits, classes, labels)?;
-        let rows = logits.chunks_exact(classes).zip(labels);
-        self.tally.correct += rows
-            .filter(|&(row, &label)| rows::rank(row, label as usize) < self.k)
-            .count() as u64;
-        self.tally.total += labels.len() as u64;
+    fn merge(&mut self, other: &Self) -> Result<()> {
+        self.merge(other);
         Ok(())
     }
 
-    /// Adds everything `other` has seen.
-    ///
-    /// # Errors
-    /// When `other` has another `k`.
-    pub fn merge(&mut self, other: &Self) -> Result<()> {
-        if other.k != self.k {
-            return Err(Error::Unlike {
-                what: "k =",
-                expected: self.k,
-                found: other.k,
-            });
-        }
-        self.tally.merge(&other.tally);
-        Ok(())
+    fn value(&self) -> Option<f64> {
+        self.compute()
     }
 
-    /// The number of samples seen.
-    pub fn total(&self) -> u64 {
-        self.tally.total
-    }
-
-    /// The number of samples whose label was among the best `k`.
-    pub fn correct(&self) -> u64 {
-        self.tally.correct
-    }
-
-    /// The accuracy in `[0, 1]`, or `None` before the first sample.
-    pub fn compute(&self) -> Option<f64> {
-        self.tally.compute()
+    fn reset(&mut self) {
+        *self = Self::default();
     }
 }

@@ -1,15 +1,20 @@
-use crate::{Error, Result, mean, rows};
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-/// The area under the receiver operating characteristic of each class against all others: how likely a sample of the class has a
-/// higher probability for it than one of another class has, equal ones counting half.
+use crate::error::{Error, Result};
+use crate::metric::Metric;
+use crate::rows;
+
+/// Area under the receiver operating characteristic (AUROC) of each class against all others.
 ///
-/// It is `torchmetrics.classification.MulticlassAUROC(thresholds=None)` and `sklearn.metrics.roc_auc_score(multi_class="ovr")`, but
-/// for a class without samples, or with nothing else: there the area is undefined, and is left out of the average (torchmetrics calls
-/// it 0, scikit-learn NaN).
+/// The area is the probability that a sample of the class has a higher score for it than a sample of another class, with
+/// ties counted half. It is `torchmetrics.classification.MulticlassAUROC(thresholds=None)` and
+/// `sklearn.metrics.roc_auc_score(multi_class="ovr")`, except for a class with no samples or with all of them: there it
+/// is undefined and left out of the average (torchmetrics returns 0, scikit-learn NaN).
 ///
-/// Every probability is kept, four bytes each, since the area needs their order. Pairs are counted in integers, so batch size and
-/// order do not matter.
+/// Every probability is kept, four bytes each, since the area depends on their order. Pairs are counted in integers, so
+/// batch size and order do not matter.
 #[derive(Clone, Debug)]
 pub struct Auroc {
     classes: usize,
@@ -18,23 +23,23 @@ pub struct Auroc {
     labels: Vec<u32>,
 }
 
-/// The result of an [`Auroc`].
+/// Result of an [`Auroc`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AurocScore {
-    /// The plain mean over the classes for which it is defined, in `[0, 1]`; `None` when there is none. NaN when a row of logits
-    /// held NaN.
+    /// Unweighted mean over the classes for which the area is defined, in `[0, 1]`; `None` if there is none. NaN if a row
+    /// of logits has NaN.
     pub macro_average: Option<f64>,
-    /// By class; `None` where every sample is of that class, or none.
+    /// Area of each class; `None` if all samples are of that class, or none.
     pub per_class: Vec<Option<f64>>,
-    /// The number of samples.
+    /// Number of samples.
     pub samples: u64,
 }
 
 impl Auroc {
-    /// Over nothing yet.
+    /// AUROC over no samples.
     ///
     /// # Errors
-    /// When `classes` is zero or above 32,768.
+    /// If `classes` is zero or above 32,768.
     pub fn new(classes: usize) -> Result<Self> {
         rows::check_classes(classes)?;
         Ok(Self {
@@ -44,15 +49,15 @@ impl Auroc {
         })
     }
 
-    /// Adds a batch: `logits` is `(N, classes)` in row-major order, `labels` is `(N)`. The logits always pass through a softmax, in
-    /// f64 and then rounded to f32 (torchmetrics skips it for a batch that happens to lie in `[0, 1]`).
+    /// Adds a batch: `logits` is `(N, classes)` in row-major order, `labels` is `(N)`. The softmax of the logits is
+    /// computed in f64 and rounded to f32 (torchmetrics skips the softmax for a batch with all values in `[0, 1]`).
     ///
     /// # Errors
-    /// When `classes` is not that of the metric, the lengths do not fit or a label is not a class; nothing is added then.
+    /// If `classes` is not that of the metric, the lengths do not fit or a label is not a class; nothing is added then.
     pub fn update_logits(&mut self, logits: &[f32], classes: usize, labels: &[u32]) -> Result<()> {
         self.check("logits", logits, classes, labels)?;
         for row in logits.chunks_exact(classes) {
-            let (max, exp_sum) = mean::log_sum_exp_parts(row);
+            let (max, exp_sum) = rows::log_sum_exp_parts(row);
             let share = |&x: &f32| ((f64::from(x) - max).exp() / exp_sum) as f32;
             self.probabilities.extend(row.iter().map(share));
         }
@@ -60,11 +65,11 @@ impl Auroc {
         Ok(())
     }
 
-    /// Adds a batch of probabilities, `(N, classes)` in row-major order, as they are.
+    /// Adds a batch of probabilities, `(N, classes)` in row-major order.
     ///
     /// # Errors
-    /// When `classes` is not that of the metric, the lengths do not fit, a label is not a class or a value is not in `[0, 1]`;
-    /// nothing is added then.
+    /// If `classes` is not that of the metric, the lengths do not fit, a label is not a class or a value is not in
+    /// `[0, 1]`; nothing is added then.
     pub fn update_probabilities(
         &mut self,
         probabilities: &[f32],
@@ -83,10 +88,10 @@ impl Auroc {
         Ok(())
     }
 
-    /// Adds everything `other` has seen.
+    /// Adds all samples of `other`.
     ///
     /// # Errors
-    /// When `other` has another number of classes.
+    /// If `other` has another number of classes.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.check_same(other.classes)?;
         self.probabilities.extend(&other.probabilities);
@@ -94,7 +99,7 @@ impl Auroc {
         Ok(())
     }
 
-    /// The areas so far, or `None` before the first sample.
+    /// Areas, or `None` before the first sample.
     pub fn compute(&self) -> Option<AurocScore> {
         if self.labels.is_empty() {
             return None;
@@ -124,7 +129,7 @@ impl Auroc {
             return Some(f64::NAN);
         }
         scored.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        // Twice the pairs in order: one of equal scores counts once.
+        // Twice the number of ordered pairs: a pair of equal scores counts once.
         let (mut pairs, mut below) = (0u128, 0u128);
         for equal in scored.chunk_by(|a, b| a.0 == b.0) {
             let inside = equal.iter().filter(|(_, inside)| *inside).count() as u128;
@@ -155,5 +160,28 @@ impl Auroc {
             expected: self.classes,
             found: classes,
         })
+    }
+}
+
+impl Metric for Auroc {
+    fn name(&self) -> Cow<'static, str> {
+        "auroc".into()
+    }
+
+    fn update_logits(&mut self, logits: &[f32], classes: usize, labels: &[u32]) -> Result<()> {
+        self.update_logits(logits, classes, labels)
+    }
+
+    fn merge(&mut self, other: &Self) -> Result<()> {
+        self.merge(other)
+    }
+
+    fn value(&self) -> Option<f64> {
+        self.compute()?.macro_average
+    }
+
+    fn reset(&mut self) {
+        self.probabilities.clear();
+        self.labels.clear();
     }
 }

@@ -1,18 +1,23 @@
-use crate::sum::ExactSum;
-use crate::{Error, Result, mean, rows};
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-/// The expected calibration error of the predicted class: how far confidence and accuracy lie apart, bin by bin
+use crate::error::{Error, Result};
+use crate::metric::Metric;
+use crate::rows;
+use crate::sum::ExactSum;
+
+/// Expected calibration error of the predicted class: the difference of confidence and accuracy, bin by bin
 /// (Guo et al. 2017, "On Calibration of Modern Neural Networks").
 ///
 /// The definition is torchmetrics' `multiclass_calibration_error`: the confidence is the largest softmax probability
-/// as f32; bin `i` of `n` holds `i/n <= confidence < (i+1)/n`, and a confidence of exactly 1 has a bin of its own.
+/// as f32; bin `i` of `n` is `i/n <= confidence < (i+1)/n`, and a confidence of exactly 1 has a bin of its own.
 /// Sums are exact, so batch size and order do not matter.
 #[derive(Clone, Debug)]
 pub struct CalibrationError {
     /// `n + 1` boundaries from 0 to 1.
     boundaries: Vec<f32>,
-    /// One for each boundary: the bin that begins there.
+    /// One per boundary, its lower bound.
     bins: Vec<Bin>,
 }
 
@@ -23,47 +28,47 @@ struct Bin {
     confidence: ExactSum,
 }
 
-/// The result of a [`CalibrationError`].
+/// Result of a [`CalibrationError`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    /// The expected calibration error (`norm="l1"`): the mean over samples of the gap of their bin. NaN when a row
-    /// of logits held NaN.
+    /// Expected calibration error (`norm="l1"`): the mean over samples of the difference of confidence and accuracy in
+    /// their bin. NaN if a row of logits has NaN.
     pub error: f64,
-    /// The largest gap of any bin (`norm="max"`).
+    /// Largest such difference of any bin (`norm="max"`).
     pub max_error: f64,
-    /// The number of samples.
+    /// Number of samples.
     pub samples: u64,
-    /// The bins in order, ready for a reliability diagram; the last holds confidences of exactly 1.
+    /// Bins in order, as a reliability diagram shows them; the last one is for confidences of exactly 1.
     pub bins: Vec<CalibrationBin>,
 }
 
 /// One bin of a [`Calibration`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationBin {
-    /// The lower bound, which belongs to the bin.
+    /// Lower bound, included.
     pub lower: f64,
-    /// The upper bound, which does not (except in the last bin, where both are 1).
+    /// Upper bound, excluded (except in the last bin, where both are 1).
     pub upper: f64,
-    /// The number of samples in the bin.
+    /// Number of samples in the bin.
     pub count: u64,
-    /// Their accuracy; 0 in an empty bin.
+    /// Accuracy of these samples; 0 in an empty bin.
     pub accuracy: f64,
-    /// Their mean confidence; 0 in an empty bin.
+    /// Mean confidence of these samples; 0 in an empty bin.
     pub confidence: f64,
 }
 
 impl Default for CalibrationError {
-    /// 15 bins, as torchmetrics.
+    /// Calibration error with 15 bins, as torchmetrics.
     fn default() -> Self {
         Self::with_boundaries(linspace(15))
     }
 }
 
 impl CalibrationError {
-    /// A calibration error over `bins` bins of equal width.
+    /// Calibration error with `bins` bins of equal width.
     ///
     /// # Errors
-    /// When `bins` is zero.
+    /// If `bins` is zero.
     pub fn new(bins: usize) -> Result<Self> {
         if bins == 0 {
             return Err(Error::Zero {
@@ -78,15 +83,15 @@ impl CalibrationError {
         Self { boundaries, bins }
     }
 
-    /// Adds a batch: `logits` is `(N, classes)` in row-major order, `labels` is `(N)`. The logits always pass
-    /// through a softmax (torchmetrics skips it for a batch that happens to lie in `[0, 1]`).
+    /// Adds a batch: `logits` is `(N, classes)` in row-major order, `labels` is `(N)`. A softmax is always applied
+    /// (torchmetrics skips it for a batch with all values in `[0, 1]`).
     ///
     /// # Errors
-    /// When the lengths do not fit or a label is not below `classes`; nothing is added then.
+    /// If the lengths do not fit or a label is not below `classes`; nothing is added then.
     pub fn update_logits(&mut self, logits: &[f32], classes: usize, labels: &[u32]) -> Result<()> {
         rows::check("logits", logits, classes, labels)?;
         for (row, &label) in logits.chunks_exact(classes).zip(labels) {
-            let (_, exp_sum) = mean::log_sum_exp_parts(row);
+            let (_, exp_sum) = rows::log_sum_exp_parts(row);
             // The largest logit contributes exp(0), so its probability is one over the sum.
             let confidence = if row.iter().any(|x| x.is_nan()) {
                 f32::NAN
@@ -98,10 +103,10 @@ impl CalibrationError {
         Ok(())
     }
 
-    /// Adds a batch of probabilities, `(N, classes)` in row-major order, as they are.
+    /// Adds a batch of probabilities, `(N, classes)` in row-major order.
     ///
     /// # Errors
-    /// When the lengths do not fit, a label is not below `classes` or a value is not in `[0, 1]`; nothing is added
+    /// If the lengths do not fit, a label is not below `classes` or a value is not in `[0, 1]`; nothing is added
     /// then.
     pub fn update_probabilities(
         &mut self,
@@ -124,7 +129,7 @@ impl CalibrationError {
     }
 
     fn add(&mut self, confidence: f32, correct: bool) {
-        // How many boundaries are not above it; the first boundary is 0, and NaN goes to the last bin.
+        // Number of boundaries not above it. The first boundary is 0, and NaN is in the last bin.
         let not_above = self
             .boundaries
             .partition_point(|&bound| bound <= confidence || confidence.is_nan());
@@ -134,10 +139,10 @@ impl CalibrationError {
         bin.confidence.add(f64::from(confidence));
     }
 
-    /// Adds everything `other` has seen.
+    /// Adds all samples of `other`.
     ///
     /// # Errors
-    /// When `other` has another number of bins.
+    /// If `other` has another number of bins.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         let (expected, found) = (self.bins.len() - 1, other.bins.len() - 1);
         if expected != found {
@@ -155,7 +160,7 @@ impl CalibrationError {
         Ok(())
     }
 
-    /// The calibration so far, or `None` before the first sample.
+    /// Calibration, or `None` before the first sample.
     pub fn compute(&self) -> Option<Calibration> {
         let samples: u64 = self.bins.iter().map(|bin| bin.count).sum();
         if samples == 0 {
@@ -191,8 +196,8 @@ impl CalibrationError {
     }
 }
 
-/// The values of `torch.linspace(0, 1, bins + 1)` in f32, which counts up to the middle and down from the end with a
-/// fused multiply-subtract (in f64 the product and the difference are exact, so one rounding is left here too).
+/// Values of `torch.linspace(0, 1, bins + 1)` in f32, which counts up to the middle and down from the end with a fused
+/// multiply-subtract (in f64 the product and the difference are exact, so there is one rounding here too).
 fn linspace(bins: usize) -> Vec<f32> {
     let step = 1.0 / bins as f32;
     let half = bins.div_ceil(2);
@@ -200,4 +205,36 @@ fn linspace(bins: usize) -> Vec<f32> {
     (0..=bins)
         .map(|i| if i < half { step * i as f32 } else { down(i) })
         .collect()
+}
+
+impl Metric for CalibrationError {
+    fn name(&self) -> Cow<'static, str> {
+        "calibration_error".into()
+    }
+
+    fn update_logits(&mut self, logits: &[f32], classes: usize, labels: &[u32]) -> Result<()> {
+        self.update_logits(logits, classes, labels)
+    }
+
+    fn merge(&mut self, other: &Self) -> Result<()> {
+        self.merge(other)
+    }
+
+    fn value(&self) -> Option<f64> {
+        Some(self.compute()?.error)
+    }
+
+    /// `calibration_error` and `max_calibration_error`.
+    fn values(&self) -> Vec<(String, f64)> {
+        self.compute().map_or_else(Vec::new, |calibration| {
+            vec![
+                ("calibration_error".into(), calibration.error),
+                ("max_calibration_error".into(), calibration.max_error),
+            ]
+        })
+    }
+
+    fn reset(&mut self) {
+        self.bins.fill_with(Bin::default);
+    }
 }

@@ -1,47 +1,52 @@
-use crate::{Error, Result, rows};
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-/// Counts of (label, prediction) pairs, and every score that follows from them.
+use crate::error::{Error, Result};
+use crate::metric::Metric;
+use crate::rows;
+
+/// Confusion matrix: counts of (label, prediction) pairs, and the scores computed from them.
 ///
 /// Rows are labels and columns predictions, as `sklearn.metrics.confusion_matrix`. The counts are integers, so
-/// merging is exact. Where a score would divide by zero it is 0 (scikit-learn's `zero_division=0`).
+/// merging is exact. A score whose denominator is zero is 0 (scikit-learn's `zero_division=0`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConfusionMatrix {
     classes: usize,
     counts: Vec<u64>,
 }
 
-/// The scores of one class against all others.
+/// Scores of one class against all others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassScore {
-    /// The class index.
+    /// Class index.
     pub class: usize,
-    /// Of the samples predicted as this class, the share that are; 0 when none was.
+    /// Fraction of the samples predicted as this class that are of it; 0 if there are none.
     pub precision: f64,
-    /// Of the samples of this class, the share found; 0 when there are none.
+    /// Fraction of the samples of this class that are predicted as it; 0 if there are none.
     pub recall: f64,
-    /// `2 tp / (2 tp + fp + fn)`, the harmonic mean of the two; 0 when the class appears nowhere.
+    /// `2 tp / (2 tp + fp + fn)`, the harmonic mean of the two; 0 if no label or prediction is of the class.
     pub f1: f64,
-    /// The number of samples of this class.
+    /// Number of samples of this class.
     pub support: u64,
-    /// The number of samples predicted as this class.
+    /// Number of samples predicted as this class.
     pub predicted: u64,
 }
 
-/// Precision, recall and F1 averaged over classes; 0 when nothing was counted.
+/// Precision, recall and F1 averaged over classes; 0 without samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Average {
-    /// The averaged precision.
+    /// Averaged precision.
     pub precision: f64,
-    /// The averaged recall.
+    /// Averaged recall.
     pub recall: f64,
-    /// The averaged F1 (the mean of the F1 scores, not the F1 of the means).
+    /// Averaged F1 (the mean of the F1 scores, not the F1 of the means).
     pub f1: f64,
-    /// The number of samples it is over.
+    /// Number of samples.
     pub support: u64,
 }
 
-/// Everything a confusion matrix says, as `sklearn.metrics.classification_report` and more.
+/// All scores of a confusion matrix: those of `sklearn.metrics.classification_report` and more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// See [`ConfusionMatrix::accuracy`].
@@ -61,10 +66,10 @@ pub struct Report {
 }
 
 impl ConfusionMatrix {
-    /// An empty matrix of `classes` x `classes` counts.
+    /// Empty matrix of `classes` x `classes` counts.
     ///
     /// # Errors
-    /// When `classes` is zero or above 32,768.
+    /// If `classes` is zero or above 32,768.
     pub fn new(classes: usize) -> Result<Self> {
         rows::check_classes(classes)?;
         Ok(Self {
@@ -73,15 +78,15 @@ impl ConfusionMatrix {
         })
     }
 
-    /// The number of classes.
+    /// Number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// Adds predicted classes against labels, one of each a sample.
+    /// Adds one predicted class and one label per sample.
     ///
     /// # Errors
-    /// When the lengths differ, or a label or prediction is not a class; nothing is added then.
+    /// If the lengths differ, or a label or prediction is not a class; nothing is added then.
     pub fn update(&mut self, predictions: &[u32], labels: &[u32]) -> Result<()> {
         if predictions.len() != labels.len() {
             return Err(Error::Length {
@@ -103,7 +108,7 @@ impl ConfusionMatrix {
     /// [`argmax`](crate::argmax) of each row.
     ///
     /// # Errors
-    /// When `classes` is not that of the matrix, the lengths do not fit or a label is not a class; nothing is added
+    /// If `classes` is not that of the matrix, the lengths do not fit or a label is not a class; nothing is added
     /// then.
     pub fn update_logits(&mut self, logits: &[f32], classes: usize, labels: &[u32]) -> Result<()> {
         self.check_same(classes)?;
@@ -114,10 +119,10 @@ impl ConfusionMatrix {
         Ok(())
     }
 
-    /// Adds everything `other` has counted.
+    /// Adds all samples of `other`.
     ///
     /// # Errors
-    /// When `other` has another number of classes.
+    /// If `other` has another number of classes.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.check_same(other.classes)?;
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
@@ -126,28 +131,28 @@ impl ConfusionMatrix {
         Ok(())
     }
 
-    /// The counts in row-major order, `classes` x `classes`: rows are labels, columns predictions.
+    /// Counts in row-major order, `classes` x `classes`: rows are labels, columns predictions.
     pub fn matrix(&self) -> &[u64] {
         &self.counts
     }
 
-    /// The counts of the samples of one class by prediction; `None` when `label` is not a class.
+    /// Counts of the samples of one class by prediction; `None` if `label` is not a class.
     pub fn row(&self, label: usize) -> Option<&[u64]> {
         self.counts.chunks_exact(self.classes).nth(label)
     }
 
-    /// The number of samples counted.
+    /// Number of samples.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The share of samples on the diagonal, or `None` before the first sample.
+    /// Fraction of samples on the diagonal, or `None` before the first sample.
     pub fn accuracy(&self) -> Option<f64> {
         let total = self.total();
         (total > 0).then(|| self.correct() as f64 / total as f64)
     }
 
-    /// The mean recall over the classes that have samples (`sklearn.metrics.balanced_accuracy_score`), or `None`
+    /// Mean recall over the classes that have samples (`sklearn.metrics.balanced_accuracy_score`), or `None`
     /// before the first sample.
     pub fn balanced_accuracy(&self) -> Option<f64> {
         let present: Vec<f64> = self
@@ -160,7 +165,7 @@ impl ConfusionMatrix {
     }
 
     /// Cohen's kappa, `(observed - expected) / (1 - expected)` agreement (`sklearn.metrics.cohen_kappa_score`).
-    /// `None` where it is undefined: before the first sample, and when labels and predictions are all one class.
+    /// `None` where it is undefined: before the first sample, and if labels and predictions are all one class.
     pub fn cohen_kappa(&self) -> Option<f64> {
         let total = self.total() as f64;
         let chance: f64 = self
@@ -168,7 +173,7 @@ impl ConfusionMatrix {
             .iter()
             .map(|c| c.support as f64 * c.predicted as f64)
             .sum();
-        // Disagreement counted and expected, both times the square of the total: integers as long as they fit.
+        // Observed and expected disagreement, both times the square of the total: integers as long as they fit.
         let observed = (self.total() - self.correct()) as f64 * total;
         let expected = total * total - chance;
         (expected > 0.0).then(|| 1.0 - observed / expected)
@@ -202,7 +207,7 @@ impl ConfusionMatrix {
         .collect()
     }
 
-    /// The plain mean over the classes that appear among the labels or the predictions. A class that appears in
+    /// Unweighted mean over the classes that appear among the labels or the predictions. A class that appears in
     /// neither is left out, as scikit-learn and torchmetrics do.
     pub fn macro_average(&self) -> Average {
         self.average(|class| {
@@ -214,12 +219,12 @@ impl ConfusionMatrix {
         })
     }
 
-    /// The mean over the classes weighted by their support.
+    /// Mean over the classes weighted by their support.
     pub fn weighted_average(&self) -> Average {
         self.average(|class| class.support as f64)
     }
 
-    /// The scores of all decisions pooled. With one label and one prediction a sample, all three are the accuracy.
+    /// Scores of all decisions pooled. With one label and one prediction per sample, all three are the accuracy.
     pub fn micro_average(&self) -> Average {
         let accuracy = self.accuracy().unwrap_or(0.0);
         Average {
@@ -230,7 +235,7 @@ impl ConfusionMatrix {
         }
     }
 
-    /// All of the above in one plain struct.
+    /// All of these scores in one struct.
     pub fn report(&self) -> Report {
         Report {
             accuracy: self.accuracy(),
@@ -276,6 +281,53 @@ impl ConfusionMatrix {
             });
         }
         Ok(())
+    }
+}
+
+impl Metric for ConfusionMatrix {
+    fn name(&self) -> Cow<'static, str> {
+        "accuracy".into()
+    }
+
+    fn update_logits(&mut self, logits: &[f32], classes: usize, labels: &[u32]) -> Result<()> {
+        self.update_logits(logits, classes, labels)
+    }
+
+    fn merge(&mut self, other: &Self) -> Result<()> {
+        self.merge(other)
+    }
+
+    fn value(&self) -> Option<f64> {
+        self.accuracy()
+    }
+
+    /// `accuracy`, `balanced_accuracy`, `cohen_kappa`, and `precision`, `recall` and `f1` after `macro_` and `weighted_`.
+    fn values(&self) -> Vec<(String, f64)> {
+        let report = self.report();
+        let mut values = vec![
+            ("accuracy", report.accuracy),
+            ("balanced_accuracy", report.balanced_accuracy),
+            ("cohen_kappa", report.cohen_kappa),
+        ];
+        if report.accuracy.is_some() {
+            let (plain, weighted) = (report.macro_average, report.weighted_average);
+            values.extend([
+                ("macro_precision", Some(plain.precision)),
+                ("macro_recall", Some(plain.recall)),
+                ("macro_f1", Some(plain.f1)),
+                ("weighted_precision", Some(weighted.precision)),
+                ("weighted_recall", Some(weighted.recall)),
+                ("weighted_f1", Some(weighted.f1)),
+            ]);
+        }
+        values
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_string(), value?)))
+            .collect()
+    }
+
+    fn reset(&mut self) {
+        self.counts.fill(0);
     }
 }
 

@@ -1,14 +1,14 @@
-//! What the metrics have in common: checked arguments, and the order of scores within a row.
+//! Checks of arguments, and functions of one row of scores.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// The largest number of classes: beyond it a table of classes x classes counts would take more than 8 GiB.
+/// Largest number of classes: beyond it a matrix of classes x classes counts would need more than 8 GiB.
 pub(crate) const MAX_CLASSES: usize = 1 << 15;
 
-/// The index of the largest score of a row, the first one where several are equal.
+/// Index of the largest score of a row; of equal ones the first.
 ///
-/// NaN counts as larger than every number, so the first NaN wins: this is `torch.argmax` on the CPU, and it keeps a
-/// network that has diverged at the accuracy of a constant answer. An empty row gives 0.
+/// NaN counts as larger than every number, so the first NaN is the maximum. This is `torch.argmax` on the CPU, and it
+/// gives a network that has diverged the accuracy of a constant prediction. An empty row gives 0.
 pub fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
     for (i, &score) in row.iter().enumerate() {
@@ -19,7 +19,7 @@ pub fn argmax(row: &[f32]) -> usize {
     best
 }
 
-/// How many classes come before `class` when a row is sorted by falling score, equal scores by rising index.
+/// Rank of `class` when a row is sorted by descending score, equal scores by ascending index.
 /// Rank 0 is the [`argmax`].
 pub(crate) fn rank(row: &[f32], class: usize) -> usize {
     let own = row[class];
@@ -38,7 +38,7 @@ fn above(a: f32, b: f32) -> bool {
     a > b || (a.is_nan() && !b.is_nan())
 }
 
-/// Checks that `scores` holds one row of `classes` values for each label, and that every label is a class.
+/// Checks that `scores` has one row of `classes` values per label, and that every label is a class.
 pub(crate) fn check(
     what: &'static str,
     scores: &[f32],
@@ -78,6 +78,12 @@ pub(crate) fn check_indices(what: &'static str, indices: &[u32], classes: usize)
         }),
         None => Ok(()),
     }
+}
+
+/// Maximum, and sum of `exp(x - max)`, of a row.
+pub(crate) fn log_sum_exp_parts(row: &[f32]) -> (f64, f64) {
+    let max = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    (max, row.iter().map(|&x| (f64::from(x) - max).exp()).sum())
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
-//! A sum of floating point numbers that does not depend on the order of its terms.
+//! Sum of floating point numbers that does not depend on the order of its terms.
 
-/// An exact running sum of `f64` values: Shewchuk's non-overlapping partial sums, read out with one correct rounding
+/// Exact running sum of `f64` values: Shewchuk's non-overlapping partial sums, rounded once when it is read
 /// as Python's `math.fsum` does (Shewchuk 1997, "Adaptive Precision Floating-Point Arithmetic and Fast Robust
 /// Geometric Predicates").
 ///
 /// Since nothing is rounded until [`ExactSum::total`], any order and any grouping of the same terms gives the same
-/// bits. Infinities and NaN are kept apart and win over the finite part. A finite sum that leaves the range of `f64`
-/// on the way becomes infinite, which is the one case that can depend on the order.
+/// bits. Infinities and NaN are summed apart and take precedence over the finite part. A finite sum that exceeds the
+/// range of `f64` on the way becomes infinite, which is the one case that can depend on the order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ExactSum {
-    /// Non-overlapping, in increasing magnitude; two or three of them in practice.
+    /// Non-overlapping terms in increasing magnitude; two or three of them in practice.
     partials: Vec<f64>,
     /// Sum of the infinite and NaN terms; zero when there were none.
     special: f64,
@@ -54,7 +54,7 @@ impl ExactSum {
         self.special += other.special;
     }
 
-    /// The exact sum rounded once, half to even.
+    /// Exact sum, rounded once, half to even.
     pub(crate) fn total(&self) -> f64 {
         if self.special != 0.0 {
             return self.special;
@@ -68,7 +68,7 @@ impl ExactSum {
                 break;
             }
         }
-        // `low` may be exactly half a unit of `high`: then what lies below it decides the rounding.
+        // `low` may be exactly half a unit of `high`: then the terms below it decide the rounding.
         if let Some(next) = rest.next()
             && low != 0.0
             && (low < 0.0) == (next < 0.0)
@@ -83,7 +83,7 @@ impl ExactSum {
     }
 }
 
-/// `a + b` rounded, and what the rounding lost.
+/// `a + b` rounded, and the rounding error.
 fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let (large, small) = if a.abs() < b.abs() { (b, a) } else { (a, b) };
     let sum = large + small;

@@ -1,11 +1,13 @@
 use std::fmt::Write;
 
-use crate::{Average, Error, Report, Result};
+use crate::confusion::{Average, Report};
+use crate::error::{Error, Result};
 
 impl Report {
-    /// The report as a table of text, to the letter as `sklearn.metrics.classification_report(digits=digits, zero_division=0)` prints
-    /// it: precision, recall, F1 and support of every class that appears among the labels or the predictions, the accuracy, and the
-    /// macro and weighted averages. `names` are those of all classes, in order.
+    /// Table as text, identical to that of `sklearn.metrics.classification_report(digits=digits, zero_division=0)`.
+    ///
+    /// It has precision, recall, F1 and support of every class that appears among the labels or the predictions, the
+    /// accuracy, and the macro and weighted averages. `names` are the names of all classes, in order.
     ///
     /// ```
     /// use tallow_metrics::ConfusionMatrix;
@@ -18,7 +20,7 @@ impl Report {
     /// ```
     ///
     /// # Errors
-    /// When there is not one name for each class.
+    /// Unless there is one name per class.
     pub fn to_text(&self, names: &[impl AsRef<str>], digits: usize) -> Result<String> {
         if names.len() != self.per_class.len() {
             return Err(Error::Unlike {

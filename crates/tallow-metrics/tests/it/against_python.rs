@@ -1,4 +1,4 @@
-//! Every metric against scikit-learn, torchmetrics and PyTorch (`fixtures/make_fixtures.py`).
+//! Every metric against scikit-learn, torchmetrics and PyTorch (`tests/fixtures/make_fixtures.py`).
 
 use serde_json::Value;
 use std::sync::LazyLock;
@@ -7,7 +7,7 @@ use tallow_metrics::{
 };
 
 static FIXTURES: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(include_str!("fixtures/fixtures.json")).unwrap());
+    LazyLock::new(|| serde_json::from_str(include_str!("../fixtures/fixtures.json")).unwrap());
 
 struct Case {
     name: String,

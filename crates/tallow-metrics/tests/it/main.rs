@@ -1,0 +1,6 @@
+//! Integration tests of tallow-metrics.
+
+mod against_python;
+mod as_metric;
+mod errors;
+mod merge;
