@@ -67,6 +67,7 @@ fn write(runs: &Path, variant: &str, seed: u64, accuracy: f64, finished: bool) -
             top5: None,
             confusion,
             samples: 3,
+            metrics: Default::default(),
         }),
         ..History::default()
     };

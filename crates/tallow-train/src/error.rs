@@ -98,7 +98,7 @@ pub enum Error {
     Mismatch {
         /// Path of the file.
         path: PathBuf,
-        /// What was expected and what was found.
+        /// Expected and found values.
         message: String,
     },
     /// A file could not be read or written.

@@ -1,5 +1,7 @@
 //! What a run has come to, epoch by epoch.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tallow_metrics::ConfusionMatrix;
 
@@ -60,6 +62,8 @@ pub struct Evaluation {
     pub confusion: ConfusionMatrix,
     /// Number of samples.
     pub samples: u64,
+    /// Values by name of the metrics that [`Trainer::with_metric`](crate::Trainer::with_metric) added.
+    pub metrics: BTreeMap<String, f64>,
 }
 
 impl History {

@@ -1,7 +1,7 @@
 //! Loss and accuracy of one pass over the data.
 
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
-use tallow_metrics::{Accuracy, ConfusionMatrix, MeanMetric, TopK};
+use tallow_metrics::{Accuracy, ConfusionMatrix, MeanMetric, Metric, TopK};
 
 use crate::error::{Error, Result};
 use crate::history::Evaluation;
@@ -124,14 +124,26 @@ impl TrainTally {
 }
 
 /// Metrics of an evaluation.
-#[derive(Default)]
-pub(crate) struct TestTally {
+pub(crate) struct TestTally<'m, 'a> {
+    /// Metrics that the caller added.
+    metrics: &'m mut [Box<dyn Metric + 'a>],
     loss: f64,
     samples: u64,
     classes: Option<(ConfusionMatrix, Option<TopK>)>,
 }
 
-impl TestTally {
+impl<'m, 'a> TestTally<'m, 'a> {
+    /// Empty tally. Resets `metrics`.
+    pub fn new(metrics: &'m mut [Box<dyn Metric + 'a>]) -> Self {
+        metrics.iter_mut().for_each(|metric| metric.reset());
+        Self {
+            metrics,
+            loss: 0.0,
+            samples: 0,
+            classes: None,
+        }
+    }
+
     /// Counts a batch. The loss may be infinite or NaN: a model that has diverged can still be evaluated.
     pub fn add(&mut self, loss: &Tensor, output: &Tensor, labels: &Tensor) -> Result<()> {
         let samples = labels.elem_count();
@@ -150,6 +162,9 @@ impl TestTally {
             if let Some(top5) = top5 {
                 top5.update_logits(logits, classes, labels)?;
             }
+            for metric in self.metrics.iter_mut() {
+                metric.update_logits(logits, classes, labels)?;
+            }
             Ok(())
         })
     }
@@ -163,6 +178,7 @@ impl TestTally {
             top5: top5.and_then(|top5| top5.compute()),
             confusion,
             samples: self.samples,
+            metrics: self.metrics.iter().flat_map(|m| m.values()).collect(),
         })
     }
 }
@@ -266,13 +282,13 @@ mod tests {
     fn labels_of_another_type_are_an_error() {
         let (output, labels) = batch(0);
         let labels = labels.to_dtype(DType::I64).unwrap();
-        let mut tally = TestTally::default();
+        let mut tally = TestTally::new(&mut []);
         let loss = Tensor::new(1f32, &Device::Cpu).unwrap();
         let error = tally.add(&loss, &output, &labels).unwrap_err();
         assert!(
             matches!(error, Error::LabelType { found: DType::I64 }),
             "{error}"
         );
-        assert!(TestTally::default().finish().is_none());
+        assert!(TestTally::new(&mut []).finish().is_none());
     }
 }

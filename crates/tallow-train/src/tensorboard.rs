@@ -23,6 +23,7 @@ const FILTER_SIZE: usize = 24;
 /// | tag | content |
 /// | --- | --- |
 /// | `train/loss`, `train/accuracy`, `test/loss`, `test/accuracy`, `test/top5`, `lr`, `images_per_second` | metrics of each epoch, as `f32` |
+/// | `test/<name>` | metrics of [`Trainer::with_metric`](crate::Trainer::with_metric) |
 /// | `gradients/total` | norm of the gradient, by [`gradients`](Self::gradients) |
 /// | `parameters/<name>` | histogram of the values of each parameter, at up to 20 epochs and the last one |
 /// | `filters` | filters of the first parameter, if it is the weight of a convolution with 1 or 3 input channels: minimum black, maximum white, at the same epochs |
@@ -103,6 +104,10 @@ impl Callback for TensorBoard {
     fn on_epoch_end(&mut self, end: &EpochEnd) -> Flow {
         self.metrics(end.row)?;
         let epoch = end.row.epoch;
+        for (name, value) in end.evaluation.iter().flat_map(|e| &e.metrics) {
+            let tag = format!("test/{name}");
+            self.writer.scalar(&tag, epoch, *value as f32)?;
+        }
         if epoch.is_multiple_of(self.every) || epoch + 1 == end.epochs {
             self.snapshot(epoch, &end.store.parameters())?;
         }

@@ -1,5 +1,6 @@
 //! Training loop: everything from [`Trainer::fit`] to the optimizer's step is in this file.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -7,6 +8,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 use candle_nn::ModuleT;
 use tallow_datasets::{Batch, DataLoader};
+use tallow_metrics::Metric;
 use tallow_ops::{ParamStore, Tape, no_grad};
 
 use crate::callback::{BatchEnd, BeforeStep, Callback, Callbacks, EpochEnd, FitStart};
@@ -148,6 +150,7 @@ pub struct Trainer<'a> {
     optimizer: Option<Box<BuildOptimizer<'a>>>,
     schedule: Option<Box<dyn Schedule + 'a>>,
     step: Option<Box<dyn TrainStep + 'a>>,
+    metrics: RefCell<Vec<Box<dyn Metric + 'a>>>,
     callbacks: Callbacks<'a>,
     checkpoints: Option<Checkpoints>,
 }
@@ -163,6 +166,7 @@ impl<'a> Trainer<'a> {
             optimizer: None,
             schedule: None,
             step: None,
+            metrics: RefCell::default(),
             callbacks: Callbacks::default(),
             checkpoints: None,
         }
@@ -195,6 +199,13 @@ impl<'a> Trainer<'a> {
     /// Sets a training step of the caller's own, in place of [`ForwardBackward`].
     pub fn with_step(mut self, step: impl TrainStep + 'a) -> Self {
         self.step = Some(Box::new(step));
+        self
+    }
+
+    /// Adds a metric, which every evaluation computes besides loss, accuracy, top-5 accuracy and confusion matrix. Its values are in
+    /// [`Evaluation::metrics`].
+    pub fn with_metric(mut self, metric: impl Metric + 'a) -> Self {
+        self.metrics.get_mut().push(Box::new(metric));
         self
     }
 
@@ -255,14 +266,7 @@ impl<'a> Trainer<'a> {
             Per::Step => all_steps as u64,
         };
         schedule.validate(total)?;
-        let built;
-        let loss: &dyn Loss = match &self.loss {
-            Some(loss) => &**loss,
-            None => {
-                built = config.loss.build()?;
-                &*built
-            }
-        };
+        let loss = &*choose_loss(&self.loss, config)?;
         let mut optimizer: Box<dyn Optimizer + '_> = match &self.optimizer {
             Some(build) => build(trained(store.parameters(), &config.freeze)?)?,
             None => config.optimizer(store)?,
@@ -279,6 +283,7 @@ impl<'a> Trainer<'a> {
             Some(step) => &mut **step,
             None => &mut default_step,
         };
+        let metrics = self.metrics.get_mut();
         let callbacks = &mut self.callbacks;
         let mut history = match &self.checkpoints {
             Some(dir) => dir.resume(&setup, store, &mut *optimizer)?,
@@ -353,7 +358,7 @@ impl<'a> Trainer<'a> {
             let trained = started.elapsed().as_secs_f64();
 
             history.evaluation = match test {
-                Some(test) => Some(evaluate(model, store, test, loss, |done| {
+                Some(test) => Some(evaluate(model, store, test, loss, metrics, |done| {
                     callbacks
                         .tell(|callback| callback.on_evaluation_batch(done, test.num_batches()))
                 })?),
@@ -387,7 +392,7 @@ impl<'a> Trainer<'a> {
 
         // A run that was resumed at its end has weights, but no evaluation yet. After a stop there is no need for one.
         if let (None, None, Some(test)) = (&history.stopped, &history.evaluation, test) {
-            history.evaluation = Some(evaluate(model, store, test, loss, |_| Ok(()))?);
+            history.evaluation = Some(evaluate(model, store, test, loss, metrics, |_| Ok(()))?);
         }
         callbacks.tell(|callback| callback.on_fit_end(&history))?;
         Ok(history)
@@ -415,16 +420,9 @@ impl<'a> Trainer<'a> {
         store: &ParamStore,
         loader: &DataLoader,
     ) -> Result<Evaluation> {
-        match &self.loss {
-            Some(loss) => evaluate(model, store, loader, loss, |_| Ok(())),
-            None => evaluate(
-                model,
-                store,
-                loader,
-                &*self.config.loss.build()?,
-                |_| Ok(()),
-            ),
-        }
+        let loss = &*choose_loss(&self.loss, &self.config)?;
+        let mut metrics = self.metrics.borrow_mut();
+        evaluate(model, store, loader, loss, &mut metrics, |_| Ok(()))
     }
 }
 
@@ -434,9 +432,10 @@ fn evaluate(
     store: &ParamStore,
     loader: &DataLoader,
     loss: &dyn Loss,
+    metrics: &mut [Box<dyn Metric + '_>],
     mut progress: impl FnMut(usize) -> Result<()>,
 ) -> Result<Evaluation> {
-    let mut tally = TestTally::default();
+    let mut tally = TestTally::new(metrics);
     for (step, batch) in loader.epoch(0).enumerate() {
         let (images, labels) = to_store(&batch?, store)?;
         let logits = no_grad(|| model.forward_t(&images, false))?.detach();
@@ -447,6 +446,17 @@ fn evaluate(
     tally.finish().ok_or_else(|| Error::EmptyLoader {
         which: "test",
         samples: loader.dataset().len(),
+    })
+}
+
+/// The caller's own loss, or that of the settings.
+fn choose_loss<'l>(
+    own: &'l Option<Box<dyn Loss + '_>>,
+    config: &TrainConfig,
+) -> Result<Box<dyn Loss + 'l>> {
+    Ok(match own {
+        Some(loss) => Box::new(loss),
+        None => config.loss.build()?,
     })
 }
 

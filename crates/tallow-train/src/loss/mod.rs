@@ -54,6 +54,12 @@ pub trait Loss: Send + Sync {
     fn loss(&self, logits: &Tensor, target: &Target) -> Result<Tensor>;
 }
 
+impl<L: Loss + ?Sized> Loss for &L {
+    fn loss(&self, logits: &Tensor, target: &Target) -> Result<Tensor> {
+        (**self).loss(logits, target)
+    }
+}
+
 impl<L: Loss + ?Sized> Loss for Box<L> {
     fn loss(&self, logits: &Tensor, target: &Target) -> Result<Tensor> {
         (**self).loss(logits, target)

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{Module, ModuleT, VarBuilder, VarMap};
+use tallow_metrics::{Accuracy, TopK};
 use tallow_ops::ParamStore;
 use tallow_train::{
     BeforeStep, Callback, CrossEntropy, Error, ForwardBackward, Loss, Optimizer, OptimizerConfig,
@@ -250,6 +251,37 @@ fn callbacks_change_the_gradients_that_the_optimizer_uses() {
         let trained = name == "fc.bias" || name.contains("running");
         assert_eq!(values(before) != values(&after), trained, "{name}");
     }
+}
+
+#[test]
+fn metrics_are_computed_in_every_evaluation() {
+    /// Metrics of each epoch, as callbacks see them.
+    #[derive(Default)]
+    struct Seen(Vec<(f64, f64)>);
+    impl Callback for Seen {
+        fn on_epoch_end(&mut self, end: &tallow_train::EpochEnd) -> tallow_train::Flow {
+            let evaluation = end.evaluation.unwrap();
+            assert_eq!(evaluation.top5, Some(evaluation.metrics["top5_accuracy"]));
+            let accuracy = evaluation.metrics["accuracy"];
+            self.0.push((accuracy, evaluation.accuracy));
+            tallow_train::CONTINUE
+        }
+    }
+    let (net, store) = net(0);
+    let (train, test) = loaders(0, 0);
+    let mut seen = Seen::default();
+    let mut trainer = Trainer::new(recipe(2))
+        .with_metric(Accuracy::new())
+        .with_metric(TopK::new(5).unwrap())
+        .with_callback(&mut seen);
+    let history = trainer.fit(&net, &store, &train, Some(&test)).unwrap();
+    // Each evaluation starts from zero.
+    let evaluation = history.evaluation.unwrap();
+    assert_eq!(evaluation, trainer.evaluate(&net, &store, &test).unwrap());
+    drop(trainer);
+    assert_eq!(seen.0.len(), 2);
+    assert!(seen.0.iter().all(|(own, built_in)| own == built_in));
+    assert_ne!(seen.0[0], seen.0[1]);
 }
 
 /// A linear model as candle's examples write it.

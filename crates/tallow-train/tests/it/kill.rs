@@ -9,10 +9,10 @@ use tallow_train::Trainer;
 
 const EPOCHS: usize = 40;
 
-/// How often it is killed before it may go on to its end.
+/// Number of kills before the run may finish.
 const KILLS: u64 = 10;
 
-/// The process that is killed: trains on from the last checkpoint, and saves its weights at the end.
+/// Process that is killed: continues from the last checkpoint, and saves its weights at the end.
 #[test]
 #[ignore = "run by the other test, in a process of its own"]
 fn child() {
@@ -41,7 +41,7 @@ fn checkpoint(dir: &Path) -> usize {
         .unwrap_or(0)
 }
 
-/// Lets the child come one checkpoint further, then kills it a moment later; false if it finished.
+/// Waits for the next checkpoint of the child, then kills it after `moment`; false if it finished.
 fn killed(child: &mut Child, dir: &Path, moment: Duration) -> bool {
     let before = checkpoint(dir);
     while checkpoint(dir) == before {
@@ -74,7 +74,7 @@ fn killed_runs_end_with_the_same_bits() {
             assert!(child.wait().unwrap().success());
             break;
         }
-        // From right after the rename to well into the next epoch and its checkpoint.
+        // From right after the rename into the next epoch and its checkpoint.
         if !killed(
             &mut child,
             dir.path(),
