@@ -175,7 +175,10 @@ impl<'a> Job<'a> {
         }
         let mut events = TensorBoard::create(record.dir())?;
         let samples = pictures::samples(&self.train, &self.recipe.data.transforms)?;
-        events.writer().picture("samples", 0, &samples)?;
+        events
+            .writer()
+            .image("samples", 0, &samples)
+            .map_err(tallow_train::Error::from)?;
         let inputs = observe::inputs(&self.train)?;
         let mut gradients = GradientNorms::over(NORM_STEPS);
         let dir = record.dir().to_path_buf();

@@ -213,7 +213,7 @@ fn scaled(tensor: &Tensor) -> Result<Vec<f32>> {
 pub(crate) fn samples(
     train: &DataLoader,
     transforms: &[TransformConfig],
-) -> Result<tallow_train::Picture> {
+) -> Result<tallow_train::Image> {
     let batch = first_batch(train, BOARD_IMAGES)?
         .ok_or_else(|| Error::Data("there are no training images".to_string()))?;
     let (n, c, h, w) = batch.images.dims4()?;
@@ -221,7 +221,7 @@ pub(crate) fn samples(
     let values = preparation::undo(&values, (c, h, w), transforms);
     let images = Tensor::from_vec(values, (n, c, h, w), &Device::Cpu)?;
     let scale = BOARD_SIDE.div_ceil(w.max(1));
-    Ok(tallow_train::Picture::grid(&images, (0.0, 1.0), scale)?)
+    Ok(tallow_train::make_grid(&images, (0.0, 1.0), scale)?)
 }
 
 /// Picture of images of shape `(C, H, W)`, stored one after the other, with their normalisation undone and each pixel enlarged to a

@@ -1,7 +1,7 @@
 //! Recipe of one variant.
 
 use serde::{Deserialize, Serialize};
-use tallow_train::{Loss, OptimizerConfig, ParamRule, Schedule, TrainConfig};
+use tallow_train::{LossConfig, OptimizerConfig, ParamRule, ScheduleConfig, TrainConfig};
 use tallow_transforms::TransformConfig;
 
 use crate::error::{Error, Result};
@@ -80,14 +80,14 @@ pub struct Train {
     /// Augmentation: transforms of training images alone, applied before `data.transforms`.
     #[serde(default)]
     pub augment: Vec<TransformConfig>,
-    /// Loss to minimize.
+    /// LossConfig to minimize.
     #[serde(default)]
-    pub loss: Loss,
+    pub loss: LossConfig,
     /// Optimizer.
     pub optimizer: OptimizerConfig,
     /// Learning-rate schedule.
     #[serde(default)]
-    pub schedule: Schedule,
+    pub schedule: ScheduleConfig,
     /// Parameters to keep fixed, by name or layer; `*` matches any characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,

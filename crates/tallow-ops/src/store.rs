@@ -53,6 +53,51 @@ impl ParamStore {
         }
     }
 
+    /// A store of variables that were made elsewhere, sorted by name: for a model built with `candle_nn::VarBuilder`, those of its `VarMap`.
+    ///
+    /// The variables are shared, not copied. A variable whose last name is `running_mean` or `running_var` is a buffer, any other a
+    /// parameter. The element type and device of the store are those of the first variable; `seed` is that of its [`Generator`].
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    ///
+    /// use candle_core::{DType, Device, Var};
+    /// use tallow_ops::ParamStore;
+    ///
+    /// let var = || Var::zeros(4, DType::F32, &Device::Cpu);
+    /// // With candle-nn: `let vars = varmap.data().lock().unwrap().clone();`
+    /// let vars = HashMap::from([
+    ///     ("bn.weight".to_string(), var()?),
+    ///     ("bn.running_mean".to_string(), var()?),
+    ///     ("bn.bias".to_string(), var()?),
+    /// ]);
+    /// let store = ParamStore::from_vars(vars, 0)?;
+    /// let names: Vec<String> = store.parameters().into_iter().map(|(name, _)| name).collect();
+    /// assert_eq!(names, ["bn.bias", "bn.weight"]);
+    /// assert_eq!(store.buffers()[0].0, "bn.running_mean");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] when there is no variable or two have the same name.
+    pub fn from_vars(vars: impl IntoIterator<Item = (String, Var)>, seed: u64) -> Result<Self> {
+        let mut vars: Vec<(String, Var)> = vars.into_iter().collect();
+        vars.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let Some((_, first)) = vars.first() else {
+            return Err(Error::Config {
+                op: "ParamStore",
+                message: "there is no variable; build the model before its store".to_string(),
+            });
+        };
+        let store = Self::new(first.dtype(), first.device(), seed);
+        for (name, var) in vars {
+            let last = name.rsplit('.').next().unwrap_or_default();
+            let trained = !matches!(last, "running_mean" | "running_var");
+            store.add(name, var, trained)?;
+        }
+        Ok(store)
+    }
+
     /// The place from which names are built.
     pub fn root(&self) -> ParamPath {
         ParamPath {
@@ -409,4 +454,23 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_of_variables_need_distinct_names() {
+        let var = || Var::zeros(2, DType::F64, &Device::Cpu).unwrap();
+        let named = |names: [&str; 2]| names.map(|name| (name.to_string(), var()));
+        let store = ParamStore::from_vars(named(["b", "a.running_var"]), 0).unwrap();
+        assert_eq!((store.dtype(), store.num_parameters()), (DType::F64, 2));
+        assert_eq!(store.buffers()[0].0, "a.running_var");
+
+        let error = ParamStore::from_vars(named(["a", "a"]), 0).unwrap_err();
+        assert!(error.to_string().contains("`a`"), "{error}");
+        let error = ParamStore::from_vars([], 0).unwrap_err();
+        assert!(error.to_string().contains("no variable"), "{error}");
+    }
 }

@@ -1,9 +1,9 @@
-//! Checkpoints: all that a run needs to go on from the end of an epoch.
+//! Checkpoints: the state of a run at the end of an epoch.
 //!
-//! `<dir>/epoch-000003/` holds `model.safetensors`, `optimizer.safetensors` and `state.json` after
-//! three epochs. It is written under another name, synced and renamed, and only then is the one
-//! before it removed: killed at any instant, a run leaves at least one whole checkpoint, or none
-//! if it had not come that far.
+//! `<dir>/epoch-000003/` contains `model.safetensors`, `optimizer.safetensors` and `state.json` after
+//! three epochs. It is written under another name, synced and renamed, and only then the checkpoint
+//! before it is removed. A run that is killed at any time leaves at least one whole checkpoint, or none
+//! if its first epoch was not finished.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,29 +12,47 @@ use serde::{Deserialize, Serialize};
 use tallow_datasets::DataLoader;
 use tallow_ops::{GeneratorState, ParamStore};
 
+use crate::config::TrainConfig;
+use crate::differences::differences;
+use crate::error::{Error, Result};
 use crate::files::{sync_dir, write_atomic};
-use crate::{Error, History, Optimizer, Result, TrainConfig};
+use crate::history::History;
+use crate::optimizer::{self, Optimizer};
 
 const PREFIX: &str = "epoch-";
 const UNFINISHED: &str = ".unfinished";
 const VERSION: u32 = 1;
 
-/// The directory that a run's checkpoints are in.
+/// Directory of the checkpoints of a run.
 pub(crate) struct Checkpoints {
     dir: PathBuf,
 }
 
-/// `state.json`. The schedule needs no state: the rate is a function of the time.
+/// `state.json`. The schedule has no state: the rate is a function of the time.
 #[derive(Serialize, Deserialize)]
 struct State {
     version: u32,
     config: TrainConfig,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    own: Vec<String>,
     data: Data,
     generator: GeneratorState,
     history: History,
 }
 
-/// What decides the batches of a run; loader workers do not.
+/// Settings that a run must have again when it is resumed.
+pub(crate) struct Setup {
+    /// Settings of the trainer.
+    pub config: TrainConfig,
+    /// Parts of the trainer that are the caller's own instead of those of `config`: `loss`, `optimizer`, `schedule`, `step`.
+    pub own: Vec<String>,
+    /// Data of the run.
+    pub data: Data,
+    /// Whether the number of epochs may differ.
+    pub extendable: bool,
+}
+
+/// Settings that the batches of a run depend on. The number of loader workers is not one of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Data {
     digest: String,
@@ -51,7 +69,7 @@ impl Data {
         let config = loader.config();
         Self {
             digest: loader.dataset().info().digest.clone(),
-            // Transforms are plain data: no value of theirs fails to be written.
+            // Transforms are plain data, which can always be written as JSON.
             transforms: serde_json::to_value(loader.transform()).unwrap_or_default(),
             batch_size: config.batch_size,
             shuffle: config.shuffle,
@@ -62,7 +80,7 @@ impl Data {
     }
 }
 
-/// A checkpoint that is written and synced, but not yet in place.
+/// Checkpoint that is written and synced, but not yet renamed.
 struct Staged {
     from: PathBuf,
     to: PathBuf,
@@ -76,16 +94,16 @@ impl Checkpoints {
     /// Writes a checkpoint, then removes the older ones.
     pub fn save(
         &self,
-        config: &TrainConfig,
-        data: &Data,
+        setup: &Setup,
         store: &ParamStore,
-        optimizer: &Optimizer,
+        optimizer: &dyn Optimizer,
         history: &History,
     ) -> Result<()> {
         let state = State {
             version: VERSION,
-            config: config.clone(),
-            data: data.clone(),
+            config: setup.config.clone(),
+            own: setup.own.clone(),
+            data: setup.data.clone(),
             generator: store.generator().state(),
             history: history.clone(),
         };
@@ -97,20 +115,25 @@ impl Checkpoints {
         Ok(())
     }
 
-    fn stage(&self, state: &State, store: &ParamStore, optimizer: &Optimizer) -> Result<Staged> {
+    fn stage(
+        &self,
+        state: &State,
+        store: &ParamStore,
+        optimizer: &dyn Optimizer,
+    ) -> Result<Staged> {
         let name = format!("{PREFIX}{:06}", state.history.rows.len());
         let staged = Staged {
             from: self.dir.join(format!("{name}{UNFINISHED}")),
             to: self.dir.join(name),
         };
         let from = &staged.from;
-        // Left by a run that was killed here.
+        // From a run that was killed while it wrote a checkpoint.
         if from.exists() {
             fs::remove_dir_all(from).map_err(Error::io(from))?;
         }
         fs::create_dir_all(from).map_err(Error::io(from))?;
         store.save(from.join("model.safetensors"))?;
-        optimizer.save(&from.join("optimizer.safetensors"))?;
+        optimizer::save(optimizer, &from.join("optimizer.safetensors"))?;
         let path = from.join("state.json");
         let text = serde_json::to_vec_pretty(state).map_err(|e| Error::mismatch(&path, e))?;
         write_atomic(&path, &text)?;
@@ -122,17 +145,15 @@ impl Checkpoints {
         sync_dir(&self.dir)
     }
 
-    /// Puts the newest checkpoint into `store` (with its generator) and `optimizer`, and gives its
-    /// history; an empty one where there is no checkpoint.
+    /// Loads the newest checkpoint into `store` (with its generator) and `optimizer`, and returns its
+    /// history; an empty history if there is no checkpoint.
     ///
-    /// Fails when the checkpoint is of a run with other settings or other data. The number of epochs may differ,
-    /// unless the schedule spans the run.
+    /// Fails when the checkpoint is of a run with other settings or other data.
     pub fn resume(
         &self,
-        config: &TrainConfig,
-        data: &Data,
+        setup: &Setup,
         store: &ParamStore,
-        optimizer: &mut Optimizer,
+        optimizer: &mut dyn Optimizer,
     ) -> Result<History> {
         let Some((dir, epochs)) = self.all()?.pop() else {
             return Ok(History::default());
@@ -143,42 +164,52 @@ impl Checkpoints {
         if state.version != VERSION {
             return Err(Error::mismatch(
                 &path,
-                format!("version {}, this program reads {VERSION}", state.version),
+                format!("version {}, expected {VERSION}", state.version),
             ));
         }
         if state.history.rows.len() != epochs {
             return Err(Error::mismatch(
                 &path,
                 format!(
-                    "{} epochs in a checkpoint of {epochs}",
+                    "a history of {} epochs, expected {epochs}",
                     state.history.rows.len()
                 ),
             ));
         }
-        if state.data != *data {
-            return Err(Error::mismatch(
-                &path,
-                format!("the run was trained on {:?}, not on {data:?}", state.data),
-            ));
+        let other = |what: &str, list: String| {
+            let message = format!(
+                "the run was {what}: {list}; use the values of the run, or another directory for checkpoints"
+            );
+            Err(Error::mismatch(&path, message))
+        };
+        if state.data != setup.data {
+            let list = differences(&state.data, &setup.data);
+            return other("trained on other data", list);
         }
         let mut saved = state.config;
-        if !config.schedule.spans_run() {
-            saved.epochs = config.epochs;
+        if setup.extendable {
+            saved.epochs = setup.config.epochs;
         }
-        if saved != *config {
-            return Err(Error::mismatch(
-                &path,
-                format!("the run was started with {saved:?}, not with {config:?}"),
-            ));
+        if saved != setup.config {
+            let list = differences(&saved, &setup.config);
+            return other("started with other settings", list);
         }
-        optimizer.load(&dir.join("optimizer.safetensors"))?;
+        if state.own != setup.own {
+            let parts = |own: &[String]| match own {
+                [] => "none".to_string(),
+                own => own.join(", "),
+            };
+            let list = format!("{} -> {}", parts(&state.own), parts(&setup.own));
+            return other("started with other parts of the caller's own", list);
+        }
+        optimizer::load(optimizer, &dir.join("optimizer.safetensors"))?;
         store.load(dir.join("model.safetensors"), true)?;
         store.generator().set_state(&state.generator);
         tracing::info!(checkpoint = %dir.display(), epochs, "resumed");
         Ok(state.history)
     }
 
-    /// The whole checkpoints with their number of epochs, oldest first.
+    /// Whole checkpoints with their number of epochs, oldest first.
     fn all(&self) -> Result<Vec<(PathBuf, usize)>> {
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,

@@ -1,75 +1,148 @@
 use std::path::{Path, PathBuf};
 
-/// What can go wrong while training.
+use candle_core::{DType, Shape};
+
+/// Error of this crate.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A setting is out of range or contradicts another.
     #[error("{setting}: {message}")]
     Config {
-        /// The setting's name.
+        /// Name of the setting.
         setting: &'static str,
-        /// What is wrong with it.
+        /// Value found, and values allowed.
         message: String,
     },
-    /// The loss is infinite or not a number; training stopped there.
+    /// The loss is infinite or NaN; training stopped there.
     #[error(
-        "the loss is {loss} in epoch {epoch}, step {step}: lower the learning rate, or look at the input"
+        "the loss is {loss} in epoch {epoch}, step {step}: lower the learning rate, or check the input"
     )]
     NonFiniteLoss {
-        /// The epoch, from 0.
+        /// Epoch, from 0.
         epoch: usize,
-        /// The step within the epoch, from 0.
+        /// Step within the epoch, from 0.
         step: usize,
-        /// The value.
+        /// Value of the loss.
         loss: f64,
     },
-    /// No parameter of the store took part in the loss.
+    /// The parameter store is empty, so there is nothing to train.
     #[error(
-        "no parameter received a gradient: does the model draw its parameters from this store?"
+        "the parameter store is empty: create the parameters of the model with `ParamStore::root`, or, for a model built with \
+         `candle_nn::VarBuilder`, make the store with `ParamStore::from_vars` from the variables of its `VarMap`"
+    )]
+    NoParameters,
+    /// No parameter of the store has a gradient.
+    #[error(
+        "no parameter received a gradient: the model must use the parameters of the store that is passed to the trainer"
     )]
     NoGradients,
-    /// A data loader holds no batch.
-    #[error("the {which} loader holds no batch ({samples} samples)")]
+    /// The shape of a gradient differs from that of its parameter.
+    #[error("gradient of `{name}`: expected shape {expected:?}, found {found:?}")]
+    GradientShape {
+        /// Name of the parameter.
+        name: String,
+        /// Shape of the parameter.
+        expected: Shape,
+        /// Shape of the gradient.
+        found: Shape,
+    },
+    /// The element type of a gradient differs from that of its parameter.
+    #[error("gradient of `{name}`: expected type {expected:?}, found {found:?}")]
+    GradientType {
+        /// Name of the parameter.
+        name: String,
+        /// Element type of the parameter.
+        expected: DType,
+        /// Element type of the gradient.
+        found: DType,
+    },
+    /// The labels of a batch are not `u32`.
+    #[error("labels must be u32, found {found:?}")]
+    LabelType {
+        /// Element type of the labels.
+        found: DType,
+    },
+    /// A label is not below the number of classes of the logits.
+    #[error(
+        "label {label} of sample {sample} in the batch: expected a label below {classes}, the number of outputs of the model"
+    )]
+    Label {
+        /// The label.
+        label: u32,
+        /// Position in the batch, from 0.
+        sample: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// The loss does not support targets of this kind.
+    #[error("{loss} does not support {target} as target")]
+    Target {
+        /// Name of the loss.
+        loss: &'static str,
+        /// Kind of the target.
+        target: &'static str,
+    },
+    /// A data loader has no batch.
+    #[error(
+        "the {which} loader has no batch ({samples} samples): add samples, lower `batch_size`, or set `drop_last` to false"
+    )]
     EmptyLoader {
         /// `training` or `test`.
         which: &'static str,
-        /// Samples in the data set.
+        /// Samples in the dataset.
         samples: usize,
     },
-    /// A checkpoint, an optimizer state or a run record does not fit what it is loaded into.
+    /// A checkpoint, an optimizer state or a run record does not match the current run.
     #[error("{path}: {message}")]
     Mismatch {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What was expected and what was found.
+        /// Expected and found values.
         message: String,
     },
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {
-        /// The file or directory.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// The operating system's word.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// candle refused.
+    /// A tensor operation of candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
-    /// An operator or the parameter store refused.
+    /// An operator or the parameter store failed.
     #[error(transparent)]
     Ops(#[from] tallow_ops::Error),
-    /// A data set or its loader failed.
+    /// A dataset or its loader failed.
     #[error(transparent)]
     Data(#[from] tallow_datasets::Error),
-    /// A metric refused its input.
+    /// A metric failed.
     #[error(transparent)]
     Metrics(#[from] tallow_metrics::Error),
+    /// An event file could not be written.
+    #[error(transparent)]
+    Events(#[from] tallow_tensorboard::Error),
+    /// A loss, optimizer, callback or training step of the user failed.
+    #[error(transparent)]
+    Custom(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The result of this crate's functions.
+/// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Error of a user's own loss, optimizer, callback or training step: from a message or from any error.
+    ///
+    /// ```
+    /// let error = tallow_train::Error::custom("the teacher has other classes");
+    /// assert_eq!(error.to_string(), "the teacher has other classes");
+    /// ```
+    pub fn custom(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::Custom(error.into())
+    }
+
     pub(crate) fn config(setting: &'static str, message: impl Into<String>) -> Self {
         Error::Config {
             setting,
@@ -84,9 +157,20 @@ impl Error {
         }
     }
 
-    /// For `map_err`: an operating system error about `path`.
+    /// For `map_err`: error of the operating system about `path`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Error::Io { path, source }
     }
+}
+
+/// Checks that a setting is finite and at least 0.
+pub(crate) fn not_negative(setting: &'static str, value: f64) -> Result<()> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::config(
+        setting,
+        format!("{value} is not a finite number of at least 0"),
+    ))
 }

@@ -1,16 +1,19 @@
-//! Leaving a part of a network as it is.
+//! Frozen parameters.
 
 use candle_core::Var;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// The parameters whose names match none of the patterns.
+/// Parameters whose names match none of the patterns.
 ///
-/// Fails when a pattern matches no parameter, or when nothing is left to train.
+/// Fails when there is no parameter, when a pattern matches none, or when none is left to train.
 pub(crate) fn trained(
     params: Vec<(String, Var)>,
     patterns: &[String],
 ) -> Result<Vec<(String, Var)>> {
+    if params.is_empty() {
+        return Err(Error::NoParameters);
+    }
     for pattern in patterns {
         if !params.iter().any(|(name, _)| freezes(pattern, name)) {
             return Err(Error::config(
@@ -19,18 +22,17 @@ pub(crate) fn trained(
             ));
         }
     }
-    let none = params.is_empty();
     let left: Vec<_> = params
         .into_iter()
         .filter(|(name, _)| !patterns.iter().any(|pattern| freezes(pattern, name)))
         .collect();
-    if left.is_empty() && !none {
+    if left.is_empty() {
         return Err(Error::config("freeze", "leaves no parameter to train"));
     }
     Ok(left)
 }
 
-/// Whether `pattern` matches the name, or that of a layer it is in.
+/// Whether `pattern` matches the name, or that of a layer that contains the parameter.
 fn freezes(pattern: &str, name: &str) -> bool {
     let dots = name.match_indices('.').map(|(at, _)| at);
     dots.chain([name.len()])
@@ -40,7 +42,7 @@ fn freezes(pattern: &str, name: &str) -> bool {
 /// Whether `pattern` matches all of `text`; `*` stands for any characters, or none.
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
-    // Where the last star was, and how much of the text it takes so far.
+    // Position of the last star, and the end of the text that it matches so far.
     let mut star = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -120,5 +122,9 @@ mod tests {
             left(&["*"]).unwrap_err(),
             "freeze: leaves no parameter to train"
         );
+        assert!(matches!(
+            trained(Vec::new(), &["conv".into()]),
+            Err(Error::NoParameters)
+        ));
     }
 }

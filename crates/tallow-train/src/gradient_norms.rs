@@ -43,7 +43,7 @@ impl Callback for GradientNorms {
         CONTINUE
     }
 
-    fn on_before_optimizer_step(&mut self, at: &BeforeStep) -> Result<()> {
+    fn on_before_optimizer_step(&mut self, at: &mut BeforeStep) -> Result<()> {
         let first = at.epoch == 0 && at.step == 0;
         let in_window = at.step + self.window >= at.steps;
         if !first && !in_window {

@@ -1,5 +1,7 @@
 //! History of a training run.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tallow_metrics::ConfusionMatrix;
 use tallow_record::EpochRow;
@@ -30,6 +32,8 @@ pub struct Evaluation {
     pub confusion: ConfusionMatrix,
     /// Number of samples.
     pub samples: u64,
+    /// Values by name of the metrics that [`Trainer::with_metric`](crate::Trainer::with_metric) added.
+    pub metrics: BTreeMap<String, f64>,
 }
 
 impl History {

@@ -6,11 +6,14 @@
 
 mod callback;
 mod checkpoint;
+mod config;
+mod differences;
 mod environment;
 mod error;
 mod files;
 mod freeze;
 mod gradient_norms;
+mod grid;
 mod history;
 mod loss;
 mod optimizer;
@@ -24,14 +27,19 @@ pub use callback::{
     BatchEnd, BeforeStep, CONTINUE, Callback, EarlyStopping, EpochEnd, FitStart, Flow, KeepBest,
     LogProgress, Monitor,
 };
+pub use config::TrainConfig;
 pub use environment::capture_environment;
 pub use error::{Error, Result};
 pub use gradient_norms::GradientNorms;
+pub use grid::make_grid;
 pub use history::{Evaluation, History};
-pub use loss::Loss;
-pub use optimizer::{Optimizer, OptimizerConfig, ParamRule};
+pub use loss::{
+    BinaryCrossEntropy, CrossEntropy, Loss, LossConfig, SoftmaxCrossEntropy, SquaredError, Target,
+};
+pub use optimizer::{Adam, AdamW, Optimizer, OptimizerConfig, ParamRule, Sgd};
 pub use record::{RunRecord, dataset_record};
-pub use schedule::{Anneal, Curve, Per, Schedule, Warmup};
+pub use schedule::{Anneal, Curve, Per, Schedule, ScheduleConfig, Warmup};
 pub use tallow_record::{ClassScore, Environment, EpochRow, GradientRow, RunInfo, Summary};
-pub use tensorboard::{EventWriter, Picture, TensorBoard};
-pub use trainer::{TrainConfig, Trainer};
+pub use tallow_tensorboard::{EventWriter, Image};
+pub use tensorboard::TensorBoard;
+pub use trainer::{ForwardBackward, StepInput, StepOutput, TrainStep, Trainer};

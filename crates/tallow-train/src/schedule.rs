@@ -1,88 +1,130 @@
-//! Learning rates over a run, in closed form: a function of the time and nothing else, so that a
-//! resumed run needs no state to go on with the same rates.
+//! Learning-rate schedules.
 
 use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
-use crate::optimizer::not_negative;
-use crate::{Error, Result};
+use crate::error::{Error, Result, not_negative};
 
-/// How the learning rate changes during a run, as PyTorch's schedulers of the same names.
+/// Learning-rate schedule: a function of the time alone, without state, so that a resumed run continues with the same rates.
 ///
-/// Time is counted in `per`: epochs or steps. With a `warmup` the curve starts after it, as
-/// `SequentialLR([LinearLR, curve])` does.
+/// The built-in schedules are those of [`ScheduleConfig`]. A schedule of your own is passed to
+/// [`Trainer::with_schedule`](crate::Trainer::with_schedule):
+///
+/// ```
+/// use tallow_train::{Per, Schedule};
+///
+/// /// Linear decay from the learning rate of the optimizer to 0.
+/// struct LinearDecay;
+///
+/// impl Schedule for LinearDecay {
+///     fn lr(&self, base_lr: f64, time: u64, total: u64) -> f64 {
+///         base_lr * (1.0 - time as f64 / total as f64)
+///     }
+///     fn per(&self) -> Per {
+///         Per::Step
+///     }
+/// }
+///
+/// assert_eq!(LinearDecay.lr(0.5, 25, 100), 0.375);
+/// ```
+pub trait Schedule: Send + Sync {
+    /// Learning rate at `time` (from 0) of `total`, both in the unit [`per`](Self::per). `base_lr` is the optimizer's learning rate.
+    fn lr(&self, base_lr: f64, time: u64, total: u64) -> f64;
+
+    /// Unit of time; [`Per::Epoch`] by default.
+    fn per(&self) -> Per {
+        Per::Epoch
+    }
+
+    /// Whether the rate depends on `total`; true by default. Then a checkpoint is resumed only with the same number of epochs.
+    fn depends_on_total(&self) -> bool {
+        true
+    }
+
+    /// Checks the settings before a run of length `total`; nothing by default.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a setting is out of range.
+    fn validate(&self, _total: u64) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Built-in learning-rate schedule and its settings, as PyTorch's schedulers of the same names.
+///
+/// With a `warmup` the curve starts after it, as in `SequentialLR([LinearLR, curve])`.
 ///
 /// In TOML: `schedule = { curve = { name = "cosine" }, per = "step", warmup = { length = 500 } }`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Schedule {
-    /// The rate after the warmup.
+pub struct ScheduleConfig {
+    /// Learning rate after the warmup.
     #[serde(default)]
     pub curve: Curve,
-    /// What time is counted in.
+    /// Unit of time.
     #[serde(default)]
     pub per: Per,
-    /// A linear rise at the start.
+    /// Linear increase at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Warmup>,
 }
 
-/// The unit of time of a [`Schedule`].
+/// Unit of time of a [`Schedule`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Per {
-    /// The rate changes between epochs.
+    /// Epochs: the rate changes between epochs.
     #[default]
     Epoch,
-    /// The rate changes with every batch.
+    /// Optimizer steps: the rate changes with every batch.
     Step,
 }
 
-/// The rate as a function of time, relative to the optimizer's `lr`.
+/// Learning rate as a function of time, relative to the optimizer's `lr`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Curve {
-    /// Always the optimizer's.
+    /// Constant: the optimizer's learning rate.
     Constant {},
-    /// Times `gamma` every `size`: `StepLR`.
+    /// Multiplied by `gamma` every `size`: `StepLR`.
     Step {
-        /// Time between two drops.
+        /// Time between two changes.
         size: u64,
-        /// The factor of a drop.
+        /// Factor of each change.
         #[serde(default = "default_gamma")]
         gamma: f64,
     },
-    /// Times `gamma` at each milestone: `MultiStepLR`.
+    /// Multiplied by `gamma` at each milestone: `MultiStepLR`.
     MultiStep {
-        /// When the rate drops, counted from the end of the warmup.
+        /// Times of the changes, counted from the end of the warmup.
         milestones: Vec<u64>,
-        /// The factor of a drop.
+        /// Factor of each change.
         #[serde(default = "default_gamma")]
         gamma: f64,
     },
     /// Half a cosine down to `eta_min` (Loshchilov and Hutter 2016, without restarts): `CosineAnnealingLR`.
     Cosine {
-        /// Time from top to bottom; the rest of the run where it is left out. It rises again after it.
+        /// Time from maximum to minimum; by default the rest of the run. The rate rises again after it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         t_max: Option<u64>,
-        /// The rate at the bottom.
+        /// Minimum learning rate.
         #[serde(default)]
         eta_min: f64,
     },
-    /// Up to the optimizer's rate and down again over the whole run (Smith and Topin 2017):
+    /// Increase to the optimizer's rate and decrease over the whole run (Smith and Topin 2017):
     /// `OneCycleLR(max_lr = lr, cycle_momentum = False)`.
     OneCycle {
-        /// The share of the run that rises.
+        /// Share of the run in which the rate increases, in `[0, 1]`.
         #[serde(default = "default_pct_start")]
         pct_start: f64,
-        /// The first rate is the highest divided by this.
+        /// Maximum rate divided by the first rate.
         #[serde(default = "default_div_factor")]
         div_factor: f64,
-        /// The last rate is the first divided by this.
+        /// First rate divided by the last rate.
         #[serde(default = "default_final_div_factor")]
         final_div_factor: f64,
-        /// The way between them.
+        /// Interpolation between the three rates.
         #[serde(default)]
         anneal: Anneal,
     },
@@ -94,24 +136,24 @@ impl Default for Curve {
     }
 }
 
-/// The way from one rate to another.
+/// Interpolation between two learning rates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Anneal {
     /// Half a cosine.
     #[default]
     Cos,
-    /// A straight line.
+    /// Linear.
     Linear,
 }
 
-/// A linear rise from `start_factor` times the rate to the rate: `LinearLR`.
+/// Linear increase from `start_factor` times the optimizer's rate to that rate: `LinearLR`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Warmup {
-    /// Its length.
+    /// Length, in the schedule's unit of time.
     pub length: u64,
-    /// The first rate, relative to the optimizer's.
+    /// First rate, relative to the optimizer's, in `(0, 1]`.
     #[serde(default = "default_start_factor")]
     pub start_factor: f64,
 }
@@ -136,14 +178,15 @@ fn default_start_factor() -> f64 {
     1.0 / 3.0
 }
 
-impl Schedule {
-    /// The optimizer's rate throughout.
+impl ScheduleConfig {
+    /// Constant learning rate.
     pub fn constant() -> Self {
         Self::default()
     }
+}
 
-    /// The rate at `time` of `total` (both in [`Per`]'s unit, from 0), for an optimizer's rate of `base_lr`.
-    pub fn lr(&self, base_lr: f64, time: u64, total: u64) -> f64 {
+impl Schedule for ScheduleConfig {
+    fn lr(&self, base_lr: f64, time: u64, total: u64) -> f64 {
         let warmup = self.warmup.as_ref().map_or(0, |warmup| warmup.length);
         match &self.warmup {
             Some(Warmup {
@@ -159,17 +202,19 @@ impl Schedule {
         }
     }
 
-    /// Whether the rate at a time depends on how long the run will be.
-    pub fn spans_run(&self) -> bool {
+    fn per(&self) -> Per {
+        self.per
+    }
+
+    fn depends_on_total(&self) -> bool {
         matches!(
             self.curve,
             Curve::Cosine { t_max: None, .. } | Curve::OneCycle { .. }
         )
     }
 
-    /// Checks the ranges that PyTorch checks, and that the warmup leaves something of `total`
-    /// for a curve that spans the run.
-    pub fn validate(&self, total: u64) -> Result<()> {
+    /// Checks the ranges as PyTorch does, and that the warmup is shorter than `total` if the curve depends on it.
+    fn validate(&self, total: u64) -> Result<()> {
         self.curve.validate()?;
         let Some(warmup) = &self.warmup else {
             return Ok(());
@@ -180,10 +225,13 @@ impl Schedule {
                 format!("{} is not in (0, 1]", warmup.start_factor),
             ));
         }
-        if self.spans_run() && warmup.length >= total {
+        if self.depends_on_total() && warmup.length >= total {
             return Err(Error::config(
                 "schedule.warmup.length",
-                format!("{} leaves nothing of a run of {total}", warmup.length),
+                format!(
+                    "{} is not below the length of the run, {total}",
+                    warmup.length
+                ),
             ));
         }
         Ok(())
@@ -253,7 +301,7 @@ impl Curve {
     }
 }
 
-/// How far `time` is from `start` to `end`; there already where both are one.
+/// Position of `time` between `start` (0) and `end` (1); 1 if the two are equal.
 fn share(time: f64, start: f64, end: f64) -> f64 {
     if end > start {
         (time - start) / (end - start)

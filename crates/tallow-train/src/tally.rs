@@ -1,17 +1,18 @@
 //! Loss and accuracy of one pass over the data.
 
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
-use tallow_metrics::{Accuracy, ConfusionMatrix, MeanMetric, TopK};
+use tallow_metrics::{Accuracy, ConfusionMatrix, MeanMetric, Metric, TopK};
 
-use crate::{Error, Evaluation, Result};
+use crate::error::{Error, Result};
+use crate::history::Evaluation;
 
-/// Batches whose figures wait on the device before they are read.
+/// Batches whose results stay on the device before they are read.
 const WAITING: usize = 32;
 
-/// The figures of an epoch's training batches.
+/// Metrics of an epoch's training batches.
 ///
 /// On the CPU each batch is counted at once. On other devices reading a number waits for all
-/// work before it, so the figures gather there and are read together.
+/// work before it, so the results of several batches are read together.
 pub(crate) struct TrainTally {
     gather: bool,
     loss: MeanMetric,
@@ -28,7 +29,7 @@ struct Waiting {
 }
 
 impl TrainTally {
-    /// Nothing counted yet, of batches on `device`.
+    /// Empty tally of batches on `device`.
     pub fn new(device: &Device) -> Self {
         Self {
             gather: !device.is_cpu(),
@@ -39,7 +40,7 @@ impl TrainTally {
         }
     }
 
-    /// Counts a batch. Fails when its loss, or one that had been waiting, is not finite.
+    /// Counts a batch. Fails when its loss, or one that is read now, is not finite.
     pub fn add(
         &mut self,
         (epoch, step): (usize, usize),
@@ -69,7 +70,7 @@ impl TrainTally {
         Ok(())
     }
 
-    /// Reads what waits on the device.
+    /// Reads the results that are still on the device.
     pub fn read(&mut self, epoch: usize) -> Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
@@ -90,12 +91,12 @@ impl TrainTally {
         Ok(())
     }
 
-    /// Mean loss so far; NaN before the first.
+    /// Mean loss so far; NaN before the first batch.
     pub fn mean_loss(&self) -> f64 {
         self.loss.compute().unwrap_or(f64::NAN)
     }
 
-    /// The share of samples predicted right so far.
+    /// Accuracy so far.
     pub fn accuracy(&self) -> f64 {
         self.right as f64 / self.samples.max(1) as f64
     }
@@ -122,16 +123,28 @@ impl TrainTally {
     }
 }
 
-/// The figures of an evaluation.
-#[derive(Default)]
-pub(crate) struct TestTally {
+/// Metrics of an evaluation.
+pub(crate) struct TestTally<'m, 'a> {
+    /// Metrics that the caller added.
+    metrics: &'m mut [Box<dyn Metric + 'a>],
     loss: f64,
     samples: u64,
     classes: Option<(ConfusionMatrix, Option<TopK>)>,
 }
 
-impl TestTally {
-    /// Counts a batch. The loss may be anything: a model that has diverged can still be judged.
+impl<'m, 'a> TestTally<'m, 'a> {
+    /// Empty tally. Resets `metrics`.
+    pub fn new(metrics: &'m mut [Box<dyn Metric + 'a>]) -> Self {
+        metrics.iter_mut().for_each(|metric| metric.reset());
+        Self {
+            metrics,
+            loss: 0.0,
+            samples: 0,
+            classes: None,
+        }
+    }
+
+    /// Counts a batch. The loss may be infinite or NaN: a model that has diverged can still be evaluated.
     pub fn add(&mut self, loss: &Tensor, output: &Tensor, labels: &Tensor) -> Result<()> {
         let samples = labels.elem_count();
         self.loss += scalar(loss)? * samples as f64;
@@ -149,11 +162,14 @@ impl TestTally {
             if let Some(top5) = top5 {
                 top5.update_logits(logits, classes, labels)?;
             }
+            for metric in self.metrics.iter_mut() {
+                metric.update_logits(logits, classes, labels)?;
+            }
             Ok(())
         })
     }
 
-    /// The whole; `None` when there was no batch.
+    /// The evaluation; `None` without a batch.
     pub fn finish(self) -> Option<Evaluation> {
         let (confusion, top5) = self.classes?;
         Some(Evaluation {
@@ -162,6 +178,7 @@ impl TestTally {
             top5: top5.and_then(|top5| top5.compute()),
             confusion,
             samples: self.samples,
+            metrics: self.metrics.iter().flat_map(|m| m.values()).collect(),
         })
     }
 }
@@ -174,12 +191,13 @@ fn scalar(loss: &Tensor) -> candle_core::Result<f64> {
     }
 }
 
-/// Lends outputs `(N, K)` as f32 and labels `(N)` as slices, without a copy where they lie so already.
+/// Calls `f` with outputs `(N, K)` as `f32` and labels `(N)` as slices, without a copy if they are stored so already.
 fn with_slices<T>(
     output: &Tensor,
     labels: &Tensor,
     f: impl FnOnce(&[f32], &[u32]) -> Result<T>,
 ) -> Result<T> {
+    let found = labels.dtype();
     let cpu = Device::Cpu;
     let output = output
         .detach()
@@ -197,14 +215,14 @@ fn with_slices<T>(
                 &labels[l..l + labels_layout.shape().elem_count()],
             )
         }
-        _ => Err(candle_core::Error::Msg("labels must be u32".into()).into()),
+        _ => Err(Error::LabelType { found }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Loss;
+    use crate::loss::{CrossEntropy, Loss, Target};
 
     /// Batch `step` of scores for 7 samples of 3 classes; two scores are equal in every row.
     fn batch(step: usize) -> (Tensor, Tensor) {
@@ -221,7 +239,8 @@ mod tests {
         tally.gather = gather;
         for step in 0..steps {
             let (output, labels) = batch(step);
-            let mut loss = Loss::default().compute(&output, &labels)?;
+            let target = Target::Classes(labels.clone());
+            let mut loss = CrossEntropy::default().loss(&output, &target)?;
             if step == diverges_at {
                 loss = (loss * f64::INFINITY)?;
             }
@@ -263,10 +282,13 @@ mod tests {
     fn labels_of_another_type_are_an_error() {
         let (output, labels) = batch(0);
         let labels = labels.to_dtype(DType::I64).unwrap();
-        let mut tally = TestTally::default();
+        let mut tally = TestTally::new(&mut []);
         let loss = Tensor::new(1f32, &Device::Cpu).unwrap();
         let error = tally.add(&loss, &output, &labels).unwrap_err();
-        assert!(error.to_string().contains("labels must be u32"), "{error}");
-        assert!(TestTally::default().finish().is_none());
+        assert!(
+            matches!(error, Error::LabelType { found: DType::I64 }),
+            "{error}"
+        );
+        assert!(TestTally::new(&mut []).finish().is_none());
     }
 }

@@ -1,124 +1,242 @@
-//! The training loop: from [`Trainer::fit`] to the optimizer's step, all of it is here.
+//! Training loop: everything from [`Trainer::fit`] to the optimizer's step is in this file.
 
-use std::ops::ControlFlow;
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::backprop::GradStore;
+use candle_core::{Device, Tensor, Var};
 use candle_nn::ModuleT;
-use serde::{Deserialize, Serialize};
 use tallow_datasets::{Batch, DataLoader};
+use tallow_metrics::Metric;
 use tallow_ops::{ParamStore, Tape, no_grad};
 
-use crate::callback::{BatchEnd, BeforeStep, EpochEnd, FitStart, Flow};
-use crate::checkpoint::{Checkpoints, Data};
+use crate::callback::{BatchEnd, BeforeStep, Callback, Callbacks, EpochEnd, FitStart};
+use crate::checkpoint::{Checkpoints, Data, Setup};
+use crate::config::TrainConfig;
+use crate::error::{Error, Result};
 use crate::freeze::trained;
-use crate::schedule::Per;
+use crate::history::{Evaluation, History};
+use crate::loss::{Loss, Target};
+use crate::optimizer::Optimizer;
+use crate::schedule::{Per, Schedule};
 use crate::tally::{TestTally, TrainTally};
-use crate::{
-    Callback, EpochRow, Error, Evaluation, History, Loss, Optimizer, OptimizerConfig, ParamRule,
-    Result, Schedule,
-};
+use tallow_record::EpochRow;
 
-/// How to train.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainConfig {
-    /// Passes over the training data.
-    pub epochs: usize,
-    /// Ends training after so many optimizer steps, in the middle of an epoch if need be, as Lightning's `max_steps` does. The
-    /// epoch that is cut short is evaluated like the others. At least 1; `epochs` is a bound all the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_steps: Option<usize>,
-    /// What takes the steps.
-    pub optimizer: OptimizerConfig,
-    /// How the learning rate changes.
-    #[serde(default)]
-    pub schedule: Schedule,
-    /// What is made small.
-    #[serde(default)]
-    pub loss: Loss,
-    /// Other settings for some of the parameters.
-    #[serde(default)]
-    pub rules: Vec<ParamRule>,
-    /// Parameters that are left as they are: each pattern matches a parameter's dotted name, or that of a layer it is in, and
-    /// `*` stands for any characters. `layer1` freezes all of that layer, `*.bias` every bias.
+/// Training step: from a batch to the gradients of its loss. The default is [`ForwardBackward`].
+///
+/// A training step of your own is passed to [`Trainer::with_step`]: for several losses, distillation from a teacher, or more than one
+/// backward pass, as in sharpness-aware minimization (Foret et al. 2020):
+///
+/// ```
+/// use candle_core::DType;
+/// use tallow_train::{ForwardBackward, Result, StepInput, StepOutput, TrainStep};
+///
+/// /// Gradients at the point of highest loss within a distance `rho`, to first order.
+/// struct Sam {
+///     rho: f64,
+/// }
+///
+/// impl TrainStep for Sam {
+///     fn step(&mut self, input: &StepInput) -> Result<StepOutput> {
+///         let first = ForwardBackward.step(input)?;
+///         let mut square = 0.0;
+///         let mut moved = Vec::new();
+///         for (_, parameter) in input.store.parameters() {
+///             if let Some(grad) = first.grads.get(&parameter) {
+///                 square += grad.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
+///                 let before = parameter.as_detached_tensor().copy()?;
+///                 moved.push((parameter, before, grad));
+///             }
+///         }
+///         let scale = self.rho / (square.sqrt() + 1e-12);
+///         for (parameter, before, grad) in &moved {
+///             parameter.set(&(before + (*grad * scale)?)?)?;
+///         }
+///         let second = ForwardBackward.step(input)?;
+///         for (parameter, before, _) in &moved {
+///             parameter.set(before)?;
+///         }
+///         Ok(StepOutput { grads: second.grads, ..first })
+///     }
+/// }
+/// # use candle_core::{Device, Tensor, Var};
+/// # use tallow_ops::{Init, ParamStore};
+/// # use tallow_train::{SquaredError, Target};
+/// # struct Line(Var);
+/// # impl candle_nn::ModuleT for Line {
+/// #     fn forward_t(&self, x: &Tensor, _: bool) -> candle_core::Result<Tensor> {
+/// #         x.matmul(&self.0.t()?)
+/// #     }
+/// # }
+/// # let store = ParamStore::new(DType::F64, &Device::Cpu, 0);
+/// # let weight = store.root().param("weight", (1, 1), Init::Const(1.0))?;
+/// # let images = Tensor::new(&[[1f64]], &Device::Cpu)?;
+/// # let target = Target::Soft(Tensor::new(&[[0f64]], &Device::Cpu)?);
+/// # let (model, loss) = (Line(weight.clone()), SquaredError::default());
+/// # let input = StepInput { model: &model, store: &store, loss: &loss, images: &images, target: &target, epoch: 0, step: 0 };
+/// // The loss is w² at w = 1: the gradient at w + 0.5 is 3, and w itself is restored.
+/// let output = Sam { rho: 0.5 }.step(&input)?;
+/// let grad = output.grads.get(&weight).unwrap().to_vec2::<f64>()?[0][0];
+/// assert!((grad - 3.0).abs() < 1e-9);
+/// assert_eq!(weight.to_vec2::<f64>()?, [[1.0]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait TrainStep {
+    /// Gradients of the batch, with its loss and logits.
     ///
-    /// Frozen parameters are not given to the optimizer: neither momentum nor weight decay touches them. The running statistics
-    /// of batch norm are no parameters and follow the data all the same, as they do in PyTorch after `requires_grad_(False)`.
-    #[serde(default)]
-    pub freeze: Vec<String>,
+    /// # Errors
+    /// Any error ends the run.
+    fn step(&mut self, input: &StepInput) -> Result<StepOutput>;
 }
 
-impl TrainConfig {
-    /// Cross entropy at a constant learning rate.
-    pub fn new(epochs: usize, optimizer: OptimizerConfig) -> Self {
-        Self {
-            epochs,
-            max_steps: None,
-            optimizer,
-            schedule: Schedule::constant(),
-            loss: Loss::default(),
-            rules: Vec::new(),
-            freeze: Vec::new(),
-        }
-    }
+/// Input of a [`TrainStep`].
+pub struct StepInput<'a> {
+    /// Model, from images `(N, C, H, W)` to logits `(N, K)`.
+    pub model: &'a dyn ModuleT,
+    /// Parameters of the model.
+    pub store: &'a ParamStore,
+    /// Loss to minimize.
+    pub loss: &'a dyn Loss,
+    /// Images `(N, C, H, W)`, on the device and of the type of the parameters.
+    pub images: &'a Tensor,
+    /// Targets of the images: the class indices of the data loader.
+    pub target: &'a Target,
+    /// Epoch, from 0.
+    pub epoch: usize,
+    /// Step within the epoch, from 0.
+    pub step: usize,
+}
 
-    /// The optimizer of the parameters in `store` that are not frozen.
-    ///
-    /// Fails as [`Optimizer::with_rules`] does, when a pattern of `freeze` matches nothing, or when nothing is left to train.
-    pub fn optimizer(&self, store: &ParamStore) -> Result<Optimizer> {
-        let params = trained(store.parameters(), &self.freeze)?;
-        Optimizer::with_rules(self.optimizer.clone(), params, &self.rules)
+/// Output of a [`TrainStep`].
+pub struct StepOutput {
+    /// Loss of the batch, a scalar, for the training loss of the epoch.
+    pub loss: Tensor,
+    /// Logits `(N, K)`, for the training accuracy of the epoch.
+    pub logits: Tensor,
+    /// Gradients for the optimizer.
+    pub grads: GradStore,
+}
+
+/// Default training step: forward, loss, backward.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ForwardBackward;
+
+impl TrainStep for ForwardBackward {
+    fn step(&mut self, input: &StepInput) -> Result<StepOutput> {
+        let tape = Tape::record();
+        let logits = input.model.forward_t(input.images, true)?;
+        let loss = input.loss.loss(&logits, input.target)?;
+        let grads = tape.backward(&loss)?;
+        Ok(StepOutput {
+            loss,
+            logits,
+            grads,
+        })
     }
 }
 
-/// Trains a model on batches, and judges it.
+/// Trainer: trains a model on batches, and evaluates it.
 ///
-/// The model is any `candle_nn::ModuleT` from images `(N, C, H, W)` to class scores `(N, K)`,
-/// with its parameters in a [`ParamStore`]. Batches are moved to the store's device and type.
+/// The model is any `candle_nn::ModuleT` from images `(N, C, H, W)` to logits `(N, K)`, with its parameters in a [`ParamStore`].
+/// Batches are moved to the device of the store and converted to its type.
 ///
-/// With the same seeds, data and thread count the trained weights are the same to the bit,
-/// whatever the number of loader workers, and whether or not the run was stopped and resumed.
+/// With the same seeds, data and number of threads the trained weights are the same to the bit, with any number of loader workers,
+/// and also if the run was stopped and resumed.
+///
+/// Loss, optimizer, schedule and training step are those of the [`TrainConfig`], or the caller's own, set by the `with_*` methods.
 pub struct Trainer<'a> {
     config: TrainConfig,
-    callbacks: Vec<Box<dyn Callback + 'a>>,
+    loss: Option<Box<dyn Loss + 'a>>,
+    optimizer: Option<Box<BuildOptimizer<'a>>>,
+    schedule: Option<Box<dyn Schedule + 'a>>,
+    step: Option<Box<dyn TrainStep + 'a>>,
+    metrics: RefCell<Vec<Box<dyn Metric + 'a>>>,
+    callbacks: Callbacks<'a>,
     checkpoints: Option<Checkpoints>,
 }
 
+type BuildOptimizer<'a> = dyn Fn(Vec<(String, Var)>) -> Result<Box<dyn Optimizer + 'a>> + 'a;
+
 impl<'a> Trainer<'a> {
-    /// A trainer without callbacks or checkpoints.
+    /// Trainer with these settings, without callbacks and checkpoints.
     pub fn new(config: TrainConfig) -> Self {
         Self {
             config,
-            callbacks: Vec::new(),
+            loss: None,
+            optimizer: None,
+            schedule: None,
+            step: None,
+            metrics: RefCell::default(),
+            callbacks: Callbacks::default(),
             checkpoints: None,
         }
     }
 
-    /// Lets `callback` look on, after those added before it.
-    pub fn with_callback(mut self, callback: impl Callback + 'a) -> Self {
-        self.callbacks.push(Box::new(callback));
+    /// Sets a loss of the caller's own, in place of [`TrainConfig::loss`].
+    pub fn with_loss(mut self, loss: impl Loss + 'a) -> Self {
+        self.loss = Some(Box::new(loss));
         self
     }
 
-    /// Saves a checkpoint in this directory after every epoch, and has [`fit`](Self::fit) go on
-    /// from the newest one that is there already.
+    /// Sets an optimizer of the caller's own, in place of [`TrainConfig::optimizer`] and [`TrainConfig::rules`].
+    ///
+    /// Each call of [`fit`](Self::fit) calls `build` with the named parameters that are not frozen, in the order of the store. The
+    /// learning rate of the new optimizer is the base of the schedule.
+    pub fn with_optimizer<O: Optimizer + 'a>(
+        mut self,
+        build: impl Fn(Vec<(String, Var)>) -> Result<O> + 'a,
+    ) -> Self {
+        self.optimizer = Some(Box::new(move |params| Ok(Box::new(build(params)?))));
+        self
+    }
+
+    /// Sets a learning-rate schedule of the caller's own, in place of [`TrainConfig::schedule`].
+    pub fn with_schedule(mut self, schedule: impl Schedule + 'a) -> Self {
+        self.schedule = Some(Box::new(schedule));
+        self
+    }
+
+    /// Sets a training step of the caller's own, in place of [`ForwardBackward`].
+    pub fn with_step(mut self, step: impl TrainStep + 'a) -> Self {
+        self.step = Some(Box::new(step));
+        self
+    }
+
+    /// Adds a metric, which every evaluation computes besides loss, accuracy, top-5 accuracy and confusion matrix. Its values are in
+    /// [`Evaluation::metrics`].
+    pub fn with_metric(mut self, metric: impl Metric + 'a) -> Self {
+        self.metrics.get_mut().push(Box::new(metric));
+        self
+    }
+
+    /// Adds a callback, which runs after those added before it.
+    pub fn with_callback(mut self, callback: impl Callback + 'a) -> Self {
+        self.callbacks.push(callback);
+        self
+    }
+
+    /// Saves a checkpoint in this directory after every epoch. [`fit`](Self::fit) continues from the newest one that is there.
+    ///
+    /// An own loss, schedule or training step must not have state that changes during training: a checkpoint does not contain it.
     pub fn with_checkpoints(mut self, dir: impl Into<PathBuf>) -> Self {
         self.checkpoints = Some(Checkpoints::new(dir));
         self
     }
 
-    /// The settings.
+    /// Settings of the trainer.
     pub fn config(&self) -> &TrainConfig {
         &self.config
     }
 
-    /// Trains `model`, whose parameters are in `store`, and evaluates it after every epoch where
-    /// there is `test` data.
+    /// Trains `model`, whose parameters are in `store`, and evaluates it after every epoch if there is `test` data.
     ///
-    /// Fails with [`Error::NonFiniteLoss`] at the step that diverged: at once on the CPU, within
-    /// 32 steps elsewhere. A callback's wish to stop is no failure: [`History::stopped`] tells.
+    /// A callback that stops the run is not an error; the reason is in [`History::stopped`].
+    ///
+    /// # Errors
+    /// [`Error::NonFiniteLoss`] names the step that diverged: at once on the CPU, within 32 steps on other devices.
+    /// [`Error::NoParameters`] when the store is empty, [`Error::NoGradients`] when the model does not use its parameters.
+    /// [`Error::Mismatch`] when a checkpoint is of a run with other settings or other data.
     pub fn fit(
         &mut self,
         model: &dyn ModuleT,
@@ -126,7 +244,7 @@ impl<'a> Trainer<'a> {
         train: &DataLoader,
         test: Option<&DataLoader>,
     ) -> Result<History> {
-        let config = self.config.clone();
+        let config = &self.config;
         let steps = train.num_batches();
         for (which, loader) in [("training", Some(train)), ("test", test)] {
             if let Some(loader) = loader.filter(|loader| loader.num_batches() == 0) {
@@ -140,18 +258,39 @@ impl<'a> Trainer<'a> {
             None => config.epochs * steps,
         };
         let epochs = all_steps.div_ceil(steps);
-        let total = match config.schedule.per {
+        let schedule: &dyn Schedule = match &self.schedule {
+            Some(schedule) => &**schedule,
+            None => &config.schedule,
+        };
+        let total = match schedule.per() {
             Per::Epoch => epochs as u64,
             Per::Step => all_steps as u64,
         };
-        config.schedule.validate(total)?;
-        config.loss.validate()?;
-        let mut optimizer = config.optimizer(store)?;
+        schedule.validate(total)?;
+        let loss = &*choose_loss(&self.loss, config)?;
+        let mut optimizer: Box<dyn Optimizer + '_> = match &self.optimizer {
+            Some(build) => build(trained(store.parameters(), &config.freeze)?)?,
+            None => config.optimizer(store)?,
+        };
+        let base_lr = optimizer.lr();
+        let mut default_step = ForwardBackward;
+        let setup = Setup {
+            config: config.clone(),
+            own: self.own_parts(),
+            data: Data::of(train),
+            extendable: !schedule.depends_on_total(),
+        };
+        let train_step: &mut dyn TrainStep = match &mut self.step {
+            Some(step) => &mut **step,
+            None => &mut default_step,
+        };
+        let metrics = self.metrics.get_mut();
+        let callbacks = &mut self.callbacks;
         let mut history = match &self.checkpoints {
-            Some(dir) => dir.resume(&config, &Data::of(train), store, &mut optimizer)?,
+            Some(dir) => dir.resume(&setup, store, &mut *optimizer)?,
             None => History::default(),
         };
-        history.stopped = self.ask(|callback| {
+        history.stopped = callbacks.ask(|callback| {
             callback.on_fit_start(&FitStart {
                 epochs,
                 steps_per_epoch: steps,
@@ -166,37 +305,40 @@ impl<'a> Trainer<'a> {
                 break;
             }
             let started = Instant::now();
-            self.tell(|callback| callback.on_epoch_start(epoch))?;
+            callbacks.tell(|callback| callback.on_epoch_start(epoch))?;
             let mut tally = TrainTally::new(store.device());
 
             let steps_left = all_steps - epoch * steps;
             for (step, batch) in train.epoch(epoch as u64).take(steps_left).enumerate() {
-                self.tell(|callback| callback.on_batch_start(epoch, step))?;
+                callbacks.tell(|callback| callback.on_batch_start(epoch, step))?;
                 let (images, labels) = to_store(&batch?, store)?;
-                let time = match config.schedule.per {
+                let time = match schedule.per() {
                     Per::Epoch => epoch,
                     Per::Step => epoch * steps + step,
                 };
-                let lr = config
-                    .schedule
-                    .lr(config.optimizer.lr(), time as u64, total);
+                let lr = schedule.lr(base_lr, time as u64, total);
 
-                let tape = Tape::record();
-                let output = model.forward_t(&images, true)?;
-                let loss = config.loss.compute(&output, &labels)?;
-                tally.add((epoch, step), &loss, &output, &labels)?;
-                let grads = tape.backward(&loss)?;
-                self.tell(|callback| {
-                    callback.on_before_optimizer_step(&BeforeStep {
-                        epoch,
-                        step,
-                        steps: steps.min(steps_left),
-                        grads: &grads,
-                        store,
-                    })
+                // Forward, loss, backward: `ForwardBackward` above, unless the caller has another step.
+                let mut output = train_step.step(&StepInput {
+                    model,
+                    store,
+                    loss,
+                    images: &images,
+                    target: &Target::Classes(labels.clone()),
+                    epoch,
+                    step,
                 })?;
+                tally.add((epoch, step), &output.loss, &output.logits, &labels)?;
+                let mut before = BeforeStep {
+                    epoch,
+                    step,
+                    steps: steps.min(steps_left),
+                    grads: &mut output.grads,
+                    store,
+                };
+                callbacks.tell(|callback| callback.on_before_optimizer_step(&mut before))?;
                 optimizer.set_lr(lr);
-                optimizer.step(&grads)?;
+                optimizer.step(&output.grads)?;
 
                 let end = BatchEnd {
                     epoch,
@@ -207,9 +349,9 @@ impl<'a> Trainer<'a> {
                     accuracy: tally.accuracy(),
                     lr,
                 };
-                if let Some(reason) = self.ask(|callback| callback.on_batch_end(&end))? {
+                if let Some(reason) = callbacks.ask(|callback| callback.on_batch_end(&end))? {
                     history.stopped = Some(reason);
-                    self.tell(|callback| callback.on_fit_end(&history))?;
+                    callbacks.tell(|callback| callback.on_fit_end(&history))?;
                     return Ok(history);
                 }
             }
@@ -217,8 +359,9 @@ impl<'a> Trainer<'a> {
             let trained = started.elapsed().as_secs_f64();
 
             history.evaluation = match test {
-                Some(test) => Some(evaluate(model, store, test, &config.loss, |done| {
-                    self.tell(|callback| callback.on_evaluation_batch(done, test.num_batches()))
+                Some(test) => Some(evaluate(model, store, test, loss, metrics, |done| {
+                    callbacks
+                        .tell(|callback| callback.on_evaluation_batch(done, test.num_batches()))
                 })?),
                 None => None,
             };
@@ -234,7 +377,7 @@ impl<'a> Trainer<'a> {
                 seconds: started.elapsed().as_secs_f64(),
                 images_per_second: tally.samples() as f64 / trained,
             };
-            history.stopped = self.ask(|callback| {
+            history.stopped = callbacks.ask(|callback| {
                 callback.on_epoch_end(&EpochEnd {
                     row: &row,
                     epochs,
@@ -244,60 +387,61 @@ impl<'a> Trainer<'a> {
             })?;
             history.rows.push(row);
             if let Some(dir) = &self.checkpoints {
-                dir.save(&config, &Data::of(train), store, &optimizer, &history)?;
+                dir.save(&setup, store, &*optimizer, &history)?;
             }
         }
 
-        // A run that was resumed at its end has weights, but no evaluation of them yet. Who stopped it does not want to wait for one.
+        // A run that was resumed at its end has weights, but no evaluation yet. After a stop there is no need for one.
         if let (None, None, Some(test)) = (&history.stopped, &history.evaluation, test) {
-            history.evaluation = Some(self.evaluate(model, store, test)?);
+            history.evaluation = Some(evaluate(model, store, test, loss, metrics, |_| Ok(()))?);
         }
-        self.tell(|callback| callback.on_fit_end(&history))?;
+        callbacks.tell(|callback| callback.on_fit_end(&history))?;
         Ok(history)
     }
 
-    /// Judges `model` in evaluation mode on all of `loader`, with the loss it is trained with.
+    /// Names of the parts that are the caller's own.
+    fn own_parts(&self) -> Vec<String> {
+        let parts = [
+            ("loss", self.loss.is_some()),
+            ("optimizer", self.optimizer.is_some()),
+            ("schedule", self.schedule.is_some()),
+            ("step", self.step.is_some()),
+        ];
+        let own = parts.into_iter().filter(|&(_, own)| own);
+        own.map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// Evaluates `model` in evaluation mode on all of `loader`, with the loss of the training.
+    ///
+    /// # Errors
+    /// [`Error::EmptyLoader`] when the loader has no batch.
     pub fn evaluate(
         &self,
         model: &dyn ModuleT,
         store: &ParamStore,
         loader: &DataLoader,
     ) -> Result<Evaluation> {
-        evaluate(model, store, loader, &self.config.loss, |_| Ok(()))
-    }
-
-    fn tell(&mut self, f: impl FnMut(&mut (dyn Callback + 'a)) -> Result<()>) -> Result<()> {
-        self.callbacks.iter_mut().map(|c| &mut **c).try_for_each(f)
-    }
-
-    /// The first reason to stop, after all callbacks were asked.
-    fn ask(
-        &mut self,
-        mut f: impl FnMut(&mut (dyn Callback + 'a)) -> Flow,
-    ) -> Result<Option<String>> {
-        let mut stop = None;
-        for callback in &mut self.callbacks {
-            if let ControlFlow::Break(reason) = f(&mut **callback)? {
-                stop.get_or_insert(reason);
-            }
-        }
-        Ok(stop)
+        let loss = &*choose_loss(&self.loss, &self.config)?;
+        let mut metrics = self.metrics.borrow_mut();
+        evaluate(model, store, loader, loss, &mut metrics, |_| Ok(()))
     }
 }
 
-/// One pass over `loader`, telling `progress` the number of batches done after each.
+/// Evaluation of `model` on `loader`; `progress` is called with the number of batches done.
 fn evaluate(
     model: &dyn ModuleT,
     store: &ParamStore,
     loader: &DataLoader,
-    loss: &Loss,
+    loss: &dyn Loss,
+    metrics: &mut [Box<dyn Metric + '_>],
     mut progress: impl FnMut(usize) -> Result<()>,
 ) -> Result<Evaluation> {
-    let mut tally = TestTally::default();
+    let mut tally = TestTally::new(metrics);
     for (step, batch) in loader.epoch(0).enumerate() {
         let (images, labels) = to_store(&batch?, store)?;
-        let output = no_grad(|| model.forward_t(&images, false))?.detach();
-        tally.add(&loss.compute(&output, &labels)?, &output, &labels)?;
+        let logits = no_grad(|| model.forward_t(&images, false))?.detach();
+        let loss = loss.loss(&logits, &Target::Classes(labels.clone()))?;
+        tally.add(&loss, &logits, &labels)?;
         progress(step + 1)?;
     }
     tally.finish().ok_or_else(|| Error::EmptyLoader {
@@ -306,7 +450,18 @@ fn evaluate(
     })
 }
 
-/// A batch where the parameters are, in their type.
+/// The caller's own loss, or that of the settings.
+fn choose_loss<'l>(
+    own: &'l Option<Box<dyn Loss + '_>>,
+    config: &TrainConfig,
+) -> Result<Box<dyn Loss + 'l>> {
+    Ok(match own {
+        Some(loss) => Box::new(loss),
+        None => config.loss.build()?,
+    })
+}
+
+/// Images and labels on the device of the parameters, the images in their type.
 fn to_store(batch: &Batch, store: &ParamStore) -> candle_core::Result<(Tensor, Tensor)> {
     let device: &Device = store.device();
     let images = batch.images.to_device(device)?.to_dtype(store.dtype())?;

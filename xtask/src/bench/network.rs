@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use candle_core::{Device, ModuleT};
 use tallow_models::{Model, ModelConfig, registry};
 use tallow_ops::{Tape, no_grad};
-use tallow_train::{Loss, Optimizer, OptimizerConfig};
+use tallow_train::{CrossEntropy, Loss, OptimizerConfig, Target};
 
 use super::job::{Job, noise};
 
@@ -32,12 +32,13 @@ pub fn job(
     let passes = if train { 3.0 } else { 1.0 };
     let gflop = Some(passes * 2e-9 * batch as f64 * model.summary()?.multiply_adds as f64);
     let run: Box<dyn FnMut() -> _> = if train {
-        let (loss, lr) = (Loss::default(), optimizer.lr());
-        let mut optimizer = Optimizer::new(optimizer.clone(), model.store().parameters())?;
+        let (loss, lr) = (CrossEntropy::default(), optimizer.lr());
+        let mut optimizer = optimizer.build(model.store().parameters())?;
+        let target = Target::Classes(labels);
         Box::new(move || {
             let tape = Tape::record();
             let output = model.forward_t(&images, true)?;
-            let loss = loss.compute(&output, &labels)?;
+            let loss = loss.loss(&output, &target)?;
             let grads = tape.backward(&loss)?;
             optimizer.set_lr(lr);
             optimizer.step(&grads)?;

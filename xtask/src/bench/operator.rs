@@ -7,7 +7,7 @@ use tallow_ops::{
     BatchNormConfig, Conv2dConfig, CrossEntropyConfig, Layout, Pool2dConfig, batch_norm_train,
     conv2d, cross_entropy, linear, max_pool2d,
 };
-use tallow_train::{Loss, Optimizer, OptimizerConfig};
+use tallow_train::{CrossEntropy, Loss, OptimizerConfig, Target};
 
 use super::case::Operator;
 use super::job::{Job, noise};
@@ -122,9 +122,10 @@ fn adam(network: &str) -> Result<Job> {
     let config = find(network)?.config()?;
     let model = Model::build(network, &config)?;
     let (images, labels) = noise(2, config.input_shape)?;
-    let loss = Loss::default().compute(&model.forward(&images, true)?, &labels)?;
+    let logits = model.forward(&images, true)?;
+    let loss = CrossEntropy::default().loss(&logits, &Target::Classes(labels))?;
     let grads = loss.backward()?;
-    let mut optimizer = Optimizer::new(OptimizerConfig::adam(1e-3), model.store().parameters())?;
+    let mut optimizer = OptimizerConfig::adam(1e-3).build(model.store().parameters())?;
     Ok(Job {
         parameters: None,
         gflop: None,

@@ -10,7 +10,7 @@ use tallow_models::{Model, ModelConfig};
 use tallow_ops::{
     Conv2dConfig, CrossEntropyConfig, Layout, Pool2dConfig, Tape, cross_entropy, reference,
 };
-use tallow_train::{Optimizer, OptimizerConfig};
+use tallow_train::OptimizerConfig;
 use tallow_transforms::{Compose, TransformConfig};
 
 const LR: f64 = 0.05;
@@ -63,7 +63,7 @@ fn accuracy(test: &[Batch], logits: impl Fn(&Tensor) -> Tensor) -> f64 {
 fn fast(seed: u64, train: &[Batch], test: &[Batch]) -> (f64, f64) {
     let model = model(seed);
     let config = OptimizerConfig::sgd_momentum(LR, MOMENTUM);
-    let mut optimizer = Optimizer::new(config, model.store().parameters()).unwrap();
+    let mut optimizer = config.build(model.store().parameters()).unwrap();
     let mut first = None;
     for batch in train {
         let tape = Tape::record();

@@ -7,7 +7,7 @@ use serde_json::from_slice;
 use tallow_datasets::{LoadOptions, Split, entry, load};
 use tallow_models::{LoadWeights, checkpoints};
 use tallow_record::Run;
-use tallow_train::Loss;
+use tallow_train::LossConfig;
 use tallow_transforms::Compose;
 use toml::{Table, Value};
 
@@ -84,7 +84,7 @@ pub(super) fn of_run(dir: &Path, device: &Device, registry: &Registry) -> Result
     }
     let recipe = recorded(&record.config).context(|| config.display().to_string())?;
     let mut source = format!("of the run record {}", config.display());
-    if let Loss::SquaredError { .. } = recipe.train.loss {
+    if let LossConfig::SquaredError { .. } = recipe.train.loss {
         source += "; trained with the squared error, so that probabilities are a softmax over outputs that were never meant as such";
     }
     let classes = record.info.dataset.classes;

@@ -1,10 +1,12 @@
-//! What is left on disk at each instant, and what is refused.
+//! Files on disk at each time, and checkpoints that are refused.
 
 use candle_core::{DType, Device};
 use tallow_ops::Init;
 
 use super::*;
-use crate::{EpochRow, OptimizerConfig};
+use crate::optimizer::OptimizerConfig;
+use crate::schedule::Schedule;
+use tallow_record::EpochRow;
 
 fn data() -> Data {
     Data {
@@ -28,8 +30,17 @@ fn store(value: f64) -> ParamStore {
     store
 }
 
-fn optimizer(store: &ParamStore) -> Optimizer {
-    Optimizer::new(config().optimizer, store.parameters()).unwrap()
+fn optimizer(store: &ParamStore) -> Box<dyn Optimizer> {
+    config().optimizer(store).unwrap()
+}
+
+fn setup(config: &TrainConfig) -> Setup {
+    Setup {
+        config: config.clone(),
+        own: Vec::new(),
+        data: data(),
+        extendable: !config.schedule.depends_on_total(),
+    }
 }
 
 fn history(epochs: usize) -> History {
@@ -55,10 +66,9 @@ fn save(checkpoints: &Checkpoints, epochs: usize) {
     let store = store(epochs as f64);
     checkpoints
         .save(
-            &config(),
-            &data(),
+            &setup(&config()),
             &store,
-            &optimizer(&store),
+            &*optimizer(&store),
             &history(epochs),
         )
         .unwrap();
@@ -66,7 +76,7 @@ fn save(checkpoints: &Checkpoints, epochs: usize) {
 
 fn resume(checkpoints: &Checkpoints, config: &TrainConfig) -> Result<(usize, Vec<f32>)> {
     let store = store(-1.0);
-    let history = checkpoints.resume(config, &data(), &store, &mut optimizer(&store))?;
+    let history = checkpoints.resume(&setup(config), &store, &mut *optimizer(&store))?;
     let weights = store.parameters()[0].1.to_vec1().unwrap();
     Ok((history.rows.len(), weights))
 }
@@ -107,16 +117,15 @@ fn the_generator_goes_on_where_it_was() {
     draw(&before);
     checkpoints
         .save(
-            &config(),
-            &data(),
+            &setup(&config()),
             &before,
-            &optimizer(&before),
+            &*optimizer(&before),
             &history(1),
         )
         .unwrap();
     let after = store(0.0);
     checkpoints
-        .resume(&config(), &data(), &after, &mut optimizer(&after))
+        .resume(&setup(&config()), &after, &mut *optimizer(&after))
         .unwrap();
     assert_eq!(draw(&before), draw(&after));
 }
@@ -134,12 +143,13 @@ fn stage_and_abort() {
     let state = State {
         version: VERSION,
         config: config(),
+        own: Vec::new(),
         data: data(),
         generator: store.generator().state(),
         history: history(2),
     };
     checkpoints
-        .stage(&state, &store, &optimizer(&store))
+        .stage(&state, &store, &*optimizer(&store))
         .unwrap();
     std::process::abort();
 }
@@ -197,19 +207,29 @@ fn other_settings_are_refused() {
     faster.optimizer = OptimizerConfig::sgd_momentum(0.2, 0.9);
     let message = resume(&checkpoints, &faster).unwrap_err().to_string();
     assert!(
-        message.contains("state.json: the run was started with"),
+        message.contains(
+            "state.json: the run was started with other settings: optimizer.lr 0.1 -> 0.2;"
+        ),
         "{message}"
     );
 
     let other = store(0.0);
-    let mut shuffled = data();
-    shuffled.seed = 1;
-    let message = checkpoints
-        .resume(&config(), &shuffled, &other, &mut optimizer(&other))
-        .unwrap_err()
-        .to_string();
+    let refused = |setup: &Setup| {
+        let resumed = checkpoints.resume(setup, &other, &mut *optimizer(&other));
+        resumed.unwrap_err().to_string()
+    };
+    let mut shuffled = setup(&config());
+    shuffled.data.seed = 1;
+    let message = refused(&shuffled);
     assert!(
-        message.contains("state.json: the run was trained on"),
+        message.contains("state.json: the run was trained on other data: seed 0 -> 1;"),
+        "{message}"
+    );
+    let mut own = setup(&config());
+    own.own = vec!["loss".into()];
+    let message = refused(&own);
+    assert!(
+        message.contains("parts of the caller's own: none -> loss;"),
         "{message}"
     );
 }
@@ -222,11 +242,15 @@ fn a_schedule_over_the_whole_run_fixes_its_length() {
     cosine.schedule = serde_json::from_str(r#"{"curve": {"name": "cosine"}}"#).unwrap();
     let saved = store(1.0);
     checkpoints
-        .save(&cosine, &data(), &saved, &optimizer(&saved), &history(1))
+        .save(&setup(&cosine), &saved, &*optimizer(&saved), &history(1))
         .unwrap();
     assert_eq!(resume(&checkpoints, &cosine).unwrap().0, 1);
     cosine.epochs += 1;
-    assert!(resume(&checkpoints, &cosine).is_err());
+    let message = resume(&checkpoints, &cosine).unwrap_err().to_string();
+    assert!(
+        message.contains("other settings: epochs 4 -> 5;"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -1,38 +1,38 @@
-//! What an optimizer is set to.
-
+use candle_core::Var;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use super::{Adam, AdamW, Optimizer, ParamRule, Sgd};
+use crate::error::{Error, Result, not_negative};
 
-/// An optimizer and its settings, with PyTorch's names and defaults.
+/// Built-in optimizer and its settings, with PyTorch's names and defaults.
 ///
 /// In TOML: `optimizer = { name = "sgd", lr = 0.01, momentum = 0.5 }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
 pub enum OptimizerConfig {
-    /// Stochastic gradient descent, as [`torch.optim.SGD`](https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html).
+    /// [`Sgd`].
     Sgd {
         /// Learning rate.
         lr: f64,
         /// Momentum; 0 keeps no state.
         #[serde(default)]
         momentum: f64,
-        /// How much of each new gradient the momentum leaves out; not on a parameter's first step.
+        /// Share of each gradient that does not enter the momentum, except in the first step of a parameter.
         #[serde(default)]
         dampening: f64,
         /// L2 penalty, added to the gradient.
         #[serde(default)]
         weight_decay: f64,
-        /// Nesterov's momentum: needs a momentum and no dampening.
+        /// Nesterov's momentum; needs a momentum and no dampening.
         #[serde(default)]
         nesterov: bool,
     },
-    /// Adam (Kingma and Ba 2014), as [`torch.optim.Adam`](https://docs.pytorch.org/docs/stable/generated/torch.optim.Adam.html).
+    /// [`Adam`].
     Adam {
         /// Learning rate.
         #[serde(default = "default_lr")]
         lr: f64,
-        /// Decay of the running averages of the gradient and of its square.
+        /// Decay rates of the running averages of the gradient and of its square, each in `[0, 1)`.
         #[serde(default = "default_betas")]
         betas: (f64, f64),
         /// Added to the denominator.
@@ -42,19 +42,18 @@ pub enum OptimizerConfig {
         #[serde(default)]
         weight_decay: f64,
     },
-    /// Adam with decoupled weight decay (Loshchilov and Hutter 2017), as
-    /// [`torch.optim.AdamW`](https://docs.pytorch.org/docs/stable/generated/torch.optim.AdamW.html).
+    /// [`AdamW`].
     AdamW {
         /// Learning rate.
         #[serde(default = "default_lr")]
         lr: f64,
-        /// Decay of the running averages of the gradient and of its square.
+        /// Decay rates of the running averages of the gradient and of its square, each in `[0, 1)`.
         #[serde(default = "default_betas")]
         betas: (f64, f64),
         /// Added to the denominator.
         #[serde(default = "default_eps")]
         eps: f64,
-        /// The share of a parameter that a step takes away, times the learning rate.
+        /// Share of a parameter that a step takes away, times the learning rate.
         #[serde(default = "default_decoupled_decay")]
         weight_decay: f64,
     },
@@ -77,7 +76,7 @@ fn default_decoupled_decay() -> f64 {
 }
 
 impl OptimizerConfig {
-    /// Plain gradient descent.
+    /// Gradient descent without momentum.
     pub fn sgd(lr: f64) -> Self {
         Self::sgd_momentum(lr, 0.0)
     }
@@ -113,14 +112,14 @@ impl OptimizerConfig {
         }
     }
 
-    /// The learning rate before any schedule.
+    /// Learning rate before any schedule.
     pub fn lr(&self) -> f64 {
         match *self {
             Self::Sgd { lr, .. } | Self::Adam { lr, .. } | Self::AdamW { lr, .. } => lr,
         }
     }
 
-    /// The weight decay of parameters that no rule names.
+    /// Weight decay of parameters that no rule matches.
     pub fn weight_decay(&self) -> f64 {
         match *self {
             Self::Sgd { weight_decay, .. }
@@ -129,7 +128,71 @@ impl OptimizerConfig {
         }
     }
 
-    /// Checks the ranges that PyTorch checks.
+    /// The optimizer of these named parameters, all with the same settings.
+    ///
+    /// # Errors
+    /// As [`build_with_rules`](Self::build_with_rules).
+    pub fn build(&self, params: Vec<(String, Var)>) -> Result<Box<dyn Optimizer>> {
+        self.build_with_rules(params, &[])
+    }
+
+    /// The optimizer of these named parameters, with other learning rates and weight decays for some of them.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a setting is out of range, or when a rule matches no parameter, as after a typing mistake.
+    /// [`Error::NoParameters`] when there is none.
+    pub fn build_with_rules(
+        &self,
+        params: Vec<(String, Var)>,
+        rules: &[ParamRule],
+    ) -> Result<Box<dyn Optimizer>> {
+        self.validate()?;
+        if params.is_empty() {
+            return Err(Error::NoParameters);
+        }
+        Ok(match *self {
+            Self::Sgd {
+                lr,
+                momentum,
+                dampening,
+                weight_decay,
+                nesterov,
+            } => Box::new(
+                Sgd::new(params, lr)
+                    .momentum(momentum)
+                    .dampening(dampening)
+                    .nesterov(nesterov)
+                    .weight_decay(weight_decay)
+                    .rules(rules)?,
+            ),
+            Self::Adam {
+                lr,
+                betas,
+                eps,
+                weight_decay,
+            } => Box::new(
+                Adam::new(params, lr)
+                    .betas(betas)
+                    .eps(eps)
+                    .weight_decay(weight_decay)
+                    .rules(rules)?,
+            ),
+            Self::AdamW {
+                lr,
+                betas,
+                eps,
+                weight_decay,
+            } => Box::new(
+                AdamW::new(params, lr)
+                    .betas(betas)
+                    .eps(eps)
+                    .weight_decay(weight_decay)
+                    .rules(rules)?,
+            ),
+        })
+    }
+
+    /// Checks the ranges of the settings, as PyTorch does.
     pub fn validate(&self) -> Result<()> {
         not_negative("optimizer.lr", self.lr())?;
         not_negative("optimizer.weight_decay", self.weight_decay())?;
@@ -167,66 +230,5 @@ impl OptimizerConfig {
             }
         }
         Ok(())
-    }
-}
-
-pub(crate) fn not_negative(setting: &'static str, value: f64) -> Result<()> {
-    if value.is_finite() && value >= 0.0 {
-        return Ok(());
-    }
-    Err(Error::config(
-        setting,
-        format!("{value} is not a number of at least 0"),
-    ))
-}
-
-/// Other settings for some of the parameters: PyTorch's parameter groups, chosen by name or shape.
-///
-/// The first rule that matches a parameter holds for it. A rule without conditions matches all.
-/// To spare biases and batch norm the weight decay: `ParamRule { max_dims: Some(1), weight_decay: Some(0.0), .. }`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ParamRule {
-    /// Only parameters whose dotted name contains this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name_contains: Option<String>,
-    /// Only parameters of at most this many dimensions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_dims: Option<usize>,
-    /// Times the learning rate, whatever the schedule makes of it.
-    #[serde(default = "one")]
-    pub lr_scale: f64,
-    /// In place of the optimizer's weight decay.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight_decay: Option<f64>,
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-impl Default for ParamRule {
-    fn default() -> Self {
-        Self {
-            name_contains: None,
-            max_dims: None,
-            lr_scale: 1.0,
-            weight_decay: None,
-        }
-    }
-}
-
-impl ParamRule {
-    pub(crate) fn matches(&self, name: &str, dims: usize) -> bool {
-        self.name_contains
-            .as_deref()
-            .is_none_or(|part| name.contains(part))
-            && self.max_dims.is_none_or(|max| dims <= max)
-    }
-
-    pub(crate) fn validate(&self) -> Result<()> {
-        not_negative("rules.lr_scale", self.lr_scale)?;
-        self.weight_decay
-            .map_or(Ok(()), |decay| not_negative("rules.weight_decay", decay))
     }
 }

@@ -1,8 +1,9 @@
-//! The fused pass against the tensor operations, and the state.
+//! The fused pass compared with the tensor operations, and the state.
 
-use candle_core::Device;
+use candle_core::{DType, Var};
 use proptest::prelude::*;
 
+use super::params::State;
 use super::*;
 
 fn all() -> Vec<OptimizerConfig> {
@@ -52,15 +53,62 @@ fn flat(tensor: &Tensor) -> Vec<f64> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-fn optimizer(config: &OptimizerConfig, var: &Var, fused: bool) -> Optimizer {
-    let mut made = Optimizer::new(config.clone(), vec![("w".into(), var.clone())]).unwrap();
-    if !fused {
-        made.slots[0].state = State::Tensors([None, None]);
-    }
-    made
+fn named(var: &Var) -> Vec<(String, Var)> {
+    vec![("w".into(), var.clone())]
 }
 
-fn step(optimizer: &mut Optimizer, var: &Var, grad: &Tensor) {
+fn optimizer(config: &OptimizerConfig, var: &Var) -> Box<dyn Optimizer> {
+    config.build(named(var)).unwrap()
+}
+
+/// The same optimizer, made to use tensor operations.
+fn reference(config: &OptimizerConfig, var: &Var) -> Box<dyn Optimizer> {
+    match *config {
+        OptimizerConfig::Sgd {
+            lr,
+            momentum,
+            dampening,
+            weight_decay,
+            nesterov,
+        } => {
+            let mut sgd = Sgd::new(named(var), lr)
+                .nesterov(nesterov)
+                .dampening(dampening)
+                .weight_decay(weight_decay)
+                .momentum(momentum);
+            sgd.params.slots[0].state = State::Tensors([None, None]);
+            Box::new(sgd)
+        }
+        OptimizerConfig::Adam {
+            lr,
+            betas,
+            eps,
+            weight_decay,
+        } => {
+            let mut adam = Adam::new(named(var), lr)
+                .betas(betas)
+                .eps(eps)
+                .weight_decay(weight_decay);
+            adam.params.slots[0].state = State::Tensors([None, None]);
+            Box::new(adam)
+        }
+        OptimizerConfig::AdamW {
+            lr,
+            betas,
+            eps,
+            weight_decay,
+        } => {
+            let mut adam = AdamW::new(named(var), lr)
+                .betas(betas)
+                .eps(eps)
+                .weight_decay(weight_decay);
+            adam.0.params.slots[0].state = State::Tensors([None, None]);
+            Box::new(adam)
+        }
+    }
+}
+
+fn step(optimizer: &mut dyn Optimizer, var: &Var, grad: &Tensor) {
     let mut grads = GradStore::default();
     grads.insert(var, grad.clone());
     optimizer.step(&grads).unwrap();
@@ -73,12 +121,12 @@ fn difference(config: &OptimizerConfig, shape: &[usize], dtype: DType, steps: u6
     let vars: Vec<Var> = (0..2)
         .map(|_| Var::from_tensor(&start.copy().unwrap()).unwrap())
         .collect();
-    let mut fused = optimizer(config, &vars[0], true);
-    let mut reference = optimizer(config, &vars[1], false);
+    let mut fused = optimizer(config, &vars[0]);
+    let mut reference = reference(config, &vars[1]);
     for salt in 0..steps {
         let grad = tensor(&values(count, salt), shape, dtype);
-        step(&mut fused, &vars[0], &grad);
-        step(&mut reference, &vars[1], &grad);
+        step(&mut *fused, &vars[0], &grad);
+        step(&mut *reference, &vars[1], &grad);
     }
     assert_ne!(flat(&start), flat(&vars[0]), "{config:?} did nothing");
     let mut pairs = vec![(vars[0].as_tensor().clone(), vars[1].as_tensor().clone())];
@@ -129,10 +177,10 @@ fn the_thread_count_changes_no_bit() {
             pool.build().unwrap().install(|| {
                 let var = Var::from_tensor(&tensor(&values(100_000, 1), &[100_000], DType::F32));
                 let var = var.unwrap();
-                let mut optimizer = optimizer(config, &var, true);
+                let mut optimizer = optimizer(config, &var);
                 for salt in 2..5 {
                     let grad = tensor(&values(100_000, salt), &[100_000], DType::F32);
-                    step(&mut optimizer, &var, &grad);
+                    step(&mut *optimizer, &var, &grad);
                 }
                 var.to_vec1::<f32>().unwrap()
             })
@@ -145,8 +193,8 @@ fn the_thread_count_changes_no_bit() {
 fn gradients_need_not_be_contiguous() {
     let var = Var::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
     let grad = Tensor::new(&[[1f32, 4.0], [2.0, 5.0], [3.0, 6.0]], &Device::Cpu).unwrap();
-    let mut optimizer = Optimizer::new(OptimizerConfig::sgd(1.0), vec![("w".into(), var.clone())]);
-    step(optimizer.as_mut().unwrap(), &var, &grad.t().unwrap());
+    let mut optimizer = optimizer(&OptimizerConfig::sgd(1.0), &var);
+    step(&mut *optimizer, &var, &grad.t().unwrap());
     assert_eq!(
         var.to_vec2::<f32>().unwrap(),
         [[-1.0, -2.0, -3.0], [-4.0, -5.0, -6.0]]
@@ -156,14 +204,14 @@ fn gradients_need_not_be_contiguous() {
 #[test]
 fn half_precision_takes_the_reference_path() {
     let var = Var::from_tensor(&tensor(&[1.0, -1.0], &[2], DType::BF16)).unwrap();
-    let mut optimizer = optimizer(&OptimizerConfig::sgd_momentum(0.5, 0.5), &var, true);
+    let mut optimizer = optimizer(&OptimizerConfig::sgd_momentum(0.5, 0.5), &var);
     step(
-        &mut optimizer,
+        &mut *optimizer,
         &var,
         &tensor(&[1.0, 0.5], &[2], DType::BF16),
     );
     step(
-        &mut optimizer,
+        &mut *optimizer,
         &var,
         &tensor(&[1.0, 0.5], &[2], DType::BF16),
     );
@@ -178,23 +226,23 @@ fn state_goes_through_a_file() {
             .map(|s| tensor(&values(6, s), &[2, 3], DType::F32))
             .collect();
         let straight = Var::from_tensor(&tensor(&values(6, 50), &[2, 3], DType::F32)).unwrap();
-        let mut optimizer_a = optimizer(config, &straight, true);
+        let mut optimizer_a = optimizer(config, &straight);
         grads
             .iter()
-            .for_each(|grad| step(&mut optimizer_a, &straight, grad));
+            .for_each(|grad| step(&mut *optimizer_a, &straight, grad));
 
         let stopped = Var::from_tensor(&tensor(&values(6, 50), &[2, 3], DType::F32)).unwrap();
-        let mut first = optimizer(config, &stopped, true);
+        let mut first = optimizer(config, &stopped);
         grads[..3]
             .iter()
-            .for_each(|grad| step(&mut first, &stopped, grad));
+            .for_each(|grad| step(&mut *first, &stopped, grad));
         let path = dir.path().join(format!("{index}.safetensors"));
-        first.save(&path).unwrap();
-        let mut second = optimizer(config, &stopped, true);
-        second.load(&path).unwrap();
+        save(&*first, &path).unwrap();
+        let mut second = optimizer(config, &stopped);
+        load(&mut *second, &path).unwrap();
         grads[3..]
             .iter()
-            .for_each(|grad| step(&mut second, &stopped, grad));
+            .for_each(|grad| step(&mut *second, &stopped, grad));
         assert_eq!(flat(&straight), flat(&stopped), "{config:?}");
     }
 }
@@ -202,22 +250,22 @@ fn state_goes_through_a_file() {
 #[test]
 fn state_of_another_optimizer_is_refused() {
     let var = Var::zeros(3, DType::F32, &Device::Cpu).unwrap();
-    let adam = optimizer(&OptimizerConfig::adam(0.1), &var, true)
+    let adam = optimizer(&OptimizerConfig::adam(0.1), &var)
         .state_dict()
         .unwrap();
-    let mut sgd = optimizer(&OptimizerConfig::sgd_momentum(0.1, 0.9), &var, true);
+    let mut sgd = optimizer(&OptimizerConfig::sgd_momentum(0.1, 0.9), &var);
     let message = sgd.load_state_dict(&adam).unwrap_err().to_string();
     assert!(
         message.contains("w.momentum_buffer is missing"),
         "{message}"
     );
 
-    let mut plain = optimizer(&OptimizerConfig::sgd(0.1), &var, true);
+    let mut plain = optimizer(&OptimizerConfig::sgd(0.1), &var);
     let message = plain.load_state_dict(&adam).unwrap_err().to_string();
     assert!(message.contains("3 tensors, expected 1"), "{message}");
 
     let longer = Var::zeros(4, DType::F32, &Device::Cpu).unwrap();
-    let mut other = optimizer(&OptimizerConfig::adam(0.1), &longer, true);
+    let mut other = optimizer(&OptimizerConfig::adam(0.1), &longer);
     let message = other.load_state_dict(&adam).unwrap_err().to_string();
     assert!(
         message.contains("w.exp_avg has shape [3], the parameter [4]"),
@@ -230,26 +278,34 @@ fn truncated_state_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("optimizer.safetensors");
     let var = Var::zeros(30, DType::F32, &Device::Cpu).unwrap();
-    let mut made = optimizer(&OptimizerConfig::adam(0.1), &var, true);
-    made.save(&path).unwrap();
+    let mut made = optimizer(&OptimizerConfig::adam(0.1), &var);
+    save(&*made, &path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     for length in [0, 7, 20, bytes.len() - 1] {
         std::fs::write(&path, &bytes[..length]).unwrap();
-        let message = made.load(&path).unwrap_err().to_string();
+        let message = load(&mut *made, &path).unwrap_err().to_string();
         assert!(message.contains("optimizer.safetensors"), "{message}");
     }
 }
 
 #[test]
-fn a_gradient_of_another_shape_is_an_error() {
+fn gradients_that_do_not_fit_are_errors() {
     let var = Var::zeros((2, 2), DType::F32, &Device::Cpu).unwrap();
-    let mut made = optimizer(&OptimizerConfig::sgd(0.1), &var, true);
+    let mut made = optimizer(&OptimizerConfig::sgd(0.1), &var);
     let mut grads = GradStore::default();
     grads.insert(&var, Tensor::zeros(4, DType::F32, &Device::Cpu).unwrap());
-    let message = made.step(&grads).unwrap_err().to_string();
-    assert!(
-        message.contains("the gradient of w has shape [4]"),
-        "{message}"
+    let error = made.step(&grads).unwrap_err();
+    assert!(matches!(error, Error::GradientShape { .. }), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "gradient of `w`: expected shape [2, 2], found [4]"
+    );
+    grads.insert(&var, var.to_dtype(DType::F64).unwrap());
+    let error = made.step(&grads).unwrap_err();
+    assert!(matches!(error, Error::GradientType { .. }), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "gradient of `w`: expected type F32, found F64"
     );
     assert!(matches!(
         made.step(&GradStore::default()),
@@ -298,7 +354,28 @@ fn settings_out_of_range_are_refused() {
         name_contains: Some("bias".into()),
         ..ParamRule::default()
     };
-    let made = Optimizer::with_rules(OptimizerConfig::sgd(0.1), vec![("w".into(), var)], &[rule]);
+    let made = OptimizerConfig::sgd(0.1).build_with_rules(named(&var), &[rule]);
     let message = made.err().unwrap().to_string();
     assert!(message.contains("matches no parameter"), "{message}");
+    let none = OptimizerConfig::sgd(0.1).build(Vec::new());
+    assert!(matches!(none, Err(Error::NoParameters)));
+}
+
+/// A rule's weight decay holds whatever the order of the setters.
+#[test]
+fn rules_apply_in_any_order() {
+    let rule = ParamRule {
+        lr_scale: 0.5,
+        weight_decay: Some(0.0),
+        ..ParamRule::default()
+    };
+    let after = |build: fn(Sgd, ParamRule) -> Sgd| {
+        let var = Var::from_tensor(&tensor(&[1.0], &[1], DType::F64)).unwrap();
+        let mut sgd = build(Sgd::new(named(&var), 0.5), rule.clone());
+        step(&mut sgd, &var, &tensor(&[1.0], &[1], DType::F64));
+        flat(&var)
+    };
+    let first = |sgd: Sgd, rule| sgd.rules(&[rule]).unwrap().weight_decay(4.0).momentum(0.9);
+    let last = |sgd: Sgd, rule| sgd.momentum(0.9).weight_decay(4.0).rules(&[rule]).unwrap();
+    assert_eq!((after(first), after(last)), (vec![0.75], vec![0.75]));
 }

@@ -1,30 +1,32 @@
-//! One step of one parameter: the arithmetic, twice.
+//! Step of one parameter, implemented twice.
 //!
 //! [`Update::run`] passes once over parameter, gradient and state, in place, on slices.
-//! [`Update::reference`] says the same with candle's tensor operations, for every device and
-//! type; the tests hold one against the other.
+//! [`Update::reference`] does the same with candle's tensor operations, for every device and
+//! type. The tests compare the two.
+
+use std::sync::OnceLock;
 
 use candle_core::{Tensor, Var};
 use pulp::Arch;
 use rayon::prelude::*;
 
-/// Longest run of elements that one task updates; a shorter parameter stays on the calling
-/// thread, since waking another costs more than a few thousand elements do.
+/// Most elements that one task updates. A shorter parameter is updated on the calling thread, since
+/// waking another thread takes longer than updating some thousand elements.
 const CHUNK: usize = 1 << 15;
 
-/// The numbers of one step, the same for every element of a parameter.
+/// Coefficients of one step, the same for every element of a parameter.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Update {
     Sgd {
         lr: f64,
         weight_decay: f64,
         momentum: f64,
-        /// The share of the gradient that enters the momentum: 1 - dampening, 1 on the first step.
+        /// Share of the gradient that enters the momentum: 1 - dampening, 1 in the first step.
         share: f64,
         nesterov: bool,
     },
     Adam {
-        /// What is left of the parameter first: 1 - lr * decay if decoupled, else 1.
+        /// Factor of the parameter before the step: 1 - lr * decay if decoupled, else 1.
         keep: f64,
         /// Added to the gradient per parameter value: 0 if decoupled.
         weight_decay: f64,
@@ -37,7 +39,7 @@ pub(super) enum Update {
     },
 }
 
-/// f32 and f64: what the slices hold.
+/// Element type: `f32` or `f64`.
 pub(super) trait Real:
     Copy
     + Send
@@ -73,10 +75,22 @@ impl Real for f64 {
     }
 }
 
+/// Instruction set of this process, the same as in the operators: `TALLOW_SIMD` applies here too.
+fn arch() -> Arch {
+    static ARCH: OnceLock<Arch> = OnceLock::new();
+    *ARCH.get_or_init(|| match tallow_ops::instruction_set() {
+        "portable" => Arch::Scalar,
+        #[cfg(target_arch = "x86_64")]
+        "avx2" => pulp::x86::V3::try_new().map_or(Arch::Scalar, Arch::V3),
+        // The best one that the processor has.
+        _ => Arch::new(),
+    })
+}
+
 impl Update {
-    /// Updates `param` and `state` in place. A state vector the update has no use for is empty.
+    /// Updates `param` and `state` in place. A state vector that the update does not use is empty.
     ///
-    /// Elements do not depend on one another, so the bits are the same for any thread count.
+    /// Elements are independent of each other, so the bits are the same for any number of threads.
     pub(super) fn run<T: Real>(&self, param: &mut [T], grad: &[T], state: &mut [Vec<T>; 2]) {
         let [first, second] = state;
         if param.len() <= CHUNK {
@@ -95,9 +109,9 @@ impl Update {
         }
     }
 
-    /// With the vector instructions of the CPU at hand.
+    /// Updates a chunk with the vector instructions of [`arch`].
     fn run_chunk<T: Real>(&self, param: &mut [T], grad: &[T], first: &mut [T], second: &mut [T]) {
-        Arch::new().dispatch(
+        arch().dispatch(
             #[inline(always)]
             || self.run_elements(param, grad, first, second),
         );
@@ -162,7 +176,7 @@ impl Update {
         }
     }
 
-    /// The same with tensor operations: sets `param`, and replaces the state tensors.
+    /// Update by tensor operations: sets `param`, and replaces the state tensors.
     pub(super) fn reference(
         &self,
         param: &Var,
@@ -215,5 +229,24 @@ impl Update {
                 param.set(&((&p * keep)? - change)?)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Meaningful where `TALLOW_SIMD` is set, as CI does.
+    #[test]
+    fn the_instruction_set_is_that_of_the_operators() {
+        let name = match arch() {
+            Arch::Scalar => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Arch::V3(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Arch::V4(_) => "avx512",
+            _ => return,
+        };
+        assert_eq!(name, tallow_ops::instruction_set());
     }
 }

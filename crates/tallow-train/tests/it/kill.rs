@@ -1,20 +1,18 @@
-//! A run killed again and again ends with the bits of one never stopped.
-
-mod common;
+//! A run that is killed several times ends with the same bits as one that is not.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{bytes, loaders, net, recipe};
+use crate::common::{bytes, loaders, net, recipe};
 use tallow_train::Trainer;
 
 const EPOCHS: usize = 40;
 
-/// How often it is killed before it may go on to its end.
+/// Number of kills before the run may finish.
 const KILLS: u64 = 10;
 
-/// The process that is killed: trains on from the last checkpoint, and saves its weights at the end.
+/// Process that is killed: continues from the last checkpoint, and saves its weights at the end.
 #[test]
 #[ignore = "run by the other test, in a process of its own"]
 fn child() {
@@ -43,7 +41,7 @@ fn checkpoint(dir: &Path) -> usize {
         .unwrap_or(0)
 }
 
-/// Lets the child come one checkpoint further, then kills it a moment later; false if it finished.
+/// Waits for the next checkpoint of the child, then kills it after `moment`; false if it finished.
 fn killed(child: &mut Child, dir: &Path, moment: Duration) -> bool {
     let before = checkpoint(dir);
     while checkpoint(dir) == before {
@@ -67,7 +65,7 @@ fn killed_runs_end_with_the_same_bits() {
     let mut kills = 0;
     for round in 0..=KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--ignored"])
+            .args(["--exact", "kill::child", "--ignored"])
             .env("TALLOW_TEST_KILL_IN", dir.path())
             .stdout(Stdio::null())
             .spawn()
@@ -76,7 +74,7 @@ fn killed_runs_end_with_the_same_bits() {
             assert!(child.wait().unwrap().success());
             break;
         }
-        // From right after the rename to well into the next epoch and its checkpoint.
+        // From right after the rename into the next epoch and its checkpoint.
         if !killed(
             &mut child,
             dir.path(),

@@ -1,67 +1,95 @@
-//! Writes an event file.
-
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::picture::Picture;
-use super::wire;
-use crate::record::file_name;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::wire;
 
-/// What TensorBoard takes for the format's version.
+/// Version of the file format, in the first event of a file.
 const VERSION: &str = "brain.Event:2";
 
-/// Buckets of a histogram, as `tf.summary.histogram` has it.
+/// Buckets of a histogram, as in `tf.summary.histogram`.
 const BUCKETS: usize = 30;
 
-/// Writes a TensorBoard event file, each event as soon as it is told.
+/// Writer of a TensorBoard event file. Each event is written at once, without a buffer.
 ///
-/// Curves, pictures and histograms are told apart by their tags; TensorBoard groups tags by what stands before the first `/`.
-/// The events are those that PyTorch's `SummaryWriter` writes (`add_scalar`, `add_image`, `add_histogram`).
+/// A tag names a curve, a series of images or a series of histograms. TensorBoard groups tags by the part before the first `/`. A
+/// step is the position on the horizontal axis: an epoch or an optimizer step.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
-/// let mut events = tallow_train::EventWriter::create(dir.path())?;
+/// let mut events = tallow_tensorboard::EventWriter::create(dir.path())?;
 /// events.scalar("train/loss", 0, 2.3)?;
 /// events.histogram("parameters/weight", 0, &[0.5, -0.25, 0.0])?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Debug)]
 pub struct EventWriter {
     path: PathBuf,
     file: File,
 }
 
 impl EventWriter {
-    /// Begins a new file `events.out.tfevents.<seconds since 1970>.<host>` in `dir`, which must exist. Where the name is taken, a
-    /// number is added.
-    pub fn create(dir: &Path) -> Result<Self> {
+    /// Creates the file `events.out.tfevents.<seconds since 1970>.<host>` in `dir`. If the name is taken, a number is appended.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when `dir` does not exist or cannot be written to.
+    pub fn create(dir: impl AsRef<Path>) -> Result<Self> {
         let name = format!("events.out.tfevents.{:.0}.{}", wall_time().floor(), host());
-        let (path, file) = new_file(dir, &name)?;
+        let (path, file) = new_file(dir.as_ref(), &name)?;
         let mut writer = Self { path, file };
         writer.put(0, |event| wire::bytes(event, 3, VERSION.as_bytes()))?;
         Ok(writer)
     }
 
-    /// The file.
+    /// Path of the event file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Adds a point to the curve of this tag.
+    /// Adds a point to the curve `tag`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written.
     pub fn scalar(&mut self, tag: &str, step: usize, value: f32) -> Result<()> {
         self.put(step, |event| summary(event, &scalar(tag, value)))
     }
 
-    /// Adds a picture.
-    pub fn picture(&mut self, tag: &str, step: usize, picture: &Picture) -> Result<()> {
-        let value = image(tag, picture.size(), picture.channels(), &picture.png()?);
-        self.put(step, |event| summary(event, &value))
+    /// Adds an image.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written, [`Error::Png`] when the image cannot be encoded.
+    pub fn image(&mut self, tag: &str, step: usize, image: &Image) -> Result<()> {
+        let size = (image.width(), image.height());
+        self.png(tag, step, size, image.channels(), &image.png()?)
     }
 
-    /// Adds the distribution of `values`: 30 buckets of equal width from the least to the greatest. Values that are not finite
-    /// are left out; where none is left, nothing is written.
+    /// Adds an image that is a PNG file already, of this width and height in pixels and this number of channels. The bytes are not
+    /// checked.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written.
+    pub fn png(
+        &mut self,
+        tag: &str,
+        step: usize,
+        size: (usize, usize),
+        channels: usize,
+        png: &[u8],
+    ) -> Result<()> {
+        self.put(step, |event| {
+            summary(event, &image(tag, size, channels, png))
+        })
+    }
+
+    /// Adds a histogram of `values`: 30 buckets of equal width from the minimum to the maximum.
+    ///
+    /// Values that are not finite are left out. Without any finite value, nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written.
     pub fn histogram(&mut self, tag: &str, step: usize, values: &[f32]) -> Result<()> {
         match histogram(tag, values) {
             Some(value) => self.put(step, |event| summary(event, &value)),
@@ -69,7 +97,11 @@ impl EventWriter {
         }
     }
 
-    /// Says that a program begins at `step`: TensorBoard forgets what an earlier one, stopped since, wrote of this and later steps.
+    /// Marks the start of a program at `step`. TensorBoard then drops the events of this and later steps that an earlier program
+    /// wrote to a file in the same directory: for a run that is resumed.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written.
     pub fn start(&mut self, step: usize) -> Result<()> {
         self.put(step, start)
     }
@@ -78,7 +110,14 @@ impl EventWriter {
         let event = event(wall_time(), step, content);
         self.file
             .write_all(&wire::record(&event))
-            .map_err(Error::io(&self.path))
+            .map_err(|source| io(&self.path, source))
+    }
+}
+
+fn io(path: &Path, source: std::io::Error) -> Error {
+    Error::Io {
+        path: path.to_path_buf(),
+        source,
     }
 }
 
@@ -142,14 +181,14 @@ fn histogram(tag: &str, values: &[f32]) -> Option<Vec<u8>> {
     if count == 0.0 {
         return None;
     }
-    // Where all values are equal there is one bucket.
+    // Equal values give a single bucket.
     let buckets = if max > min { BUCKETS } else { 1 };
     let width = (max - min) / buckets as f64;
     let mut limits: Vec<f64> = (1..=buckets).map(|i| min + i as f64 * width).collect();
     limits[buckets - 1] = max;
     let mut counts = vec![0.0; buckets];
     for value in values() {
-        // Of one bucket the width is 0 and the quotient NaN, which falls into the first.
+        // With a single bucket the width is 0 and the quotient NaN, which becomes bucket 0.
         let bucket = ((value - min) / width) as usize;
         counts[bucket.min(buckets - 1)] += 1.0;
     }
@@ -174,7 +213,8 @@ fn new_file(dir: &Path, name: &str) -> Result<(PathBuf, File)> {
                 number += 1;
                 path = dir.join(format!("{name}.{number}"));
             }
-            file => return Ok((path.clone(), file.map_err(Error::io(&path))?)),
+            Err(source) => return Err(io(&path, source)),
+            Ok(file) => return Ok((path, file)),
         }
     }
 }
@@ -185,7 +225,7 @@ fn wall_time() -> f64 {
     since.map_or(0.0, |time| time.as_secs_f64())
 }
 
-/// This machine's name as far as it is known without asking the system; it only tells files apart.
+/// Name of this machine from `/proc` or the environment. It only makes file names differ.
 fn host() -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let host = kernel
@@ -194,7 +234,10 @@ fn host() -> String {
         .unwrap_or_default();
     match host.trim() {
         "" => "localhost".to_string(),
-        host => file_name(host),
+        host => host.replace(
+            |c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.',
+            "_",
+        ),
     }
 }
 
@@ -202,7 +245,7 @@ fn host() -> String {
 mod tests {
     use super::*;
 
-    /// The events of `make_events.py`, which TensorBoard's own writer wrote.
+    /// Compares with the events of `make_events.py`, which TensorBoard's own writer wrote.
     #[test]
     fn writes_what_tensorboard_writes() {
         let time = 1_700_000_000.25;
@@ -226,7 +269,7 @@ mod tests {
         let version = event(time, 0, |event| wire::bytes(event, 3, VERSION.as_bytes()));
         let ours = [wire::record(&version), file].concat();
 
-        let theirs = include_bytes!("../../tests/fixtures/events.tfevents");
+        let theirs = include_bytes!("../tests/fixtures/events.tfevents");
         let different = ours.iter().zip(theirs).position(|(a, b)| a != b);
         assert_eq!((different, ours.len()), (None, theirs.len()));
     }
@@ -238,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_told_apart() {
+    fn every_file_has_its_own_name() {
         let dir = tempfile::tempdir().unwrap();
         let first = EventWriter::create(dir.path()).unwrap();
         let second = EventWriter::create(dir.path()).unwrap();

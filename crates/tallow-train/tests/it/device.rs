@@ -1,18 +1,16 @@
-//! Training on an accelerator: what the CPU gives, the same bits every time, and a run that goes on where it was stopped.
+//! Training on an accelerator: same results as the CPU, same bits every time, and runs that are resumed.
 //!
-//! Runs where candle was built for CUDA or Metal and there is a device: `cargo test --release -p tallow-train --test device --features
-//! candle-core/cuda`. Elsewhere each test says that it was skipped.
-
-mod common;
+//! Runs if candle was built for CUDA or Metal and there is a device: `cargo test --release -p tallow-train --features
+//! candle-core/cuda device`. Otherwise each test prints that it was skipped.
 
 use std::io::Write;
 use std::ops::ControlFlow;
 
+use crate::common::{bytes, loaders, net_on, recipe};
 use candle_core::{DType, Device, Tensor};
-use common::{bytes, loaders, net_on, recipe};
 use tallow_ops::ParamStore;
 use tallow_train::{
-    BatchEnd, CONTINUE, Callback, Error, Flow, GradientNorms, GradientRow, History, Loss,
+    BatchEnd, CONTINUE, Callback, Error, Flow, GradientNorms, GradientRow, History, LossConfig,
     OptimizerConfig, TrainConfig, Trainer,
 };
 
@@ -60,14 +58,14 @@ fn steps_are_those_of_the_cpu() {
         nesterov: true,
     };
     let losses = [
-        Loss::default(),
-        Loss::CrossEntropy {
+        LossConfig::default(),
+        LossConfig::CrossEntropy {
             label_smoothing: 0.1,
         },
-        Loss::SoftmaxCrossEntropy {
+        LossConfig::SoftmaxCrossEntropy {
             label_smoothing: 0.,
         },
-        Loss::SquaredError { on: 1., off: -1. },
+        LossConfig::SquaredError { on: 1., off: -1. },
     ];
     // Adam divides by the gradient's size: where that is next to nothing, so is what both agree on.
     let optimizers = [
@@ -77,7 +75,7 @@ fn steps_are_those_of_the_cpu() {
         (OptimizerConfig::adamw(1e-3), 2e-2),
     ];
     let with_loss = losses.iter().map(|loss| (loss.clone(), &optimizers[1]));
-    let with_optimizer = optimizers.iter().map(|o| (Loss::default(), o));
+    let with_optimizer = optimizers.iter().map(|o| (LossConfig::default(), o));
     for (loss, (optimizer, tolerance)) in with_loss.chain(with_optimizer) {
         let config = TrainConfig {
             max_steps: Some(12),

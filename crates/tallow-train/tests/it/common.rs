@@ -1,6 +1,5 @@
-//! A data set that is made up on the spot, and a small network with everything that a run must
-//! carry: weights, momentum, running statistics, and a generator that dropout draws from.
-#![allow(dead_code)]
+//! A generated dataset, and a small network with everything that a checkpoint must contain:
+//! weights, momentum, running statistics, and the generator of dropout.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -151,7 +150,7 @@ pub fn recipe(epochs: usize) -> TrainConfig {
     TrainConfig::new(epochs, OptimizerConfig::sgd_momentum(0.05, 0.9))
 }
 
-/// The bytes that the weights have as a file.
+/// Bytes of the weights as a file.
 pub fn bytes(store: &ParamStore, dir: &Path) -> Vec<u8> {
     let path = dir.join("weights.safetensors");
     store.save(&path).unwrap();

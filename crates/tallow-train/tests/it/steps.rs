@@ -1,13 +1,11 @@
-//! A bound on the steps, and the norms of the gradients.
+//! Maximum number of steps, and norms of the gradients.
 
-mod common;
-
+use crate::common::{loaders, net, recipe};
 use candle_core::{DType, Tensor};
 use candle_nn::ModuleT;
-use common::{loaders, net, recipe};
 use tallow_train::{
-    BatchEnd, CONTINUE, Callback, Curve, Error, Flow, GradientNorms, Loss, Per, Schedule,
-    TrainConfig, Trainer,
+    BatchEnd, CONTINUE, Callback, CrossEntropy, Curve, Error, Flow, GradientNorms, Loss, Per,
+    ScheduleConfig, Target, TrainConfig, Trainer,
 };
 
 /// Counts the steps of each epoch, and keeps the rates.
@@ -65,13 +63,13 @@ fn the_epochs_are_a_bound_too() {
 fn the_schedule_is_over_the_steps_taken() {
     let config = TrainConfig {
         max_steps: Some(7),
-        schedule: Schedule {
+        schedule: ScheduleConfig {
             curve: Curve::Cosine {
                 t_max: None,
                 eta_min: 0.0,
             },
             per: Per::Step,
-            ..Schedule::constant()
+            ..ScheduleConfig::constant()
         },
         ..recipe(10)
     };
@@ -99,9 +97,10 @@ fn gradient_norms_are_those_of_the_loss() {
     let (train, test) = loaders(0, 0);
     // Before training, by hand, with the dropout that the first step will draw.
     let batch = train.epoch(0).next().unwrap().unwrap();
-    let (twin, twins) = common::net(0);
+    let (twin, twins) = crate::common::net(0);
     let output = twin.forward_t(&batch.images, true).unwrap();
-    let loss = Loss::default().compute(&output, &batch.labels).unwrap();
+    let target = Target::Classes(batch.labels);
+    let loss = CrossEntropy::default().loss(&output, &target).unwrap();
     let grads = loss.backward().unwrap();
     let norm = |grad: &Tensor| {
         let grad = grad.to_dtype(DType::F64).unwrap();

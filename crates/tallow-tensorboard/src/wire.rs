@@ -1,10 +1,10 @@
-//! The two formats that an event file is made of: TFRecord around each event, Protocol Buffers inside.
+//! Formats of an event file: TFRecord framing around each event, Protocol Buffers inside.
 
-/// Appends a field whose value is a whole number. As in proto3, 0 is left out.
+/// Appends an integer field. As in proto3, 0 is left out.
 pub fn int(out: &mut Vec<u8>, field: u32, value: i64) {
     if value != 0 {
         key(out, field, 0);
-        // Negative numbers take ten bytes, as `int32` and `int64` have it.
+        // Negative numbers take ten bytes, as `int32` and `int64` do.
         varint(out, value as u64);
     }
 }
@@ -17,13 +17,13 @@ pub fn double(out: &mut Vec<u8>, field: u32, value: f64) {
     }
 }
 
-/// Appends a field of type `float` that belongs to a `oneof`, and so is there even if it is 0.
+/// Appends a field of type `float` that belongs to a `oneof`: 0 is written too.
 pub fn float(out: &mut Vec<u8>, field: u32, value: f32) {
     key(out, field, 5);
     out.extend(value.to_le_bytes());
 }
 
-/// Appends a field that is a text, a run of bytes or a message.
+/// Appends a field of type `string`, `bytes` or a message.
 pub fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     key(out, field, 2);
     varint(out, value.len() as u64);
@@ -50,7 +50,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// `data` as a record: its length and the length's sum, then itself and its own sum.
+/// TFRecord: length of `data`, checksum of the length, `data`, checksum of `data`.
 pub fn record(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
     let mut out = Vec::with_capacity(data.len() + 16);
@@ -61,7 +61,7 @@ pub fn record(data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The sum of a record: rotated and shifted, since the sum of bytes that hold their own sum says little.
+/// Masked CRC-32C of TFRecord: rotated by 15 bits plus a constant.
 fn masked_crc(data: &[u8]) -> u32 {
     crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -92,9 +92,9 @@ const TABLE: [u32; 256] = {
 mod tests {
     use super::*;
 
-    /// Values of RFC 3720, appendix B.4, and the check value of the catalogue of CRCs.
+    /// Values of RFC 3720, appendix B.4, and the check value of CRC-32C.
     #[test]
-    fn sums() {
+    fn checksums() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(crc32c(b""), 0);
     }
 
-    /// Numbers of the Protocol Buffers documentation on encoding.
+    /// Examples of the Protocol Buffers documentation on encoding.
     #[test]
     fn fields() {
         let mut out = Vec::new();

@@ -1,9 +1,9 @@
-//! Optimizers and schedules against PyTorch; `fixtures/make_fixtures.py` made the expected values.
+//! Optimizers and schedules compared with PyTorch; `fixtures/make_fixtures.py` made the expected values.
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use serde::Deserialize;
-use tallow_train::{Optimizer, OptimizerConfig, ParamRule, Schedule};
+use tallow_train::{OptimizerConfig, ParamRule, Schedule, ScheduleConfig};
 
 #[derive(Deserialize)]
 struct Optimizers {
@@ -36,7 +36,9 @@ fn trace(all: &Optimizers, case: &OptimizerCase, dtype: DType) -> Vec<Vec<f64>> 
     };
     let (a, b) = (var(&all.a, &[3, 2]), var(&all.b, &[2]));
     let named = vec![("a".to_string(), a.clone()), ("b".to_string(), b.clone())];
-    let mut optimizer = Optimizer::with_rules(case.optimizer.clone(), named, &case.rules).unwrap();
+    let mut optimizer = (case.optimizer)
+        .build_with_rules(named, &case.rules)
+        .unwrap();
     let mut trace = Vec::new();
     for step in 0..STEPS {
         if case.halve_lr_at == Some(step) {
@@ -73,7 +75,8 @@ fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
 
 #[test]
 fn optimizers_step_as_pytorch() {
-    let all: Optimizers = serde_json::from_str(include_str!("fixtures/optimizers.json")).unwrap();
+    let all: Optimizers =
+        serde_json::from_str(include_str!("../fixtures/optimizers.json")).unwrap();
     assert_eq!(all.cases.len(), 16);
     for case in &all.cases {
         let single = trace(&all, case, DType::F32);
@@ -104,14 +107,14 @@ struct Schedules {
 #[serde(deny_unknown_fields)]
 struct ScheduleCase {
     case: String,
-    schedule: Schedule,
+    schedule: ScheduleConfig,
     total: u64,
     rates: Vec<f64>,
 }
 
 #[test]
 fn schedules_are_pytorchs() {
-    let all: Schedules = serde_json::from_str(include_str!("fixtures/schedules.json")).unwrap();
+    let all: Schedules = serde_json::from_str(include_str!("../fixtures/schedules.json")).unwrap();
     assert_eq!(all.cases.len(), 12);
     for case in &all.cases {
         case.schedule.validate(case.total).unwrap();
@@ -125,7 +128,7 @@ fn schedules_are_pytorchs() {
 #[test]
 fn schedules_out_of_range_are_refused() {
     let refused = |text: &str, setting: &str| {
-        let schedule: Schedule = serde_json::from_str(text).unwrap();
+        let schedule: ScheduleConfig = serde_json::from_str(text).unwrap();
         let message = schedule.validate(10).unwrap_err().to_string();
         assert!(message.starts_with(setting), "{text}: {message}");
     };
@@ -162,7 +165,7 @@ fn schedules_out_of_range_are_refused() {
         r#"{"per": "batch"}"#,
     ] {
         assert!(
-            serde_json::from_str::<Schedule>(unknown).is_err(),
+            serde_json::from_str::<ScheduleConfig>(unknown).is_err(),
             "{unknown}"
         );
     }

@@ -1,18 +1,17 @@
 //! Whole runs.
 
-mod common;
-
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
+use crate::common::{CLASSES, Net, bytes, loader, loaders, net, recipe, textures};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::ModuleT;
-use common::{CLASSES, Net, bytes, loader, loaders, net, recipe, textures};
 use tallow_datasets::{DataLoader, LoaderConfig, Split};
 use tallow_ops::ParamStore;
 use tallow_train::{
-    BatchEnd, CONTINUE, Callback, Curve, EarlyStopping, EpochEnd, Error, FitStart, Flow, History,
-    KeepBest, LogProgress, Loss, Monitor, OptimizerConfig, Per, Schedule, TrainConfig, Trainer,
+    BatchEnd, CONTINUE, Callback, CrossEntropy, Curve, EarlyStopping, EpochEnd, Error, FitStart,
+    Flow, History, KeepBest, LogProgress, Loss, Monitor, OptimizerConfig, Per, ScheduleConfig,
+    Target, TrainConfig, Trainer,
 };
 
 #[test]
@@ -58,7 +57,8 @@ fn judged_by_hand(net: &Net, test: &DataLoader) -> (f64, f64) {
         let batch = batch.unwrap();
         let output = net.forward_t(&batch.images, false).unwrap();
         let labels: Vec<u32> = batch.labels.to_vec1().unwrap();
-        let mean = Loss::default().compute(&output, &batch.labels).unwrap();
+        let target = Target::Classes(batch.labels);
+        let mean = CrossEntropy::default().loss(&output, &target).unwrap();
         loss += f64::from(mean.to_scalar::<f32>().unwrap()) * labels.len() as f64;
         let rows: Vec<Vec<f32>> = output.to_vec2().unwrap();
         for (row, &label) in rows.iter().zip(&labels) {
@@ -89,7 +89,7 @@ fn one_seed_gives_one_result_whatever_the_workers() {
 /// Optimizers and schedules that leave state behind.
 fn recipes(epochs: usize) -> Vec<TrainConfig> {
     let mut cosine = TrainConfig::new(epochs, OptimizerConfig::adam(0.01));
-    cosine.schedule = Schedule {
+    cosine.schedule = ScheduleConfig {
         curve: Curve::Cosine {
             t_max: None,
             eta_min: 0.0,
@@ -373,7 +373,7 @@ fn early_stopping_survives_a_resumption() {
     };
     let straight = fit(99, "straight");
     assert_eq!(straight.rows.len(), 4);
-    let reason = "test_accuracy has not become better for 3 epochs";
+    let reason = "test_accuracy has not improved for 3 epochs";
     assert_eq!(straight.stopped.as_deref(), Some(reason));
     assert_eq!(fit(1, "stopped").rows.len(), 2);
     let resumed = fit(99, "stopped");
@@ -404,8 +404,9 @@ fn the_best_weights_are_kept() {
     let mut trainer =
         Trainer::new(config).with_callback(KeepBest::new(Monitor::TestAccuracy, &path));
     let history = trainer.fit(&model, &store, &train, Some(&test)).unwrap();
-    let best = history.best().unwrap();
+    let best = Monitor::TestAccuracy.best(&history.rows).unwrap();
     assert!(best.epoch < 2, "{history:?}");
+    assert_eq!(Some(best), history.best());
 
     let (other, store) = net(9);
     store.load(&path, true).unwrap();
@@ -427,7 +428,7 @@ fn schedules_by_step_and_by_epoch() {
             }
         }
         let mut config = recipe(2);
-        config.schedule = Schedule {
+        config.schedule = ScheduleConfig {
             curve: Curve::Step {
                 size: 1,
                 gamma: 0.5,

@@ -1,0 +1,62 @@
+use serde::{Deserialize, Serialize};
+use tallow_ops::ParamStore;
+
+use crate::error::Result;
+use crate::freeze::trained;
+use crate::loss::LossConfig;
+use crate::optimizer::{Optimizer, OptimizerConfig, ParamRule};
+use crate::schedule::ScheduleConfig;
+
+/// Settings of a training run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Number of passes over the training data.
+    pub epochs: usize,
+    /// Maximum number of optimizer steps, at least 1, as Lightning's `max_steps`. Training may end in the middle of an epoch, which is
+    /// evaluated like the others. `epochs` remains a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<usize>,
+    /// Optimizer.
+    pub optimizer: OptimizerConfig,
+    /// Learning-rate schedule.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// Loss to minimize.
+    #[serde(default)]
+    pub loss: LossConfig,
+    /// Learning rates and weight decays of some of the parameters.
+    #[serde(default)]
+    pub rules: Vec<ParamRule>,
+    /// Parameters that are not trained. Each pattern matches the dotted name of a parameter or of a layer; `*` stands for any
+    /// characters. `layer1` freezes all parameters of that layer, `*.bias` every bias.
+    ///
+    /// Frozen parameters are not given to the optimizer, so that neither momentum nor weight decay changes them. The running
+    /// statistics of batch norm are buffers and are still updated, as in PyTorch after `requires_grad_(False)`.
+    #[serde(default)]
+    pub freeze: Vec<String>,
+}
+
+impl TrainConfig {
+    /// Cross entropy at a constant learning rate.
+    pub fn new(epochs: usize, optimizer: OptimizerConfig) -> Self {
+        Self {
+            epochs,
+            max_steps: None,
+            optimizer,
+            schedule: ScheduleConfig::constant(),
+            loss: LossConfig::default(),
+            rules: Vec::new(),
+            freeze: Vec::new(),
+        }
+    }
+
+    /// The optimizer of the parameters in `store` that are not frozen.
+    ///
+    /// # Errors
+    /// As [`OptimizerConfig::build_with_rules`], and when a pattern of `freeze` matches no parameter or no parameter is left to train.
+    pub fn optimizer(&self, store: &ParamStore) -> Result<Box<dyn Optimizer>> {
+        let params = trained(store.parameters(), &self.freeze)?;
+        self.optimizer.build_with_rules(params, &self.rules)
+    }
+}

@@ -1,0 +1,221 @@
+use serde::{Deserialize, Serialize};
+
+use super::{CrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError};
+use crate::error::{Error, Result};
+
+/// Built-in loss and its settings.
+///
+/// In TOML: `loss = { name = "cross-entropy", label_smoothing = 0.1 }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum LossConfig {
+    /// [`CrossEntropy`].
+    CrossEntropy {
+        /// Share of each target that is spread over all classes, in `[0, 1]`.
+        #[serde(default)]
+        label_smoothing: f64,
+    },
+    /// [`SoftmaxCrossEntropy`].
+    SoftmaxCrossEntropy {
+        /// Share of each target that is spread over all classes, in `[0, 1]`.
+        #[serde(default)]
+        label_smoothing: f64,
+    },
+    /// [`SquaredError`].
+    SquaredError {
+        /// Target of the label's class.
+        #[serde(default = "default_on")]
+        on: f64,
+        /// Target of every other class.
+        #[serde(default)]
+        off: f64,
+    },
+}
+
+fn default_on() -> f64 {
+    1.0
+}
+
+impl Default for LossConfig {
+    fn default() -> Self {
+        Self::CrossEntropy {
+            label_smoothing: 0.0,
+        }
+    }
+}
+
+impl LossConfig {
+    /// The loss.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a setting is out of range.
+    pub fn build(&self) -> Result<Box<dyn Loss>> {
+        self.validate()?;
+        Ok(match *self {
+            Self::CrossEntropy { label_smoothing } => Box::new(CrossEntropy { label_smoothing }),
+            Self::SoftmaxCrossEntropy { label_smoothing } => {
+                Box::new(SoftmaxCrossEntropy { label_smoothing })
+            }
+            Self::SquaredError { on, off } => Box::new(SquaredError { on, off }),
+        })
+    }
+
+    /// Checks the ranges of the settings.
+    pub fn validate(&self) -> Result<()> {
+        match *self {
+            Self::CrossEntropy { label_smoothing }
+            | Self::SoftmaxCrossEntropy { label_smoothing }
+                if !(0.0..=1.0).contains(&label_smoothing) =>
+            {
+                Err(Error::config(
+                    "loss.label_smoothing",
+                    format!("{label_smoothing} is not in [0, 1]"),
+                ))
+            }
+            Self::SquaredError { on, off } if !(on.is_finite() && off.is_finite()) => {
+                Err(Error::config("loss.on", "targets must be finite numbers"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+    use crate::loss::{BinaryCrossEntropy, Target};
+
+    fn value(loss: &dyn Loss, output: &[[f32; 3]; 2], target: &Target) -> f32 {
+        let output = Tensor::new(output, &Device::Cpu).unwrap();
+        let loss = loss.loss(&output, target).unwrap();
+        loss.to_scalar().unwrap()
+    }
+
+    fn labels() -> Target {
+        Target::Classes(Tensor::new(&[2u32, 0], &Device::Cpu).unwrap())
+    }
+
+    const OUTPUT: [[f32; 3]; 2] = [[1.0, -1.0, 0.5], [2.0, 0.0, -3.0]];
+
+    /// torch 2.15: `F.cross_entropy(x, y)`, `(…, label_smoothing=0.1)`, `F.cross_entropy(x.softmax(1), y)`,
+    /// `F.mse_loss(x, one_hot)` with targets 1 and 0, and 1 and -1.
+    #[test]
+    fn values_are_pytorchs() {
+        let cases = [
+            (LossConfig::default(), 0.593_901_1),
+            (
+                LossConfig::CrossEntropy {
+                    label_smoothing: 0.1,
+                },
+                0.727_234_4,
+            ),
+            (
+                LossConfig::SoftmaxCrossEntropy {
+                    label_smoothing: 0.0,
+                },
+                0.869_822_2,
+            ),
+            (LossConfig::SquaredError { on: 1.0, off: 0.0 }, 2.041_666_7),
+            (LossConfig::SquaredError { on: 1.0, off: -1.0 }, 1.708_333_3),
+        ];
+        for (config, expected) in cases {
+            let found = value(&*config.build().unwrap(), &OUTPUT, &labels());
+            assert!(
+                (found - expected).abs() < 1e-6,
+                "{config:?}: {found}, expected {expected}"
+            );
+        }
+    }
+
+    /// One-hot soft labels are class indices, whatever the smoothing.
+    #[test]
+    fn soft_labels_of_one_class_are_class_indices() {
+        let rows = [[0f32, 0.0, 1.0], [1.0, 0.0, 0.0]];
+        let soft = Target::Soft(Tensor::new(&rows, &Device::Cpu).unwrap());
+        for label_smoothing in [0.0, 0.1, 1.0] {
+            for config in [
+                LossConfig::CrossEntropy { label_smoothing },
+                LossConfig::SoftmaxCrossEntropy { label_smoothing },
+                LossConfig::SquaredError { on: 1.0, off: -1.0 },
+            ] {
+                let loss = config.build().unwrap();
+                let (hard, soft) = (
+                    value(&*loss, &OUTPUT, &labels()),
+                    value(&*loss, &OUTPUT, &soft),
+                );
+                assert!((hard - soft).abs() < 1e-6, "{config:?}: {hard} {soft}");
+            }
+        }
+    }
+
+    /// `ln(1 + exp(-x))` for a class that is present, `ln(1 + exp(x))` for one that is absent; in f64 from the definition.
+    #[test]
+    fn binary_cross_entropy_is_its_definition() {
+        let targets = [[1f32, 0.0, 1.0], [0.0, 0.0, 1.0]];
+        let target = Target::MultiLabel(Tensor::new(&targets, &Device::Cpu).unwrap());
+        let outputs = OUTPUT.as_flattened().iter().zip(targets.as_flattened());
+        let terms = outputs.map(|(&x, &t)| {
+            let x = f64::from(x);
+            (if t == 1.0 { -x } else { x }).exp().ln_1p()
+        });
+        let expected = terms.sum::<f64>() / 6.0;
+        let found = value(&BinaryCrossEntropy, &OUTPUT, &target);
+        assert!((f64::from(found) - expected).abs() < 1e-6, "{found}");
+        let large = [[1e4, -1e4, 1e4], [-1e4, -1e4, 1e4]];
+        assert_eq!(value(&BinaryCrossEntropy, &large, &target), 0.0);
+    }
+
+    #[test]
+    fn targets_and_labels_that_do_not_fit_are_refused() {
+        let output = Tensor::new(&OUTPUT, &Device::Cpu).unwrap();
+        let multi = Target::MultiLabel(output.clone());
+        let error = CrossEntropy::default().loss(&output, &multi).unwrap_err();
+        let expected = "cross entropy does not support multi-label targets as target";
+        assert_eq!(error.to_string(), expected);
+        assert!(SquaredError::default().loss(&output, &multi).is_ok());
+
+        let labels = Target::Classes(Tensor::new(&[0u32, 3], &Device::Cpu).unwrap());
+        let error = SquaredError::default().loss(&output, &labels).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Label {
+                    label: 3,
+                    sample: 1,
+                    classes: 3
+                }
+            ),
+            "{error}"
+        );
+        assert!(CrossEntropy::default().loss(&output, &labels).is_err());
+    }
+
+    #[test]
+    fn softmax_twice_cannot_reach_zero() {
+        let sure = [[0.0, 0.0, 100.0], [100.0, 0.0, 0.0]];
+        assert!(value(&CrossEntropy::default(), &sure, &labels()) < 1e-6);
+        let floor = (1.0 + 2.0 / std::f32::consts::E).ln();
+        let found = value(&SoftmaxCrossEntropy::default(), &sure, &labels());
+        assert!((found - floor).abs() < 1e-6, "{found}");
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        for config in [
+            LossConfig::CrossEntropy {
+                label_smoothing: 1.5,
+            },
+            LossConfig::SquaredError {
+                on: f64::NAN,
+                off: 0.0,
+            },
+        ] {
+            assert!(config.validate().is_err() && config.build().is_err());
+        }
+        assert!(LossConfig::default().validate().is_ok());
+        let unknown = r#"{"name": "cross-entropy", "smoothing": 1}"#;
+        assert!(serde_json::from_str::<LossConfig>(unknown).is_err());
+    }
+}
