@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use hf_hub::HFClient;
+use tallow_datasets::fetch_model_file;
 use tallow_models::checkpoints;
 
 /// The file of weights that is named.
@@ -30,31 +30,14 @@ pub fn find(name: &str, data_dir: Option<&Path>) -> Result<PathBuf> {
 
 /// A file of a model on the hub: from its cache, or downloaded there. `HF_ENDPOINT` names another hub, `HF_HOME` another cache.
 fn from_hub(id: &str) -> Result<PathBuf> {
-    let mut parts = id.splitn(3, '/');
-    let (Some(owner), Some(model), Some(file)) = (parts.next(), parts.next(), parts.next()) else {
+    let parts: Vec<&str> = id.splitn(3, '/').collect();
+    let &[owner, model, file] = &parts[..] else {
         bail!(
             "`hf:{id}` is no file of the hub; write hf:owner/name/file, as in hf:timm/resnet18.a1_in1k/model.safetensors"
         );
     };
-    let endpoint = env::var("HF_ENDPOINT").ok().filter(|e| !e.is_empty());
-    let endpoint = endpoint.unwrap_or_else(|| "https://huggingface.co".into());
-    let client = HFClient::builder()
-        .endpoint(endpoint.trim_end_matches('/'))
-        .retry_max_attempts(2)
-        .build_sync()
-        .context("the hub's client does not start")?;
-    let model = client.model(owner, model);
-    // What is in the cache needs no network.
-    let cached = model.download_file().filename(file).local_files_only(true);
-    if let Ok(path) = cached.send() {
-        return Ok(path);
-    }
-    tracing::info!(%id, %endpoint, "downloading weights");
-    model
-        .download_file()
-        .filename(file)
-        .send()
-        .with_context(|| format!("cannot download hf:{id} from {endpoint}"))
+    fetch_model_file(&format!("{owner}/{model}"), file, None)
+        .with_context(|| format!("cannot download hf:{id}"))
 }
 
 fn find_in(
