@@ -1,4 +1,4 @@
-//! The [`Dataset`] trait and the in-memory [`ImageSet`].
+//! The trait [`Dataset`] and the in-memory [`ImageSet`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,15 +8,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tallow_transforms::ImageRef;
 
+use crate::digest::hex;
 use crate::error::{Error, Result};
 
-/// The part of a dataset.
+/// Part of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// What a model is fitted to.
+    /// Training samples.
     Train,
-    /// What it is judged by.
+    /// Test samples.
     Test,
 }
 
@@ -47,32 +48,83 @@ impl FromStr for Split {
             "train" => Ok(Split::Train),
             "test" => Ok(Split::Test),
             other => Err(Error::Argument(format!(
-                "unknown split `{other}`: it is `train` or `test`"
+                "unknown split `{other}`: expected `train` or `test`"
             ))),
         }
     }
 }
 
-/// What a dataset is and where it came from.
+/// Name, origin and classes of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetInfo {
     /// Name in the [`catalog`](crate::catalog), or of the folder it was read from.
     pub name: String,
-    /// Which part.
+    /// Part of the dataset.
     pub split: Split,
-    /// The dataset with its format and whether its bytes are the published ones,
-    /// such as `mnist (IDX, original)` or `cifar10 jpeg-q75 (parquet)`.
+    /// Origin: name, format and, where it is known, whether the contents are the published ones, as in
+    /// `mnist (IDX, original)` or `cifar10 jpeg-q75 (parquet)`.
     pub provenance: String,
-    /// Hex SHA-256. For an in-memory set over shape, pixels and labels (see [`ImageSet::from_parts`]);
-    /// for a lazy one as its type says.
+    /// SHA-256 in hexadecimal: of shape, pixels and labels for an in-memory set (see [`ImageSet::from_parts`]); types that
+    /// read lazily document their own. Empty when there is none.
     pub digest: String,
-    /// Class names; the label `k` means `classes[k]`.
+    /// Class names: label `k` means `classes[k]`.
     pub classes: Vec<String>,
 }
 
-/// Labelled images by number.
+impl DatasetInfo {
+    /// Info of a dataset of one's own. Its provenance is the name; it has no digest.
+    pub fn new<C: Into<String>>(
+        name: impl Into<String>,
+        split: Split,
+        classes: impl IntoIterator<Item = C>,
+    ) -> Self {
+        let name = name.into();
+        Self {
+            provenance: format!("{name} (custom)"),
+            name,
+            split,
+            digest: String::new(),
+            classes: classes.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// Dataset of labelled images with random access, as a map-style `torch.utils.data.Dataset`.
 ///
-/// Implementations are shared between loader threads, hence `Send + Sync` and `&self` everywhere.
+/// Threads of a [`DataLoader`](crate::DataLoader) share it, hence `Send + Sync` and `&self` everywhere. A dataset of one's own:
+///
+/// ```
+/// use std::sync::Arc;
+/// use tallow_datasets::{DataLoader, Dataset, DatasetInfo, ImageRef, LoaderConfig, Result, Split};
+/// use tallow_transforms::{Compose, Transform};
+///
+/// /// 100 grey images of 8 x 8: dark and light.
+/// struct Flat(DatasetInfo);
+///
+/// impl Dataset for Flat {
+///     fn info(&self) -> &DatasetInfo {
+///         &self.0
+///     }
+///     fn len(&self) -> usize {
+///         100
+///     }
+///     fn label(&self, index: usize) -> Result<u32> {
+///         Ok((index % 2) as u32)
+///     }
+///     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageRef<'a>> {
+///         scratch.clear();
+///         scratch.resize(8 * 8, if index % 2 == 0 { 20 } else { 230 });
+///         Ok(ImageRef { data: scratch, channels: 1, height: 8, width: 8 })
+///     }
+/// }
+///
+/// let set = Flat(DatasetInfo::new("flat", Split::Train, ["dark", "light"]));
+/// let transform = Compose::new(vec![Transform::ToTensor])?;
+/// let loader = DataLoader::new(Arc::new(set), transform, LoaderConfig::default())?;
+/// let batch = loader.epoch(0).next().unwrap()?;
+/// assert_eq!(batch.images.dims(), [64, 1, 8, 8]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Dataset: Send + Sync {
     /// Name, split, provenance, digest and class names.
     fn info(&self) -> &DatasetInfo;
@@ -80,23 +132,25 @@ pub trait Dataset: Send + Sync {
     /// Number of samples.
     fn len(&self) -> usize;
 
-    /// Whether there is no sample.
+    /// True when there is no sample.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// `(C, H, W)` when all images share it.
-    fn shape(&self) -> Option<(usize, usize, usize)>;
+    /// `(C, H, W)` when all images are known to share it. `None` by default.
+    fn shape(&self) -> Option<(usize, usize, usize)> {
+        None
+    }
 
-    /// The label of sample `index`, below `info().classes.len()`. [`Error::Index`] beyond the end.
+    /// Label of sample `index`, below `info().classes.len()`. [`Error::Index`] beyond the end.
     fn label(&self, index: usize) -> Result<u32>;
 
-    /// Image `index`, planar C x H x W. In-memory sets borrow from themselves and leave `scratch` alone;
-    /// lazy ones decode into `scratch`, which callers reuse to save allocations.
+    /// Image `index`, `(C, H, W)`. In-memory sets lend their own memory and leave `scratch` alone;
+    /// others decode into `scratch`, which callers reuse to save allocations. [`Error::Index`] beyond the end.
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageRef<'a>>;
 }
 
-/// Images of one shape held in memory as `u8`, N x C x H x W. Cloning shares the pixels.
+/// Dataset in memory: `u8` images of one shape, `(N, C, H, W)`. Clones share the pixels.
 #[derive(Clone)]
 pub struct ImageSet(Arc<Inner>);
 
@@ -108,11 +162,14 @@ struct Inner {
 }
 
 impl ImageSet {
-    /// A set from its parts: `pixels` is N x C x H x W for `shape = (C, H, W)` and N labels, each below
-    /// `classes.len()`. [`Error::Argument`] when these do not fit together.
+    /// Dataset from its parts: `pixels` is `(N, C, H, W)` for `shape = (C, H, W)` and N labels, each below
+    /// `classes.len()`.
     ///
     /// The digest is the SHA-256 of `N, C, H, W` as little-endian `u64`, the pixels, then the labels as
     /// little-endian `u32`: the same images give the same digest whatever file format they came from.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the parts do not fit together.
     pub fn from_parts(
         name: impl Into<String>,
         split: Split,
@@ -142,7 +199,7 @@ impl ImageSet {
         let size = c.checked_mul(h).and_then(|s| s.checked_mul(w)).unwrap_or(0);
         if size == 0 {
             return Err(Error::Argument(format!(
-                "no image has the shape {c}x{h}x{w}"
+                "the shape {c}x{h}x{w} (C x H x W) has no pixel"
             )));
         }
         if labels.len().checked_mul(size) != Some(pixels.len()) {
@@ -177,7 +234,7 @@ impl ImageSet {
         })))
     }
 
-    /// All pixels, N x C x H x W.
+    /// All pixels, `(N, C, H, W)`.
     pub fn pixels(&self) -> &[u8] {
         &self.0.pixels
     }
@@ -245,10 +302,6 @@ fn digest((c, h, w): (usize, usize, usize), pixels: &[u8], labels: &[u32]) -> St
     let labels: Vec<u8> = labels.iter().flat_map(|l| l.to_le_bytes()).collect();
     hash.update(&labels);
     hex(&hash.finalize())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

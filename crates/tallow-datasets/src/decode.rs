@@ -1,65 +1,24 @@
-//! Encoded images (PNG, JPEG, WebP, BMP) to planar bytes.
+//! Decoding of images (PNG, JPEG, WebP, BMP) to planar bytes.
 
 use std::fs;
 use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use image::{ImageError, ImageReader};
 
-use crate::baseline_jpeg;
 use crate::error::{Error, Result};
-use crate::source::kind_of;
 
-/// What was wrong with an encoded image.
-pub(crate) struct Bad {
-    pub expected: String,
-    pub found: String,
-}
-
-/// Decodes an image of a known shape into `out` (C x H x W). The header is checked before any pixel is
-/// decoded, so that a small file cannot unfold to a large image.
-pub(crate) fn into_planes(
-    bytes: &[u8],
-    (channels, height, width): (usize, usize, usize),
-    out: &mut [u8],
-) -> std::result::Result<ImageFormat, Bad> {
-    let bad = |found: String| Bad {
-        expected: format!("an image of {height}x{width}"),
-        found,
-    };
-    let format = image::guess_format(bytes).map_err(|_| bad(kind_of(bytes)))?;
-    let decoder = ImageReader::with_format(Cursor::new(bytes), format)
-        .into_decoder()
-        .map_err(|e| bad(e.to_string()))?;
-    let (w, h) = decoder.dimensions();
-    if (h as usize, w as usize) != (height, width) {
-        return Err(bad(format!("{h}x{w}")));
-    }
-    if format == ImageFormat::Jpeg
-        && channels == 3
-        && baseline_jpeg::decode(bytes, (height, width), out).is_some()
-    {
-        return Ok(format);
-    }
-    let image = DynamicImage::from_decoder(decoder).map_err(|e| bad(e.to_string()))?;
-    match channels {
-        1 => out.copy_from_slice(image.into_luma8().as_raw()),
-        _ => deinterleave(image.into_rgb8().as_raw(), out),
-    }
-    Ok(format)
-}
-
-/// Pixels; larger images are left to `image`, which has a limit of its own.
+/// Largest number of pixels decoded by tallow-jpeg; `image` has a limit of its own.
 const LARGEST: usize = 1 << 26;
 
-/// Decodes an image file of any size to RGB planes in `out`: its height and width.
+/// Decodes an image file of any size to RGB planes in `out`. Returns height and width.
 pub(crate) fn rgb_file(path: &Path, out: &mut Vec<u8>) -> Result<(usize, usize)> {
     let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
-    if let Some((height, width)) = baseline_jpeg::size(&bytes)
+    if let Ok((height, width)) = tallow_jpeg::dimensions(&bytes)
         && height * width <= LARGEST
     {
         out.resize(3 * height * width, 0);
-        if baseline_jpeg::decode(&bytes, (height, width), out).is_some() {
+        if tallow_jpeg::decode_into(&bytes, out).is_ok() {
             return Ok((height, width));
         }
     }
@@ -98,8 +57,8 @@ fn broken(path: &Path, error: ImageError) -> Error {
     }
 }
 
-/// H x W x 3 to 3 x H x W.
-fn deinterleave(pixels: &[u8], planes: &mut [u8]) {
+/// Converts `(H, W, 3)` to `(3, H, W)`.
+pub(crate) fn deinterleave(pixels: &[u8], planes: &mut [u8]) {
     let size = planes.len() / 3;
     let (red, rest) = planes.split_at_mut(size);
     let (green, blue) = rest.split_at_mut(size);

@@ -1,26 +1,19 @@
 //! Download of a dataset: the Hugging Face hub, then the original hosts.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
-use hf_hub::{HFClient, HFClientBuilder};
-use reqwest::blocking::{Client, Response};
-use sha2::{Digest, Sha256};
-
-use crate::catalog::{Entry, Host, Hub, Published};
-use crate::dataset::{Split, hex};
+use crate::dataset::{Dataset, Split};
+use crate::entry::{Entry, Host, HubFiles};
 use crate::error::{Error, Result};
-use crate::load::{LoadOptions, Progress, ProgressFn, read};
+use crate::http::{Client, copy};
+use crate::hub::{Hub, Repository, is_sha256, stated_sha256};
+use crate::options::{LoadOptions, ProgressFn};
 use crate::places::Places;
-use crate::source::sha256_file;
+use crate::read::read;
 
 const SUMS: &str = "SHA256SUMS";
-
-/// Longer without an answer or a byte means that a server is gone.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A downloaded file with its digest.
 struct Item {
@@ -28,30 +21,12 @@ struct Item {
     sha256: String,
 }
 
-/// Where the Hugging Face hub is.
-pub(crate) struct Network {
-    endpoint: String,
-    /// Instead of the hub's own cache directory.
-    hub_cache: Option<PathBuf>,
-}
-
-impl Network {
-    pub fn from_env() -> Self {
-        let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|e| !e.is_empty());
-        let endpoint = endpoint.unwrap_or_else(|| "https://huggingface.co".into());
-        Self {
-            endpoint: endpoint.trim_end_matches('/').to_string(),
-            hub_cache: None,
-        }
-    }
-}
-
-/// Downloads both splits of `entry` into the user cache: the directory, or why every source failed.
+/// Downloads both splits of `entry` into the user cache. Returns the directory, or the failure of every source.
 pub(crate) fn download(
     entry: &'static Entry,
     options: &LoadOptions,
-    network: &Network,
-) -> Result<std::result::Result<PathBuf, Vec<String>>> {
+    hub: &Hub,
+) -> Result<Result<PathBuf, Vec<String>>> {
     let Some(cache) = options.places().cache else {
         return Ok(Err(vec!["this system names no cache directory".into()]));
     };
@@ -71,20 +46,16 @@ pub(crate) fn download(
     {
         return Ok(Ok(target));
     }
-    let (host_client, hub_client) = match clients() {
-        Ok(clients) => clients,
-        Err(e) => return Ok(Err(vec![format!("no HTTP client: {}", chain(&e))])),
-    };
+    let client = Client::new();
     let mut failures = Vec::new();
     for source in sources(entry) {
         let partial = Partial::new(cache.join(format!(".{}.partial", entry.folder)))?;
         let job = Job {
-            host_client: &host_client,
-            hub_client: &hub_client,
-            network,
+            client: &client,
+            hub,
             entry,
             dir: &partial.0,
-            tell: options.progress.as_ref(),
+            progress: options.progress.as_ref(),
         };
         let outcome = job.fetch(&source);
         let outcome = outcome.and_then(|items| {
@@ -97,7 +68,10 @@ pub(crate) fn download(
                 return Ok(Ok(target));
             }
             Err(reason) => {
-                let source = source.name(network);
+                let source = match source {
+                    Source::Hub(files) => hub.address(&repository(files)),
+                    Source::Host(host) => host.base.to_string(),
+                };
                 tracing::debug!(source, reason, "download failed");
                 failures.push(format!("{source}: {reason}"));
             }
@@ -109,21 +83,7 @@ pub(crate) fn download(
     Ok(Err(failures))
 }
 
-/// Clients for the original hosts and for the hub. Time limits are for each read, not for a whole file.
-fn clients() -> reqwest::Result<(Client, reqwest::Client)> {
-    const AGENT: &str = concat!("tallow-datasets/", env!("CARGO_PKG_VERSION"));
-    let host = Client::builder()
-        .user_agent(AGENT)
-        .connect_timeout(PATIENCE)
-        .timeout(PATIENCE);
-    let hub = reqwest::Client::builder()
-        .user_agent(AGENT)
-        .connect_timeout(PATIENCE)
-        .read_timeout(PATIENCE);
-    Ok((host.build()?, hub.build()?))
-}
-
-/// A directory for an unfinished download: emptied before, removed after.
+/// Directory of an unfinished download: emptied before, removed after.
 struct Partial(PathBuf);
 
 impl Partial {
@@ -142,50 +102,42 @@ impl Drop for Partial {
     }
 }
 
-enum SourceKind {
-    Hub(&'static Hub),
+enum Source {
+    Hub(&'static HubFiles),
     Host(&'static Host),
 }
 
-fn sources(entry: &'static Entry) -> impl Iterator<Item = SourceKind> {
-    let hub = entry.hub.iter().map(SourceKind::Hub);
-    hub.chain(entry.hosts.iter().map(SourceKind::Host))
+fn sources(entry: &'static Entry) -> impl Iterator<Item = Source> {
+    let hub = entry.hub.iter().map(Source::Hub);
+    hub.chain(entry.hosts.iter().map(Source::Host))
 }
 
-impl SourceKind {
-    fn name(&self, network: &Network) -> String {
-        match self {
-            SourceKind::Hub(Hub { owner, name, .. }) => {
-                format!("{}/datasets/{owner}/{name}", network.endpoint)
-            }
-            SourceKind::Host(host) => host.base.to_string(),
-        }
+fn repository(files: &HubFiles) -> Repository<'static> {
+    Repository {
+        dataset: true,
+        owner: files.owner,
+        name: files.name,
     }
 }
 
 /// Files of `entry` to be fetched into `dir`.
 struct Job<'a> {
-    host_client: &'a Client,
-    hub_client: &'a reqwest::Client,
-    network: &'a Network,
+    client: &'a Client,
+    hub: &'a Hub,
     entry: &'static Entry,
     dir: &'a Path,
-    tell: Option<&'a ProgressFn>,
+    progress: Option<&'a ProgressFn>,
 }
 
 impl Job<'_> {
-    fn fetch(&self, source: &SourceKind) -> std::result::Result<Vec<Item>, String> {
+    fn fetch(&self, source: &Source) -> Result<Vec<Item>, String> {
         match source {
-            SourceKind::Hub(hub) => {
-                // The hub's own requests try again and again: ask first whether anyone answers.
-                let hello = self.host_client.head(&self.network.endpoint).send();
-                hello.map_err(|e| chain(&e.without_url()))?;
-                hub.files
-                    .iter()
-                    .map(|file| self.hub_file(hub, file))
-                    .collect()
-            }
-            SourceKind::Host(host) => host
+            Source::Hub(files) => files
+                .files
+                .iter()
+                .map(|file| self.hub_file(&repository(files), file))
+                .collect(),
+            Source::Host(host) => host
                 .files
                 .iter()
                 .map(|file| self.host_file(host, file))
@@ -193,164 +145,61 @@ impl Job<'_> {
         }
     }
 
-    fn hub_file(&self, hub: &Hub, file: &str) -> std::result::Result<Item, String> {
-        let name = file.rsplit('/').next().unwrap_or(file).to_string();
-        let client = |cache: Option<&Path>| {
-            let client = HFClient::builder()
-                .client(self.hub_client.clone())
-                .endpoint(&self.network.endpoint)
-                .retry_max_attempts(2);
-            match cache {
-                Some(cache) => client.cache_dir(cache),
-                None => client,
+    fn hub_file(&self, repository: &Repository, file: &str) -> Result<Item, String> {
+        let name = file.rsplit('/').next().unwrap_or(file);
+        let mut target = self.create(name)?;
+        // A file that any program has fetched through the hub's cache need not be fetched again.
+        let (sha256, stated) = match self.hub.cached(repository, file) {
+            Some(path) => {
+                let blob = fs::canonicalize(&path).map_err(|e| format!("{name}: {e}"))?;
+                let from = File::open(&blob).map_err(|e| format!("{name}: {e}"))?;
+                let sha256 = copy(from, &mut target, name, None, None)?;
+                // The cache names a large file by its SHA-256.
+                let stated = blob.file_name().and_then(|n| n.to_str());
+                (sha256, stated.filter(|n| is_sha256(n)).map(str::to_string))
+            }
+            None => {
+                let response = self.hub.get(self.client, repository, file)?;
+                let (size, stated) = (response.size, stated_sha256(&response));
+                let sha256 = response.save(&mut target, name, size, self.progress)?;
+                (sha256, stated)
             }
         };
-        let own_cache = self.dir.join(".hub");
-        // What any program has fetched through the hub's cache need not be fetched again.
-        let path = match ask_hub(client(self.network.hub_cache.as_deref()), hub, file, None) {
-            Ok(path) => path,
-            Err(_) => {
-                let tell = self.tell.map(|t| HubProgress {
-                    file: name.clone(),
-                    tell: t.clone(),
-                });
-                let tell = tell.map(hf_hub::progress::Progress::new);
-                ask_hub(client(Some(&own_cache)), hub, file, Some(tell)).map_err(|e| chain(&e))?
-            }
-        };
-        let blob = fs::canonicalize(&path).map_err(|e| e.to_string())?;
-        let target = self.dir.join(&name);
-        fs::copy(&blob, &target).map_err(|e| e.to_string())?;
-        let sha256 = sha256_file(&target).map_err(|e| e.to_string())?;
-        // The hub names a large file by its SHA-256.
-        let stated = blob
-            .file_name()
-            .and_then(|n| n.to_str())
-            .filter(|n| is_sha256(n));
         if let Some(stated) = stated.filter(|s| *s != sha256) {
             return Err(format!("{name}: expected SHA-256 {stated}, found {sha256}"));
         }
-        check_published(self.entry, &name, &sha256)?;
-        let _ = fs::remove_dir_all(&own_cache);
-        Ok(Item { name, sha256 })
+        self.keep(name, sha256)
     }
 
-    fn host_file(&self, host: &Host, name: &str) -> std::result::Result<Item, String> {
+    fn host_file(&self, host: &Host, name: &str) -> Result<Item, String> {
         let published = self.entry.published.iter().find(|p| p.name == name);
         let published = published.ok_or_else(|| format!("{name}: no digest is known"))?;
-        let url = format!("{}{name}", host.base);
         let response = self
-            .host_client
-            .get(url)
-            .send()
-            .and_then(Response::error_for_status);
-        let response = response.map_err(|e| format!("{name}: {}", chain(&e.without_url())))?;
-        let sha256 = stream(response, published, &self.dir.join(name), self.tell)?;
-        check_published(self.entry, name, &sha256)?;
-        Ok(Item {
-            name: name.to_string(),
-            sha256,
-        })
+            .client
+            .get(&format!("{}{name}", host.base), None)
+            .map_err(|e| format!("{name}: {e}"))?;
+        let mut target = self.create(name)?;
+        let sha256 = response.save(&mut target, name, Some(published.size), self.progress)?;
+        self.keep(name, sha256)
     }
-}
 
-/// Path of a file of the hub: from the client's cache alone when there is no `download`, which may carry a
-/// progress handler.
-fn ask_hub(
-    client: HFClientBuilder,
-    hub: &Hub,
-    file: &str,
-    download: Option<Option<hf_hub::progress::Progress>>,
-) -> hf_hub::HFResult<PathBuf> {
-    let repository = client.build_sync()?.dataset(hub.owner, hub.name);
-    let request = repository.download_file().filename(file);
-    match download {
-        None => request.local_files_only(true).send(),
-        Some(progress) => request.maybe_progress(progress).send(),
+    fn create(&self, name: &str) -> Result<File, String> {
+        let path = self.dir.join(name);
+        File::create(&path).map_err(|e| format!("cannot write {}: {e}", path.display()))
     }
-}
 
-fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-struct HubProgress {
-    file: String,
-    tell: ProgressFn,
-}
-
-impl ProgressHandler for HubProgress {
-    fn on_progress(&self, event: &ProgressEvent) {
-        let (done, total) = match event {
-            ProgressEvent::Download(DownloadEvent::Start { total_bytes, .. }) => (0, *total_bytes),
-            ProgressEvent::Download(DownloadEvent::Progress { files }) => {
-                let Some(file) = files.first() else { return };
-                (file.bytes_completed, file.total_bytes)
-            }
-            ProgressEvent::Download(DownloadEvent::AggregateProgress {
-                bytes_completed,
-                total_bytes,
-                ..
-            }) => (*bytes_completed, *total_bytes),
-            _ => return,
-        };
-        let total = (total > 0).then_some(total);
-        (self.tell)(Progress {
-            file: self.file.clone(),
-            done,
-            total,
-        });
-    }
-}
-
-/// Writes a response to `target`, up to the size it should have: its SHA-256.
-fn stream(
-    mut response: impl Read,
-    published: &Published,
-    target: &Path,
-    progress: Option<&ProgressFn>,
-) -> std::result::Result<String, String> {
-    let &Published { name, size, .. } = published;
-    let mut file = File::create(target).map_err(|e| format!("{}: {e}", target.display()))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 17];
-    let mut done = 0;
-    loop {
-        let n = response
-            .read(&mut buffer)
-            .map_err(|e| format!("{name}: {}", chain(&e)))?;
-        if n == 0 {
-            break;
+    /// The finished file, unless its name was published with another content.
+    fn keep(&self, name: &str, sha256: String) -> Result<Item, String> {
+        match self.entry.published.iter().find(|p| p.name == name) {
+            Some(p) if p.sha256 != sha256 => Err(format!(
+                "{name}: expected SHA-256 {}, found {sha256}",
+                p.sha256
+            )),
+            _ => Ok(Item {
+                name: name.to_string(),
+                sha256,
+            }),
         }
-        done += n as u64;
-        if done > size {
-            return Err(format!("{name}: expected {size} bytes, found more"));
-        }
-        hash.update(&buffer[..n]);
-        file.write_all(&buffer[..n])
-            .map_err(|e| format!("{}: {e}", target.display()))?;
-        if let Some(tell) = progress {
-            tell(Progress {
-                file: name.to_string(),
-                done,
-                total: Some(size),
-            });
-        }
-    }
-    if done != size {
-        return Err(format!("{name}: expected {size} bytes, found {done}"));
-    }
-    Ok(hex(&hash.finalize()))
-}
-
-/// Refuses a file whose name was published with another content.
-fn check_published(entry: &Entry, name: &str, sha256: &str) -> std::result::Result<(), String> {
-    match entry.published.iter().find(|p| p.name == name) {
-        Some(p) if p.sha256 != sha256 => Err(format!(
-            "{name}: expected SHA-256 {}, found {sha256}",
-            p.sha256
-        )),
-        _ => Ok(()),
     }
 }
 
@@ -367,7 +216,7 @@ fn check(entry: &'static Entry, dir: &Path) -> Result<()> {
             let expected = format!("{} images in the {split} split", entry.len(split));
             return Err(Error::invalid(dir, expected, n.to_string()));
         }
-        let digest = crate::Dataset::info(&set).digest.clone();
+        let digest = set.info().digest.clone();
         if entry.digest(split).is_some_and(|d| d != digest) {
             let expected = format!("the published {split} split");
             return Err(Error::invalid(
@@ -380,22 +229,24 @@ fn check(entry: &'static Entry, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Moves finished files into place, all at once where the directory is new.
+/// Moves finished files into place, all at once where the directory is new. Their bytes are on the disk already.
 fn install(partial: &Path, target: &Path, items: &[Item]) -> Result<()> {
     let sums: String = items
         .iter()
         .map(|i| format!("{}  {}\n", i.sha256, i.name))
         .collect();
     let path = partial.join(SUMS);
-    fs::write(&path, sums).map_err(|e| Error::io(&path, e))?;
-    let names = || items.iter().map(|i| i.name.as_str()).chain([SUMS]);
-    for name in names() {
-        sync(&partial.join(name))?;
-    }
+    File::create(&path)
+        .and_then(|mut file| {
+            file.write_all(sums.as_bytes())?;
+            // By the handle that wrote: Windows lets no other.
+            file.sync_all()
+        })
+        .map_err(|e| Error::io(&path, e))?;
     sync_directory(partial)?;
     if target.exists() {
         // Left from elsewhere and incomplete, or the search would have found it.
-        for name in names() {
+        for name in items.iter().map(|i| i.name.as_str()).chain([SUMS]) {
             let to = target.join(name);
             fs::rename(partial.join(name), &to).map_err(|e| Error::io(&to, e))?;
         }
@@ -409,29 +260,14 @@ fn install(partial: &Path, target: &Path, items: &[Item]) -> Result<()> {
     }
 }
 
-fn sync(path: &Path) -> Result<()> {
+/// Makes the renames in a directory last. Only Unix can.
+fn sync_directory(path: &Path) -> Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
     File::open(path)
         .and_then(|f| f.sync_all())
         .map_err(|e| Error::io(path, e))
-}
-
-/// So that a rename lasts; only Unix can.
-fn sync_directory(path: &Path) -> Result<()> {
-    if cfg!(unix) { sync(path) } else { Ok(()) }
-}
-
-/// An error with its causes, which HTTP clients keep to themselves.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What can go wrong while finding, reading or batching a dataset.
+//! Errors.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,73 +6,83 @@ use std::path::{Path, PathBuf};
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong while finding, reading or batching a dataset.
+/// Error of finding, reading or batching a dataset.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No dataset of that name is known.
-    #[error("unknown dataset `{name}`; known are: {}", known.join(", "))]
+    /// Unknown dataset name.
+    #[error("unknown dataset `{name}`: expected folder:PATH or one of {}", known.join(", "))]
     UnknownDataset {
-        /// The name asked for.
+        /// Name that was asked for.
         name: String,
-        /// The names of [`catalog`](crate::catalog).
+        /// Names of the [`catalog`](crate::catalog).
         known: Vec<&'static str>,
     },
-    /// The dataset is in none of the places looked at.
+    /// The dataset is in none of the places searched.
     #[error(transparent)]
     NotFound(Box<NotFound>),
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// A file is not what it should be: truncated, corrupted, of another kind.
+    /// A file is truncated, corrupted, or of another kind than expected.
     #[error("{}: expected {expected}, found {found}", path.display())]
     Invalid {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What should have been there.
+        /// Expected contents.
         expected: String,
-        /// What was there.
+        /// Contents found.
         found: String,
     },
     /// A download failed from every source.
     #[error("cannot download `{name}`:{}", list(attempts))]
     Download {
-        /// The dataset.
+        /// Name of the dataset, or `hf:owner/name/file`.
         name: String,
-        /// One line for each source tried: its address and why it failed.
+        /// One line for each source tried: its address and the reason of the failure.
         attempts: Vec<String>,
     },
-    /// A sample number beyond the end of the dataset.
-    #[error("sample {index} of a dataset of {len}")]
+    /// This build leaves out a feature of the crate that is needed.
+    #[error(
+        "{needed_for} needs the feature `{feature}` of tallow-datasets, which this program was built without"
+    )]
+    Feature {
+        /// Name of the feature.
+        feature: &'static str,
+        /// Operation that needs it.
+        needed_for: String,
+    },
+    /// A sample index beyond the end of the dataset.
+    #[error("no sample {index}: the dataset has {len}, counted from 0")]
     Index {
-        /// The number asked for.
+        /// Index that was asked for.
         index: usize,
-        /// Samples in the dataset.
+        /// Number of samples in the dataset.
         len: usize,
     },
-    /// An argument that cannot be: zero batch size, labels without a class, pixels that do not fill the shape.
+    /// Invalid argument: zero batch size, labels without a class, pixels that do not fill the shape.
     #[error("{0}")]
     Argument(String),
     /// A transform failed on one sample of a batch.
     #[error("sample {index}: {source}")]
     Sample {
-        /// The sample.
+        /// Index of the sample.
         index: usize,
-        /// What was wrong.
+        /// Error of the transform.
         source: tallow_transforms::Error,
     },
     /// The images of a batch are not all of one shape after the transforms.
     #[error(
-        "sample {index} is {found:?} after the transforms, its batch began with {expected:?}: \
-         a batch needs one shape (C, H, W), which a resize or crop to a fixed size gives"
+        "sample {index} is {found:?} after the transforms, the first of its batch {expected:?}: all images of a batch \
+         need one shape (C, H, W); add a resize or crop to a fixed size"
     )]
     Shapes {
-        /// The first sample that differs.
+        /// Index of the first sample that differs.
         index: usize,
         /// Shape of the first image of the batch.
         expected: (usize, usize, usize),
@@ -82,33 +92,33 @@ pub enum Error {
     /// The data loader itself failed: the dataset panicked, or a thread could not be started.
     #[error("data loader: {0}")]
     Loader(String),
-    /// A transform refused its configuration or an image.
+    /// Error of a transform's configuration or input.
     #[error(transparent)]
     Transform(#[from] tallow_transforms::Error),
-    /// candle could not make a tensor.
+    /// Error of candle while making a tensor.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
 
-/// Where a dataset was looked for in vain, and what would bring it.
+/// Places that were searched for a dataset in vain, and ways to get it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotFound {
-    /// The dataset.
+    /// Name of the dataset.
     pub name: String,
-    /// Every place looked at: a description (`TALLOW_DATA`, `user cache`, ...) and what was (not) there.
+    /// Every place searched, in order.
     pub looked: Vec<Place>,
-    /// What would bring it, one suggestion a line.
+    /// Ways to get the dataset, one per line.
     pub remedies: Vec<String>,
 }
 
-/// One place looked at.
+/// Place that was searched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// What kind of place: `given directory`, `TALLOW_DATA`, `user cache`, `system directory`.
+    /// Kind of place: `given directory`, `TALLOW_DATA`, `user cache`, `system directory`.
     pub kind: &'static str,
-    /// The directory, when there is one.
+    /// Directory, if the place is one.
     pub path: Option<PathBuf>,
-    /// What was found there.
+    /// Description of what was found there.
     pub finding: String,
 }
 
@@ -123,7 +133,7 @@ impl fmt::Display for Place {
 
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "dataset `{}` is not here. Looked at:", self.name)?;
+        write!(f, "dataset `{}` was not found. Places searched:", self.name)?;
         for place in &self.looked {
             write!(f, "\n  {place}")?;
         }

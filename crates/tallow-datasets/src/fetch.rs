@@ -1,27 +1,28 @@
-//! Bringing a missing dataset into the user cache.
+//! Search for a dataset on this machine, and its download into the user cache.
 
 use std::path::PathBuf;
 
-use crate::catalog::{Entry, entry};
+use crate::catalog::entry;
 use crate::dataset::Split;
+use crate::entry::Entry;
 use crate::error::{Error, NotFound, Place, Result};
-use crate::load::LoadOptions;
+use crate::options::LoadOptions;
 
-/// Where a dataset is after [`fetch`].
+/// Result of [`fetch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// Its directory; empty for an embedded dataset.
+    /// Directory of the dataset; empty for an embedded one.
     pub dir: PathBuf,
-    /// Whether it was downloaded just now, rather than found.
+    /// True when it was downloaded now, false when it was found.
     pub downloaded: bool,
 }
 
-/// Makes sure both splits of a dataset are on this machine: downloads them into the user cache unless they
-/// are found in one of the places of [`load`](crate::load). [`LoadOptions::download`] is taken as set.
+/// Downloads both splits of a dataset into the user cache, unless they are in one of the places of [`load`](crate::load).
+/// [`LoadOptions::download`] counts as set.
 ///
-/// The Hugging Face hub is asked first (at `HF_ENDPOINT`, where that is set; files in its own cache are taken
-/// from there), then the original hosts. Every file is compared with the SHA-256 known for it, then decoded
-/// once, and only then moved into place: a broken or interrupted download leaves nothing a later run could
+/// The first source is the Hugging Face hub (at `HF_ENDPOINT`, if set; files in the hub's cache are taken from there; `HF_TOKEN` is
+/// sent to it), then the original hosts. Every file is compared with the SHA-256 known for it, then decoded
+/// once, and only then moved into place: a broken or interrupted download leaves nothing that a later run could
 /// read. `SHA256SUMS` beside the files lets [`verify`](crate::verify) find damage later.
 ///
 /// # Errors
@@ -44,8 +45,11 @@ pub fn fetch(name: &str, options: &LoadOptions) -> Result<Fetched> {
     }
 }
 
-/// The directory that holds a dataset on this machine; empty for an embedded one. Its files are looked for in
-/// the places of [`load`](crate::load), not read. [`Error::NotFound`] when they are nowhere: nothing is fetched.
+/// Directory of a dataset on this machine; empty for an embedded one. Searches the places of [`load`](crate::load), reads no file
+/// and downloads nothing.
+///
+/// # Errors
+/// [`Error::NotFound`] names every place searched.
 pub fn locate(name: &str, options: &LoadOptions) -> Result<PathBuf> {
     let entry = entry(name)?;
     let places = options.places();
@@ -53,7 +57,7 @@ pub fn locate(name: &str, options: &LoadOptions) -> Result<PathBuf> {
     Ok(places.find(entry, Split::Test)?.dir)
 }
 
-/// Downloads `entry`; `not_found` is what the search said and becomes the error when that fails.
+/// Downloads `entry`. When that fails, its failures are added to `not_found`, the error of the search.
 pub(crate) fn fetch_missing(
     entry: &'static Entry,
     options: &LoadOptions,
@@ -73,24 +77,17 @@ pub(crate) fn fetch_missing(
     Err(Error::NotFound(Box::new(not_found)))
 }
 
-/// The directory, or why each source failed.
+/// Directory, or the failure of each source.
 type Outcome = Result<std::result::Result<PathBuf, Vec<String>>>;
 
 #[cfg(not(feature = "download"))]
 fn download(_: &'static Entry, _: &LoadOptions) -> Outcome {
     Ok(Err(vec![
-        "this program was built without the feature `download`".into(),
+        "this program was built without the feature `download` of tallow-datasets".into(),
     ]))
 }
 
 #[cfg(feature = "download")]
 fn download(entry: &'static Entry, options: &LoadOptions) -> Outcome {
-    // On a thread of its own: the blocking HTTP client must not run on a thread of an async runtime.
-    std::thread::scope(|scope| {
-        let network = crate::download::Network::from_env();
-        let thread = scope.spawn(move || crate::download::download(entry, options, &network));
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    crate::download::download(entry, options, &crate::hub::Hub::from_env())
 }

@@ -8,8 +8,9 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use tallow_transforms::ImageRef;
 
-use crate::dataset::{Dataset, DatasetInfo, Split, hex};
+use crate::dataset::{Dataset, DatasetInfo, Split};
 use crate::decode;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 
 const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
@@ -17,15 +18,15 @@ const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
 /// Deeper nesting than this is taken for a loop of links.
 const MAX_DEPTH: usize = 32;
 
-/// Images in a folder, decoded when asked for, so that the set may be larger than memory.
+/// Dataset of images in a folder, decoded when asked for, so that it may be larger than memory.
 ///
 /// Each subfolder of the root is a class; classes are numbered in the order of their names, and a class's
 /// images are all PNG, JPEG, WebP and BMP files anywhere below it, folder by folder in the order of their
-/// names: the same numbering as `torchvision.datasets.ImageFolder`. Names that begin with a dot are passed
-/// over. Every image is converted to RGB; transparency is dropped, not blended.
+/// names: the same numbering as `torchvision.datasets.ImageFolder`. Names that begin with a dot are
+/// skipped. Every image is converted to RGB; transparency is dropped, not blended.
 ///
 /// Images may differ in size, so [`Dataset::shape`] is `None` until [`ImageFolder::with_uniform_shape`]
-/// has found that they do not. The digest is the SHA-256 of every relative path, file size and label;
+/// has found that they all have the same. The digest is the SHA-256 of every relative path, file size and label;
 /// it does not read the files.
 #[derive(Debug)]
 pub struct ImageFolder {
@@ -37,7 +38,10 @@ pub struct ImageFolder {
 }
 
 impl ImageFolder {
-    /// Lists the images below `root`. [`Error::Invalid`] when there is no class or a class has no image.
+    /// Lists the images below `root`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is no class or a class has no image; [`Error::Io`] when a folder cannot be read.
     pub fn open(root: impl AsRef<Path>, split: Split) -> Result<Self> {
         let root = root.as_ref();
         let mut classes = Vec::new();
@@ -99,7 +103,7 @@ impl ImageFolder {
     }
 
     /// Reads the header of every file, in parallel; when all images have the same size,
-    /// [`Dataset::shape`] says so from here on.
+    /// [`Dataset::shape`] gives it from then on.
     pub fn with_uniform_shape(mut self) -> Result<Self> {
         let dimensions = |(path, _): &(PathBuf, u32)| decode::dimensions(&self.root.join(path));
         let (h, w) = dimensions(self.item(0)?)?;
@@ -112,7 +116,10 @@ impl ImageFolder {
         Ok(self)
     }
 
-    /// The file of image `index`. [`Error::Index`] beyond the end.
+    /// File of image `index`.
+    ///
+    /// # Errors
+    /// [`Error::Index`] beyond the end.
     pub fn path(&self, index: usize) -> Result<PathBuf> {
         Ok(self.root.join(&self.item(index)?.0))
     }
@@ -150,6 +157,25 @@ impl Dataset for ImageFolder {
             width,
         })
     }
+}
+
+/// Subfolder of `root` that holds a split.
+pub(crate) fn split_folder(root: &Path, split: Split) -> Result<PathBuf> {
+    let names: &[&str] = match split {
+        Split::Train => &["train"],
+        Split::Test => &["test", "val", "valid", "validation"],
+    };
+    names
+        .iter()
+        .map(|n| root.join(n))
+        .find(|p| p.is_dir())
+        .ok_or_else(|| {
+            Error::invalid(
+                root,
+                format!("a subfolder called {}", names.join(" or ")),
+                "none",
+            )
+        })
 }
 
 /// Entries of a folder in the order of their names, without hidden ones.

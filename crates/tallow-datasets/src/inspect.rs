@@ -1,4 +1,4 @@
-//! What is on this machine, and whether it is still what it was.
+//! Inspection of the datasets on this machine, and comparison with known digests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::catalog::{Entry, Format, entry};
+use crate::catalog::entry;
 use crate::dataset::{Dataset, DatasetInfo, ImageSet, Split};
+use crate::digest::sha256_file;
+use crate::entry::Entry;
 use crate::error::{Error, Result};
-use crate::load::{LoadOptions, read};
-use crate::source::sha256_file;
+use crate::options::LoadOptions;
+use crate::read::read;
+use crate::storage::Format;
 
-/// A dataset as found on this machine.
+/// Dataset as found on this machine.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
     /// Name in the catalog.
@@ -21,26 +24,26 @@ pub struct Inspection {
     pub splits: Vec<SplitInfo>,
 }
 
-/// A split as found on this machine.
+/// Split as found on this machine.
 #[derive(Debug, Clone, Serialize)]
 pub struct SplitInfo {
     /// Name, provenance, digest, classes.
     pub info: DatasetInfo,
     /// Kind of place: `given directory`, `TALLOW_DATA`, `user cache`, `system directory`, `embedded`.
     pub place: String,
-    /// How it is stored.
+    /// Format of the files.
     pub format: Format,
     /// The files read, with their sizes in bytes.
     pub files: Vec<(PathBuf, u64)>,
-    /// Images.
+    /// Number of images.
     pub len: usize,
     /// `(C, H, W)` of every image.
     pub shape: (usize, usize, usize),
-    /// Images of each class.
+    /// Number of images of each class.
     pub per_class: Vec<usize>,
 }
 
-/// Whether files and contents are what they should be.
+/// Result of [`verify`].
 #[derive(Debug, Clone, Serialize)]
 pub struct Verification {
     /// Name in the catalog.
@@ -51,50 +54,50 @@ pub struct Verification {
     pub splits: Vec<SplitCheck>,
 }
 
-/// A file held against its digest.
+/// File compared with its known digest.
 #[derive(Debug, Clone, Serialize)]
 pub struct FileCheck {
     /// The file.
     pub path: PathBuf,
     /// Hex SHA-256 of its bytes as they are.
     pub sha256: String,
-    /// What that was held against.
+    /// Result of the comparison.
     pub verdict: Verdict,
 }
 
-/// The decoded images and labels of a split held against the published ones.
+/// Decoded images and labels of a split compared with the published ones.
 #[derive(Debug, Clone, Serialize)]
 pub struct SplitCheck {
     /// Name, provenance, digest, classes.
     pub info: DatasetInfo,
-    /// Images.
+    /// Number of images.
     pub len: usize,
-    /// What the digest was held against.
+    /// Result of the comparison.
     pub verdict: Verdict,
 }
 
-/// The outcome of a comparison of digests.
+/// Result of a comparison of digests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "verdict")]
 pub enum Verdict {
-    /// The digest is the expected one.
+    /// Equal to the expected digest.
     Same {
-        /// Where the expectation is from: the path of a `SHA256SUMS`, or what was published.
+        /// Origin of the expected digest: the path of a `SHA256SUMS`, or the published file.
         as_in: String,
     },
-    /// It is not.
+    /// Different from the expected digest.
     Differs {
-        /// Where the expectation is from.
+        /// Origin of the expected digest.
         from: String,
         /// The expected digest.
         expected: String,
     },
-    /// Nothing is known to compare with.
+    /// No digest is known to compare with.
     Unknown,
 }
 
 impl Verification {
-    /// Whether nothing differs from what is known.
+    /// True when nothing differs from a known digest.
     pub fn is_sound(&self) -> bool {
         let mut verdicts = self
             .files
@@ -105,7 +108,10 @@ impl Verification {
     }
 }
 
-/// Finds, reads and counts both splits of a dataset. Errors as [`load`](crate::load); nothing is fetched.
+/// Finds, reads and counts both splits of a dataset. Downloads nothing.
+///
+/// # Errors
+/// As [`load`](crate::load).
 pub fn inspect(name: &str, options: &LoadOptions) -> Result<Inspection> {
     let entry = entry(name)?;
     let splits = Split::ALL.into_iter().map(|split| {
@@ -117,7 +123,7 @@ pub fn inspect(name: &str, options: &LoadOptions) -> Result<Inspection> {
         };
         Ok(SplitInfo {
             place: found.place.to_string(),
-            format: found.format,
+            format: found.storage.format,
             files: found.files.into_iter().map(size).collect::<Result<_>>()?,
             len: set.len(),
             shape: entry.shape,
@@ -131,10 +137,13 @@ pub fn inspect(name: &str, options: &LoadOptions) -> Result<Inspection> {
     })
 }
 
-/// Reads every file of a dataset again. Files are held against a `SHA256SUMS` in their directory or the one
-/// above (one is written by every download) and the digests of the published files; the decoded splits
-/// against the published ones. A file packed anew differs from the published file without being wrong, so
-/// that alone counts for nothing. Errors as [`load`](crate::load): damage that the format itself shows.
+/// Reads every file of a dataset again and compares digests: files with a `SHA256SUMS` in their directory or the one
+/// above (every download writes one) and with the published files, decoded splits with the published splits.
+/// A file that was compressed again differs from the published file without being wrong: its verdict is
+/// [`Verdict::Unknown`].
+///
+/// # Errors
+/// As [`load`](crate::load): damage that the format itself shows.
 pub fn verify(name: &str, options: &LoadOptions) -> Result<Verification> {
     let entry = entry(name)?;
     let mut files: Vec<FileCheck> = Vec::new();

@@ -1,15 +1,18 @@
+//! Conversion to the type of `candle-datasets`.
+
 use candle_core::{Device, Tensor};
 use candle_datasets::vision;
 
-use crate::{Dataset, Result};
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 
 /// Both splits as the type that `candle-datasets` loads: images `(N, C, H, W)` in `f32` from 0 to 1, labels `(N)` in `u8`, on
 /// the CPU. For code written against that crate; it takes four times the memory of the set itself.
 ///
-/// Rows and columns are where they belong: the CIFAR loader of `candle-datasets` 0.11 swaps them.
+/// Rows and columns are in order, while the CIFAR loader of `candle-datasets` 0.11 swaps them.
 ///
 /// # Errors
-/// When the images have no common shape, when there are more than 256 classes, and what reading an image gives.
+/// [`Error::Candle`] when the images have no common shape or there are more than 256 classes; the errors of reading an image.
 pub fn to_candle(train: &dyn Dataset, test: &dyn Dataset) -> Result<vision::Dataset> {
     let (train_images, train_labels) = tensors(train)?;
     let (test_images, test_labels) = tensors(test)?;
@@ -42,14 +45,14 @@ fn tensors(set: &dyn Dataset) -> Result<(Tensor, Tensor)> {
     Ok((images, Tensor::from_vec(labels, set.len(), &Device::Cpu)?))
 }
 
-fn candle(what: &str, name: &str) -> crate::Error {
+fn candle(what: &str, name: &str) -> Error {
     candle_core::Error::Msg(format!("{name} cannot become a candle dataset: {what}")).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ImageSet, Split};
+    use crate::dataset::{ImageSet, Split};
 
     #[test]
     fn rows_stay_rows_and_values_become_fractions() {

@@ -4,46 +4,58 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
-mod baseline_jpeg;
 mod catalog;
-mod cifar;
-mod classes;
 mod dataset;
+#[cfg(feature = "pictures")]
 mod decode;
+mod digest;
 #[cfg(feature = "download")]
 mod download;
+mod entry;
 mod error;
 mod fetch;
+#[cfg(feature = "pictures")]
 mod folder;
-mod idx;
+mod formats;
+#[cfg(feature = "download")]
+mod http;
+#[cfg(feature = "download")]
+mod hub;
 mod inspect;
 #[cfg(feature = "candle-datasets")]
 mod interop;
-mod jpeg;
 mod load;
 mod loader;
-mod parquet_file;
+mod options;
 mod places;
-#[cfg(feature = "sample")]
-mod sample;
+mod read;
 mod sampler;
+#[cfg(all(test, feature = "download"))]
+mod server;
 mod source;
+mod storage;
 mod subset;
 
-pub use catalog::{Entry, Format, catalog, entry};
+pub use catalog::{catalog, entry};
 pub use dataset::{Dataset, DatasetInfo, ImageSet, Split};
+pub use entry::Entry;
 pub use error::{Error, NotFound, Place, Result};
 pub use fetch::{Fetched, fetch, locate};
+#[cfg(feature = "pictures")]
 pub use folder::ImageFolder;
+#[cfg(feature = "download")]
+pub use hub::fetch_model_file;
 pub use inspect::{
     FileCheck, Inspection, SplitCheck, SplitInfo, Verdict, Verification, inspect, verify,
 };
 #[cfg(feature = "candle-datasets")]
 pub use interop::to_candle;
-pub use load::{LoadOptions, Progress, ProgressFn, load};
+pub use load::load;
 pub use loader::{Batch, DataLoader, Epoch, LoaderConfig};
+pub use options::{LoadOptions, Progress, ProgressFn};
 pub use places::cache_dir;
-pub use sampler::Sampler;
+pub use sampler::{RandomSampler, Sampler, SequentialSampler, ShardedSampler};
+pub use storage::Format;
 pub use subset::{
     Fold, Sizes, Subset, class_filter, k_fold, sort_by_class, stratified_split, take,
     take_stratified,

@@ -1,69 +1,28 @@
 //! Batches of transformed images, in this thread or from background threads.
 
+mod batch;
+mod config;
 mod epoch;
 mod plan;
 
 use std::fmt;
 use std::sync::Arc;
 
-use candle_core::Tensor;
-use serde::{Deserialize, Serialize};
 use tallow_transforms::Compose;
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::sampler::Sampler;
+use crate::sampler::{RandomSampler, Sampler, SequentialSampler, ShardedSampler};
+pub use batch::Batch;
+pub use config::LoaderConfig;
 pub use epoch::Epoch;
 use plan::Plan;
 
-/// How a [`DataLoader`] makes batches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LoaderConfig {
-    /// Samples in a batch.
-    pub batch_size: usize,
-    /// A new order every epoch; otherwise the order of the dataset.
-    pub shuffle: bool,
-    /// Leave out the last batch where it is smaller than the others.
-    pub drop_last: bool,
-    /// Background threads; 0 makes each batch in the calling thread when it is asked for.
-    pub num_workers: usize,
-    /// Finished batches that each worker keeps waiting, beside the one it is at work on.
-    pub prefetch: usize,
-    /// Of the order and of the random transforms.
-    pub seed: u64,
-}
-
-impl Default for LoaderConfig {
-    /// Batches of 64 in order, in the calling thread; 2 batches of prefetch for each worker once there are any.
-    fn default() -> Self {
-        Self {
-            batch_size: 64,
-            shuffle: false,
-            drop_last: false,
-            num_workers: 0,
-            prefetch: 2,
-            seed: 0,
-        }
-    }
-}
-
-/// Some samples, transformed and stacked.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// f32 `(N, C, H, W)` on the CPU.
-    pub images: Tensor,
-    /// u32 `(N)` on the CPU.
-    pub labels: Tensor,
-    /// Which samples of the dataset they are.
-    pub indices: Vec<usize>,
-}
-
-/// Turns a dataset into batches, epoch after epoch, as `torch.utils.data.DataLoader` does.
+/// Data loader: batches of a dataset, epoch after epoch, as `torch.utils.data.DataLoader`.
 ///
 /// A batch depends on the dataset, the transforms, the seed, the epoch and its place in it, and on nothing else: any
 /// number of workers gives the same bits in the same order. An epoch visits every sample once (less what `drop_last`
-/// leaves out). Cloning shares the dataset.
+/// leaves out), unless [`with_sampler`](DataLoader::with_sampler) sets another order. Clones share the dataset.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -87,12 +46,13 @@ pub struct DataLoader {
     dataset: Arc<dyn Dataset>,
     transform: Arc<Compose>,
     config: LoaderConfig,
-    sampler: Sampler,
+    sampler: Arc<dyn Sampler>,
 }
 
 impl DataLoader {
-    /// A loader over all of `dataset`.
+    /// Data loader over all of `dataset`.
     ///
+    /// # Errors
     /// [`Error::Argument`] for a batch size of 0, [`Error::Transform`] when the transforms do not suit the shape that
     /// the images of the dataset share.
     pub fn new(
@@ -102,17 +62,17 @@ impl DataLoader {
     ) -> Result<Self> {
         if config.batch_size == 0 {
             return Err(Error::Argument(
-                "a batch needs at least one sample: the batch size is 0".into(),
+                "the batch size is 0: expected at least 1".into(),
             ));
         }
         if let Some(shape) = dataset.shape() {
             transform.output_shape(shape)?;
         }
         let samples = dataset.len();
-        let sampler = if config.shuffle {
-            Sampler::shuffled(samples, config.seed)
+        let sampler: Arc<dyn Sampler> = if config.shuffle {
+            Arc::new(RandomSampler::new(samples, config.seed))
         } else {
-            Sampler::sequential(samples)
+            Arc::new(SequentialSampler::new(samples))
         };
         Ok(Self {
             dataset,
@@ -122,49 +82,56 @@ impl DataLoader {
         })
     }
 
-    /// This loader on every `world`-th sample of each epoch's order, from entry `rank` on: see [`Sampler::shard`].
+    /// Replaces the order of the samples that [`LoaderConfig::shuffle`] gave.
+    pub fn with_sampler(self, sampler: Arc<dyn Sampler>) -> Self {
+        Self { sampler, ..self }
+    }
+
+    /// Loader of every `world`-th sample of each epoch, from position `rank` on: see [`ShardedSampler`].
+    ///
+    /// # Errors
+    /// [`Error::Argument`] unless `rank < world`.
     pub fn shard(self, rank: usize, world: usize) -> Result<Self> {
-        Ok(Self {
-            sampler: self.sampler.shard(rank, world)?,
-            ..self
-        })
+        let sampler = ShardedSampler::new(self.sampler.clone(), rank, world)?;
+        Ok(self.with_sampler(Arc::new(sampler)))
     }
 
-    /// Batches in an epoch.
+    /// Number of batches in an epoch.
     pub fn num_batches(&self) -> usize {
-        let (samples, size) = (self.sampler.len(), self.config.batch_size);
-        if self.config.drop_last {
-            samples / size
-        } else {
-            samples.div_ceil(size)
-        }
+        self.config.batches(self.sampler.len())
     }
 
-    /// Samples in an epoch, those of a dropped last batch not counted.
+    /// Number of samples in an epoch, without those of a dropped last batch.
     pub fn num_samples(&self) -> usize {
         self.sampler
             .len()
             .min(self.num_batches().saturating_mul(self.config.batch_size))
     }
 
-    /// The dataset.
+    /// Dataset of the loader.
     pub fn dataset(&self) -> &Arc<dyn Dataset> {
         &self.dataset
     }
 
-    /// What is done to each image.
+    /// Transforms applied to each image.
     pub fn transform(&self) -> &Compose {
         &self.transform
     }
 
-    /// The configuration.
+    /// Hyper-parameters of the loader.
     pub fn config(&self) -> &LoaderConfig {
         &self.config
     }
 
-    /// The batches of one epoch. With workers, they start now.
+    /// Batches of one epoch. Workers, if any, start now.
     pub fn epoch(&self, epoch: u64) -> Epoch {
-        let plan = Plan::new(self, epoch, self.sampler.order(epoch));
+        let plan = Plan::new(
+            self.dataset.clone(),
+            self.transform.clone(),
+            &self.config,
+            epoch,
+            self.sampler.indices(epoch),
+        );
         Epoch::start(
             Arc::new(plan),
             self.config.num_workers,

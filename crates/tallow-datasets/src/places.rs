@@ -1,13 +1,14 @@
-//! Where a dataset may lie, and which of its files are there.
+//! Search for the files of a dataset.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::catalog::{Entry, Files, Format};
 use crate::dataset::Split;
+use crate::entry::Entry;
 use crate::error::{Error, NotFound, Place, Result};
+use crate::storage::{Format, Storage};
 
-/// The places to look in, in this order.
+/// Places to search, in this order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places {
     /// A directory named by the caller: a folder that holds `<folder>/`, or the dataset's folder itself.
@@ -16,7 +17,7 @@ pub(crate) struct Places {
     pub env: Option<PathBuf>,
     /// `tallow` in the platform's cache directory.
     pub cache: Option<PathBuf>,
-    /// `/usr/share/datasets` where there is such a thing.
+    /// `/usr/share/datasets` on Unix.
     pub system: Option<PathBuf>,
 }
 
@@ -33,7 +34,7 @@ impl Places {
         }
     }
 
-    /// Directories that may hold the dataset, with what kind of place each is.
+    /// Directories that may hold the dataset, each with the kind of place.
     fn directories(&self, folder: &str) -> Vec<(&'static str, PathBuf)> {
         let mut dirs = Vec::new();
         if let Some(given) = &self.given {
@@ -53,14 +54,20 @@ impl Places {
 
     /// The files of a split in the first place that has them all.
     pub fn find(&self, entry: &Entry, split: Split) -> Result<Found> {
-        #[cfg(feature = "sample")]
-        if let Files::Sample = entry.files {
-            return Ok(Found::embedded());
+        if let [storage] = entry.storage
+            && storage.format == Format::Embedded
+        {
+            return Ok(Found {
+                place: "embedded",
+                dir: PathBuf::new(),
+                storage,
+                files: Vec::new(),
+            });
         }
         if let Some(given) = &self.given
             && !given.is_dir()
         {
-            // Looking on would train on data from a place that was not asked for.
+            // Data from a place that was not asked for would be a silent substitution.
             return Err(Error::NotFound(Box::new(NotFound {
                 name: entry.name.to_string(),
                 looked: vec![place("given directory", given, "no such directory")],
@@ -70,11 +77,11 @@ impl Places {
         let mut looked = Vec::new();
         for (kind, dir) in self.directories(entry.folder) {
             match search(entry, split, &dir)? {
-                Search::Found(format, files) => {
+                Search::Found(storage, files) => {
                     return Ok(Found {
                         place: kind,
                         dir,
-                        format,
+                        storage,
                         files,
                     });
                 }
@@ -109,9 +116,9 @@ fn place(kind: &'static str, path: &Path, finding: &str) -> Place {
     }
 }
 
-/// Where downloaded datasets are kept unless the caller says otherwise: `tallow` in the platform's cache directory, which is
-/// `~/.cache/tallow` on Linux, `~/Library/Caches/tallow` on
-/// macOS, `%LOCALAPPDATA%\tallow\cache` on Windows.
+/// Directory of downloaded datasets, unless [`LoadOptions::cache_dir`](crate::LoadOptions::cache_dir) names another:
+/// `~/.cache/tallow` on Linux, `~/Library/Caches/tallow` on macOS, `%LOCALAPPDATA%\tallow\cache` on Windows. `None` where the
+/// system has no home directory.
 pub fn cache_dir() -> Option<PathBuf> {
     directories::ProjectDirs::from("", "", "tallow").map(|d| d.cache_dir().to_path_buf())
 }
@@ -146,62 +153,14 @@ fn remedies(entry: &Entry, cache: Option<&Path>) -> Vec<String> {
 pub(crate) struct Found {
     pub place: &'static str,
     pub dir: PathBuf,
-    pub format: Format,
+    pub storage: &'static Storage,
     pub files: Vec<PathBuf>,
 }
 
-impl Found {
-    #[cfg(feature = "sample")]
-    fn embedded() -> Self {
-        Self {
-            place: "embedded",
-            dir: PathBuf::new(),
-            format: Format::Embedded,
-            files: Vec::new(),
-        }
-    }
-}
-
 enum Search {
-    Found(Format, Vec<PathBuf>),
-    /// What was found instead.
+    Found(&'static Storage, Vec<PathBuf>),
+    /// Description of what was found instead.
     Lacks(String),
-}
-
-impl Entry {
-    /// Stems of the IDX files of a split: images, labels.
-    pub(crate) fn idx_names(&self, split: Split) -> Option<[String; 2]> {
-        let prefix = match (&self.files, split) {
-            (Files::Mnist, Split::Train) => "train".to_string(),
-            (Files::Mnist, Split::Test) => "t10k".to_string(),
-            (Files::Emnist(kind), split) => format!("emnist-{kind}-{split}"),
-            _ => return None,
-        };
-        Some([
-            format!("{prefix}-images-idx3-ubyte"),
-            format!("{prefix}-labels-idx1-ubyte"),
-        ])
-    }
-
-    /// Sets of files each of which is a split, in order of preference; IDX without its optional `.gz`.
-    fn wanted(&self, split: Split) -> Vec<Vec<String>> {
-        let mut sets = Vec::new();
-        if let Some(names) = self.idx_names(split) {
-            sets.push(names.map(|n| n + ".gz").to_vec());
-        }
-        match &self.files {
-            Files::Emnist(_) => sets.push(vec!["gzip.zip".to_string()]),
-            Files::Cifar(kind) => {
-                sets.push(vec![kind.archive().to_string()]);
-                sets.push(kind.files(split).0.iter().map(|n| n.to_string()).collect());
-            }
-            _ => {}
-        }
-        if self.formats.contains(&Format::Parquet) {
-            sets.push(vec![format!("{split}.parquet")]);
-        }
-        sets
-    }
 }
 
 /// Looks for a split in `dir` and those of its subfolders in which other tools put it.
@@ -218,28 +177,32 @@ fn search(entry: &Entry, split: Split, dir: &Path) -> Result<Search> {
         }
     }
     Ok(Search::Lacks(partly.unwrap_or_else(|| {
-        format!("has no {}", entry.kinds(split))
+        format!("has no {}", first_files(entry, split))
     })))
 }
 
-impl Entry {
-    fn kinds(&self, split: Split) -> String {
-        let sets: Vec<String> = self
-            .wanted(split)
-            .into_iter()
-            .map(|s| s[0].clone())
-            .collect();
-        sets.join(", ")
-    }
+/// First file of each way to store the split.
+fn first_files(entry: &Entry, split: Split) -> String {
+    let names = entry.storage.iter().map(|s| s.names(split));
+    let names: Vec<&str> = names.filter_map(|n| n.first().copied()).collect();
+    names.join(", ")
 }
 
 fn search_folder(entry: &Entry, split: Split, folder: &Path) -> Result<Search> {
     let mut partly = String::new();
-    for names in entry.wanted(split) {
+    for storage in entry.storage {
+        let names = storage.names(split);
         let files: Vec<_> = names.iter().map(|n| existing(folder, n)).collect();
         if files.iter().all(Option::is_some) {
-            let format = format_of(&names[0]);
-            return Ok(Search::Found(format, files.into_iter().flatten().collect()));
+            return Ok(Search::Found(
+                storage,
+                files.into_iter().flatten().collect(),
+            ));
+        }
+        if storage.format == Format::Parquet
+            && let Some(files) = shards(folder, split)?
+        {
+            return Ok(Search::Found(storage, files));
         }
         if partly.is_empty()
             && let Some(here) = files.iter().position(Option::is_some)
@@ -247,11 +210,6 @@ fn search_folder(entry: &Entry, split: Split, folder: &Path) -> Result<Search> {
         {
             partly = format!("has {} but not {}", names[here], names[missing]);
         }
-    }
-    if entry.formats.contains(&Format::Parquet)
-        && let Some(files) = shards(folder, split)?
-    {
-        return Ok(Search::Found(Format::Parquet, files));
     }
     Ok(Search::Lacks(partly))
 }
@@ -264,18 +222,6 @@ fn existing(folder: &Path, name: &str) -> Option<PathBuf> {
         .flatten()
         .map(|n| folder.join(n))
         .find(|p| p.is_file())
-}
-
-fn format_of(name: &str) -> Format {
-    if name.ends_with(".zip") {
-        Format::IdxZip
-    } else if name.ends_with(".parquet") {
-        Format::Parquet
-    } else if name.contains("-idx") {
-        Format::Idx
-    } else {
-        Format::CifarBinary
-    }
 }
 
 /// `train-00000-of-00002.parquet` and its like, in order; all of them must be there.
@@ -396,7 +342,7 @@ mod tests {
         assert_eq!(kinds, expected);
         let text = error.to_string();
         for part in [
-            "dataset `mnist` is not here",
+            "dataset `mnist` was not found",
             "has train-images-idx3-ubyte.gz but not train-labels-idx1-ubyte.gz",
             "TALLOW_DATA: not set",
             &given.display().to_string(),

@@ -1,90 +1,151 @@
-//! Which samples an epoch has, and in which order.
+//! Samplers: the indices of each epoch, in order.
+
+use std::fmt;
+use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
 use crate::error::{Error, Result};
 
-/// The order of the samples of each epoch: every index exactly once.
+/// Sampler of a data loader: the indices of each epoch, in order, as `torch.utils.data.Sampler`.
 ///
-/// A shuffled order depends on the seed, the epoch and the length alone. It is the same on every platform and in
-/// every version of this crate.
+/// The indices must depend on the sampler and the epoch alone, so that a resumed run continues with the same bits. An index may come
+/// more than once, or never.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tallow_datasets::{DataLoader, LoaderConfig, Sampler};
+/// # use tallow_datasets::{ImageSet, Split};
+/// # use tallow_transforms::{Compose, Transform};
+///
+/// /// From the last sample to the first.
+/// #[derive(Debug)]
+/// struct Backwards(usize);
+///
+/// impl Sampler for Backwards {
+///     fn len(&self) -> usize {
+///         self.0
+///     }
+///     fn indices(&self, _epoch: u64) -> Vec<usize> {
+///         (0..self.0).rev().collect()
+///     }
+/// }
+///
+/// # let classes = vec!["only".to_owned()];
+/// # let set = ImageSet::from_parts("toy", Split::Train, "", classes, (1, 1, 1), vec![0; 9], vec![0; 9])?;
+/// # let transform = Compose::new(vec![Transform::ToTensor])?;
+/// let loader = DataLoader::new(Arc::new(set), transform, LoaderConfig::default())?;
+/// let loader = loader.with_sampler(Arc::new(Backwards(9)));
+/// assert_eq!(loader.epoch(0).next().unwrap()?.indices, [8, 7, 6, 5, 4, 3, 2, 1, 0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Sampler: fmt::Debug + Send + Sync {
+    /// Number of indices in an epoch.
+    fn len(&self) -> usize;
+
+    /// True when an epoch has no index.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Indices of `epoch` in order: [`len`](Sampler::len) of them, each below the length of the dataset.
+    fn indices(&self, epoch: u64) -> Vec<usize>;
+}
+
+/// Sampler of every index in order, in every epoch.
 #[derive(Clone, Debug)]
-pub struct Sampler {
+pub struct SequentialSampler {
     samples: usize,
-    seed: Option<u64>,
+}
+
+impl SequentialSampler {
+    /// Sampler of `0..samples`.
+    pub fn new(samples: usize) -> Self {
+        Self { samples }
+    }
+}
+
+impl Sampler for SequentialSampler {
+    fn len(&self) -> usize {
+        self.samples
+    }
+
+    fn indices(&self, _epoch: u64) -> Vec<usize> {
+        (0..self.samples).collect()
+    }
+}
+
+/// Sampler of a new permutation of the indices in every epoch: every index exactly once.
+///
+/// The order depends on the seed, the epoch and the length alone. It is the same on every platform and in every version of this crate.
+#[derive(Clone, Debug)]
+pub struct RandomSampler {
+    samples: usize,
+    seed: u64,
+}
+
+impl RandomSampler {
+    /// Sampler of permutations of `0..samples`.
+    pub fn new(samples: usize, seed: u64) -> Self {
+        Self { samples, seed }
+    }
+}
+
+impl Sampler for RandomSampler {
+    fn len(&self) -> usize {
+        self.samples
+    }
+
+    fn indices(&self, epoch: u64) -> Vec<usize> {
+        permutation(
+            self.samples,
+            [self.seed, epoch, 0, u64::from_le_bytes(*b"tallow.e")],
+        )
+    }
+}
+
+/// Sampler of every `world`-th index of another sampler, from position `rank` on, for data-parallel training.
+///
+/// Over the ranks of one world every index comes exactly once. Where the indices do not divide, the first ranks have one more
+/// (PyTorch's `DistributedSampler` repeats indices instead).
+#[derive(Clone, Debug)]
+pub struct ShardedSampler {
+    inner: Arc<dyn Sampler>,
     rank: usize,
     world: usize,
 }
 
-impl Sampler {
-    /// `0..samples` in order, every epoch.
-    pub fn sequential(samples: usize) -> Self {
-        Self {
-            samples,
-            seed: None,
-            rank: 0,
-            world: 1,
-        }
-    }
-
-    /// A new permutation of `0..samples` every epoch.
-    pub fn shuffled(samples: usize, seed: u64) -> Self {
-        Self {
-            seed: Some(seed),
-            ..Self::sequential(samples)
-        }
-    }
-
-    /// Every `world`-th entry of this order, from entry `rank` on. Over the ranks of one world every index comes
-    /// exactly once; where the samples do not divide, the first ranks have one more.
+impl ShardedSampler {
+    /// Share of `rank` in the indices of `inner`.
     ///
+    /// # Errors
     /// [`Error::Argument`] unless `rank < world`.
-    pub fn shard(self, rank: usize, world: usize) -> Result<Self> {
+    pub fn new(inner: Arc<dyn Sampler>, rank: usize, world: usize) -> Result<Self> {
         if rank >= world {
             return Err(Error::Argument(format!(
-                "rank {rank} of a world of {world}: ranks count from 0"
+                "rank {rank} in a world of {world}: expected a rank below {world}, counted from 0"
             )));
         }
-        Ok(Self {
-            rank: self.rank + rank * self.world,
-            world: self.world.saturating_mul(world),
-            ..self
-        })
-    }
-
-    /// Number of indices in an epoch.
-    pub fn len(&self) -> usize {
-        self.samples.saturating_sub(self.rank).div_ceil(self.world)
-    }
-
-    /// Whether an epoch has no index.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The indices of `epoch`.
-    pub fn order(&self, epoch: u64) -> Vec<usize> {
-        let order = match self.seed {
-            Some(seed) => permutation(
-                self.samples,
-                [seed, epoch, 0, u64::from_le_bytes(*b"tallow.e")],
-            ),
-            None => (0..self.samples).collect(),
-        };
-        if self.world == 1 {
-            order
-        } else {
-            order
-                .into_iter()
-                .skip(self.rank)
-                .step_by(self.world)
-                .collect()
-        }
+        Ok(Self { inner, rank, world })
     }
 }
 
-/// A permutation of `0..n`: Fisher-Yates from the last entry down, drawing from ChaCha8 under `key` (four
+impl Sampler for ShardedSampler {
+    fn len(&self) -> usize {
+        self.inner
+            .len()
+            .saturating_sub(self.rank)
+            .div_ceil(self.world)
+    }
+
+    fn indices(&self, epoch: u64) -> Vec<usize> {
+        let indices = self.inner.indices(epoch).into_iter();
+        indices.skip(self.rank).step_by(self.world).collect()
+    }
+}
+
+/// Permutation of `0..n`: Fisher-Yates from the last entry down, drawing from ChaCha8 under `key` (four
 /// little-endian u64).
 pub(crate) fn permutation(n: usize, key: [u64; 4]) -> Vec<usize> {
     let mut bytes = [0; 32];
@@ -99,7 +160,7 @@ pub(crate) fn permutation(n: usize, key: [u64; 4]) -> Vec<usize> {
     order
 }
 
-/// A whole number in `0..n`, each equally likely: Lemire's multiply-and-reject (arXiv 1805.10941) on 64-bit words.
+/// Random number in `0..n`, each equally likely: Lemire's multiply-and-reject (arXiv 1805.10941) on 64-bit words.
 fn below(rng: &mut ChaCha8Rng, n: u64) -> u64 {
     loop {
         let product = u128::from(rng.next_u64()) * u128::from(n);
@@ -117,18 +178,18 @@ mod tests {
     #[test]
     fn every_index_once_and_another_order_each_epoch() {
         for samples in [0, 1, 2, 7, 1000] {
-            let sampler = Sampler::shuffled(samples, 5);
+            let sampler = RandomSampler::new(samples, 5);
             for epoch in 0..3 {
-                let mut order = sampler.order(epoch);
-                assert_eq!(order, sampler.order(epoch));
+                let mut order = sampler.indices(epoch);
+                assert_eq!(order, sampler.indices(epoch));
                 order.sort_unstable();
                 assert!(order.into_iter().eq(0..samples));
             }
         }
-        let sampler = Sampler::shuffled(1000, 5);
-        assert_ne!(sampler.order(0), sampler.order(1));
-        assert_ne!(sampler.order(0), Sampler::shuffled(1000, 6).order(0));
-        assert!(Sampler::sequential(9).order(3).into_iter().eq(0..9));
+        let sampler = RandomSampler::new(1000, 5);
+        assert_ne!(sampler.indices(0), sampler.indices(1));
+        assert_ne!(sampler.indices(0), RandomSampler::new(1000, 6).indices(0));
+        assert!(SequentialSampler::new(9).indices(3).into_iter().eq(0..9));
     }
 
     /// Pins the stream: a change here would change every recorded run. The figures are those of a ChaCha8 written
@@ -136,11 +197,11 @@ mod tests {
     #[test]
     fn the_order_is_fixed_for_good() {
         assert_eq!(
-            Sampler::shuffled(10, 0).order(0),
+            RandomSampler::new(10, 0).indices(0),
             [0, 3, 4, 2, 1, 6, 5, 8, 7, 9]
         );
         assert_eq!(
-            Sampler::shuffled(10, 0).order(1),
+            RandomSampler::new(10, 0).indices(1),
             [9, 8, 6, 0, 7, 2, 5, 1, 3, 4]
         );
     }
@@ -150,7 +211,7 @@ mod tests {
         let mut counts = std::collections::BTreeMap::new();
         for epoch in 0..24_000 {
             *counts
-                .entry(Sampler::shuffled(4, 1).order(epoch))
+                .entry(RandomSampler::new(4, 1).indices(epoch))
                 .or_insert(0u32) += 1;
         }
         assert_eq!(counts.len(), 24);
@@ -164,14 +225,19 @@ mod tests {
 
     #[test]
     fn shards_are_a_partition() {
+        let shard = |sampler: &Arc<dyn Sampler>, rank, world| {
+            ShardedSampler::new(sampler.clone(), rank, world)
+        };
+        let sequential = |n| Arc::new(SequentialSampler::new(n)) as Arc<dyn Sampler>;
         for (samples, world) in [(10, 3), (9, 3), (2, 5), (0, 2), (100, 1)] {
-            for sampler in [Sampler::shuffled(samples, 1), Sampler::sequential(samples)] {
+            let random: Arc<dyn Sampler> = Arc::new(RandomSampler::new(samples, 1));
+            for sampler in [random, sequential(samples)] {
                 let shards: Vec<_> = (0..world)
-                    .map(|rank| sampler.clone().shard(rank, world).unwrap())
+                    .map(|rank| shard(&sampler, rank, world).unwrap())
                     .collect();
                 let mut all = Vec::new();
                 for shard in &shards {
-                    let order = shard.order(2);
+                    let order = shard.indices(2);
                     assert_eq!(order.len(), shard.len());
                     assert!(order.len().abs_diff(samples / world) <= 1);
                     all.extend(order);
@@ -180,14 +246,10 @@ mod tests {
                 assert!(all.into_iter().eq(0..samples));
             }
         }
-        assert!(Sampler::sequential(3).shard(2, 2).is_err());
-        assert!(Sampler::sequential(3).shard(0, 0).is_err());
+        assert!(shard(&sequential(3), 2, 2).is_err());
+        assert!(shard(&sequential(3), 0, 0).is_err());
         // A shard of a shard is one of the product.
-        let nested = Sampler::sequential(20)
-            .shard(1, 2)
-            .unwrap()
-            .shard(2, 3)
-            .unwrap();
-        assert_eq!(nested.order(0), [5, 11, 17]);
+        let half: Arc<dyn Sampler> = Arc::new(shard(&sequential(20), 1, 2).unwrap());
+        assert_eq!(shard(&half, 2, 3).unwrap().indices(0), [5, 11, 17]);
     }
 }

@@ -5,12 +5,11 @@ use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
-use sha2::{Digest, Sha256};
 
-use crate::dataset::hex;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 
-/// The most a deflate stream can grow by.
+/// Largest ratio by which a deflate stream can grow.
 const MAX_RATIO: u64 = 1032;
 
 /// A data file being read: its bytes after decompression, in order.
@@ -20,7 +19,7 @@ pub(crate) struct Source<'a> {
     /// Bytes as stored.
     stored: u64,
     gzip: bool,
-    /// What the stored file seems to be.
+    /// Kind of the stored file, by its first bytes.
     kind: String,
     /// Bytes handed out so far.
     position: u64,
@@ -73,7 +72,7 @@ impl<'a> Source<'a> {
         &self.path
     }
 
-    /// What the file seems to be, `start` being its first bytes after decompression.
+    /// Kind of the file, `start` being its first bytes after decompression.
     pub fn kind(&self, start: &[u8]) -> String {
         if self.gzip {
             format!("{}, gzipped", kind_of(start))
@@ -86,7 +85,7 @@ impl<'a> Source<'a> {
         self.stored
     }
 
-    /// The next `N` bytes, which are `what`.
+    /// Next `N` bytes; `what` describes them in an error.
     pub fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N]> {
         let mut bytes = [0; N];
         let mut filled = 0;
@@ -157,7 +156,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// What is read on, for other parsers (tar).
+    /// Reader of the remaining bytes, for other parsers (tar).
     pub fn reader(&mut self) -> &mut (dyn Read + 'a) {
         &mut *self.reader
     }
@@ -176,7 +175,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What a file seems to be, by its first bytes.
+/// Kind of a file, by its first bytes.
 pub(crate) fn kind_of(start: &[u8]) -> String {
     let known: [(&[u8], &str); 12] = [
         (b"\x1f\x8b", "a gzip file"),
@@ -204,21 +203,6 @@ pub(crate) fn kind_of(start: &[u8]) -> String {
             "a file that starts with the bytes {}",
             hex(&start[..start.len().min(4)])
         ),
-    }
-}
-
-/// Hex SHA-256 of a file.
-pub(crate) fn sha256_file(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hex(&hash.finalize())),
-            Ok(n) => hash.update(&buffer[..n]),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::io(path, e)),
-        }
     }
 }
 

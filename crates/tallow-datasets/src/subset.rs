@@ -1,4 +1,4 @@
-//! A part of a dataset as a dataset.
+//! Subset of a dataset.
 
 mod split;
 
@@ -7,14 +7,15 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tallow_transforms::ImageRef;
 
-use crate::dataset::{Dataset, DatasetInfo, hex};
+use crate::dataset::{Dataset, DatasetInfo};
+use crate::digest::hex;
 use crate::error::{Error, Result};
 pub use split::{Fold, Sizes, k_fold, stratified_split, take_stratified};
 
-/// Some samples of a dataset, by index; the images stay where they are. Cloning is cheap.
+/// Dataset of some samples of another, by index, as `torch.utils.data.Subset`. The images are not copied; clones are cheap.
 ///
-/// Its name and provenance tell how it was made, `mnist[subset 1000 of 60000]`, and its digest is that of the whole
-/// set, the indices and the classes kept, hashed together.
+/// Its name and provenance describe the selection, as in `mnist[subset 1000 of 60000]`. Its digest covers the digest of the whole
+/// set, the indices and the classes kept.
 #[derive(Clone)]
 pub struct Subset {
     dataset: Arc<dyn Dataset>,
@@ -25,9 +26,10 @@ pub struct Subset {
 }
 
 impl Subset {
-    /// The samples `indices` of `dataset`, in that order. An index may come more than once (a bootstrap sample, say).
+    /// Subset of the samples `indices` of `dataset`, in that order. An index may come more than once, as in a bootstrap sample.
     ///
-    /// [`Error::Index`] for one beyond the end.
+    /// # Errors
+    /// [`Error::Index`] for an index beyond the end.
     pub fn new(dataset: Arc<dyn Dataset>, indices: Vec<usize>) -> Result<Self> {
         let tag = format!("subset {} of {}", indices.len(), dataset.len());
         Self::tagged(dataset, indices, &tag, None)
@@ -71,12 +73,12 @@ impl Subset {
         })
     }
 
-    /// The dataset it is a part of.
+    /// Dataset that the samples are from.
     pub fn dataset(&self) -> &Arc<dyn Dataset> {
         &self.dataset
     }
 
-    /// The index in [`dataset`](Self::dataset) of each sample.
+    /// Index of each sample in [`dataset`](Self::dataset).
     pub fn indices(&self) -> &[usize] {
         &self.indices
     }
@@ -121,7 +123,10 @@ impl Dataset for Subset {
     }
 }
 
-/// The first `n` samples. [`Error::Argument`] when there are fewer.
+/// Subset of the first `n` samples.
+///
+/// # Errors
+/// [`Error::Argument`] when there are fewer.
 pub fn take(dataset: &Arc<dyn Dataset>, n: usize) -> Result<Subset> {
     let len = dataset.len();
     if n > len {
@@ -138,8 +143,9 @@ pub fn take(dataset: &Arc<dyn Dataset>, n: usize) -> Result<Subset> {
     )
 }
 
-/// The samples of some classes, relabelled: class `classes[k]` becomes `k`.
+/// Subset of the samples of some classes, relabelled: class `classes[k]` becomes `k`.
 ///
+/// # Errors
 /// [`Error::Argument`] when there is no class to keep, or one is unknown or named twice.
 pub fn class_filter(dataset: &Arc<dyn Dataset>, classes: &[u32]) -> Result<Subset> {
     let known = dataset.info().classes.len();
@@ -175,8 +181,8 @@ pub fn class_filter(dataset: &Arc<dyn Dataset>, classes: &[u32]) -> Result<Subse
     Subset::tagged(dataset.clone(), indices, &tag, Some(classes))
 }
 
-/// All samples sorted by label, those of one label in the order of the dataset: the worst order to train in, to show
-/// what shuffling is for.
+/// Subset of all samples sorted by label, those of one label in the order of the dataset: the worst order to train in, for
+/// experiments with shuffling.
 pub fn sort_by_class(dataset: &Arc<dyn Dataset>) -> Result<Subset> {
     let mut samples = (0..dataset.len())
         .map(|index| Ok((dataset.label(index)?, index)))

@@ -3,10 +3,10 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use hf_hub::HFClient;
+use tallow_datasets::fetch_model_file;
 use tallow_models::checkpoints;
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 
 /// File of weights by name.
 ///
@@ -38,27 +38,8 @@ fn from_hub(id: &str) -> Result<PathBuf> {
             "`hf:{id}` is no file of the hub; write hf:owner/name/file, as in hf:timm/resnet18.a1_in1k/model.safetensors"
         )));
     };
-    let endpoint = env::var("HF_ENDPOINT").ok().filter(|e| !e.is_empty());
-    let endpoint = endpoint.unwrap_or_else(|| "https://huggingface.co".into());
-    let client = HFClient::builder()
-        .endpoint(endpoint.trim_end_matches('/'))
-        .retry_max_attempts(2)
-        .build_sync()
-        .map_err(|error| Error::Weights(format!("cannot start the hub's client: {error}")))?;
-    let model = client.model(owner, model);
-    // What is in the cache needs no network.
-    let cached = model.download_file().filename(file).local_files_only(true);
-    if let Ok(path) = cached.send() {
-        return Ok(path);
-    }
-    tracing::info!(%id, %endpoint, "downloading weights");
-    model
-        .download_file()
-        .filename(file)
-        .send()
-        .map_err(|error| {
-            Error::Weights(format!("cannot download hf:{id} from {endpoint}: {error}"))
-        })
+    fetch_model_file(&format!("{owner}/{model}"), file, None)
+        .context(|| format!("cannot download hf:{id}"))
 }
 
 fn find_in(

@@ -327,6 +327,8 @@ fn hub(body: Vec<u8>) -> (String, std::sync::Arc<std::sync::atomic::AtomicBool>)
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use sha2::Digest;
+
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let closed = Arc::new(AtomicBool::new(false));
@@ -343,11 +345,15 @@ fn hub(body: Vec<u8>) -> (String, std::sync::Arc<std::sync::atomic::AtomicBool>)
             } else {
                 ("404 Not Found", &[][..])
             };
+            let digest: String = sha2::Sha256::digest(body)
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect();
             let _ = write!(
                 stream,
                 "HTTP/1.1 {status}\r\nContent-Length: {}\r\nETag: \"{}\"\r\nX-Repo-Commit: {}\r\nConnection: close\r\n\r\n",
                 body.len(),
-                "ab".repeat(32),
+                digest,
                 "0123456789".repeat(4)
             );
             if request.starts_with("GET") {

@@ -1,92 +1,25 @@
 //! Downloads from a server on this machine.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
+use sha2::{Digest, Sha256};
+
 use super::*;
-use crate::catalog::{Files, Format};
-use crate::classes::DIGITS;
-use crate::error::Error;
+use crate::digest::hex;
+use crate::entry::Published;
+use crate::formats::idx;
+use crate::options::Progress;
+use crate::server::{Answer, COMMIT, Server, ok};
+use crate::storage::{Labels, Storage};
 
-/// What the server says to a path: status, body, and the length it claims.
-#[derive(Clone)]
-struct Answer {
-    status: &'static str,
-    body: Vec<u8>,
-    length: usize,
-    etag: String,
-}
+const DIGITS: &[&str] = &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
-fn ok(body: Vec<u8>) -> Answer {
-    let etag = hex(&Sha256::digest(&body));
-    Answer {
-        status: "200 OK",
-        length: body.len(),
-        body,
-        etag,
-    }
-}
-
-struct Server {
-    address: String,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Server {
-    /// Answers until the test ends; a path it does not know is not found.
-    fn start(answers: HashMap<String, Answer>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let log = asked.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let _ = answer(stream.unwrap(), &answers, &log);
-            }
-        });
-        Self { address, asked }
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.lock().unwrap().len()
-    }
-}
-
-fn answer(
-    mut stream: TcpStream,
-    answers: &HashMap<String, Answer>,
-    log: &Mutex<Vec<String>>,
-) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let request = lines.next().unwrap()?;
-    for line in lines {
-        if line?.is_empty() {
-            break;
-        }
-    }
-    log.lock().unwrap().push(request.clone());
-    let mut words = request.split(' ');
-    let (method, path) = (words.next().unwrap(), words.next().unwrap());
-    let missing = Answer {
-        status: "404 Not Found",
-        ..ok(Vec::new())
-    };
-    let answer = answers.get(path).unwrap_or(&missing);
-    write!(
-        stream,
-        "HTTP/1.1 {}\r\nContent-Length: {}\r\nETag: \"{}\"\r\nX-Repo-Commit: {}\r\nConnection: close\r\n\r\n",
-        answer.status,
-        answer.length,
-        answer.etag,
-        "0123456789".repeat(4)
-    )?;
-    if method == "GET" {
-        stream.write_all(&answer.body)?;
-    }
-    Ok(())
-}
+const STORAGE: &[Storage] = &[idx::files(
+    &["train-images-idx3-ubyte", "train-labels-idx1-ubyte"],
+    &["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"],
+)];
 
 const NAMES: [&str; 4] = [
     "train-images-idx3-ubyte",
@@ -125,15 +58,16 @@ fn tiny(host: &str) -> &'static Entry {
         classes: DIGITS,
         train_len: 3,
         test_len: 1,
-        formats: &[Format::Idx],
+        storage: STORAGE,
         source: "nowhere",
         licence: "",
         digests: None,
         folder: "tiny",
         inner: &[],
-        files: Files::Mnist,
+        labels: Labels::PLAIN,
+        transposed: false,
         published: published.collect::<Vec<_>>().leak(),
-        hub: Some(Hub {
+        hub: Some(HubFiles {
             owner: "us",
             name: "tiny",
             files: &NAMES,
@@ -172,6 +106,14 @@ impl Setting {
         }
     }
 
+    fn hub(&self) -> Hub {
+        Hub {
+            endpoint: self.server.address.clone(),
+            cache: Some(self.root.path().join("hub-cache")),
+            token: None,
+        }
+    }
+
     fn cache(&self) -> PathBuf {
         self.root.path().join("cache")
     }
@@ -189,11 +131,7 @@ impl Setting {
             progress,
             ..Default::default()
         };
-        let network = Network {
-            endpoint: self.server.address.clone(),
-            hub_cache: Some(self.root.path().join("hub-cache")),
-        };
-        download(self.entry, &options, &network)
+        download(self.entry, &options, &self.hub())
     }
 
     /// The failures of a download that leaves nothing behind.
@@ -223,10 +161,7 @@ impl Setting {
         let found = places.find(self.entry, Split::Train).unwrap();
         let set = read(self.entry, Split::Train, &found, false).unwrap();
         assert_eq!(set.labels(), [4, 4, 4]);
-        assert_eq!(
-            crate::Dataset::info(&set).provenance,
-            "tiny (IDX, original)"
-        );
+        assert_eq!(set.info().provenance, "tiny (IDX, original)");
         let sums = fs::read_to_string(dir.join(SUMS)).unwrap();
         assert!(sums.contains(&format!("{}  {}", self.entry.published[2].sha256, NAMES[2])));
     }
@@ -274,33 +209,109 @@ fn the_host_comes_next() {
 fn what_is_there_is_not_fetched_again() {
     let setting = Setting::new(answers(AT_HOST));
     setting.download().unwrap().unwrap();
-    let asked = setting.server.asked();
+    let asked = setting.server.asked().len();
     setting.download().unwrap().unwrap();
-    assert_eq!(setting.server.asked(), asked);
+    assert_eq!(setting.server.asked().len(), asked);
 }
 
 #[test]
 fn the_hubs_own_cache_is_used() {
-    let setting = Setting::new(answers(AT_HUB));
-    for file in NAMES {
-        let client = HFClient::builder()
-            .endpoint(&setting.server.address)
-            .cache_dir(setting.root.path().join("hub-cache"));
-        ask_hub(
-            client,
-            setting.entry.hub.as_ref().unwrap(),
-            file,
-            Some(None),
-        )
-        .unwrap();
+    let setting = Setting::new(HashMap::new());
+    let hub_cache = setting.root.path().join("hub-cache/datasets--us--tiny");
+    let write = |path: String, bytes: &[u8]| {
+        let path = hub_cache.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    write("refs/main".into(), COMMIT.as_bytes());
+    for (name, body) in NAMES.iter().zip(bodies()) {
+        write(format!("snapshots/{COMMIT}/{name}"), &body);
     }
-    let asked = setting.server.asked();
     setting.download().unwrap().unwrap();
     setting.assert_complete();
-    assert_eq!(
-        setting.server.asked(),
-        asked + 1,
-        "only whether the hub is there"
+    assert!(setting.server.asked().is_empty(), "no request is needed");
+}
+
+#[cfg(unix)]
+#[test]
+fn damage_in_the_hubs_cache_is_found() {
+    let setting = Setting::new(HashMap::new());
+    let hub_cache = setting.root.path().join("hub-cache/datasets--us--tiny");
+    let snapshot = hub_cache.join("snapshots").join(COMMIT);
+    for folder in [&hub_cache.join("refs"), &hub_cache.join("blobs"), &snapshot] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    fs::write(hub_cache.join("refs/main"), COMMIT).unwrap();
+    let digest = "0".repeat(64);
+    fs::write(hub_cache.join("blobs").join(&digest), &bodies()[0]).unwrap();
+    let target = format!("../../blobs/{digest}");
+    std::os::unix::fs::symlink(target, snapshot.join(NAMES[0])).unwrap();
+    let failures = setting.failures();
+    assert!(
+        failures[0].contains("expected SHA-256 0000"),
+        "{failures:?}"
+    );
+}
+
+#[test]
+fn redirects_are_followed_and_their_digest_counts() {
+    // As the hub does with a large file: it states the digest, and another server has the file.
+    let files = Server::start(answers("/cdn/"));
+    let redirect = |name: &str, body: &[u8]| Answer {
+        status: "302 Found",
+        headers: format!(
+            "Location: {}/cdn/{name}\r\nX-Linked-ETag: \"{}\"\r\n",
+            files.address,
+            hex(&Sha256::digest(body))
+        ),
+        ..ok(Vec::new())
+    };
+    let all = || {
+        NAMES
+            .iter()
+            .zip(bodies())
+            .map(|(name, body)| (format!("{AT_HUB}{name}"), redirect(name, &body)))
+            .collect::<HashMap<_, _>>()
+    };
+    let setting = Setting::new(all());
+    let hub = Hub {
+        token: Some("secret".into()),
+        ..setting.hub()
+    };
+    let options = LoadOptions {
+        cache_dir: Some(setting.cache()),
+        ..Default::default()
+    };
+    download(setting.entry, &options, &hub).unwrap().unwrap();
+    setting.assert_complete();
+    // The token goes to the hub, and no further.
+    let sent = |server: &Server| {
+        let with = |r: &&String| r.to_lowercase().contains("authorization: bearer secret");
+        server.asked().iter().filter(with).count()
+    };
+    assert_eq!((sent(&setting.server), sent(&files)), (4, 0));
+    assert_eq!(files.asked().len(), 4);
+
+    let mut wrong = all();
+    let path = format!("{AT_HUB}{}", NAMES[1]);
+    let answer = redirect(NAMES[1], b"something else");
+    wrong.insert(path, answer);
+    let failures = Setting::new(wrong).failures();
+    assert!(
+        failures[0].contains("train-labels-idx1-ubyte: expected SHA-256"),
+        "{failures:?}"
+    );
+
+    let loop_path = format!("{AT_HUB}{}", NAMES[0]);
+    let around = Answer {
+        status: "302 Found",
+        headers: format!("Location: {loop_path}\r\n"),
+        ..ok(Vec::new())
+    };
+    let failures = Setting::new(HashMap::from([(loop_path, around)])).failures();
+    assert!(
+        failures[0].contains("more than 10 redirects"),
+        "{failures:?}"
     );
 }
 
@@ -370,7 +381,7 @@ fn contents_are_checked_before_they_are_kept() {
     let entry = Entry {
         published: &[],
         hosts: &[],
-        hub: setting.entry.hub.as_ref().map(copy),
+        hub: setting.entry.hub,
         ..copy_entry(setting.entry)
     };
     setting.entry = Box::leak(Box::new(entry));
@@ -380,7 +391,7 @@ fn contents_are_checked_before_they_are_kept() {
     // Fewer images than there should be.
     let entry = Entry {
         test_len: 2,
-        hub: setting.entry.hub.as_ref().map(copy),
+        hub: setting.entry.hub,
         ..copy_entry(setting.entry)
     };
     let mut setting = Setting::new(answers(AT_HUB));
@@ -392,13 +403,8 @@ fn contents_are_checked_before_they_are_kept() {
     );
 }
 
-fn copy(hub: &Hub) -> Hub {
-    Hub { ..*hub }
-}
-
 fn copy_entry(entry: &'static Entry) -> Entry {
     Entry {
-        files: Files::Mnist,
         hub: None,
         published: &[],
         hosts: &[],
@@ -413,19 +419,20 @@ fn nobody_there_is_said_at_once() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let network = Network {
+    let hub = Hub {
         endpoint: format!("http://{closed}"),
-        hub_cache: None,
+        cache: None,
+        token: None,
     };
     let options = LoadOptions {
         cache_dir: Some(setting.cache()),
         ..Default::default()
     };
-    let failures = download(setting.entry, &options, &network)
+    let failures = download(setting.entry, &options, &hub)
         .unwrap()
         .unwrap_err();
     assert!(
-        failures[0].starts_with(&network.endpoint) && failures[0].contains("refused"),
+        failures[0].starts_with(&hub.endpoint) && failures[0].contains("refused"),
         "{failures:?}"
     );
     assert!(failures[1].contains("404"), "{failures:?}");
@@ -439,10 +446,11 @@ fn a_cache_that_cannot_be_written_is_an_error() {
         cache_dir: Some(root.path().join("file/cache")),
         ..Default::default()
     };
-    let network = Network {
+    let hub = Hub {
         endpoint: "http://127.0.0.1:1".into(),
-        hub_cache: None,
+        cache: None,
+        token: None,
     };
-    let error = download(tiny("http://127.0.0.1:1"), &options, &network).unwrap_err();
+    let error = download(tiny("http://127.0.0.1:1"), &options, &hub).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
 }

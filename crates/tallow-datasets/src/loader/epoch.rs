@@ -1,17 +1,17 @@
-//! The batches of one epoch as an iterator, made by this thread or by workers.
+//! Iterator over the batches of one epoch, made by this thread or by workers.
 
 use std::iter::FusedIterator;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use super::Batch;
-use super::plan::Plan;
 use crate::error::{Error, Result};
+use crate::loader::batch::Batch;
+use crate::loader::plan::Plan;
 
-/// The batches of one epoch, in order: [`DataLoader::epoch`](super::DataLoader::epoch).
+/// Iterator over the batches of one epoch, in order: [`DataLoader::epoch`](crate::DataLoader::epoch).
 ///
-/// The first error ends the epoch. Dropping it, at whatever point, stops the workers at their next sample and waits
+/// The first error ends the epoch. Dropping the iterator stops the workers at their next sample and waits
 /// for them.
 pub struct Epoch {
     plan: Arc<Plan>,
@@ -35,7 +35,7 @@ impl Epoch {
             match Workers::start(&epoch.plan, count, prefetch) {
                 Ok(workers) => epoch.workers = Some(workers),
                 Err(error) => {
-                    epoch.failure = Some(Error::Loader(format!("cannot start a thread, {error}")))
+                    epoch.failure = Some(Error::Loader(format!("cannot start a thread: {error}")))
                 }
             }
         }
@@ -113,7 +113,7 @@ impl Workers {
         let channel = &self.channels[number % self.channels.len()];
         channel.recv().unwrap_or_else(|_| {
             Err(Error::Loader(format!(
-                "the worker for batch {number} is gone"
+                "the worker for batch {number} has stopped"
             )))
         })
     }

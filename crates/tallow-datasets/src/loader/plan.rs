@@ -1,4 +1,4 @@
-//! Everything that the batches of one epoch depend on, and how one is made from it.
+//! Plan of one epoch: everything that its batches depend on, and the making of one batch.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{Device, Tensor};
 use tallow_transforms::{Compose, SampleRng};
 
-use super::{Batch, DataLoader};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::loader::batch::Batch;
+use crate::loader::config::LoaderConfig;
 
 pub(super) struct Plan {
     dataset: Arc<dyn Dataset>,
@@ -25,16 +26,23 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub fn new(loader: &DataLoader, epoch: u64, order: Vec<usize>) -> Self {
+    pub fn new(
+        dataset: Arc<dyn Dataset>,
+        transform: Arc<Compose>,
+        config: &LoaderConfig,
+        epoch: u64,
+        order: Vec<usize>,
+    ) -> Self {
         Self {
-            dataset: loader.dataset.clone(),
-            transform: loader.transform.clone(),
+            random: transform.is_random(),
+            dataset,
+            transform,
+            batch_size: config.batch_size,
+            // Of the indices given: a sampler may give another number than it announced.
+            batches: config.batches(order.len()),
             order,
-            batch_size: loader.config.batch_size,
-            batches: loader.num_batches(),
-            seed: loader.config.seed,
+            seed: config.seed,
             epoch,
-            random: loader.transform.is_random(),
             stopped: AtomicBool::new(false),
         }
     }
@@ -58,7 +66,7 @@ impl Plan {
         }))
         .unwrap_or_else(|panic| {
             Err(Error::Loader(format!(
-                "batch {number}: a panic, {}",
+                "batch {number}: the dataset or a transform panicked: {}",
                 message(&*panic)
             )))
         })
@@ -89,7 +97,7 @@ impl Plan {
                     .and_then(|s| s.checked_mul(w)?.checked_mul(indices.len()));
                 let too_large = || {
                     Error::Argument(format!(
-                        "{} images of {c}x{h}x{w} in a batch",
+                        "a batch of {} images of {c}x{h}x{w} is too large",
                         indices.len()
                     ))
                 };
@@ -127,7 +135,7 @@ fn touch(data: &[u8]) {
     std::hint::black_box(data.iter().step_by(64).fold(0, |all, byte| all ^ byte));
 }
 
-/// What a panic said.
+/// Message of a panic.
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))

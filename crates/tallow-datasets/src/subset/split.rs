@@ -1,4 +1,4 @@
-//! Parts that keep the proportions of the classes.
+//! Stratified splits and cross-validation.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::sampler::permutation;
 
-/// The sizes of the parts of a split, made from an array or vector of `f64` or of `usize`. They may leave samples
-/// over, which are in no part then.
+/// Sizes of the parts of a split, made from an array or vector of `f64` or of `usize`. Samples that they leave over are in
+/// no part.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sizes {
     /// As shares of the whole, each above 0 and together no more than 1.
@@ -42,7 +42,7 @@ impl From<Vec<usize>> for Sizes {
 }
 
 impl Sizes {
-    /// The number of samples of each part of a set of `len`.
+    /// Number of samples of each part of a set of `len`.
     fn resolve(&self, len: usize) -> Result<Vec<usize>> {
         let counts = match self {
             Self::Counts(counts) => counts.clone(),
@@ -87,8 +87,11 @@ fn whole_shares(fractions: &[f64], len: usize) -> Result<Vec<usize>> {
     Ok(counts)
 }
 
-/// Disjoint random parts in which every class has its share: the sizes are exact, and of a class with `m` of the `N`
+/// Splits a dataset into disjoint random parts in which every class has its share: the sizes are exact, and of a class with `m` of the `N`
 /// samples a part of `n` gets `n m / N`, rounded up or down. Within a part the order of the dataset is kept.
+///
+/// # Errors
+/// [`Error::Argument`] when a part is empty or the parts are more than the dataset.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -122,7 +125,10 @@ pub fn stratified_split(
     parts.into_iter().enumerate().map(subset).collect()
 }
 
-/// `n` random samples in which every class has its share, as one part of a [`stratified_split`].
+/// Subset of `n` random samples in which every class has its share: one part of a [`stratified_split`].
+///
+/// # Errors
+/// [`Error::Argument`] when `n` is 0 or larger than the dataset.
 pub fn take_stratified(dataset: &Arc<dyn Dataset>, n: usize, seed: u64) -> Result<Subset> {
     let counts = Sizes::Counts(vec![n]).resolve(dataset.len())?;
     let indices = deal(&classes(&**dataset)?, &counts, seed).swap_remove(0);
@@ -133,15 +139,16 @@ pub fn take_stratified(dataset: &Arc<dyn Dataset>, n: usize, seed: u64) -> Resul
 /// One round of a cross-validation.
 #[derive(Clone)]
 pub struct Fold {
-    /// All samples but those of the fold.
+    /// Training samples: all but those of the fold.
     pub train: Subset,
-    /// The samples of the fold.
+    /// Validation samples: those of the fold.
     pub validation: Subset,
 }
 
-/// `k` rounds of cross-validation over random folds that are disjoint and cover the dataset. Sizes differ by one at
+/// Rounds of a `k`-fold cross-validation over random folds that are disjoint and cover the dataset. Sizes differ by one at
 /// most; stratified folds share out every class as [`stratified_split`] does.
 ///
+/// # Errors
 /// [`Error::Argument`] unless `k` is from 2 to the number of samples.
 pub fn k_fold(
     dataset: &Arc<dyn Dataset>,
@@ -221,7 +228,7 @@ fn deal(groups: &[Vec<usize>], counts: &[usize], seed: u64) -> Vec<Vec<usize>> {
     parts
 }
 
-/// How many of each group go to each part: `rows[part][group]` is `counts[part] * groups[group] / total` rounded up
+/// Number of samples of each group for each part: `rows[part][group]` is `counts[part] * groups[group] / total` rounded up
 /// or down (a whole quotient may also go up by one), each row adds up to its count, and no group gives more than it
 /// has. The counts must not add up to more than the groups.
 ///

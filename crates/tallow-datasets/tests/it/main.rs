@@ -1,0 +1,6 @@
+//! Integration tests, in one program: the data loader, subsets, and datasets from files.
+
+mod features;
+mod loader;
+mod sets;
+mod subset;

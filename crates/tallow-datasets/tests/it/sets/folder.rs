@@ -1,0 +1,196 @@
+//! A folder of image files.
+
+use std::fs;
+
+use tallow_datasets::{Dataset, Error, ImageFolder, Split};
+
+use crate::sets::make::*;
+
+fn copy(dir: &Dir, fixture_name: &str, to: &str) {
+    dir.write(to, fixture_bytes(&format!("folder/{fixture_name}")));
+}
+
+/// Classes `ant` and `bee`, with nesting, capitals, hidden and foreign files.
+fn insects() -> Dir {
+    let dir = Dir::new();
+    copy(&dir, "rgb.png", "root/bee/2.png");
+    copy(&dir, "rgb.bmp", "root/bee/10.BMP");
+    copy(&dir, "lossless.webp", "root/ant/a/x.webp");
+    copy(&dir, "quality95.jpg", "root/ant/b.jpg");
+    copy(&dir, "grey.png", "root/ant/a-z/y.png");
+    copy(&dir, "rgba.png", "root/ant/a/sub/w.png");
+    copy(&dir, "rgb.png", "root/.hidden/z.png");
+    dir.write("root/ant/.DS_Store.png", "")
+        .write("root/ant/notes.txt", "")
+        .write("root/list.png", "");
+    dir
+}
+
+#[test]
+fn classes_and_images_are_numbered_as_torchvision_does() {
+    let dir = insects();
+    let set = ImageFolder::open(dir.path("root"), Split::Train).unwrap();
+    assert_eq!(set.info().classes, ["ant", "bee"]);
+    assert_eq!(set.info().name, "root");
+    assert_eq!(set.info().provenance, "root (image folder)");
+    // What torchvision 0.29's `ImageFolder(root).samples` gives for these names.
+    let expected = [
+        "ant/b.jpg",
+        "ant/a/x.webp",
+        "ant/a-z/y.png",
+        "ant/a/sub/w.png",
+        "bee/10.BMP",
+        "bee/2.png",
+    ];
+    let found: Vec<_> = (0..set.len()).map(|i| set.path(i).unwrap()).collect();
+    assert_eq!(found, expected.map(|e| dir.path("root").join(e)));
+    assert_eq!(labels(&set), [0, 0, 0, 0, 1, 1]);
+    assert!(matches!(
+        set.path(6),
+        Err(Error::Index { index: 6, len: 6 })
+    ));
+    assert!(matches!(set.label(6), Err(Error::Index { .. })));
+    assert!(matches!(
+        set.image(6, &mut Vec::new()),
+        Err(Error::Index { .. })
+    ));
+}
+
+#[test]
+fn every_format_becomes_rgb_as_with_pillow() {
+    let mut scratch = Vec::new();
+    for name in [
+        "rgb.png",
+        "rgba.png",
+        "grey.png",
+        "palette.png",
+        "rgb.bmp",
+        "lossless.webp",
+        "quality95.jpg",
+    ] {
+        let dir = Dir::new();
+        copy(&dir, name, &format!("root/only/{name}"));
+        let set = ImageFolder::open(dir.path("root"), Split::Train).unwrap();
+        let image = set.image(0, &mut scratch).unwrap();
+        assert_eq!(
+            (image.channels, image.height, image.width),
+            (3, 9, 14),
+            "{name}"
+        );
+        assert_eq!(
+            image.data,
+            fixture_bytes(&format!("folder/{name}.bin")),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_shape_is_known_when_all_images_share_it() {
+    let dir = insects();
+    let open = || ImageFolder::open(dir.path("root"), Split::Train).unwrap();
+    assert_eq!(open().shape(), None);
+    assert_eq!(
+        open().with_uniform_shape().unwrap().shape(),
+        Some((3, 9, 14))
+    );
+    let square = image::RgbImage::new(5, 5);
+    square.save(dir.path("root/bee/square.png")).unwrap();
+    assert_eq!(open().with_uniform_shape().unwrap().shape(), None);
+}
+
+#[test]
+fn the_digest_follows_names_sizes_and_labels() {
+    let digest = |dir: &Dir| {
+        ImageFolder::open(dir.path("root"), Split::Train)
+            .unwrap()
+            .info()
+            .digest
+            .clone()
+    };
+    let dir = insects();
+    let first = digest(&dir);
+    assert_eq!(first, digest(&insects()));
+    fs::rename(dir.path("root/bee/2.png"), dir.path("root/bee/3.png")).unwrap();
+    let renamed = digest(&dir);
+    copy(&dir, "grey.png", "root/bee/3.png");
+    let other = digest(&dir);
+    assert!(first != renamed && renamed != other && first != other);
+}
+
+#[test]
+fn load_opens_train_and_test() {
+    let dir = Dir::new();
+    copy(&dir, "rgb.png", "set/train/a/1.png");
+    copy(&dir, "rgb.png", "set/val/a/1.png");
+    let name = format!("folder:{}", dir.path("set").display());
+    assert_eq!(dir.train(&name).len(), 1);
+    assert_eq!(
+        dir.load(&name, Split::Test).unwrap().info().split,
+        Split::Test
+    );
+    let name = format!("folder:{}", dir.path("set/train").display());
+    assert!(dir.error(&name).contains("a subfolder called train"));
+}
+
+#[test]
+fn wrong_folders_and_files_are_named() {
+    let dir = insects();
+    let open = |name: &str| {
+        let opened = ImageFolder::open(dir.path(name), Split::Train);
+        opened.map(|set| set.len()).unwrap_err().to_string()
+    };
+    assert!(open("nowhere").contains("nowhere"));
+    assert!(open("root/bee").contains("a subfolder for every class"));
+    fs::create_dir(dir.path("root/cow")).unwrap();
+    let error = open("root");
+    assert!(
+        error.contains("cow") && error.contains("of class `cow`"),
+        "{error}"
+    );
+    fs::remove_dir(dir.path("root/cow")).unwrap();
+
+    let whole = fixture_bytes("folder/quality95.jpg");
+    let png = fixture_bytes("folder/rgb.png");
+    // A header that promises a picture of 60,000 x 60,000, three bytes a pixel.
+    let mut huge = png.clone();
+    huge[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+    let sum = crc32(&huge[12..29]);
+    huge[29..33].copy_from_slice(&sum.to_be_bytes());
+    let bad: [(&str, &[u8]); 5] = [
+        ("empty.png", b""),
+        ("text.png", b"this is no picture"),
+        ("half.jpg", &whole[..100]),
+        ("half.png", &png[..60]),
+        ("huge.png", &huge),
+    ];
+    for (name, bytes) in bad {
+        let dir = Dir::new();
+        dir.write(&format!("root/only/{name}"), bytes);
+        let set = ImageFolder::open(dir.path("root"), Split::Train).unwrap();
+        let error = set
+            .image(0, &mut Vec::new())
+            .map(|i| i.data.len())
+            .unwrap_err();
+        assert!(matches!(error, Error::Invalid { .. }), "{name}: {error:?}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_loop_of_links_ends() {
+    let dir = insects();
+    std::os::unix::fs::symlink(dir.path("root/ant"), dir.path("root/ant/again")).unwrap();
+    let error = ImageFolder::open(dir.path("root"), Split::Train)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("is a link pointing upwards?"), "{error}");
+}
+
+/// PNG's checksum.
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut sum = flate2::Crc::new();
+    sum.update(bytes);
+    sum.sum()
+}
