@@ -18,8 +18,9 @@ use crate::nn::simple::{Add, Relu};
 /// is added to another is replaced by its layers.
 ///
 /// Consecutive layers for which there is a joint operator run as one: `Conv2d`, `BatchNorm2d` and `ReLU`, or `Conv2d` and `ReLU`, each
-/// also with a 2x2 `MaxPool2d` after it; in evaluation also `Conv2d` and `BatchNorm2d`. While an observer wants the output of every
-/// layer they run one by one. [`Context::recording`] lists what runs.
+/// also with a 2x2 `MaxPool2d` after it; in evaluation also `Conv2d` and `BatchNorm2d`. The results are those of the single layers up to
+/// rounding. While an observer wants the output of every layer, layers run one by one. [`Context::recording`] lists the operators that
+/// run.
 #[derive(Default)]
 pub struct Sequential {
     layers: Vec<Layer>,

@@ -43,15 +43,11 @@ impl Vgg {
             init: self.init,
             ..Default::default()
         };
-        let widths = [64, 128, 256, 512, 512].map(|width| config.narrowed(width));
-        let mut stages = Vec::new();
-        for (convolutions, width) in self.stages.into_iter().zip(widths) {
-            stages.push((convolutions, width?));
-        }
+        let width = config.narrowed(64)?;
         let net = Sequential::build(p, config.input_shape).sequential("features", |mut net| {
-            for (convolutions, width) in stages {
+            for (convolutions, factor) in self.stages.into_iter().zip([1, 2, 4, 8, 8]) {
                 for _ in 0..convolutions {
-                    net = net.conv2d_with(None, width, 3, padded);
+                    net = net.conv2d_with(None, factor * width, 3, padded);
                     if self.norm {
                         net = net.batch_norm2d(None);
                     }
