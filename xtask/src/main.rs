@@ -1,6 +1,7 @@
 //! `cargo xtask`: the commands of `tallow`, and the chores of this repository.
 
 mod bench;
+mod layers;
 mod pages;
 
 use std::path::Path;
@@ -10,6 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use tallow_cli::{Command, Program, Registry, dispatch, git_commit};
 
 use bench::args::{BenchArgs, WorkerArgs};
+use layers::LayersArgs;
 use pages::DocsArgs;
 
 /// Runs the published vision experiments, and the chores of Tallow's repository.
@@ -51,6 +53,12 @@ enum Chore {
     /// exits with 1 when a page or chart differs from the generated one.
     #[command(after_help = pages::EXAMPLES)]
     Docs(DocsArgs),
+    /// Check the layers: the dependencies between the crates, and the imports between the files of each.
+    ///
+    /// Prints each crate with the crates it uses, from the lowest layer to the highest. Exits with 1 when a crate uses one that its layer
+    /// does not allow, or when files import each other in a circle.
+    #[command(after_help = "Example: {tallow} layers")]
+    Layers(LayersArgs),
     /// Worker process of `bench`; not for people.
     #[command(hide = true, after_help = "Example: {tallow} bench starts it")]
     BenchWorker(WorkerArgs),
@@ -88,6 +96,7 @@ fn main() -> ExitCode {
         Chore::Tallow(command) => dispatch(command, &program),
         Chore::Bench(args) => bench::bench(args),
         Chore::Docs(args) => pages::docs(args),
+        Chore::Layers(args) => layers::layers(args),
         Chore::BenchWorker(args) => bench::work(args),
     })
 }

@@ -15,8 +15,8 @@ pub enum Ending {
     Done,
     /// A claim does not hold, or a metric is worse than its baseline.
     ClaimFailed,
-    /// Generated files differ from what they are generated from.
-    Stale,
+    /// A check of the repository failed: generated files are out of date, or a dependency breaks the layers.
+    CheckFailed,
     /// A baseline belongs to other data or to another recipe.
     Refused,
     /// The user interrupted the command.
@@ -27,7 +27,7 @@ impl From<Ending> for ExitCode {
     fn from(ending: Ending) -> Self {
         match ending {
             Ending::Done => Self::SUCCESS,
-            Ending::ClaimFailed | Ending::Stale => Self::from(1),
+            Ending::ClaimFailed | Ending::CheckFailed => Self::from(1),
             Ending::Refused => Self::from(FAILED),
             Ending::Interrupted => Self::from(INTERRUPTED),
         }

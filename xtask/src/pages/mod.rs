@@ -81,7 +81,7 @@ pub fn docs(args: &DocsArgs) -> Result<Ending> {
     let made = make(&dir, args)?;
     let mut stale = made.stale(&dir)?;
     if args.check {
-        let file = |name| Stale {
+        let file = |name| CheckFailed {
             name,
             content: None,
         };
@@ -122,7 +122,7 @@ fn judge(dir: &Path, check: bool) -> Result<Vec<PathBuf>> {
     Ok(names)
 }
 
-fn check(dir: &Path, stale: &[Stale]) -> Result<Ending> {
+fn check(dir: &Path, stale: &[CheckFailed]) -> Result<Ending> {
     if stale.is_empty() {
         output::print("the pages agree with the results\n")?;
         return Ok(Ending::Done);
@@ -133,7 +133,7 @@ fn check(dir: &Path, stale: &[Stale]) -> Result<Ending> {
     status!(
         "these files differ from those generated from the results; `cargo xtask docs` writes them"
     );
-    Ok(Ending::Stale)
+    Ok(Ending::CheckFailed)
 }
 
 /// Generated pages and pictures by path below the folder of the pages.
@@ -145,13 +145,13 @@ struct Made {
 }
 
 /// A file that differs from the generated one.
-struct Stale {
+struct CheckFailed {
     name: PathBuf,
     /// Generated content; `None` for a file to remove.
     content: Option<Vec<u8>>,
 }
 
-impl std::fmt::Display for Stale {
+impl std::fmt::Display for CheckFailed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let what = if self.content.is_some() {
             "wrote"
@@ -164,7 +164,7 @@ impl std::fmt::Display for Stale {
 
 impl Made {
     /// The files that differ, sorted.
-    fn stale(&self, dir: &Path) -> Result<Vec<Stale>> {
+    fn stale(&self, dir: &Path) -> Result<Vec<CheckFailed>> {
         let mut stale = Vec::new();
         let texts = self.pages.iter().chain(&self.charts);
         let all = texts
@@ -173,7 +173,7 @@ impl Made {
         for (name, content) in all {
             let path = dir.join(name);
             if !path.exists() || fs::read(&path).with_context(reading(&path))? != content {
-                stale.push(Stale {
+                stale.push(CheckFailed {
                     name: name.clone(),
                     content: Some(content.to_vec()),
                 });
@@ -181,7 +181,7 @@ impl Made {
         }
         for name in files(dir, Path::new(FOLDER), "svg")? {
             if !self.charts.contains_key(&name) && read(&dir.join(&name))?.contains(MADE) {
-                stale.push(Stale {
+                stale.push(CheckFailed {
                     name,
                     content: None,
                 });
