@@ -1,4 +1,9 @@
-#![doc = include_str!("../README.md")]
+// The example of the README reads the embedded sample.
+#![cfg_attr(feature = "sample", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "sample"),
+    doc = "Image classification datasets for candle; see the README."
+)]
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)

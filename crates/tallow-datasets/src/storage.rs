@@ -1,4 +1,4 @@
-//! Ways to store a split in files, as data: names, and the function that reads them.
+//! Storage of a split as data: the file names, and the function that reads them.
 
 use std::path::PathBuf;
 
@@ -61,6 +61,7 @@ impl Storage {
 
 /// Files to read, and the expected contents.
 pub(crate) struct Reading<'a> {
+    #[cfg_attr(not(feature = "sample"), allow(dead_code))]
     pub split: Split,
     /// The files found, in the order of [`Storage::files`]; for Parquet, all shards in order.
     pub files: &'a [PathBuf],
@@ -85,6 +86,7 @@ pub(crate) struct Labels {
     /// Position of the label among them.
     pub byte: usize,
     /// Column of a Parquet file.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
     pub column: &'static str,
 }
 

@@ -290,7 +290,7 @@ mod tests {
         let rest = name.strip_prefix("events.out.tfevents.").unwrap();
         let (seconds, host) = rest.split_once('.').unwrap();
         assert!(seconds.parse::<u64>().unwrap() > 1_700_000_000 && !host.is_empty());
-        let missing = EventWriter::create(&dir.path().join("none")).err().unwrap();
+        let missing = EventWriter::create(dir.path().join("none")).err().unwrap();
         assert!(missing.to_string().contains("tfevents"), "{missing}");
     }
 }

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use tallow_datasets::{Error, LoadOptions, Split, entry, load, verify};
 
-use crate::sets::make::*;
+#[cfg(feature = "parquet")]
+use crate::sets::make::{labels, planes};
 
 /// Options to read `name` from `TALLOW_DATA`, or a word on what to set.
 pub fn options(name: &str) -> Option<LoadOptions> {
