@@ -70,7 +70,7 @@ const COMPLETIONS: &str = "Examples, for the start file of the shell, with a nam
   zsh          xtask() { cargo xtask \"$@\"; }; source <(cargo xtask completions zsh)
   fish         function xtask; cargo xtask $argv; end; cargo xtask completions fish | source
   PowerShell   function xtask { cargo xtask @args }; cargo xtask completions powershell | Out-String | Invoke-Expression
-Then type `xtask run qui<Tab>`.";
+Then type `xtask run qui<Tab>`. In PowerShell, commands and options are completed, names are not.";
 
 fn command() -> clap::Command {
     Cli::command().mut_subcommand("completions", |c| c.after_help(COMPLETIONS))

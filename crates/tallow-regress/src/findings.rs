@@ -45,8 +45,8 @@ impl Findings {
     /// Heading of a document.
     pub fn title(&self) -> String {
         match self.tier {
-            Some(tier) => format!("{tier} tier"),
-            None => "results".to_string(),
+            Some(tier) => format!("Accuracy, {tier} tier"),
+            None => "Results".to_string(),
         }
     }
 }

@@ -55,11 +55,7 @@ pub fn notes(findings: &Findings) -> Vec<String> {
 
 /// Renders findings in Markdown, as for a comment on a pull request. Every metric is listed in a collapsed section.
 pub fn markdown(findings: &Findings) -> String {
-    let mut text = format!(
-        "### Accuracy, {}: {}\n\n",
-        findings.title(),
-        verdict(findings)
-    );
+    let mut text = format!("### {}: {}\n\n", findings.title(), verdict(findings));
     for report in &findings.experiments {
         for line in faults(report) {
             let _ = writeln!(text, "- **{}**: {line}", report.experiment);

@@ -187,7 +187,7 @@ impl Docs {
         docs
     }
 
-    /// What is said of a page that is not sound, and that nothing was touched.
+    /// Message about an invalid page; checks that no file was changed.
     fn refused(page: &str) -> String {
         let docs = Self::new(page);
         let before = docs.files();

@@ -7,7 +7,7 @@
 //! TALLOW_DATA=~/datasets cargo test --release -p xtask --test it mutations -- --ignored --test-threads 1
 //! ```
 //!
-//! What was found is written to `target/mutations/mutations.json`; `docs/regression/` has a copy, of which the table in the docs is made.
+//! The results are written to `target/mutations/mutations.json`; `docs/regression/` has a copy, of which the table in the docs is made.
 //! `TALLOW_MUTATIONS_TIERS=smoke,standard` has the standard tier judge as well, and `TALLOW_MUTATIONS_ONLY=guard,mnist-pixel-order` some experiments
 //! alone.
 
@@ -213,7 +213,7 @@ fn join(folder: &Path) {
     .unwrap();
 }
 
-/// What a patch does: the text above it.
+/// Description of a patch: the text above it.
 fn what(name: &str) -> String {
     let text = fs::read_to_string(patch(name)).unwrap();
     text.split("\n\n").next().unwrap().trim().to_string()

@@ -1,5 +1,5 @@
-//! How often `regress` raises an alarm where nothing is wrong: the smoke tier again and again, each time with seeds that neither the
-//! baseline nor another repeat has.
+//! Rate of false alarms of `regress`: repeats of the smoke tier without a fault, each with seeds that neither the baseline nor another
+//! repeat has.
 //!
 //! Thirty repeats take an hour, so they are asked for; what is there already is not done again:
 //!
@@ -7,7 +7,7 @@
 //! TALLOW_DATA=~/datasets cargo test --release -p xtask --test it repeats -- --ignored --nocapture
 //! ```
 //!
-//! What was found is written to `target/repeats/`; `docs/regression/repeats.json` has a copy, of which the docs tell.
+//! The results are written to `target/repeats/`; `docs/regression/repeats.json` has a copy, of which the docs tell.
 
 use std::env;
 use std::fs;

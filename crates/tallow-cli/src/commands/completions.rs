@@ -17,7 +17,7 @@ pub const EXAMPLES: &str = "Examples, for the start file of the shell:
   zsh          source <({tallow} completions zsh)
   fish         {tallow} completions fish | source
   PowerShell   {tallow} completions powershell | Out-String | Invoke-Expression
-Then type `{tallow} run qui<Tab>`.";
+Then type `{tallow} run qui<Tab>`. In PowerShell, commands and options are completed, names are not.";
 
 /// Arguments of `completions`.
 #[derive(Args, Debug)]

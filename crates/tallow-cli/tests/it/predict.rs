@@ -14,7 +14,7 @@ fn predict(sandbox: &Sandbox, args: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), stdout(&output), stderr(&output))
 }
 
-/// What `--json` prints, a value a line.
+/// Output of `--json`, a value for each line.
 fn json(sandbox: &Sandbox, args: &[&str]) -> Vec<Value> {
     let (code, text, message) = predict(sandbox, &[args, &["--json"]].concat());
     assert_eq!(code, Some(0), "{message}");

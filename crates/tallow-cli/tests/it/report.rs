@@ -244,7 +244,7 @@ fn check(browser: &Path, report: &Path, dir: &Path) {
     }
 }
 
-/// What the probe found in the page at this width, if the browser came to it, and what the browser logged.
+/// Result of the probe in the page at this width, if the browser ran it, and the log of the browser.
 fn probe(browser: &Path, page: &Path, width: u32, dir: &Path) -> (Option<String>, String) {
     let profile = tempfile::tempdir_in(dir).unwrap();
     let output = assert_cmd::Command::new(browser)

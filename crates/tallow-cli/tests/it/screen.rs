@@ -12,7 +12,7 @@ use crate::common::{Sandbox, stderr};
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
 
-/// What leaves the alternate screen.
+/// Sequence that leaves the alternate screen.
 const LEAVE: &str = "\u{1b}[?1049l";
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -22,7 +22,7 @@ struct Terminal {
     pty: Arc<Pty>,
     child: Child,
     output: Receiver<Vec<u8>>,
-    /// What is to be seen.
+    /// Visible text.
     screen: vt100::Parser,
     /// All bytes so far.
     bytes: Vec<u8>,

@@ -136,23 +136,31 @@ fn build(
     let transforms = Compose::new(recipe.data.transforms.clone())?;
     let name = &recipe.model.name;
     let dataset = &recipe.data.dataset;
-    let image_shape = match (entry(dataset), one_size(&transforms)) {
+    let mut source = source;
+    let size = one_size(&transforms);
+    let image_shape = match (entry(dataset), size) {
         (Ok(entry), _) => Some(entry.shape),
         (Err(_), Some(_)) => None,
-        (Err(_), None) => Some(
-            match recorded.map(|shapes| shapes.image).or(first(dataset)) {
+        (Err(_), None) => {
+            let known = recorded.map(|shapes| shapes.image);
+            Some(match known.or_else(|| first(dataset)) {
                 Some(shape) => shape,
-                None => model::default_input(registry, name)?,
-            },
-        ),
+                None => {
+                    // Images of a folder are RGB.
+                    let (_, h, w) = model::default_input(registry, name)?;
+                    source += &format!(
+                        "; nothing says how large the images of `{dataset}` are, so {w}x{h} is assumed"
+                    );
+                    (3, h, w)
+                }
+            })
+        }
     };
-    let input_shape = match (recorded, image_shape) {
-        (Some(shapes), _) => shapes.input,
-        (None, Some(shape)) => transforms.output_shape(shape)?,
-        (None, None) => match one_size(&transforms) {
-            Some(shape) => shape,
-            None => model::default_input(registry, name)?,
-        },
+    let input_shape = match (recorded, image_shape, size) {
+        (Some(shapes), _, _) => shapes.input,
+        (None, Some(shape), _) => transforms.output_shape(shape)?,
+        (None, None, Some(shape)) => shape,
+        (None, None, None) => model::default_input(registry, name)?,
     };
     let config = model::config(&recipe.model, classes.len(), input_shape, 0, device);
     let model = registry.build(name, &config)?;

@@ -107,7 +107,10 @@ fn folder(dir: &Path, side: u32) {
 #[test]
 fn a_model_is_rebuilt_for_the_images_of_its_run() {
     // `cnn` is made for one channel, `resnet20` for 32x32.
-    for (model, layer) in [("cnn", "conv2"), ("resnet20", "layer3.2.conv2")] {
+    for (model, layer, assumed) in [
+        ("cnn", "conv2", "28x28"),
+        ("resnet20", "layer3.2.conv2", "32x32"),
+    ] {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("pictures");
         folder(&data, 28);
@@ -150,6 +153,14 @@ fn a_model_is_rebuilt_for_the_images_of_its_run() {
         // A record of an earlier version does not say the shape; the data does.
         fs::remove_file(run.join("shapes.json")).unwrap();
         assert_eq!(predict(), found);
+        // Without both, the size that the model was made for is assumed, and every prediction says so.
+        fs::remove_dir_all(data.join("train")).unwrap();
+        let predictor = Predictor::from_run(run, &Device::Cpu, &Registry::default());
+        let image = predictor
+            .unwrap()
+            .prepare_file(&data.join("test/red/0.png"));
+        let steps = image.unwrap().steps.join("\n");
+        assert!(steps.contains(&format!("{assumed} is assumed")), "{steps}");
     }
 }
 
