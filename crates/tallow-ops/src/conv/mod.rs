@@ -17,7 +17,7 @@ use crate::{cpu, reference, tape};
 
 /// Two-dimensional convolution of `x` with `weight`, plus `bias`, as `torch.nn.functional.conv2d`.
 ///
-/// `x` is `(N, C, H, W)`, or `(N, H, W, C)` in [`Layout::Nhwc`]; `weight` is `(O, C / groups, KH, KW)` in either layout; `bias`
+/// `x` is `(N, C, H, W)`, or `(N, H, W, C)` in [`Layout::Nhwc`](crate::Layout::Nhwc); `weight` is `(O, C / groups, KH, KW)` in either layout; `bias`
 /// is `(O)`. The result is `(N, O, OH, OW)` or `(N, OH, OW, O)` with
 /// `OH = (H + 2 * padding - dilation * (KH - 1) - 1) / stride + 1`, rounded down, and `OW` likewise.
 ///
