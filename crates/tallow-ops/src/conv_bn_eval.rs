@@ -1,23 +1,27 @@
-//! Convolution and batch norm in evaluation, with what follows them, as one operator.
+//! Convolution and batch norm in evaluation, followed by ReLU, pooling or an addition, as one operator.
 
 use candle_core::{CpuStorage, CustomOp3, Shape, Tensor, Var};
 
-use crate::batch_norm::{self, to_f64};
-use crate::conv_bn_relu::{extents, is_fast, pooled};
+use crate::batch_norm::{self, BatchNormConfig, Norm, batch_norm_eval, to_f64};
+use crate::conv::{self, Conv2dConfig, conv2d};
+use crate::conv_block::{is_fast, pooled};
+use crate::error::Result;
 use crate::kernels::conv::{Epilogue, Geometry, channels_last};
 use crate::kernels::conv_block::{self as kernel, Affine, Tail};
 use crate::kernels::fresh::fresh;
 use crate::kernels::scratch;
-use crate::{
-    BatchNormConfig, Conv2dConfig, Layout, Norm, Result, add_relu, batch_norm_eval, conv, conv2d,
-    cpu, custom_op, relu, tape,
-};
+use crate::layout::Layout;
+use crate::norm_add_relu::add_relu;
+use crate::relu::relu;
+use crate::{cpu, custom_op, tape};
 
-/// As [`conv_bn_relu_train`](crate::conv_bn_relu_train), with [`batch_norm_eval`]: on the fast path the norm is a scale and a shift of the
-/// convolution's result while that is at hand.
+/// [`conv2d`], [`batch_norm_eval`], [`relu`] and, if `pool`, a 2x2 max pooling, as one node of the graph.
+///
+/// The fast path is that of [`conv_bn_relu_train`](crate::conv_bn_relu_train). There the norm is a scale and a shift of each
+/// channel, applied as the convolution writes its result.
 ///
 /// # Errors
-/// As the single operators.
+/// As the separate operators.
 pub fn conv_bn_relu_eval(
     x: &Tensor,
     weight: &Tensor,
@@ -34,10 +38,10 @@ pub fn conv_bn_relu_eval(
     folded(x, weight, bias, norm, conv, tail)
 }
 
-/// [`conv2d`] and [`batch_norm_eval`] as one node of the graph: on the fast path as in [`conv_bn_relu_eval`].
+/// [`conv2d`] and [`batch_norm_eval`] as one node of the graph. The fast path is that of [`conv_bn_relu_eval`].
 ///
 /// # Errors
-/// As the single operators.
+/// As the separate operators.
 pub fn conv_bn_eval(
     x: &Tensor,
     weight: &Tensor,
@@ -48,10 +52,11 @@ pub fn conv_bn_eval(
     folded(x, weight, bias, norm, conv, Folded::default())
 }
 
-/// [`add_relu`] of [`conv_bn_eval`] and `shortcut`: the end of a residual block. Inside [`no_grad`](crate::no_grad) it is one pass.
+/// [`add_relu`] of [`conv_bn_eval`] and `shortcut`: the end of a residual block in evaluation. Inside
+/// [`no_grad`](crate::no_grad) it is one pass.
 ///
 /// # Errors
-/// As the single operators.
+/// As the separate operators.
 pub fn conv_bn_add_relu_eval(
     x: &Tensor,
     weight: &Tensor,
@@ -61,7 +66,7 @@ pub fn conv_bn_add_relu_eval(
     shortcut: &Tensor,
 ) -> Result<Tensor> {
     let geometry = conv::geometry(x, weight, bias, conv)?;
-    let maps = extents(&geometry);
+    let maps = geometry.maps();
     let fits = shortcut.shape() == &maps.shape(conv.layout) && shortcut.dtype() == x.dtype();
     if tape::grad_enabled() || !fits || !is_fast(x, conv, &norm.config, &geometry) {
         return add_relu(&conv_bn_eval(x, weight, bias, norm, conv)?, shortcut);
@@ -74,13 +79,13 @@ pub fn conv_bn_add_relu_eval(
     folded(x, weight, bias, norm, conv, tail)
 }
 
-/// What follows the norm in evaluation.
+/// Operations after the norm in evaluation.
 #[derive(Clone, Default)]
 struct Folded {
     relu: bool,
-    /// Halving maxima.
+    /// 2x2 max pooling.
     pool: bool,
-    /// Added before the ReLU; only where there is no gradient.
+    /// Tensor added before the ReLU; only without gradients.
     addend: Option<Tensor>,
 }
 
@@ -109,9 +114,9 @@ fn folded(
         let y = composed_eval(x, weight, bias, statistics, conv, &config, tail.relu)?;
         return pooled(y, conv.layout, tail.pool);
     }
-    let maps = extents(&geometry);
+    let maps = geometry.maps();
     batch_norm::check_parameters(maps.c, x.dtype(), statistics, &config)?;
-    // With a gradient, the pooling is an operator of its own, which remembers the winners.
+    // With a gradient, the pooling is a separate operator, which keeps the positions of the maxima.
     let fused = tail.pool && tail.relu && !tape::grad_enabled() && maps.h.min(maps.w) >= 2;
     let then_pool = tail.pool && !fused;
     let parameters: Vec<&Tensor> = [gamma, beta].into_iter().chain(bias).collect();
@@ -146,7 +151,7 @@ fn composed_eval(
 
 const NAME: &str = "conv_bn_eval";
 
-/// The operator; its third argument is `weight, bias` of the norm and, if there is one, the convolution's bias.
+/// Operator of one call. Its third argument is weight and bias of the norm and, if there is one, the bias of the convolution.
 struct Eval {
     geometry: Geometry,
     conv: Conv2dConfig,
@@ -190,7 +195,7 @@ impl CustomOp3 for Eval {
             .collect();
         let scale: Vec<f32> = scale.iter().map(|&s| s as f32).collect();
         let count = g.batch * g.out_image();
-        let maps = extents(g);
+        let maps = g.maps();
         if self.tail.pool {
             let affine = Affine { scale, shift };
             let mut y = scratch::take::<f32>(count);
@@ -220,7 +225,7 @@ impl CustomOp3 for Eval {
         Ok((custom_op::storage(out), maps.shape(Layout::Nhwc)))
     }
 
-    /// Gradients in evaluation are rare, so the single operators compute them.
+    /// Gradients in evaluation are rare, so the separate operators compute them.
     fn bwd(
         &self,
         x: &Tensor,

@@ -2,41 +2,30 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp3, DType, Shape, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp3, Shape, Tensor};
 
-use crate::batch_norm::{self, to_f64, update_running};
+use crate::batch_norm::{self, Norm, batch_norm_train, to_f64, update_running};
+use crate::conv::{self, Conv2dConfig, conv2d};
+use crate::conv_block::{is_fast, pooled};
+use crate::error::Result;
 use crate::kernels::batch_norm::{Moments, Normal, moments};
 use crate::kernels::conv::{Epilogue, Geometry, channels_last};
 use crate::kernels::conv_block::{self as kernel, Affine, Tail};
 use crate::kernels::fresh::fresh;
-use crate::layout::Extents;
-use crate::{BatchNormConfig, Conv2dConfig, Layout, Pool2dConfig, Result, batch_norm_train};
-use crate::{conv, conv2d, cpu, custom_op, max_pool2d, relu, tape};
+use crate::layout::{Extents, Layout};
+use crate::relu::relu;
+use crate::{cpu, custom_op, tape};
 
-/// The parameters and statistics of a batch norm, each `(C)`.
-#[derive(Clone, Copy, Debug)]
-pub struct Norm<'a> {
-    /// The factor of the normalised values.
-    pub weight: &'a Tensor,
-    /// What is added to them.
-    pub bias: &'a Tensor,
-    /// Moved towards the batch's mean in training.
-    pub running_mean: &'a Var,
-    /// Moved towards the batch's unbiased variance in training.
-    pub running_var: &'a Var,
-    /// Its constants and the axis order.
-    pub config: BatchNormConfig,
-}
-
-/// [`conv2d`], [`batch_norm_train`], [`relu`] and, if `pool`, a 2x2 [`max_pool2d`], as one node of the graph.
+/// [`conv2d`], [`batch_norm_train`], [`relu`] and, if `pool`, a 2x2 max pooling, as one node of the graph.
 ///
-/// Shapes and settings are those of the single operators, which run for everything but `f32` in [`Layout::Nhwc`] without groups
-/// on the CPU. There the convolution's output is kept for backward, and nothing else in between is ever stored. The gradient of
-/// the convolution's bias is exactly zero, since the normalisation subtracts it again; PyTorch returns rounding noise there.
-/// There the gradient of the filters has the same bits for equal numbers of threads, all else for any number.
+/// Shapes and hyper-parameters are those of the separate operators. The fast path is `f32` in [`Layout::Nhwc`] without groups on
+/// the CPU; everything else runs the separate operators. The fast path keeps the output of the convolution for backward and no
+/// other intermediate tensor. Its gradient of the convolution's bias is exactly zero, since the normalization subtracts the
+/// bias again; PyTorch returns rounding noise. Its gradient of the filters has the same bits for equal numbers of threads, and
+/// all other results for any number.
 ///
 /// # Errors
-/// As the single operators.
+/// As the separate operators.
 pub fn conv_bn_relu_train(
     x: &Tensor,
     weight: &Tensor,
@@ -53,7 +42,7 @@ pub fn conv_bn_relu_train(
         running_var,
         config,
     } = norm;
-    let maps = extents(&geometry);
+    let maps = geometry.maps();
     if !is_fast(x, conv, &config, &geometry) || (pool && maps.h.min(maps.w) < 2) {
         let y = conv2d(x, weight, bias, conv)?;
         let y = relu(&batch_norm_train(
@@ -84,14 +73,14 @@ pub fn conv_bn_relu_train(
         moments: moments.clone(),
         kept: Mutex::new(None),
     };
-    // An operator has three arguments at most, so the small parameters travel as one.
+    // An operator has three arguments at most, so the small parameters are concatenated.
     let parameters: Vec<&Tensor> = [gamma, beta].into_iter().chain(bias).collect();
     let parameters = tape::cat(&parameters)?;
     let out = tape::apply3(&x.contiguous()?, &weight.contiguous()?, &parameters, op)?;
 
     let Moments { mean, variance } = custom_op::saved(&moments)?;
     let mean = match bias {
-        // The convolution runs without its bias, which PyTorch's running mean contains.
+        // The convolution runs without its bias, which is part of PyTorch's running mean.
         Some(bias) => mean
             .iter()
             .zip(to_f64(bias)?)
@@ -103,56 +92,18 @@ pub fn conv_bn_relu_train(
     Ok(out)
 }
 
-/// The convolution's output.
-pub(crate) fn extents(g: &Geometry) -> Extents {
-    Extents {
-        n: g.batch,
-        c: g.out_channels,
-        h: g.out_height,
-        w: g.out_width,
-    }
-}
-
-/// Whether the kernels of this block suit the arguments.
-pub(crate) fn is_fast(
-    x: &Tensor,
-    conv: &Conv2dConfig,
-    norm: &BatchNormConfig,
-    geometry: &Geometry,
-) -> bool {
-    (conv.layout, norm.layout) == (Layout::Nhwc, Layout::Nhwc)
-        && x.device().is_cpu()
-        && x.dtype() == DType::F32
-        && channels_last::suits(geometry)
-}
-
-/// With a 2x2 maximum pooling if `pool`.
-pub(crate) fn pooled(y: Tensor, layout: Layout, pool: bool) -> Result<Tensor> {
-    if pool {
-        max_pool2d(
-            &y,
-            &Pool2dConfig {
-                layout,
-                ..Pool2dConfig::new(2)
-            },
-        )
-    } else {
-        Ok(y)
-    }
-}
-
 const NAME: &str = "conv_bn_relu";
 
-/// The operator in training. Its third argument is `weight, bias` of the norm and, if there is one, the convolution's bias.
+/// Operator of one call. Its third argument is weight and bias of the norm and, if there is one, the bias of the convolution.
 struct Train {
     geometry: Geometry,
-    /// The convolution's output.
+    /// Extents of the convolution's output.
     maps: Extents,
     tail: Tail,
     eps: f64,
-    /// What the running statistics are moved by once the operator has run.
+    /// Statistics of the batch, for the update of the running statistics.
     moments: Arc<OnceLock<Moments>>,
-    /// The convolution's output, until backward turns it into its gradient.
+    /// Output of the convolution, until backward overwrites it with its gradient.
     kept: Mutex<Option<Vec<f32>>>,
 }
 
@@ -251,7 +202,7 @@ impl CustomOp3 for Train {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        // A second backward pass finds its memory used up by the first.
+        // The first backward pass has overwritten it: a second one computes it again.
         let mut y = kept.unwrap_or_else(|| self.convolve(xs, ws));
         let moments = custom_op::saved(&self.moments)?;
         let normal = self.normal(moments);

@@ -4,21 +4,24 @@ use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, DType, Shape, Tensor};
 
-use crate::custom_op::{Argument, Weighted, apply_weighted};
+use crate::conv::{self, Conv2dConfig, conv2d};
+use crate::conv_block::pooled;
+use crate::error::Result;
 use crate::kernels::fresh::fresh;
 use crate::kernels::lanes::{Gradients, Kept, Plan, backward, forward};
-use crate::{
-    Conv2dConfig, Layout, Pool2dConfig, Result, conv, conv2d, cpu, custom_op, max_pool2d, relu,
-};
+use crate::layout::Layout;
+use crate::relu::relu;
+use crate::weighted::{Argument, Weighted, apply_weighted};
+use crate::{cpu, custom_op};
 
-/// [`conv2d`], [`relu`] and, if `pool`, a 2x2 [`max_pool2d`], as one node of the graph.
+/// [`conv2d`], [`relu`] and, if `pool`, a 2x2 max pooling, as one node of the graph.
 ///
-/// Shapes, settings and gradients are those of the single operators, which run for everything but small `f32` convolutions of stride 1
-/// in [`Layout::Nchw`] on the CPU: up to 64 channels, without groups or dilation. There nothing in between is stored; backward keeps
-/// the input and the position of each maximum.
+/// Shapes, hyper-parameters and gradients are those of the separate operators. The fast path is small `f32` convolutions of
+/// stride 1 in [`Layout::Nchw`] on the CPU: up to 64 channels, without groups or dilation. It stores no intermediate tensor but
+/// the input and the position of each maximum, for backward. Everything else runs the separate operators.
 ///
 /// # Errors
-/// As [`conv2d`] and [`max_pool2d`].
+/// As [`conv2d`] and [`max_pool2d`](crate::max_pool2d).
 pub fn conv_relu(
     x: &Tensor,
     weight: &Tensor,
@@ -30,15 +33,7 @@ pub fn conv_relu(
     let fast = x.device().is_cpu() && x.dtype() == DType::F32 && config.layout == Layout::Nchw;
     let Some(plan) = Plan::new(geometry, pool).filter(|_| fast) else {
         let y = relu(&conv2d(x, weight, bias, config)?)?;
-        let halving = Pool2dConfig {
-            layout: config.layout,
-            ..Pool2dConfig::new(2)
-        };
-        return if pool {
-            max_pool2d(&y, &halving)
-        } else {
-            Ok(y)
-        };
+        return pooled(y, config.layout, pool);
     };
     let op = ConvRelu {
         plan,
@@ -49,7 +44,7 @@ pub fn conv_relu(
 
 const NAME: &str = "conv_relu";
 
-/// One call of [`conv_relu`].
+/// Operator of one call of [`conv_relu`].
 struct ConvRelu {
     plan: Plan,
     kept: OnceLock<Kept>,

@@ -2,17 +2,19 @@ use candle_core::{CpuStorage, CustomOp2, Shape, Tensor};
 
 use crate::cpu;
 use crate::custom_op::{self, for_float};
+use crate::error::{Error, Result};
+use crate::generator::Generator;
 use crate::kernels::elementwise::map2;
-use crate::{Error, Generator, Result, reference, tape};
+use crate::{reference, tape};
 
-/// Zeroes each element with probability `p` and divides the rest by `1 - p`, so that the expectation stays (inverted
-/// dropout, as `torch.nn.functional.dropout` with `training=True`; Srivastava et al. 2014).
+/// Dropout in training, as `torch.nn.functional.dropout` with `training=True` (Srivastava et al. 2014).
 ///
-/// The mask is drawn from `generator`, one word an element in the order they lie; with `p = 0` nothing is drawn and `x`
-/// comes back. In evaluation simply do not call it.
+/// Each element of `x`, of any shape, becomes 0 with probability `p`; the others are divided by `1 - p`, so that the expectation
+/// is the same. The mask is drawn from `generator`, one word per element in row-major order. With `p = 0` nothing is drawn and
+/// `x` is returned. In evaluation, do not call it.
 ///
 /// # Errors
-/// [`Error::Config`] when `p` is outside `[0, 1)`.
+/// [`Error::Config`] if `p` is outside `[0, 1)`.
 pub fn dropout(x: &Tensor, p: f64, generator: &Generator) -> Result<Tensor> {
     if !(0. ..1.).contains(&p) {
         return Err(Error::Config {
@@ -30,7 +32,7 @@ pub fn dropout(x: &Tensor, p: f64, generator: &Generator) -> Result<Tensor> {
     Ok(tape::apply2(&x.contiguous()?, &mask, Masked)?)
 }
 
-/// `x * mask`, where the mask has no gradient and so none is computed.
+/// `x * mask`. The mask has no gradient.
 struct Masked;
 
 impl CustomOp2 for Masked {

@@ -1,50 +1,51 @@
 use candle_core::Shape;
 
-/// What can go wrong in an operator or a parameter store.
+/// Error of an operator or a parameter store.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// An argument has the wrong shape.
+    /// Argument with a wrong shape.
     #[error("{op}: {argument} has shape {found:?}, expected {expected}")]
     Shape {
-        /// The operator.
+        /// Name of the operator.
         op: &'static str,
-        /// The argument's name.
+        /// Name of the argument.
         argument: &'static str,
-        /// What the operator takes.
+        /// Shape expected.
         expected: String,
-        /// What it got.
+        /// Shape found.
         found: Shape,
     },
-    /// A setting is out of range or contradicts another.
+    /// Hyper-parameter that is out of range or contradicts another.
     #[error("{op}: {message}")]
     Config {
-        /// The operator.
+        /// Name of the operator.
         op: &'static str,
-        /// What is wrong with the setting.
+        /// Value expected and value found.
         message: String,
     },
-    /// candle refused.
+    /// Error of candle.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
-    /// A file could not be read or written.
+    /// File that could not be read or written.
     #[error("{path}: {source}")]
     Io {
-        /// The file.
+        /// Path of the file.
         path: std::path::PathBuf,
-        /// The operating system's word.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// A weight file does not fit.
+    /// Weight file that does not match the model.
     #[error("{path}: {message}")]
     Weights {
-        /// The file.
+        /// Path of the file.
         path: std::path::PathBuf,
-        /// What was expected and what was found.
+        /// Difference between the file and the model.
         message: String,
     },
 }
 
-/// The result of this crate's functions.
+/// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<Error> for candle_core::Error {

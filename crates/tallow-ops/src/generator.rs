@@ -4,19 +4,19 @@ use candle_core::{DType, Device, Shape, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// A stream of random numbers, as `torch.Generator`: cloning gives another handle to the *same* stream.
+/// Random number generator, as `torch.Generator`. A clone is another handle to the *same* stream.
 ///
-/// candle's CPU generator cannot be seeded, so everything random in a model (initialisation, dropout) draws from one of these.
-/// The numbers are a function of the seed and of how many were drawn before, whatever the device, platform or thread count:
-/// they are drawn on the CPU and then moved, and no platform's mathematics library has a part in them.
+/// candle's CPU generator cannot be seeded, so initialization and dropout draw from one of these. The numbers depend on the seed
+/// and on how many were drawn before, but not on the device, the platform or the number of threads: they are computed on the CPU
+/// without the mathematics library of the platform, and then copied to the device.
 ///
 /// - The words are those of ChaCha with 8 rounds (Bernstein 2008); the key is the seed's 8 bytes, little endian, then
 ///   `tallow/generator`, then zeros.
 /// - `f32` uniforms take one 32-bit word each and use its upper 24 bits; `f64` uniforms take two words and use 53 bits.
-/// - Normals are made in pairs in `f64` by Box and Muller's formula (1958), four words a pair, then rounded to the type asked for.
-///   An odd count drops the last one.
+/// - Normals are computed in pairs in `f64` by the formula of Box and Muller (1958), four words per pair, then rounded to the type of
+///   the tensor. The last one of an odd count is dropped.
 /// - `f16` and `bf16` are rounded from `f32`.
 ///
 /// ```
@@ -36,13 +36,13 @@ pub struct Generator {
     stream: Arc<Mutex<Stream>>,
 }
 
-/// Where a [`Generator`] stands: all that is needed to go on from there.
+/// State of a [`Generator`]: the seed and the position in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratorState {
-    /// The seed the stream was made from.
+    /// Seed of the stream.
     pub seed: u64,
-    /// How many 32-bit words have been taken.
+    /// Number of 32-bit words drawn.
     pub word_position: u64,
 }
 
@@ -53,7 +53,7 @@ struct Stream {
 }
 
 impl Generator {
-    /// A stream at its beginning.
+    /// Generator at the beginning of the stream of `seed`.
     pub fn new(seed: u64) -> Self {
         Self {
             stream: Arc::new(Mutex::new(Stream {
@@ -63,7 +63,7 @@ impl Generator {
         }
     }
 
-    /// Where the stream stands now.
+    /// State of the stream.
     pub fn state(&self) -> GeneratorState {
         self.with(|stream| GeneratorState {
             seed: stream.seed,
@@ -71,7 +71,7 @@ impl Generator {
         })
     }
 
-    /// Moves the stream, and so every handle to it, to where `state` was taken.
+    /// Sets the stream, and so every handle to it, to `state`.
     pub fn set_state(&self, state: &GeneratorState) {
         let mut rng = chacha(state.seed);
         rng.set_word_pos(state.word_position.into());
@@ -83,9 +83,10 @@ impl Generator {
         });
     }
 
-    /// Values uniform in `[lo, hi)`; `lo` itself when both are equal.
+    /// Tensor of values uniform in `[lo, hi)`; all `lo` if the two are equal.
     ///
-    /// Fails when `lo > hi`, when either is not finite, or when `dtype` is not a floating-point type.
+    /// # Errors
+    /// [`Error::Config`] if `lo > hi`, if either is not finite, or if `dtype` is not a floating-point type.
     pub fn uniform(
         &self,
         lo: f64,
@@ -97,7 +98,7 @@ impl Generator {
         if !(lo.is_finite() && hi.is_finite() && lo <= hi) {
             return Err(config(
                 "uniform",
-                format!("wants finite bounds lo <= hi, got lo = {lo}, hi = {hi}"),
+                format!("expected finite bounds with lo <= hi, found lo = {lo}, hi = {hi}"),
             ));
         }
         let (lo32, hi32) = (lo as f32, hi as f32);
@@ -122,9 +123,10 @@ impl Generator {
         )
     }
 
-    /// Values normal with the given mean and standard deviation.
+    /// Tensor of normal values with the given mean and standard deviation.
     ///
-    /// Fails when `std` is negative, when either is not finite, or when `dtype` is not a floating-point type.
+    /// # Errors
+    /// [`Error::Config`] if `std` is negative, if either is not finite, or if `dtype` is not a floating-point type.
     pub fn normal(
         &self,
         mean: f64,
@@ -136,7 +138,7 @@ impl Generator {
         if !(mean.is_finite() && std.is_finite() && std >= 0.) {
             return Err(config(
                 "normal",
-                format!("wants a finite mean and std >= 0, got mean = {mean}, std = {std}"),
+                format!("expected a finite mean and std >= 0, found mean = {mean}, std = {std}"),
             ));
         }
         self.draw(
@@ -161,9 +163,10 @@ impl Generator {
         )
     }
 
-    /// A mask that is 1 with probability `p` and 0 otherwise; one word a value.
+    /// Tensor that is 1 with probability `p` and 0 otherwise; one word per value.
     ///
-    /// Fails when `p` is outside `[0, 1]` or when `dtype` is not a floating-point type.
+    /// # Errors
+    /// [`Error::Config`] if `p` is outside `[0, 1]` or `dtype` is not a floating-point type.
     pub fn bernoulli(
         &self,
         p: f64,
@@ -174,7 +177,7 @@ impl Generator {
         if !(0. ..=1.).contains(&p) {
             return Err(config(
                 "bernoulli",
-                format!("wants a probability in [0, 1], got {p}"),
+                format!("expected a probability in [0, 1], found {p}"),
             ));
         }
         // A word below the threshold counts, so that 0 never happens and 1 always does.
@@ -219,7 +222,7 @@ impl Generator {
             }
             other => Err(config(
                 op,
-                format!("wants a floating-point type, got {other:?}"),
+                format!("expected a floating-point type, found {other:?}"),
             )),
         }
     }
@@ -245,7 +248,7 @@ fn unit_f64(rng: &mut ChaCha8Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * (1. / (1u64 << 53) as f64)
 }
 
-/// Two independent standard normals. `libm` is compiled from one source everywhere; the platform's own `ln` and `sin` differ in the last bit.
+/// Two independent standard normals. `libm` is the same code on all platforms, whose own `ln` and `sin` differ in the last bit.
 fn normal_pair(rng: &mut ChaCha8Rng) -> [f64; 2] {
     let radius = (-2. * libm::log(1. - unit_f64(rng))).sqrt();
     let (sin, cos) = libm::sincos(std::f64::consts::TAU * unit_f64(rng));

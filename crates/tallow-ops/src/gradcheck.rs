@@ -1,26 +1,26 @@
-//! Gradients checked against central finite differences.
+//! Comparison of gradients with central finite differences, as `torch.autograd.gradcheck`.
 //!
-//! PyTorch's `torch.autograd.gradcheck` is the model: everything runs in `f64`, where a step of `1e-6` leaves about nine good digits.
+//! Everything runs in `f64`, where a step of `1e-6` leaves about nine correct digits.
 
 use candle_core::{DType, Device, Tensor, Var};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// The step of [`max_relative_error`].
+/// Step of [`max_relative_error`].
 pub const STEP: f64 = 1e-6;
 
-/// The largest disagreement between autograd and central finite differences over every element of every input of `function`.
+/// Largest difference between autograd and central finite differences over all elements of all inputs of `function`.
 ///
 /// `function` takes the tensors in the order of `inputs` and may return a tensor of any shape. Its output is projected on a fixed
-/// direction, so that one backward pass gives one number per input element, and the same numbers are formed as
+/// direction, so that one backward pass gives one number per input element, which is compared with
 /// `(f(x + STEP) - f(x - STEP)) / (2 * STEP)`. The error of an element is `|a - n| / max(1, |a|, |n|)`: relative for gradients
-/// above one, absolute below. An input that autograd does not reach counts as having gradient zero.
+/// above one, absolute below. The gradient of an input that autograd does not reach is zero.
 ///
-/// The function is called twice per input element, so keep the tensors small. It must be differentiable at the inputs: keep
-/// clear of the kinks of maxima and rectifiers. The inputs are handed over contiguous; permute inside `function` to check views.
+/// The function is called twice per input element, so keep the tensors small. It must be differentiable at the inputs:
+/// avoid ties of maxima and zeros before a ReLU. The inputs are contiguous; permute inside `function` to check views.
 ///
 /// # Errors
-/// [`Error::Config`] when an input is not `f64` on the CPU, and whatever `function` returns.
+/// [`Error::Config`] if an input is not `f64` on the CPU, and the errors of `function`.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

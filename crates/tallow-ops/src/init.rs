@@ -1,40 +1,42 @@
 use candle_core::{DType, Device, Shape, Tensor};
 
-use crate::{Error, Generator, Result};
+use crate::error::{Error, Result};
+use crate::generator::Generator;
 
-/// How a new parameter is filled: the formulas of `torch.nn.init`.
+/// Initialization of a parameter, with the formulas of `torch.nn.init`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
-    /// The same value everywhere; draws nothing.
+    /// One value for all elements. No random numbers are drawn.
     Const(f64),
-    /// Uniform in `[lo, up)`.
+    /// Uniform distribution in `[lo, up)`.
     Uniform {
-        /// The lower bound.
+        /// Lower bound.
         lo: f64,
-        /// The upper bound.
+        /// Upper bound.
         up: f64,
     },
-    /// Normal.
+    /// Normal distribution.
     Normal {
-        /// The mean.
+        /// Mean.
         mean: f64,
-        /// The standard deviation.
+        /// Standard deviation.
         std: f64,
     },
-    /// `torch.nn.init.kaiming_uniform_` with `leaky_relu` (He et al. 2015): uniform within
-    /// `sqrt(6 / ((1 + a^2) fan_in))` of zero. PyTorch's layers use `a = sqrt(5)`, which makes it `1 / sqrt(fan_in)`.
+    /// `torch.nn.init.kaiming_uniform_` with `leaky_relu` (He et al. 2015): uniform in
+    /// `[-b, b)` with `b = sqrt(6 / ((1 + a^2) fan_in))`. PyTorch's layers use `a = sqrt(5)`, so that `b = 1 / sqrt(fan_in)`.
     KaimingUniform {
-        /// Inputs that meet in one output: `I` for a linear layer, `I/groups * KH * KW` for a convolution.
+        /// Number of inputs of one output: `I` for a linear layer, `I/groups * KH * KW` for a convolution.
         fan_in: usize,
-        /// The negative slope of the rectifier that follows.
+        /// Negative slope of the leaky ReLU that follows.
         a: f64,
     },
 }
 
 impl Init {
-    /// A tensor filled this way, drawing from `generator`.
+    /// New tensor with values drawn from `generator`.
     ///
-    /// Fails on a range that [`Generator::uniform`] or [`Generator::normal`] refuses, and on `fan_in` 0.
+    /// # Errors
+    /// As [`Generator::uniform`] and [`Generator::normal`]; [`Error::Config`] if `fan_in` is 0.
     pub fn tensor(
         self,
         shape: impl Into<Shape>,
@@ -49,7 +51,7 @@ impl Init {
             Init::Uniform { lo, up } => generator.uniform(lo, up, shape, dtype, device),
             Init::Normal { mean, std } => generator.normal(mean, std, shape, dtype, device),
             Init::KaimingUniform { fan_in: 0, .. } => {
-                let message = "kaiming_uniform wants at least one input, got fan_in = 0".into();
+                let message = "kaiming_uniform: expected fan_in of at least 1, found 0".into();
                 Err(Error::Config {
                     op: "init",
                     message,

@@ -1,24 +1,28 @@
-//! Where the two ways through a residual block meet: batch norm, addition and ReLU.
+//! End of a residual block as one operator: batch norm, addition of the shortcut and ReLU.
 
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Shape, Tensor};
 
-use crate::batch_norm::{check_train, update_running};
+use crate::batch_norm::{BatchNormConfig, Norm, batch_norm_train, check_train, update_running};
 use crate::custom_op::{self, for_float};
+use crate::error::{Error, Result};
 use crate::kernels::batch_norm::{self as kernel, Moments, Normal};
 use crate::kernels::elementwise::map2;
 use crate::kernels::fresh::fresh;
 use crate::layout::Extents;
-use crate::{BatchNormConfig, Error, Norm, Result, batch_norm_train, cpu, relu, tape};
+use crate::relu::{self, relu};
+use crate::tensor_ops::add;
+use crate::{cpu, tape};
 
 /// `relu(batch_norm_train(x) + shortcut)` as one node of the graph (He et al. 2016, equation 1).
 ///
-/// `x` and `shortcut` are `(N, C, H, W)`, or `(N, H, W, C)` as the norm's configuration says. Differentiable in both and in the norm's
-/// parameters. In `f32` and `f64` on the CPU neither the normalised values nor the sum are stored; elsewhere the single operators run.
+/// `x` and `shortcut` are `(N, C, H, W)` or `(N, H, W, C)`, the layout of the norm's configuration. Differentiable in both and in
+/// the norm's parameters. In `f32` and `f64` on the CPU neither the normalized values nor the sum are stored; elsewhere the
+/// separate operators run.
 ///
 /// # Errors
-/// As [`batch_norm_train`]; [`Error::Shape`] when the shapes differ.
+/// As [`batch_norm_train`]; [`Error::Shape`] if the shapes differ.
 pub fn batch_norm_add_relu_train(x: &Tensor, shortcut: &Tensor, norm: Norm) -> Result<Tensor> {
     let Norm {
         weight,
@@ -30,7 +34,7 @@ pub fn batch_norm_add_relu_train(x: &Tensor, shortcut: &Tensor, norm: Norm) -> R
     check_same("batch_norm_add_relu", x, shortcut)?;
     if !cpu::has_kernels(x) {
         let y = batch_norm_train(x, weight, bias, running_mean, running_var, &config)?;
-        return relu(&tape::add(&y, shortcut)?);
+        return relu(&add(&y, shortcut)?);
     }
     let extents = check_train(x, weight, bias, running_mean, running_var, &config)?;
     let moments = Arc::new(OnceLock::new());
@@ -40,7 +44,7 @@ pub fn batch_norm_add_relu_train(x: &Tensor, shortcut: &Tensor, norm: Norm) -> R
         moments: moments.clone(),
         normal: OnceLock::new(),
     };
-    // An operator has three arguments at most, so the parameters travel as one.
+    // An operator has three arguments at most, so the parameters are concatenated.
     let parameters = tape::cat(&[weight, bias])?;
     let out = tape::apply3(&x.contiguous()?, &shortcut.contiguous()?, &parameters, op)?;
     let Moments { mean, variance } = custom_op::saved(&moments)?;
@@ -48,14 +52,14 @@ pub fn batch_norm_add_relu_train(x: &Tensor, shortcut: &Tensor, norm: Norm) -> R
     Ok(out)
 }
 
-/// `relu(x + y)` of two tensors of one shape, as one node of the graph.
+/// `relu(x + y)` of two tensors of equal shape, as one node of the graph.
 ///
 /// # Errors
-/// [`Error::Shape`] when the shapes differ.
+/// [`Error::Shape`] if the shapes differ.
 pub fn add_relu(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     check_same("add_relu", x, y)?;
     if !cpu::has_kernels(x) || x.dtype() != y.dtype() {
-        return relu(&tape::add(x, y)?);
+        return relu(&add(x, y)?);
     }
     Ok(tape::apply2(&x.contiguous()?, &y.contiguous()?, AddRelu)?)
 }
@@ -72,11 +76,11 @@ fn check_same(op: &'static str, x: &Tensor, y: &Tensor) -> Result<()> {
     })
 }
 
-/// One call of [`batch_norm_add_relu_train`]; the third argument is the norm's weight and bias.
+/// Operator of one call of [`batch_norm_add_relu_train`]. Its third argument is weight and bias of the norm.
 struct NormAddRelu {
     extents: Extents,
     config: BatchNormConfig,
-    /// What the running statistics are moved by once the operator has run.
+    /// Statistics of the batch, for the update of the running statistics.
     moments: Arc<OnceLock<Moments>>,
     normal: OnceLock<Normal>,
 }
@@ -147,7 +151,7 @@ impl CustomOp3 for NormAddRelu {
     }
 }
 
-/// One call of [`add_relu`].
+/// Operator of one call of [`add_relu`].
 struct AddRelu;
 
 impl CustomOp2 for AddRelu {

@@ -2,13 +2,14 @@ use candle_core::{CpuStorage, CustomOp1, Shape, Tensor};
 
 use crate::cpu;
 use crate::custom_op::{self, for_float};
+use crate::error::Result;
 use crate::kernels::elementwise::{map1, map2};
 use crate::kernels::fresh::fresh;
-use crate::{Result, reference, tape};
+use crate::{reference, tape};
 
-/// `max(x, 0)` of any shape, as `torch.nn.functional.relu`: the gradient at 0 is 0, and a NaN stays one.
+/// ReLU: `max(x, 0)` of a tensor of any shape, as `torch.nn.functional.relu`.
 ///
-/// (candle's own `relu` passes the gradient on at 0.)
+/// The gradient at 0 is 0 (it is 1 in candle's own `relu`). NaN gives NaN.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
     if !cpu::has_kernels(x) {
         return reference::relu(&tape::input(x));
@@ -41,7 +42,7 @@ impl CustomOp1 for Relu {
     }
 }
 
-/// The gradient of a ReLU, from its output.
+/// Gradient of a ReLU, from its output.
 pub(crate) fn backward(op: &'static str, y: &Tensor, grad: &Tensor) -> candle_core::Result<Tensor> {
     let grad = grad.contiguous()?;
     for_float!(grad.dtype(), op, T => {

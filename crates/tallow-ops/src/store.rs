@@ -1,20 +1,22 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use safetensors::SafeTensors;
 
-use crate::{Error, Generator, Init, Result};
+use crate::error::{Error, Result};
+use crate::generator::Generator;
+use crate::init::Init;
 
-/// The parameters and buffers of a model by name, in the order they were made. Cloning gives another handle to the same store.
+/// Parameters and buffers of a model by name, in creation order. A clone is another handle to the same store.
 ///
-/// `candle_nn::VarMap` iterates in hash order, which changes from run to run, and with it the order of every sum over parameters;
-/// here the order is that of the network. A *parameter* is trained; a *buffer* (running statistics) is saved with the model but not trained.
+/// A *parameter* is trained; a *buffer* (running statistics) is saved with the model but not trained, as in `torch.nn.Module`.
+/// (`candle_nn::VarMap` iterates in hash order, which changes from run to run, and with it the order of every sum over
+/// parameters.)
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -43,7 +45,7 @@ struct Entry {
 }
 
 impl ParamStore {
-    /// An empty store. New parameters are of `dtype` on `device`; their values are drawn from a [`Generator`] with this seed.
+    /// Empty store. New parameters have type `dtype` and are on `device`; their values are drawn from a [`Generator`] of `seed`.
     pub fn new(dtype: DType, device: &Device, seed: u64) -> Self {
         Self {
             entries: Arc::default(),
@@ -98,7 +100,7 @@ impl ParamStore {
         Ok(store)
     }
 
-    /// The place from which names are built.
+    /// Root path, of which names are built.
     pub fn root(&self) -> ParamPath {
         ParamPath {
             store: self.clone(),
@@ -106,32 +108,32 @@ impl ParamStore {
         }
     }
 
-    /// The type of new parameters.
+    /// Type of new parameters.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// Where the parameters live.
+    /// Device of the parameters.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// A handle to the stream that initialisation and dropout draw from.
+    /// Handle to the generator of initialization and dropout.
     pub fn generator(&self) -> Generator {
         self.generator.clone()
     }
 
-    /// What is trained, in creation order. The variables are the model's own, not copies.
+    /// Parameters in creation order. The variables are those of the model, not copies.
     pub fn parameters(&self) -> Vec<(String, Var)> {
         self.vars(true)
     }
 
-    /// What is saved but not trained, in creation order. The variables are the model's own, not copies.
+    /// Buffers in creation order. The variables are those of the model, not copies.
     pub fn buffers(&self) -> Vec<(String, Var)> {
         self.vars(false)
     }
 
-    /// The number of trained values.
+    /// Number of trained values.
     pub fn num_parameters(&self) -> usize {
         self.entries()
             .iter()
@@ -140,7 +142,7 @@ impl ParamStore {
             .sum()
     }
 
-    /// A copy of every parameter and buffer, in creation order; later training does not change it.
+    /// Copies of all parameters and buffers, in creation order. Later training does not change them.
     pub fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
         self.entries()
             .iter()
@@ -148,10 +150,13 @@ impl ParamStore {
             .collect()
     }
 
-    /// Copies `tensors` into the parameters and buffers of the same names, in place, converting the type where it differs.
+    /// Copies `tensors` into the parameters and buffers of the same names, in place, as `torch.nn.Module.load_state_dict`. The
+    /// type is converted where it differs.
     ///
-    /// As `torch.nn.Module.load_state_dict`: with `strict`, any missing, unexpected or mis-shaped tensor is an error that lists
-    /// them all and nothing is changed; without, what fits is loaded and the report says what did not.
+    /// Without `strict`, tensors that fit are loaded and the report lists the others.
+    ///
+    /// # Errors
+    /// With `strict`, any missing or unexpected tensor or different shape. The error lists all of them, and nothing is changed.
     pub fn load_state_dict(
         &self,
         tensors: &[(String, Tensor)],
@@ -167,9 +172,12 @@ impl ParamStore {
         })
     }
 
-    /// Writes every parameter and buffer as safetensors: the same values give the same bytes.
+    /// Writes all parameters and buffers to a safetensors file. Equal values give equal bytes.
     ///
-    /// The bytes go to a temporary name beside `path`, are synced, and then renamed, so `path` is never half-written.
+    /// The file is written to a temporary name in the same folder, synced and renamed, so that `path` is never incomplete.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let tensors = self
@@ -190,16 +198,17 @@ impl ParamStore {
         })
     }
 
-    /// Reads a safetensors file into the parameters and buffers, as [`ParamStore::load_state_dict`] does.
+    /// Loads a safetensors file into the parameters and buffers, as [`ParamStore::load_state_dict`].
     ///
-    /// Fails without changing anything when the file cannot be read, is truncated or is not safetensors.
+    /// # Errors
+    /// As there; also if the file cannot be read, is truncated or is not safetensors. Nothing is changed then.
     pub fn load(&self, path: impl AsRef<Path>, strict: bool) -> Result<LoadReport> {
         let path = path.as_ref();
         let bytes = fs::read(path).map_err(|source| Error::Io {
             path: path.into(),
             source,
         })?;
-        // Opening the header first keeps candle from allocating for a file that lies about its shapes.
+        // The header is checked first, so that candle does not allocate for shapes that the file does not hold.
         SafeTensors::deserialize(&bytes)
             .map_err(|e| weights(path, format!("not a whole safetensors file: {e}")))?;
         let tensors = candle_core::safetensors::load_buffer(&bytes, &self.device)
@@ -250,7 +259,7 @@ impl ParamStore {
         if strict && !report.is_clean() {
             return Err(error(format!("the weights do not fit the model: {report}")));
         }
-        // Every conversion that can fail is behind us: from here the model changes as a whole.
+        // No conversion can fail from here on: the model changes as a whole.
         for (var, tensor) in ready {
             var.set(&tensor)?;
         }
@@ -260,8 +269,9 @@ impl ParamStore {
     fn add(&self, name: String, var: Var, trained: bool) -> Result<Var> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.iter().any(|e| e.name == name) {
-            let message =
-                format!("the name `{name}` is taken; each parameter and buffer needs its own");
+            let message = format!(
+                "the name `{name}` exists already: give each parameter and buffer its own name"
+            );
             return Err(Error::Config {
                 op: "ParamStore",
                 message,
@@ -292,30 +302,30 @@ impl ParamStore {
     }
 }
 
-/// What did not fit when weights were loaded.
+/// Result of loading weights: the tensors that do not match the model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
-    /// In the model but not in the file, in creation order.
+    /// Names in the model but not in the file, in creation order.
     pub missing: Vec<String>,
-    /// In the file but not in the model, sorted.
+    /// Names in the file but not in the model, sorted.
     pub unexpected: Vec<String>,
-    /// In both, with different shapes, in creation order.
+    /// Tensors in both with different shapes, in creation order.
     pub mis_shaped: Vec<MisShaped>,
 }
 
-/// A tensor whose shape in the file is not the model's.
+/// Tensor with different shapes in the file and in the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MisShaped {
-    /// The parameter or buffer.
+    /// Name of the parameter or buffer.
     pub name: String,
-    /// The model's shape.
+    /// Shape in the model.
     pub expected: Shape,
-    /// The file's shape.
+    /// Shape in the file.
     pub found: Shape,
 }
 
 impl LoadReport {
-    /// Whether everything fitted.
+    /// True if all tensors match.
     pub fn is_clean(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.mis_shaped.is_empty()
     }
@@ -345,7 +355,8 @@ impl Display for LoadReport {
     }
 }
 
-/// A place in a [`ParamStore`], as `candle_nn::VarBuilder`: `root.pp("features").pp(0)` makes parameters named `features.0.*`.
+/// Path of names in a [`ParamStore`], as `candle_nn::VarBuilder`: `root.pp("features").pp(0)` creates parameters named
+/// `features.0.*`.
 #[derive(Clone, Debug)]
 pub struct ParamPath {
     store: ParamStore,
@@ -353,7 +364,7 @@ pub struct ParamPath {
 }
 
 impl ParamPath {
-    /// One level down.
+    /// Path with one more component.
     pub fn pp(&self, name: impl Display) -> ParamPath {
         ParamPath {
             store: self.store.clone(),
@@ -361,40 +372,49 @@ impl ParamPath {
         }
     }
 
-    /// The dotted name of this place; empty at the root.
+    /// Name of the path with dots; empty at the root.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Makes a trained variable. Fails when the name is taken.
+    /// Creates a parameter.
+    ///
+    /// # Errors
+    /// If the name exists already, or as [`Init::tensor`].
     pub fn param(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Var> {
         self.store
             .add(self.join(name), self.init(shape, init)?, true)
     }
 
-    /// Makes a variable that is saved but not trained. Fails when the name is taken.
+    /// Creates a buffer.
+    ///
+    /// # Errors
+    /// As [`param`](Self::param).
     pub fn buffer(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Var> {
         self.store
             .add(self.join(name), self.init(shape, init)?, false)
     }
 
-    /// Makes a buffer that starts as a copy of `value`, of that type whatever the store's. Fails when the name is taken.
+    /// Creates a buffer with a copy of `value`, in the type of `value`.
+    ///
+    /// # Errors
+    /// As [`param`](Self::param).
     pub fn buffer_from(&self, name: &str, value: &Tensor) -> Result<Var> {
         let var = Var::from_tensor(&value.to_device(self.device())?.copy()?)?;
         self.store.add(self.join(name), var, false)
     }
 
-    /// A handle to the store's stream of random numbers.
+    /// Handle to the generator of the store.
     pub fn generator(&self) -> Generator {
         self.store.generator()
     }
 
-    /// Where the parameters live.
+    /// Device of the parameters.
     pub fn device(&self) -> &Device {
         &self.store.device
     }
 
-    /// The type of new parameters.
+    /// Type of new parameters.
     pub fn dtype(&self) -> DType {
         self.store.dtype
     }
@@ -424,35 +444,30 @@ fn weights(path: &Path, message: impl Display) -> Error {
     }
 }
 
-/// Either the whole of `bytes` is at `path` afterwards, or what was there before.
+/// Writes a temporary file in the same folder, syncs it and renames it: afterwards `path` has all of `bytes` or its old content.
 fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let Some(name) = path.file_name() else {
+    if path.file_name().is_none() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "is not the name of a file",
         ));
-    };
+    }
     let folder = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let temporary = folder.join(format!(
-        ".{}.{}-{count}.tmp",
-        name.to_string_lossy(),
-        std::process::id()
-    ));
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-        return written;
-    }
-    // The new name itself must reach the disk too; only Unix lets a folder be synced.
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tallow-").suffix(".tmp");
+    // As other new files, and not private as temporary files are by default. The umask applies.
     #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    // The new name must reach the disk too; only Unix can sync a folder.
+    #[cfg(unix)]
+    std::fs::File::open(folder)?.sync_all()?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Backward passes without the zeros that candle adds every gradient to.
+//! Tape of recorded operators, and a backward pass over it without candle's tensors of zeros.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -8,20 +8,20 @@ use std::sync::Arc;
 use candle_core::backprop::GradStore;
 use candle_core::{CustomOp1, CustomOp2, CustomOp3, Tensor, TensorId};
 
+use crate::cpu;
 use crate::custom_op::{self, for_float};
+use crate::error::Result;
 use crate::kernels::elementwise::map2;
 use crate::kernels::fresh::fresh;
-use crate::{Result, cpu};
 
-/// A record of the operators of this crate that a thread runs, to walk back over.
+/// Tape: a record of the operators of this crate that a thread runs, for a faster backward pass.
 ///
 /// candle's [`Tensor::backward`] fills a tensor with zeros for every tensor of the graph and adds the gradient to it: two or three
-/// passes over memory for what most often has one term. A tape moves gradients instead, and adds where there are two. It gives the
-/// same values.
+/// passes over memory for gradients that mostly have one term. A tape moves gradients, and adds only where there are two. The
+/// values are the same.
 ///
-/// It is a help, not a second autograd: the tensors know their graph all the same. Where the way from the loss to a variable crosses
-/// an operator that is not on the tape (candle's own, another crate's, one run in another thread), [`Tape::backward`] calls
-/// [`Tensor::backward`].
+/// The tensors keep candle's graph. If a path from the loss to a variable has an operator that is not on the tape (one of candle, of
+/// another crate or of another thread), [`Tape::backward`] calls [`Tensor::backward`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
@@ -35,24 +35,26 @@ use crate::{Result, cpu};
 /// assert_eq!(gradients.get(&weight).unwrap().to_vec2::<f32>()?, [[3.0, 4.0]]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "a tape that is dropped has recorded for nothing"]
+#[must_use = "a tape records until it is dropped: keep it and call `backward`"]
 pub struct Tape {
-    /// It belongs to the thread that made it.
+    /// A tape cannot leave its thread.
     thread: PhantomData<*const ()>,
 }
 
 thread_local! {
-    /// The tapes being recorded, the innermost last.
+    /// Tapes being recorded, the innermost last.
     static TAPES: RefCell<Vec<Vec<Node>>> = const { RefCell::new(Vec::new()) };
 }
 
 thread_local! {
-    /// How many calls of [`no_grad`] this thread is inside.
+    /// Depth of nested calls of [`no_grad`].
     static NO_GRAD: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Runs `f` without a graph, as `torch.no_grad`: what the operators of this crate return in this thread depends on nothing, so that
-/// activations are freed as soon as they have been used, and operators may take ways that have no gradient.
+/// Runs `f` without a graph, as `torch.no_grad`.
+///
+/// Results of the operators of this crate in this thread have no graph, so that activations are freed after their last use, and
+/// operators may take faster paths that have no gradient.
 ///
 /// ```
 /// use candle_core::{Device, Var};
@@ -75,7 +77,7 @@ pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Whether operators build a graph.
+/// True if operators build a graph.
 pub(crate) fn grad_enabled() -> bool {
     NO_GRAD.get() == 0
 }
@@ -89,28 +91,28 @@ pub(crate) fn input(x: &Tensor) -> Tensor {
     }
 }
 
-/// One operator that ran.
+/// Operator that ran, and its output.
 struct Node {
     output: Tensor,
     op: Op,
 }
 
-enum Op {
+pub(crate) enum Op {
     One(Tensor, Arc<Box<dyn CustomOp1 + Send + Sync>>),
     Two([Tensor; 2], Arc<Box<dyn CustomOp2 + Send + Sync>>),
     Three([Tensor; 3], Arc<Box<dyn CustomOp3 + Send + Sync>>),
-    /// Another shape of the same elements.
+    /// Reshape.
     Reshape(Tensor),
-    /// Tensors one behind the other along the first axis.
+    /// Concatenation along the first axis.
     Cat(Vec<Tensor>),
-    /// The sum of two.
+    /// Sum of two tensors.
     Add([Tensor; 2]),
-    /// A tensor among zeros: from this place of this axis on.
+    /// Padding with zeros: axis, and position of the tensor on it.
     Pad(Tensor, usize, usize),
 }
 
 impl Tape {
-    /// Starts to record. A tape started meanwhile takes over until it is used or dropped.
+    /// Starts recording. A tape started later records instead until it is used or dropped.
     pub fn record() -> Self {
         TAPES.with_borrow_mut(|tapes| tapes.push(Vec::new()));
         Self {
@@ -118,10 +120,10 @@ impl Tape {
         }
     }
 
-    /// The gradients of `loss` with respect to the variables it depends on, as [`Tensor::backward`] gives them.
+    /// Gradients of `loss` with respect to the variables it depends on, as [`Tensor::backward`].
     ///
     /// # Errors
-    /// Whatever the operators' backward passes fail with.
+    /// Errors of the operators' backward passes.
     pub fn backward(self, loss: &Tensor) -> Result<GradStore> {
         let nodes = TAPES.with_borrow_mut(|tapes| tapes.last_mut().map(std::mem::take));
         let nodes = nodes.unwrap_or_default();
@@ -145,20 +147,20 @@ impl Tape {
 
 impl Drop for Tape {
     fn drop(&mut self) {
-        // Its tensors are freed once the list is no longer borrowed: freeing one may run anything.
+        // The tensors are freed after the borrow ends, since dropping one may run any code.
         let nodes = TAPES.try_with(|tapes| tapes.try_borrow_mut().ok().and_then(|mut t| t.pop()));
         drop(nodes);
     }
 }
 
-/// Whether every way from `loss` to a variable is on the tape.
+/// True if every path from `loss` to a variable is on the tape.
 fn is_complete(nodes: &[Node], loss: &Tensor) -> bool {
     let outputs: HashSet<TensorId> = nodes.iter().map(|node| node.output.id()).collect();
     let known = |t: &Tensor| !t.track_op() || t.is_variable() || outputs.contains(&t.id());
     outputs.contains(&loss.id()) && nodes.iter().flat_map(|node| node.op.inputs()).all(known)
 }
 
-/// candle makes a store only at the end of a backward pass; that of a number on its own is the shortest.
+/// candle creates a store only in a backward pass; that of a scalar is the shortest.
 fn empty_store(like: &Tensor) -> Result<GradStore> {
     let one = Tensor::new(0f32, like.device())?;
     let mut store = one.backward()?;
@@ -176,7 +178,7 @@ impl Op {
         }
     }
 
-    /// Takes the gradient of the output on to the inputs.
+    /// Propagates the gradient of the output to the inputs.
     fn backward(
         &self,
         output: &Tensor,
@@ -218,7 +220,7 @@ impl Op {
     }
 }
 
-/// Adds a term to the gradient of `x`, if anything depends on that.
+/// Adds a term to the gradient of `x`, if it is needed.
 fn accumulate(
     into: &mut HashMap<TensorId, Tensor>,
     x: &Tensor,
@@ -250,8 +252,8 @@ fn sum_of(a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
     })
 }
 
-/// Notes an operator on the tape that is being recorded, if any.
-fn note(output: &Tensor, op: impl FnOnce() -> Op) {
+/// Records an operator on the innermost tape, if there is one.
+pub(crate) fn note(output: &Tensor, op: impl FnOnce() -> Op) {
     if output.track_op() {
         TAPES.with_borrow_mut(|tapes| {
             if let Some(nodes) = tapes.last_mut() {
@@ -319,27 +321,5 @@ pub(crate) fn cat(parts: &[&Tensor]) -> candle_core::Result<Tensor> {
     note(&output, || {
         Op::Cat(parts.iter().map(|t| (*t).clone()).collect())
     });
-    Ok(output)
-}
-
-/// The sum of two tensors of one shape, on the tape.
-///
-/// # Errors
-/// When the shapes or element types differ.
-pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    let output = input(x).add(&input(y))?;
-    note(&output, || Op::Add([x.clone(), y.clone()]));
-    Ok(output)
-}
-
-/// [`Tensor::pad_with_zeros`], on the tape: `before` zeros in front along `axis` and `after` behind.
-///
-/// # Errors
-/// When there is no such axis.
-pub fn pad_with_zeros(x: &Tensor, axis: usize, before: usize, after: usize) -> Result<Tensor> {
-    let output = input(x).pad_with_zeros(axis, before, after)?;
-    if output.id() != x.id() {
-        note(&output, || Op::Pad(x.clone(), axis, before));
-    }
     Ok(output)
 }

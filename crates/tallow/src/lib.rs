@@ -1,1 +1,18 @@
 #![doc = include_str!("../README.md")]
+
+pub use tallow_datasets as datasets;
+#[cfg(feature = "experiment")]
+pub use tallow_experiment as experiment;
+pub use tallow_metrics as metrics;
+pub use tallow_models as models;
+pub use tallow_ops as ops;
+#[cfg(feature = "experiment")]
+pub use tallow_record as record;
+#[cfg(feature = "experiment")]
+pub use tallow_regress as regress;
+#[cfg(feature = "experiment")]
+pub use tallow_report as report;
+pub use tallow_train as train;
+pub use tallow_transforms as transforms;
+
+pub mod prelude;

@@ -179,19 +179,25 @@ impl<M: ModuleT> Predictor<M> {
             notes,
         } = fit::fit(picture, self.image_shape, &self.dataset)?;
         steps.extend(notes);
-        let (c, h, w) = self.transforms.output_shape(shape)?;
-        let mut values = vec![0f32; c * h * w];
         let image = ImageRef::new(&bytes, shape.0, shape.1, shape.2)?;
+        let prepared = self.prepare_image(image)?;
+        steps.extend(prepared.steps);
+        Ok(Prepared { steps, ..prepared })
+    }
+
+    /// Transforms an image that has the shape of the training images already, such as one of a dataset.
+    pub fn prepare_image(&self, image: ImageRef<'_>) -> Result<Prepared> {
+        let (c, h, w) = self.transforms.output_shape(image.shape())?;
+        let mut values = vec![0f32; c * h * w];
         (self.transforms).apply(image, &mut SampleRng::new(0, 0, 0), &mut values)?;
         let names: Vec<&str> = self.transforms.transforms().map(Transform::name).collect();
         let figures = match preparation::describe(&self.transforms.configs()).as_str() {
             "" => String::new(),
             figures => format!(" with {figures}"),
         };
-        steps.push(format!("{}{figures}, {}", names.join(", "), self.source));
         Ok(Prepared {
             image: Tensor::from_vec(values, (1, c, h, w), &self.device)?,
-            steps,
+            steps: vec![format!("{}{figures}, {}", names.join(", "), self.source)],
         })
     }
 

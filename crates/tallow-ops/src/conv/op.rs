@@ -1,19 +1,20 @@
-//! The convolution as a candle operator.
+//! Convolution as a candle operator.
 
 use candle_core::{CpuStorage, DType, Device, Result, Shape, Tensor, WithDType};
 
-use super::Algorithm;
-use crate::custom_op::{Argument, Weighted};
+use super::algorithm::Algorithm;
+use crate::cpu;
 use crate::kernels::conv::{
     Epilogue, Geometry, Gradients, channels_last, depthwise, direct, grad_bias, matmul,
 };
 use crate::kernels::fresh::fresh;
 use crate::kernels::real::Real;
-use crate::{Layout, cpu};
+use crate::layout::Layout;
+use crate::weighted::{Argument, Weighted};
 
 const NAME: &str = "conv2d";
 
-/// One call of [`conv2d`](super::conv2d): sizes already checked, arguments contiguous and of one type.
+/// Operator of one call of [`conv2d`](super::conv2d), with sizes already checked, on contiguous arguments of one type.
 pub(super) struct Conv2d {
     pub(super) geometry: Geometry,
     pub(super) layout: Layout,
@@ -21,7 +22,7 @@ pub(super) struct Conv2d {
 }
 
 impl Conv2d {
-    /// A result that `fill` adds to, or, where the algorithm is known to write all of it, writes.
+    /// Buffer of a result: zeroed, or not initialized if the algorithm writes all of it.
     fn buffer<T: Real>(&self, len: usize, fill: impl FnOnce(&mut [T])) -> Vec<T> {
         if self.algorithm == Algorithm::ChannelsLast {
             // SAFETY: these passes write every element of their results.
@@ -156,8 +157,8 @@ impl Weighted for Conv2d {
         Ok((storage, shape.into()))
     }
 
-    /// The gradients of input, weight and bias, `None` for what nothing depends on: the first layer of a network does not
-    /// compute the gradient of its images.
+    /// Gradients of input, weight and bias; `None` for those not needed. The first layer of a network does not compute the
+    /// gradient of its images.
     fn backward(
         &self,
         x: &Tensor,

@@ -2,9 +2,13 @@
 
 use proptest::prelude::*;
 
+use candle_core::{DType, Device, Tensor, Var};
+
+use super::algorithm::{Algorithm, choose};
+use super::config::{Conv2dConfig, geometry};
 use super::op::Conv2d;
-use super::*;
-use candle_core::{Device, Var};
+use crate::layout::Layout;
+use crate::weighted::apply_weighted;
 
 fn values(shape: (usize, usize, usize, usize), dtype: DType) -> Tensor {
     let count = shape.0 * shape.1 * shape.2 * shape.3;

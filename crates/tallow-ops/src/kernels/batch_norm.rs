@@ -1,6 +1,6 @@
-use super::{Float, channels};
-use crate::Layout;
-use crate::layout::Extents;
+use super::channels;
+use super::float::Float;
+use crate::layout::{Extents, Layout};
 
 /// Mean and biased variance of each channel of a batch.
 #[derive(Debug)]

@@ -2,10 +2,9 @@
 
 use std::array::from_fn;
 
-use super::Float;
-use super::pieces::pieces;
-use crate::Layout;
-use crate::layout::Extents;
+use super::float::Float;
+use super::parallel::pieces;
+use crate::layout::{Extents, Layout};
 
 /// Independent partial sums of a run of elements, for the compiler to keep in vector registers.
 const LANES: usize = 16;

@@ -1,14 +1,13 @@
-//! Batch normalisation, ReLU and 2x2 max pooling in one pass over `(N, H, W, C)`, forward and backward.
+//! Batch normalization, ReLU and 2x2 max pooling in one pass over `(N, H, W, C)`, forward and backward.
 //!
 //! Nothing between the convolution's output and the block's output is stored: the backward pass computes the normalised values
 //! again from the convolution's output, which it must read anyway.
 
-use rayon::prelude::*;
-
+use super::parallel::{Threads, for_each_chunk, for_each_chunk_of};
 use super::simd::arch;
 use crate::layout::Extents;
 
-/// What follows the normalisation.
+/// Operations after the normalization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tail {
     /// ReLU.
@@ -31,7 +30,7 @@ impl Tail {
     }
 }
 
-/// What a channel's values are multiplied by and added to.
+/// Scale and shift of each channel.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Affine {
     pub(crate) scale: Vec<f32>,
@@ -50,23 +49,20 @@ pub(crate) fn forward(y: &[f32], maps: Extents, affine: &Affine, tail: Tail, out
     match tail {
         Tail::Relu => {
             let len = (PIECE / c).max(1) * c;
-            out.par_chunks_mut(len)
-                .zip(y.par_chunks(len))
-                .for_each(|(out, y)| {
-                    arch().dispatch(|| relu_rows(y, affine, out));
-                });
+            for_each_chunk(out, len, Threads::All, |i, out| {
+                let y = &y[i * len..][..out.len()];
+                arch().dispatch(|| relu_rows(y, affine, out));
+            });
         }
         Tail::ReluPool => {
             let (ho, wo) = (maps.h / 2, w / 2);
             // One row of squares a piece.
-            out.par_chunks_mut(wo * c)
-                .enumerate()
-                .with_min_len(PIECE / (4 * w * c) + 1)
-                .for_each(|(row, out)| {
-                    let (map, oy) = (row / ho, row % ho);
-                    let lines = &y[(map * maps.h + 2 * oy) * w * c..][..2 * w * c];
-                    arch().dispatch(|| pool_row(lines, w, affine, out));
-                });
+            let fewest = PIECE / (4 * w * c) + 1;
+            for_each_chunk_of(out, wo * c, Threads::All, fewest, |row, out| {
+                let (map, oy) = (row / ho, row % ho);
+                let lines = &y[(map * maps.h + 2 * oy) * w * c..][..2 * w * c];
+                arch().dispatch(|| pool_row(lines, w, affine, out));
+            });
         }
     }
 }
@@ -141,35 +137,31 @@ pub(crate) fn gradient_sums(
         Tail::ReluPool => (maps.n * (maps.h / 2), 2 * w * c, w / 2 * c),
     };
     let per = rows.div_ceil(BLOCKS).max(PIECE / line).max(1);
-    let starts: Vec<usize> = (0..rows).step_by(per).collect();
-    let partial: Vec<Vec<f64>> = starts
-        .into_par_iter()
-        .map(|start| {
-            let mut total = vec![0f64; 2 * c];
-            let mut sums = vec![0f32; 2 * c];
-            for row in start..rows.min(start + per) {
-                let y = &y[line_start(row, maps, tail)..][..line];
-                let grad = &grad[row * grad_line..][..grad_line];
-                sums.fill(0.0);
-                match tail {
-                    Tail::Relu => arch().dispatch(|| relu_sums(y, grad, affine, mean, &mut sums)),
-                    Tail::ReluPool => {
-                        arch().dispatch(|| pool_sums(y, w, grad, affine, mean, &mut sums))
-                    }
+    let mut partial = vec![vec![0f64; 2 * c]; rows.div_ceil(per)];
+    for_each_chunk(&mut partial, 1, Threads::All, |block, total| {
+        let (start, total) = (block * per, &mut total[0]);
+        let mut sums = vec![0f32; 2 * c];
+        for row in start..rows.min(start + per) {
+            let y = &y[line_start(row, maps, tail)..][..line];
+            let grad = &grad[row * grad_line..][..grad_line];
+            sums.fill(0.0);
+            match tail {
+                Tail::Relu => arch().dispatch(|| relu_sums(y, grad, affine, mean, &mut sums)),
+                Tail::ReluPool => {
+                    arch().dispatch(|| pool_sums(y, w, grad, affine, mean, &mut sums));
                 }
-                total
-                    .iter_mut()
-                    .zip(&sums)
-                    .for_each(|(t, s)| *t += *s as f64);
             }
             total
-        })
-        .collect();
+                .iter_mut()
+                .zip(&sums)
+                .for_each(|(t, s)| *t += *s as f64);
+        }
+    });
     let sum = |i: usize| partial.iter().map(|p| p[i]).sum::<f64>();
     ((0..c).map(sum).collect(), (c..2 * c).map(sum).collect())
 }
 
-/// Where in `y` the pixels of row `row` of the gradient start.
+/// Start in `y` of the pixels of row `row` of the gradient.
 #[inline(always)]
 fn line_start(row: usize, maps: Extents, tail: Tail) -> usize {
     match tail {
@@ -202,7 +194,7 @@ fn relu_sums(y: &[f32], grad: &[f32], affine: &Affine, mean: &[f32], sums: &mut 
     }
 }
 
-/// The winner of a 2x2 square: its position (0 to 3, the first of equals) and whether its value passes the ReLU.
+/// Maximum of a 2x2 square: its position (0 to 3, the first of equal ones), and true if its value passes the ReLU.
 #[inline(always)]
 fn winner(y: [f32; 4], scale: f32, shift: f32) -> (u32, f32, bool) {
     let mut at = 0;
@@ -262,27 +254,24 @@ pub(crate) fn gradient(
     match tail {
         Tail::Relu => {
             let len = (PIECE / c).max(1) * c;
-            y.par_chunks_mut(len)
-                .zip(grad.par_chunks(len))
-                .for_each(|(y, grad)| {
-                    arch().dispatch(|| relu_gradient(y, grad, affine, through));
-                });
+            for_each_chunk(y, len, Threads::All, |i, y| {
+                let grad = &grad[i * len..][..y.len()];
+                arch().dispatch(|| relu_gradient(y, grad, affine, through));
+            });
         }
         Tail::ReluPool => {
             let (ho, line) = (maps.h / 2, w * c);
             // An odd last row belongs to no square and gets the statistics' part alone.
-            y.par_chunks_mut(maps.h * line)
-                .enumerate()
-                .for_each(|(map, y)| {
-                    for (oy, y) in y.chunks_mut(2 * line).enumerate() {
-                        if oy < ho {
-                            let grad = &grad[(map * ho + oy) * (w / 2) * c..][..w / 2 * c];
-                            arch().dispatch(|| pool_gradient(y, w, grad, affine, through));
-                        } else {
-                            arch().dispatch(|| statistics_gradient(y, through));
-                        }
+            for_each_chunk(y, maps.h * line, Threads::All, |map, y| {
+                for (oy, y) in y.chunks_mut(2 * line).enumerate() {
+                    if oy < ho {
+                        let grad = &grad[(map * ho + oy) * (w / 2) * c..][..w / 2 * c];
+                        arch().dispatch(|| pool_gradient(y, w, grad, affine, through));
+                    } else {
+                        arch().dispatch(|| statistics_gradient(y, through));
                     }
-                });
+                }
+            });
         }
     }
 }

@@ -1,5 +1,5 @@
-use super::Float;
-use super::pieces::pieces;
+use super::float::Float;
+use super::parallel::pieces;
 
 /// Elements in one piece of work; fixed, so that a piece is small against the second-level cache.
 const PIECE: usize = 1 << 14;

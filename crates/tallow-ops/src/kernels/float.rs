@@ -2,7 +2,7 @@ use std::ops::{Div, Sub};
 
 use super::real::Real;
 
-/// What pooling, normalisation and losses ask of an element beyond [`Real`].
+/// Element type of pooling, normalization and losses: [`Real`] with division, exponential and NaN.
 pub(crate) trait Float: Real + Sub<Output = Self> + Div<Output = Self> {
     const NEG_INFINITY: Self;
 
@@ -11,7 +11,7 @@ pub(crate) trait Float: Real + Sub<Output = Self> + Div<Output = Self> {
 }
 
 /// `e^x` to 2 units in the last place, in steps that vectorise (Cody and Waite 1980: `x = n ln 2 + r`, a polynomial in `r`).
-/// Below -87 it is 0: the smallest numbers are of no use in a sum that contains 1.
+/// Below -87 it is 0, which is negligible in a sum that contains 1.
 #[inline(always)]
 fn exp_f32(x: f32) -> f32 {
     // Adding and taking away this rounds to a whole number.

@@ -1,6 +1,6 @@
-//! Results that are written once: zeroing them first would cost a pass over memory.
+//! Result buffers without initialization: zeroing them would cost a pass over memory.
 
-/// A vector of `len` numbers that `fill` writes.
+/// Vector of `len` numbers that `fill` writes.
 ///
 /// # Safety
 /// `fill` writes every element, and reads none before it has.

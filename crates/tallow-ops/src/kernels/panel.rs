@@ -15,7 +15,7 @@ pub(crate) const fn len(rows: usize, cols: usize) -> usize {
     rows * cols.next_multiple_of(PANEL)
 }
 
-/// Where a matrix is: element `(r, c)` at `start + r * row + c / 16 * panel + c % 16`.
+/// Strides of a matrix: element `(r, c)` is at `start + r * row + c / 16 * panel + c % 16`.
 #[derive(Clone, Copy)]
 pub(crate) struct Mat {
     pub(crate) start: *mut f32,

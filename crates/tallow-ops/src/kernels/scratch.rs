@@ -25,7 +25,7 @@ pub(crate) fn take<T: Real>(len: usize) -> Scratch<T> {
         }
     });
     if buffer.len() < len {
-        // Fresh zeroed pages are cheaper than growing, which would copy what nobody wants.
+        // New zeroed pages are cheaper than growing, which would copy the old contents.
         buffer = vec![T::ZERO; len];
     }
     Scratch { buffer, len }

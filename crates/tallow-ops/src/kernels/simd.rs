@@ -1,31 +1,31 @@
-//! Which vector instructions the kernels use.
+//! Instruction set of the kernels.
 
 use std::sync::OnceLock;
 
 use pulp::Arch;
 
-/// The best instruction set of this processor, or the lesser one that the environment variable `TALLOW_SIMD` asks for:
+/// Best instruction set of this processor, or the lesser one named by the environment variable `TALLOW_SIMD`:
 ///
 /// - `avx2`: AVX2 and FMA, on x86 processors that have them;
 /// - `portable`: no vector instructions beyond those that the binary was built for.
 ///
-/// It is there so that one machine can test all paths. What is unknown, or more than the processor has, is ignored with a warning.
-/// The variable is read once, so all kernels of a process agree.
+/// With the variable, one machine can test all paths. An unknown name, or one that the processor does not have, is ignored with a
+/// warning. The variable is read once, so all kernels of a process use the same set.
 pub(crate) fn arch() -> Arch {
     static ARCH: OnceLock<Arch> = OnceLock::new();
     *ARCH.get_or_init(|| match std::env::var("TALLOW_SIMD") {
         Ok(name) => named(&name).unwrap_or_else(|| {
             let best = Arch::new();
-            tracing::warn!("TALLOW_SIMD={name} is not available here, using {best:?}; it may be `avx2` or `portable`");
+            tracing::warn!("TALLOW_SIMD={name} is not available on this processor, using {best:?}: expected `avx2` or `portable`");
             best
         }),
         Err(_) => Arch::new(),
     })
 }
 
-/// The name of the instruction set that this process computes with: `avx512`, `avx2`, `neon`, `simd128` or `portable`.
+/// Name of the instruction set of the kernels in this process: `avx512`, `avx2`, `neon`, `simd128` or `portable`.
 ///
-/// It is the best that the processor has, unless the environment variable `TALLOW_SIMD` asks for `avx2` or `portable`.
+/// It is the best of the processor, unless the environment variable `TALLOW_SIMD` is `avx2` or `portable`.
 pub fn instruction_set() -> &'static str {
     match arch() {
         Arch::Scalar => "portable",
@@ -45,7 +45,7 @@ pub fn instruction_set() -> &'static str {
     }
 }
 
-/// The instruction set of this name, if there is one and the processor has it.
+/// Instruction set of this name, if there is one and the processor has it.
 fn named(name: &str) -> Option<Arch> {
     match name {
         "portable" => Some(Arch::Scalar),
@@ -55,7 +55,7 @@ fn named(name: &str) -> Option<Arch> {
     }
 }
 
-/// Asks for the cache line at `p`, which is to be read.
+/// Prefetches the cache line at `p` for reading.
 #[inline(always)]
 pub(crate) fn prefetch_read(p: *const f32) {
     #[cfg(target_arch = "x86_64")]
@@ -68,11 +68,11 @@ pub(crate) fn prefetch_read(p: *const f32) {
     let _ = p;
 }
 
-/// Asks for the cache line at `p`, which is to be written.
+/// Prefetches the cache line at `p` for writing.
 #[inline(always)]
 pub(crate) fn prefetch_write(p: *const f32) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: as above; processors without the instruction take it for a prefetch to read, or for none.
+    // SAFETY: as above; processors without the instruction treat it as a prefetch for reading, or ignore it.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_ET0>(p.cast());
@@ -96,7 +96,7 @@ mod tests {
         }
     }
 
-    /// What the continuous integration relies on when it runs the other tests with the variable set.
+    /// The continuous integration runs all tests with the variable set.
     #[test]
     fn the_variable_is_heeded() {
         let wanted = std::env::var("TALLOW_SIMD").ok();

@@ -1,7 +1,7 @@
 //! Softmax and the cross entropies behind it, row by row of `(N, K)`.
 
-use super::Float;
-use super::pieces::{pieces, pieces2};
+use super::float::Float;
+use super::parallel::{pieces, pieces2};
 
 /// Writes the softmax of every row to `p` and the logarithm of the sum of exponentials to `log_sum`; both after taking the
 /// row's maximum out, so that no exponential overflows.

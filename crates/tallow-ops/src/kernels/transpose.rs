@@ -1,5 +1,5 @@
-use super::Float;
-use super::pieces::pieces;
+use super::float::Float;
+use super::parallel::pieces;
 
 /// A tile's side: 16 `f32` are one cache line, and a tile of each matrix stays in the first-level cache.
 const TILE: usize = 16;

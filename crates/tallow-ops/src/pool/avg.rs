@@ -1,20 +1,21 @@
 use candle_core::{CpuStorage, CustomOp1, Shape, Tensor};
 
-use super::Pool2dConfig;
+use super::config::{Pool2dConfig, check_dilation, check_output};
 use crate::cpu;
 use crate::custom_op::{self, for_float};
+use crate::error::Result;
 use crate::kernels::pool::Axis;
 use crate::kernels::pool::avg::{self, Span, Spans};
-use crate::layout::Extents;
-use crate::{Error, Layout, Result, reference, tape};
+use crate::layout::{Extents, Layout};
+use crate::{reference, tape};
 
-/// The average over each window, as `torch.nn.functional.avg_pool2d`.
+/// Average pooling, as `torch.nn.functional.avg_pool2d`.
 ///
-/// `x` is `(N, C, H, W)`, or `(N, H, W, C)` as the configuration says, and so is the result. With `count_include_pad` the
-/// zeros of the padding count in the divisor; what a window of `ceil_mode` reaches beyond the padding never does.
+/// `x` and the result are `(N, C, H, W)` or `(N, H, W, C)`, the layout of the configuration. With `count_include_pad` the zeros of
+/// the padding count in the divisor; positions beyond the padding, which a window of `ceil_mode` can have, never do.
 ///
 /// # Errors
-/// As [`max_pool2d`](crate::max_pool2d); also [`Error::Config`] when the dilation is not 1.
+/// As [`max_pool2d`](crate::max_pool2d); also [`Error::Config`](crate::Error::Config) if the dilation is not 1.
 pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) -> Result<Tensor> {
     if !cpu::has_kernels(x) {
         return reference::avg_pool2d(&tape::input(x), config, count_include_pad);
@@ -36,11 +37,13 @@ pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) ->
     )?)
 }
 
-/// Averages the image down (or up) to `output` rows and columns, as `torch.nn.functional.adaptive_avg_pool2d`:
-/// output `i` of `m` averages the inputs from `floor(i * n / m)` to `ceil((i + 1) * n / m)`, so the bins may overlap by one.
+/// Average pooling to `output` rows and columns, as `torch.nn.functional.adaptive_avg_pool2d`.
+///
+/// Output `i` of `m` is the average of inputs `floor(i * n / m)` to `ceil((i + 1) * n / m)`, so bins may overlap by one.
 ///
 /// # Errors
-/// [`Error::Shape`] when `x` does not have four axes; [`Error::Config`] when the output is empty.
+/// [`Error::Shape`](crate::Error::Shape) if `x` does not have four axes; [`Error::Config`](crate::Error::Config) if the output is
+/// empty.
 pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -> Result<Tensor> {
     if !cpu::has_kernels(x) {
         return reference::adaptive_avg_pool2d(&tape::input(x), output, layout);
@@ -60,28 +63,6 @@ pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -
             spans,
         },
     )?)
-}
-
-pub(crate) fn check_dilation(config: &Pool2dConfig) -> Result<()> {
-    if config.dilation == (1, 1) {
-        return Ok(());
-    }
-    let message = format!("average pooling has no dilation, got {:?}", config.dilation);
-    Err(Error::Config {
-        op: "avg_pool2d",
-        message,
-    })
-}
-
-pub(crate) fn check_output(output: (usize, usize)) -> Result<()> {
-    if output.0 > 0 && output.1 > 0 {
-        return Ok(());
-    }
-    let message = format!("the output must have at least one row and column, got {output:?}");
-    Err(Error::Config {
-        op: "adaptive_avg_pool2d",
-        message,
-    })
 }
 
 fn regular(axis: Axis, count_include_pad: bool) -> Vec<Span> {

@@ -2,22 +2,22 @@ use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, Shape, Tensor};
 
-use super::Pool2dConfig;
+use super::config::Pool2dConfig;
 use crate::cpu;
 use crate::custom_op::{self, for_float};
+use crate::error::{Error, Result};
 use crate::kernels::pool::{Axis, max};
-use crate::layout::Extents;
-use crate::{Error, Layout, Result, reference, tape};
+use crate::layout::{Extents, Layout};
+use crate::{reference, tape};
 
-/// The maximum over each window, as `torch.nn.functional.max_pool2d`.
+/// Max pooling, as `torch.nn.functional.max_pool2d`.
 ///
-/// `x` is `(N, C, H, W)`, or `(N, H, W, C)` as the configuration says, and so is the result. The whole gradient of a window
-/// goes to the element that won it: the first in row-major order among equals. A NaN wins over everything and so shows in
-/// the result. Windows may overlap; gradients add up.
+/// `x` and the result are `(N, C, H, W)` or `(N, H, W, C)`, the layout of the configuration. The gradient of a window goes to its
+/// maximum; of equal ones, to the first in row-major order. NaN counts as the maximum. Windows may overlap; gradients are summed.
 ///
 /// # Errors
-/// [`Error::Shape`] when `x` does not have four axes; [`Error::Config`] when kernel, stride or dilation is 0, padding exceeds
-/// half the kernel, or no window fits.
+/// [`Error::Shape`] if `x` does not have four axes; [`Error::Config`] if kernel, stride or dilation is 0, padding exceeds half
+/// the kernel, or no window fits.
 pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
     if !cpu::has_kernels(x) {
         return reference::max_pool2d(&tape::input(x), config);
@@ -26,7 +26,7 @@ pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
     if extents.h * extents.w >= u32::MAX as usize {
         return Err(Error::Config {
             op: "max_pool2d",
-            message: "a plane has too many elements".into(),
+            message: "a plane of H x W must have fewer than 2^32 - 1 elements".into(),
         });
     }
     Ok(tape::apply1(
@@ -44,7 +44,7 @@ struct MaxPool {
     extents: Extents,
     layout: Layout,
     axes: (Axis, Axis),
-    /// Where in its input plane each output came from.
+    /// Position of each maximum in its input plane.
     winner: OnceLock<Vec<u32>>,
 }
 

@@ -1,9 +1,10 @@
 use candle_core::{DType, Tensor, Var};
 
-use crate::batch_norm::{check, check_train};
-use crate::{BatchNormConfig, Layout, Result};
+use crate::batch_norm::config::{BatchNormConfig, check, check_train};
+use crate::error::Result;
+use crate::layout::Layout;
 
-/// [`crate::batch_norm_train`]. Half types are computed in `f32`.
+/// Reference of [`crate::batch_norm_train`]. Half types are computed in `f32`.
 pub fn batch_norm_train(
     x: &Tensor,
     weight: &Tensor,
@@ -32,7 +33,7 @@ pub fn batch_norm_train(
     Ok(y)
 }
 
-/// [`crate::batch_norm_eval`]. Half types are computed in `f32`.
+/// Reference of [`crate::batch_norm_eval`]. Half types are computed in `f32`.
 pub fn batch_norm_eval(
     x: &Tensor,
     weight: &Tensor,
@@ -53,7 +54,7 @@ pub fn batch_norm_eval(
     affine(&y, weight, bias, shape, x.dtype())
 }
 
-/// The axes to reduce over, and the shape that broadcasts a value a channel.
+/// Axes to reduce over, and the shape that broadcasts one value per channel.
 fn channels(c: usize, layout: Layout) -> ([usize; 3], (usize, usize, usize, usize)) {
     match layout {
         Layout::Nchw => ([0, 2, 3], (1, c, 1, 1)),

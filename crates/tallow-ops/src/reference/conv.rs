@@ -1,16 +1,17 @@
 //! Convolution composed of candle operations.
 //!
-//! candle's own `conv2d` takes one number for both directions, and its gradient fails with a shape mismatch when the stride
-//! leaves a different rest in each (7 x 8 pixels, kernel 3, stride 2, padding 1). Gathering the patches by index and multiplying
-//! is differentiated by an index-add and two matrix products, which are right for every setting on every device.
+//! candle's own `conv2d` has one number for both directions, and its gradient fails with a shape mismatch when the stride leaves
+//! different remainders (7 x 8 pixels, kernel 3, stride 2, padding 1). The reference gathers the patches by index and multiplies.
+//! Its gradient is an index-add and two matrix products, correct for all hyper-parameters on all devices.
 
 use candle_core::Tensor;
 
-use crate::conv::{Conv2dConfig, geometry};
+use crate::conv::config::{Conv2dConfig, geometry};
+use crate::error::Result;
 use crate::kernels::conv::Geometry;
-use crate::{Layout, Result};
+use crate::layout::Layout;
 
-/// [`crate::conv2d`] composed of candle tensor operations.
+/// Reference of [`crate::conv2d`], composed of candle tensor operations.
 ///
 /// # Errors
 /// As [`crate::conv2d`].
@@ -29,7 +30,7 @@ pub fn conv2d(
     )
 }
 
-/// The same with the arguments already checked.
+/// [`conv2d`] with the arguments already checked.
 pub(crate) fn composed(
     x: &Tensor,
     weight: &Tensor,
@@ -63,7 +64,7 @@ pub(crate) fn composed(
         .flatten_from(2)?
         .index_select(&indices, 2)?;
     let y = if g.groups == 1 {
-        // The filters with stride 0 along the batch: `broadcast_matmul` would copy them for every image.
+        // The filters have stride 0 along the batch; `broadcast_matmul` would copy them for every image.
         let filters = weight.reshape((1, g.out_channels, g.depth()))?;
         let patches = patches.reshape((g.batch, g.depth(), g.out_plane()))?;
         filters

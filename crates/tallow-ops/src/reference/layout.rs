@@ -1,9 +1,9 @@
 use candle_core::Tensor;
 
-use crate::layout::Extents;
-use crate::{Layout, Result};
+use crate::error::Result;
+use crate::layout::{Extents, Layout};
 
-/// [`crate::to_layout`], as a permutation and a copy.
+/// Reference of [`crate::to_layout`]: a permutation and a copy.
 pub fn to_layout(x: &Tensor, from: Layout, to: Layout) -> Result<Tensor> {
     Extents::of("to_layout", x, from)?;
     let x = match (from, to) {
@@ -14,7 +14,7 @@ pub fn to_layout(x: &Tensor, from: Layout, to: Layout) -> Result<Tensor> {
     Ok(x.contiguous()?)
 }
 
-/// [`crate::flatten`].
+/// Reference of [`crate::flatten`].
 pub fn flatten(x: &Tensor, layout: Layout) -> Result<Tensor> {
     Ok(to_layout(x, layout, Layout::Nchw)?.flatten_from(1)?)
 }

@@ -1,11 +1,11 @@
-//! The fully connected layer composed of candle operations.
+//! Linear layer composed of candle operations.
 
 use candle_core::Tensor;
 
-use crate::Result;
-use crate::linear::shape;
+use crate::error::Result;
+use crate::linear::shape::shape;
 
-/// [`crate::linear`](crate::linear()) composed of candle tensor operations.
+/// Reference of [`crate::linear`](crate::linear()), composed of candle tensor operations.
 ///
 /// # Errors
 /// As [`crate::linear`](crate::linear()).
@@ -14,7 +14,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     composed(x, weight, bias)
 }
 
-/// The same with the arguments already checked.
+/// [`linear`] with the arguments already checked.
 pub(crate) fn composed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let y = x.matmul(&weight.t()?)?;
     Ok(match bias {

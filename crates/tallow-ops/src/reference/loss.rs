@@ -1,9 +1,11 @@
 use candle_core::{DType, Tensor};
 
-use crate::cross_entropy::{check_labels, check_probabilities, read_labels};
-use crate::{CrossEntropyConfig, Result};
+use crate::cross_entropy::config::{
+    CrossEntropyConfig, check_labels, check_probabilities, read_labels,
+};
+use crate::error::Result;
 
-/// [`crate::cross_entropy`]. Half types are computed in `f32`.
+/// Reference of [`crate::cross_entropy`]. Half types are computed in `f32`.
 pub fn cross_entropy(
     logits: &Tensor,
     labels: &Tensor,
@@ -16,7 +18,7 @@ pub fn cross_entropy(
         read_labels(&labels.squeeze(1)?, classes)?;
         log_p.gather(&labels, 1)?
     } else {
-        // A label out of range would have the gather end the program.
+        // A label out of range would make the gather abort.
         let known = labels.lt(classes as u32)?;
         let picked = log_p.gather(&known.where_cond(&labels, &labels.zeros_like()?)?, 1)?;
         let nan = Tensor::full(f32::NAN, picked.shape(), picked.device())?;
@@ -24,7 +26,7 @@ pub fn cross_entropy(
     };
     let hard = picked.mean_all()?.neg()?;
     let smoothing = config.label_smoothing;
-    // Left out without smoothing: 0 times an infinite logit would be NaN.
+    // Left out without smoothing, since 0 times an infinite logit would be NaN.
     let loss = if smoothing == 0. {
         hard
     } else {
@@ -33,7 +35,7 @@ pub fn cross_entropy(
     Ok(loss.to_dtype(logits.dtype())?)
 }
 
-/// [`crate::cross_entropy_soft`]. Half types are computed in `f32`.
+/// Reference of [`crate::cross_entropy_soft`]. Half types are computed in `f32`.
 pub fn cross_entropy_soft(logits: &Tensor, probabilities: &Tensor) -> Result<Tensor> {
     check_probabilities(logits, probabilities)?;
     let log_p = log_softmax(logits)?;

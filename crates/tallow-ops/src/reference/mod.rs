@@ -1,4 +1,4 @@
-//! The operators of this crate composed of candle tensor operations: what CUDA and Metal run, and the truth in tests.
+//! Reference operators, composed of candle tensor operations. CUDA and Metal run them, and tests compare the kernels with them.
 
 mod batch_norm;
 pub(crate) mod conv;

@@ -1,15 +1,17 @@
 use candle_core::{DType, Tensor};
 
-use super::to_layout;
-use crate::pool::{check_dilation, check_output};
-use crate::{Layout, Pool2dConfig, Result};
+use super::layout::to_layout;
+use crate::error::Result;
+use crate::kernels::pool::Axis;
+use crate::layout::{Extents, Layout};
+use crate::pool::config::{Pool2dConfig, check_dilation, check_output};
 
-/// [`crate::max_pool2d`]: gathers every window, finds its winner, takes that one element.
+/// Reference of [`crate::max_pool2d`]: gathers every window and takes its maximum.
 pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
     let windows = regular("max_pool2d", x, config)?;
     let taken = gather(x, &windows, config.layout, f64::NEG_INFINITY)?;
     let taps = windows.taps;
-    // Scores: a NaN above all the rest and the later the higher, else the maxima, the earlier the higher, padding none.
+    // Scores: NaN above everything, later ones higher; then the maxima, earlier ones higher; none for padding.
     let values = taken.detach();
     let nan = values.ne(&values)?;
     let infinity =
@@ -28,7 +30,7 @@ pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
         })
         .collect();
     let early = Tensor::from_vec(early, (1, 1, windows.count(), taps), x.device())?;
-    // A NaN counts among the maxima too: by twos, so that its score still grows from tap to tap.
+    // NaN is among the maxima too: steps of two, so that its score still grows from tap to tap.
     let late: Vec<f32> = (0..taps).map(|tap| (taps + 1 + 2 * tap) as f32).collect();
     let late = Tensor::from_vec(late, (1, 1, 1, taps), x.device())?;
     let scores = maxima
@@ -38,7 +40,7 @@ pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
     windows.shape_back(&taken.gather(&winner, 3)?, config.layout)
 }
 
-/// [`crate::avg_pool2d`]: gathers every window and sums it.
+/// Reference of [`crate::avg_pool2d`]: gathers every window and sums it.
 pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) -> Result<Tensor> {
     check_dilation(config)?;
     let windows = regular("avg_pool2d", x, config)?;
@@ -56,10 +58,10 @@ pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) ->
     average(x, &windows, config.layout, &divisors)
 }
 
-/// [`crate::adaptive_avg_pool2d`]: gathers every bin and sums it.
+/// Reference of [`crate::adaptive_avg_pool2d`]: gathers every bin and sums it.
 pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -> Result<Tensor> {
     check_output(output)?;
-    let extents = crate::layout::Extents::of("adaptive_avg_pool2d", x, layout)?;
+    let extents = Extents::of("adaptive_avg_pool2d", x, layout)?;
     let (h, w) = (extents.h, extents.w);
     let bins = |input: usize, output: usize| -> Vec<Vec<Option<usize>>> {
         let bin = |o: usize| {
@@ -80,19 +82,19 @@ pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -
     average(x, &windows, layout, &windows.sizes())
 }
 
-/// Which places of a flattened plane each output looks at.
+/// Windows: the positions in a flattened plane that each output depends on.
 struct Windows {
     rows: usize,
     columns: usize,
     taps: usize,
     /// `(rows * columns, taps)`, row-major.
     places: Vec<u32>,
-    /// The place that stands for padding: one past the plane.
+    /// Position of padding: one past the plane.
     outside: u32,
 }
 
 impl Windows {
-    /// From the positions along each axis, `None` where they fall outside.
+    /// Windows from the positions along each axis; `None` is padding.
     fn new(
         rows: &[Vec<Option<usize>>],
         columns: &[Vec<Option<usize>>],
@@ -124,7 +126,7 @@ impl Windows {
         self.rows * self.columns
     }
 
-    /// How many places each window has on the plane.
+    /// Number of positions of each window inside the plane.
     fn sizes(&self) -> Vec<usize> {
         self.places
             .chunks(self.taps)
@@ -132,7 +134,7 @@ impl Windows {
             .collect()
     }
 
-    /// From `(N, C, windows, 1)` to an activation tensor.
+    /// Activation tensor from `(N, C, windows, 1)`.
     fn shape_back(&self, y: &Tensor, layout: Layout) -> Result<Tensor> {
         let (n, c, _, _) = y.dims4()?;
         to_layout(
@@ -143,10 +145,10 @@ impl Windows {
     }
 }
 
-/// The windows of a regular pooling, straight from its definition.
+/// Windows of a regular pooling, by its definition.
 fn regular(op: &'static str, x: &Tensor, config: &Pool2dConfig) -> Result<Windows> {
     let (extents, rows, columns) = config.axes(op, x)?;
-    let along = |axis: crate::kernels::pool::Axis| -> Vec<Vec<Option<usize>>> {
+    let along = |axis: Axis| -> Vec<Vec<Option<usize>>> {
         let place = |o: usize, k: usize| {
             (o * axis.stride + k * axis.dilation)
                 .checked_sub(axis.padding)
@@ -164,7 +166,7 @@ fn regular(op: &'static str, x: &Tensor, config: &Pool2dConfig) -> Result<Window
     ))
 }
 
-/// The elements of all windows, `(N, C, windows, taps)`, with `fill` for the padding.
+/// Elements of all windows, `(N, C, windows, taps)`, with `fill` for the padding.
 fn gather(x: &Tensor, windows: &Windows, layout: Layout, fill: f64) -> Result<Tensor> {
     let x = to_layout(x, layout, Layout::Nchw)?;
     let (n, c, h, w) = x.dims4()?;

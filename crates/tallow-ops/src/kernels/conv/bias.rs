@@ -1,10 +1,10 @@
 //! The gradient of the bias: the output gradient summed over batch and pixels.
 
-use super::Geometry;
-use crate::Layout;
+use super::geometry::Geometry;
 use crate::kernels::parallel::{Threads, for_each_chunk};
 use crate::kernels::real::Real;
 use crate::kernels::scratch;
+use crate::layout::Layout;
 
 /// Rows summed in the element type before the sum moves to `f64`.
 const RUN: usize = 256;

@@ -1,8 +1,10 @@
 //! Convolution without groups of `f32` in `(N, H, W, C)`: by Winograd's filtering where it saves multiplications, else unfolded.
 
-use super::{Epilogue, Geometry, unfold, winograd};
+use super::geometry::Geometry;
+use super::passes::Epilogue;
+use super::{unfold, winograd};
 
-/// Whether this convolution is one of those.
+/// True if these algorithms can run the convolution.
 pub(crate) fn suits(g: &Geometry) -> bool {
     g.groups == 1 && g.batch > 0
 }

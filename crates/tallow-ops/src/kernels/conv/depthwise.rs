@@ -1,13 +1,14 @@
 //! Convolution with one input channel to a group: shifted multiply-adds of whole rows (NCHW) or whole pixels (NHWC).
 
-use super::{Geometry, Gradients};
-use crate::Layout;
+use super::geometry::Geometry;
+use super::passes::Gradients;
 use crate::kernels::parallel::{Threads, for_each_chunk};
 use crate::kernels::real::Real;
 use crate::kernels::scratch;
 use crate::kernels::simd::arch;
+use crate::layout::Layout;
 
-/// Whether this algorithm can run the convolution.
+/// True if this algorithm can run the convolution.
 pub(crate) fn suits(g: &Geometry) -> bool {
     g.group_in() == 1 && g.groups > 1
 }

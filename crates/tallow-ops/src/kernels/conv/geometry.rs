@@ -1,8 +1,10 @@
-//! The sizes of a convolution.
+//! Sizes of a convolution.
 
 use std::ops::Range;
 
-/// The sizes of a convolution, already checked: strides, dilations, groups and every dimension but the batch are at least one,
+use crate::layout::Extents;
+
+/// Sizes of a convolution, already checked: strides, dilations, groups and every dimension but the batch are at least one,
 /// `groups` divides both channel counts, and the output sizes follow from the rest. Pairs are (vertical, horizontal).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
@@ -61,6 +63,16 @@ impl Geometry {
         self.out_channels * self.out_plane()
     }
 
+    /// Extents of the output.
+    pub(crate) fn maps(&self) -> Extents {
+        Extents {
+            n: self.batch,
+            c: self.out_channels,
+            h: self.out_height,
+            w: self.out_width,
+        }
+    }
+
     /// Elements of the weight.
     pub(crate) fn weights(&self) -> usize {
         self.out_channels * self.depth()
@@ -71,7 +83,7 @@ impl Geometry {
         self.batch * self.out_image() * self.depth()
     }
 
-    /// Whether the convolution only mixes channels: each output pixel sees its own input pixel.
+    /// True if the convolution only mixes channels: each output pixel depends on its own input pixel.
     pub(crate) fn is_pointwise(&self) -> bool {
         self.kernel == (1, 1) && self.stride == (1, 1) && self.padding == (0, 0)
     }
@@ -110,7 +122,7 @@ impl Geometry {
 pub(crate) mod tests {
     use super::*;
 
-    /// A geometry with its output sizes worked out.
+    /// Geometry with its output sizes computed.
     pub(crate) fn geometry(
         (batch, channels, height, width): (usize, usize, usize, usize),
         out_channels: usize,

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::Geometry;
+use super::geometry::Geometry;
 use crate::kernels::parallel::{Threads, for_each_chunk};
 use crate::kernels::real::Real;
 

@@ -2,15 +2,14 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
+use super::geometry::Geometry;
 use super::im2col::{col2im_nchw, col2im_nhwc, im2col_nchw, im2col_nhwc, line};
-use super::{Geometry, Gradients};
-use crate::Layout;
+use super::passes::Gradients;
 use crate::kernels::gemm::{Matrix, MatrixMut, gemm};
 use crate::kernels::parallel::{Threads, for_each_chunk};
 use crate::kernels::real::Real;
 use crate::kernels::scratch::{self, Scratch};
+use crate::layout::Layout;
 
 /// Elements a block of patches aims at.
 const BLOCK: usize = 1 << 20;
@@ -19,7 +18,7 @@ const BLOCK_PIXELS: (usize, usize) = (256, 4096);
 /// Elements that the partial weight gradients of all threads may take together.
 const PARTIALS: usize = 1 << 26;
 
-/// How a pass is cut: tasks of whole images run beside each other, blocks of output rows run one after another inside a task.
+/// Partition of a pass: tasks of whole images run in parallel, blocks of output rows run one after another inside a task.
 #[derive(Clone, Copy)]
 struct Plan {
     /// Images of a task.
@@ -492,8 +491,7 @@ fn for_each_task<T: Real>(
     if images.len() <= chunk {
         return f(0, images);
     }
-    images
-        .par_chunks_mut(chunk)
-        .enumerate()
-        .for_each(|(i, images)| f(i * plan.images, images));
+    for_each_chunk(images, chunk, Threads::All, |i, images| {
+        f(i * plan.images, images);
+    });
 }

@@ -4,10 +4,11 @@
 //! unfolding, its input already is that matrix.
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
-use super::{Epilogue, Geometry};
+use super::geometry::Geometry;
+use super::passes::Epilogue;
 use crate::kernels::panel::{self, Mat, PANEL};
+use crate::kernels::parallel::{Threads, for_each_chunk};
 use crate::kernels::scratch;
 use crate::kernels::simd::arch;
 
@@ -55,7 +56,7 @@ impl Shape {
         self.kernel.0 * self.kernel.1 * self.c
     }
 
-    /// Whether the input is its own unfolding, and may be read in whole vectors.
+    /// True if the input is its own unfolding and can be read in whole vectors.
     fn is_matrix(&self) -> bool {
         self.kernel == (1, 1) && self.stride == (1, 1) && self.padding == (0, 0)
     }
@@ -90,7 +91,7 @@ impl Shape {
         }
     }
 
-    /// Whether every tap of output pixel `index` lies inside the map.
+    /// True if every tap of output pixel `index` is inside the map.
     fn whole(&self, index: usize) -> bool {
         let (ho, wo) = self.out;
         let rest = index % (ho * wo);
@@ -181,43 +182,39 @@ fn read(x: &[f32]) -> *mut f32 {
 /// Packs filters `(K, C, KH, KW)` into panels, rows by `(tap, channel)`, columns by output channel.
 fn pack(w: &[f32], s: &Shape, out: &mut [f32]) {
     let (depth, taps) = (s.depth(), s.kernel.0 * s.kernel.1);
-    out.par_chunks_mut(depth * PANEL)
-        .enumerate()
-        .for_each(|(panel, out)| {
-            for lane in 0..PANEL {
-                let k = panel * PANEL + lane;
-                for channel in 0..s.c {
-                    for tap in 0..taps {
-                        let value = if k < s.k {
-                            w[(k * s.c + channel) * taps + tap]
-                        } else {
-                            0.0
-                        };
-                        out[(tap * s.c + channel) * PANEL + lane] = value;
-                    }
+    for_each_chunk(out, depth * PANEL, Threads::All, |panel, out| {
+        for lane in 0..PANEL {
+            let k = panel * PANEL + lane;
+            for channel in 0..s.c {
+                for tap in 0..taps {
+                    let value = if k < s.k {
+                        w[(k * s.c + channel) * taps + tap]
+                    } else {
+                        0.0
+                    };
+                    out[(tap * s.c + channel) * PANEL + lane] = value;
                 }
             }
-        });
+        }
+    });
 }
 
 /// The same filters transposed: rows by output channel, columns by `(tap, channel)`.
 fn pack_transposed(w: &[f32], s: &Shape, out: &mut [f32]) {
     let (depth, taps) = (s.depth(), s.kernel.0 * s.kernel.1);
-    out.par_chunks_mut(s.k * PANEL)
-        .enumerate()
-        .for_each(|(panel, out)| {
-            for k in 0..s.k {
-                for lane in 0..PANEL {
-                    let at = panel * PANEL + lane;
-                    let value = if at < depth {
-                        w[(k * s.c + at % s.c) * taps + at / s.c]
-                    } else {
-                        0.0
-                    };
-                    out[k * PANEL + lane] = value;
-                }
+    for_each_chunk(out, s.k * PANEL, Threads::All, |panel, out| {
+        for k in 0..s.k {
+            for lane in 0..PANEL {
+                let at = panel * PANEL + lane;
+                let value = if at < depth {
+                    w[(k * s.c + at % s.c) * taps + at / s.c]
+                } else {
+                    0.0
+                };
+                out[k * PANEL + lane] = value;
             }
-        });
+        }
+    });
 }
 
 /// `y = conv(x, w)`, then the epilogue: `x` `(N, H, W, C)`, `w` `(K, C, KH, KW)`, `y` `(N, H', W', K)`.
@@ -229,47 +226,45 @@ pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue, y:
     pack(w, &s, &mut packed[..used]);
     let b = Mat::panels(packed.as_mut_ptr(), depth);
     let cols = s.k.next_multiple_of(PANEL);
-    y.par_chunks_mut(rows * s.k)
-        .enumerate()
-        .for_each(|(block, y)| {
-            let (first, count) = (block * rows, y.len() / s.k);
-            let mut unfolded = scratch::take::<f32>(if s.is_matrix() { 0 } else { rows * depth });
-            let a = if s.is_matrix() {
-                Mat::rows(read(&x[first * depth..]), depth)
-            } else {
-                s.unfold(x, first, count, depth, &mut unfolded);
-                Mat::rows(unfolded.as_mut_ptr(), depth)
-            };
-            if cols == s.k {
-                arch().dispatch(Product {
-                    dims: (count, s.k, depth),
-                    a,
-                    b,
-                    out: Mat::rows(y.as_mut_ptr(), s.k),
-                    transposed: None,
-                });
-            } else {
-                let mut out = scratch::take::<f32>(rows * cols);
-                arch().dispatch(Product {
-                    dims: (count, s.k, depth),
-                    a,
-                    b,
-                    out: Mat::rows(out.as_mut_ptr(), cols),
-                    transposed: None,
-                });
-                for (y, out) in y.chunks_exact_mut(s.k).zip(out.chunks_exact(cols)) {
-                    y.copy_from_slice(&out[..s.k]);
-                }
+    for_each_chunk(y, rows * s.k, Threads::All, |block, y| {
+        let (first, count) = (block * rows, y.len() / s.k);
+        let mut unfolded = scratch::take::<f32>(if s.is_matrix() { 0 } else { rows * depth });
+        let a = if s.is_matrix() {
+            Mat::rows(read(&x[first * depth..]), depth)
+        } else {
+            s.unfold(x, first, count, depth, &mut unfolded);
+            Mat::rows(unfolded.as_mut_ptr(), depth)
+        };
+        if cols == s.k {
+            arch().dispatch(Product {
+                dims: (count, s.k, depth),
+                a,
+                b,
+                out: Mat::rows(y.as_mut_ptr(), s.k),
+                transposed: None,
+            });
+        } else {
+            let mut out = scratch::take::<f32>(rows * cols);
+            arch().dispatch(Product {
+                dims: (count, s.k, depth),
+                a,
+                b,
+                out: Mat::rows(out.as_mut_ptr(), cols),
+                transposed: None,
+            });
+            for (y, out) in y.chunks_exact_mut(s.k).zip(out.chunks_exact(cols)) {
+                y.copy_from_slice(&out[..s.k]);
             }
-            let addend = epilogue.addend.map(|v| &v[first * s.k..][..y.len()]);
-            let Epilogue {
-                scale, bias, relu, ..
-            } = epilogue;
-            arch().dispatch(
-                #[inline(always)]
-                || finish(y, s.k, scale, bias, addend, relu),
-            );
-        });
+        }
+        let addend = epilogue.addend.map(|v| &v[first * s.k..][..y.len()]);
+        let Epilogue {
+            scale, bias, relu, ..
+        } = epilogue;
+        arch().dispatch(
+            #[inline(always)]
+            || finish(y, s.k, scale, bias, addend, relu),
+        );
+    });
 }
 
 /// The epilogue over pixels of `k` channels.
@@ -312,32 +307,30 @@ pub(super) fn input_grad(g: &Geometry, w: &[f32], dy: &[f32], dx: &mut [f32]) {
     pack_transposed(w, &s, &mut packed[..used]);
     let b = Mat::panels(packed.as_mut_ptr(), s.k);
     // One image a task: the taps of neighbouring pixels overlap, those of different images do not.
-    dx.par_chunks_mut(s.h * s.w * s.c)
-        .enumerate()
-        .for_each(|(image, dx)| {
-            dx.fill(0.0);
-            let mut unfolded = scratch::take::<f32>(rows * cols);
-            for first in (0..pixels).step_by(rows) {
-                let count = rows.min(pixels - first);
-                let a = Mat::rows(read(&dy[(image * pixels + first) * s.k..]), s.k);
-                let out = Mat::rows(unfolded.as_mut_ptr(), cols);
-                arch().dispatch(Product {
-                    dims: (count, depth, s.k),
-                    a,
-                    b,
-                    out,
-                    transposed: None,
+    for_each_chunk(dx, s.h * s.w * s.c, Threads::All, |image, dx| {
+        dx.fill(0.0);
+        let mut unfolded = scratch::take::<f32>(rows * cols);
+        for first in (0..pixels).step_by(rows) {
+            let count = rows.min(pixels - first);
+            let a = Mat::rows(read(&dy[(image * pixels + first) * s.k..]), s.k);
+            let out = Mat::rows(unfolded.as_mut_ptr(), cols);
+            arch().dispatch(Product {
+                dims: (count, depth, s.k),
+                a,
+                b,
+                out,
+                transposed: None,
+            });
+            for (i, row) in unfolded.chunks_exact(cols).take(count).enumerate() {
+                s.taps(first + i, |tap, pixel| {
+                    let to = &mut dx[pixel * s.c..][..s.c];
+                    to.iter_mut()
+                        .zip(&row[tap * s.c..])
+                        .for_each(|(a, b)| *a += b);
                 });
-                for (i, row) in unfolded.chunks_exact(cols).take(count).enumerate() {
-                    s.taps(first + i, |tap, pixel| {
-                        let to = &mut dx[pixel * s.c..][..s.c];
-                        to.iter_mut()
-                            .zip(&row[tap * s.c..])
-                            .for_each(|(a, b)| *a += b);
-                    });
-                }
             }
-        });
+        }
+    });
 }
 
 /// Gradient of the filters: `x` `(N, H, W, C)`, `dy` `(N, H', W', K)`, `dw` `(K, C, KH, KW)`.
@@ -352,10 +345,11 @@ pub(super) fn weight_grad(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     let threads = rayon::current_num_threads();
     let per = pixels.div_ceil(threads);
     let mut sums = scratch::take::<f32>(size * threads);
-    sums[..size * threads]
-        .par_chunks_mut(size)
-        .enumerate()
-        .for_each(|(thread, sum)| {
+    for_each_chunk(
+        &mut sums[..size * threads],
+        size,
+        Threads::All,
+        |thread, sum| {
             let range = (thread * per).min(pixels)..pixels.min((thread + 1) * per);
             if range.is_empty() {
                 sum.fill(0.0);
@@ -390,7 +384,8 @@ pub(super) fn weight_grad(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
                     transposed: accumulate,
                 });
             }
-        });
+        },
+    );
     let (sum, rest) = sums[..size * threads].split_at_mut(size);
     for other in rest.chunks(size) {
         sum.iter_mut().zip(other).for_each(|(a, b)| *a += b);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pulp::Simd;
 
-use crate::kernels::conv::Geometry;
+use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::panel::{load, store};
 
 /// Filters in the order the kernel reads them: `[K / block][C][KH][KW][block]`, the last block filled up with zeros.

@@ -2,13 +2,14 @@
 //!
 //! A vector holds the same pixel of as many images as it has lanes (cuda-convnet kept its batches like this). Whatever the number of
 //! channels and the width of the map, every load is whole and aligned, and pooling or its gradient need no shuffles. The tensors
-//! outside stay `(N, C, H, W)`: a block of images is turned on the way in and on the way out, which costs little beside a
+//! outside stay `(N, C, H, W)`: a block of images is transposed on input and on output, which costs little beside a
 //! convolution over it. Each block is one task, so the bits do not depend on the number of threads.
 
 mod buffer;
 mod correlate;
 mod dots;
 mod frequencies;
+mod plan;
 mod tail;
 mod tile;
 mod turn;
@@ -16,146 +17,16 @@ mod weight_grad;
 mod winograd;
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
-pub(crate) use buffer::Lines;
-
-use super::conv::Geometry;
-use super::parallel::Threads;
+pub(crate) use self::buffer::Lines;
+use self::correlate::{Filters, Source, correlate};
+use self::frequencies::Frequencies;
+pub(crate) use self::plan::Plan;
+use self::turn::Frame;
+use super::parallel::{for_each_chunk, for_each_chunk2};
 use super::simd::arch;
-use correlate::{Filters, Source, correlate};
-use frequencies::Frequencies;
-use turn::Frame;
 
-/// Bytes that a block's input and output gradient may take; more would not stay in the second-level cache.
-const MOST_BYTES: usize = 2 << 20;
-
-/// Channels up to which this is worth while; beyond, matrix products have enough to fill their vectors with.
-const MOST_CHANNELS: usize = 64;
-
-/// Filters from which Winograd's filtering pays.
-const LEAST_FILTERS: usize = 16;
-
-/// A convolution of stride 1 followed by ReLU and perhaps 2x2 max pooling.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    pub(crate) geometry: Geometry,
-    pub(crate) pool: bool,
-    /// Images in a block.
-    lanes: usize,
-    /// Whether by Winograd's filtering.
-    winograd: bool,
-}
-
-impl Plan {
-    /// The plan for this convolution, if it is one of those.
-    pub(crate) fn new(geometry: Geometry, pool: bool) -> Option<Self> {
-        let g = &geometry;
-        let plan = Self {
-            geometry,
-            pool,
-            lanes: lanes(),
-            // With few filters the transforms cost more than they save.
-            winograd: g.kernel == (5, 5) && g.channels * g.out_channels >= LEAST_FILTERS,
-        };
-        let plain = (g.stride, g.dilation, g.groups) == ((1, 1), (1, 1), 1);
-        let few = g.channels.max(g.out_channels) <= MOST_CHANNELS;
-        let small = 4 * (plan.input_block() + plan.gradient_block()) <= MOST_BYTES;
-        let poolable = !pool || g.out_height.min(g.out_width) >= 2;
-        // The input gradient is computed from the output gradient with margins of the kernel's size less one.
-        let margins = g.padding.0 < g.kernel.0 && g.padding.1 < g.kernel.1;
-        (plain && few && small && poolable && margins && g.batch > 0).then_some(plan)
-    }
-
-    fn blocks(&self) -> usize {
-        self.geometry.batch.div_ceil(self.lanes)
-    }
-
-    /// Height and width of the result.
-    pub(crate) fn output(&self) -> (usize, usize) {
-        let halved = |size| if self.pool { size / 2 } else { size };
-        (
-            halved(self.geometry.out_height),
-            halved(self.geometry.out_width),
-        )
-    }
-
-    /// Height and width of the convolution's output as far as it is used.
-    fn computed(&self) -> (usize, usize) {
-        let even = |size| if self.pool { size / 2 * 2 } else { size };
-        (
-            even(self.geometry.out_height),
-            even(self.geometry.out_width),
-        )
-    }
-
-    /// Height and width of the input with its padding and what the last tiles need beyond it.
-    fn padded(&self) -> (usize, usize) {
-        let g = &self.geometry;
-        let (h, w) = self.computed();
-        let beyond = |size: usize| {
-            if self.winograd {
-                size.next_multiple_of(tile::M) + tile::R - 1
-            } else {
-                0
-            }
-        };
-        (
-            (g.height + 2 * g.padding.0).max(beyond(h)),
-            (g.width + 2 * g.padding.1).max(beyond(w)),
-        )
-    }
-
-    /// Where the input lies in a block.
-    fn frame(&self) -> Frame {
-        let g = &self.geometry;
-        Frame {
-            channels: g.channels,
-            size: (g.height, g.width),
-            block: self.padded(),
-            offset: g.padding,
-        }
-    }
-
-    /// Width of the output gradient with its margins.
-    fn gradient_width(&self) -> usize {
-        self.geometry.out_width + 2 * (self.geometry.kernel.1 - 1)
-    }
-
-    /// Floats of a block's input.
-    fn input_block(&self) -> usize {
-        let (h, w) = self.padded();
-        self.geometry.channels * h * w * self.lanes
-    }
-
-    /// Floats of a block's output gradient.
-    fn gradient_block(&self) -> usize {
-        let g = &self.geometry;
-        g.out_channels * g.out_height * self.gradient_width() * self.lanes
-    }
-
-    /// Floats of a block's result.
-    fn output_block(&self) -> usize {
-        let (h, w) = self.output();
-        self.geometry.out_channels * h * w * self.lanes
-    }
-
-    /// Elements of one image's result.
-    fn output_image(&self) -> usize {
-        self.output_block() / self.lanes
-    }
-
-    /// Images in this block.
-    fn images(&self, block: usize) -> usize {
-        self.lanes.min(self.geometry.batch - block * self.lanes)
-    }
-
-    fn threads(&self, passes: usize) -> Threads {
-        Threads::for_work(passes * self.geometry.multiply_adds())
-    }
-}
-
-/// What backward needs of forward: of each block the input, and for each output the position in its square that won, or
+/// Results of forward for backward: of each block the input, and for each output the position of the maximum in its square, or
 /// [`tail::DEAD`].
 pub(crate) struct Kept(Lines);
 
@@ -172,7 +43,7 @@ pub(crate) fn forward(
     let arch = arch();
     let (image, input_len) = (plan.lanes * plan.output_image(), plan.input_block());
     let each = input_len + plan.output_block();
-    let work = |(block, (y, kept)): (usize, (&mut [f32], &mut [f32]))| {
+    let work = |block: usize, y: &mut [f32], kept: &mut [f32]| {
         let x = &x[block * plan.lanes * g.image()..][..plan.images(block) * g.image()];
         let (input, codes) = kept.split_at_mut(input_len);
         arch.dispatch(Forward {
@@ -185,30 +56,19 @@ pub(crate) fn forward(
             y,
         });
     };
-    let run = |kept: &mut [f32]| match plan.threads(1) {
-        Threads::One => y
-            .chunks_mut(image)
-            .zip(kept.chunks_mut(each))
-            .enumerate()
-            .for_each(work),
-        Threads::All => y
-            .par_chunks_mut(image)
-            .zip(kept.par_chunks_mut(each))
-            .enumerate()
-            .for_each(work),
-    };
+    let run = |kept: &mut [f32]| for_each_chunk2((y, image), (kept, each), plan.threads(1), work);
     // SAFETY: every block writes all of its input, zeros included, before it reads any, and all of its codes.
     Kept(unsafe { Lines::fresh(blocks * each, run) })
 }
 
-/// Where the gradients go; none where nobody asks.
+/// Gradients that backward writes; `None` for those not needed.
 pub(crate) struct Gradients<'a> {
     pub(crate) input: Option<&'a mut [f32]>,
     pub(crate) weight: &'a mut [f32],
     pub(crate) bias: Option<&'a mut [f32]>,
 }
 
-/// The gradients, of `dy` `(N, K, H', W')`.
+/// Gradients from `dy` `(N, K, H', W')`.
 pub(crate) fn backward(plan: &Plan, w: &[f32], kept: &Kept, dy: &[f32], into: Gradients) {
     let (g, blocks) = (&plan.geometry, plan.blocks());
     let filters = into.input.is_some().then(|| Prepared::new(plan, w, true));
@@ -232,23 +92,18 @@ pub(crate) fn backward(plan: &Plan, w: &[f32], kept: &Kept, dy: &[f32], into: Gr
         sums
     };
     let images = plan.lanes * g.image();
-    let sums: Vec<Vec<f32>> = match (into.input, plan.threads(2)) {
-        (Some(dx), Threads::One) => dx
-            .chunks_mut(images)
-            .enumerate()
-            .map(|(block, dx)| work(block, Some(dx)))
-            .collect(),
-        (Some(dx), Threads::All) => dx
-            .par_chunks_mut(images)
-            .enumerate()
-            .map(|(block, dx)| work(block, Some(dx)))
-            .collect(),
-        (None, Threads::One) => (0..blocks).map(|block| work(block, None)).collect(),
-        (None, Threads::All) => (0..blocks)
-            .into_par_iter()
-            .map(|block| work(block, None))
-            .collect(),
-    };
+    let mut sums = vec![Vec::new(); blocks];
+    match into.input {
+        Some(dx) => for_each_chunk2(
+            (&mut sums, 1),
+            (dx, images),
+            plan.threads(2),
+            |block, sums, dx| sums[0] = work(block, Some(dx)),
+        ),
+        None => for_each_chunk(&mut sums, 1, plan.threads(2), |block, sums| {
+            sums[0] = work(block, None);
+        }),
+    }
     // In the order of the blocks, whoever computed them.
     let add = |to: &mut [f32], from: usize| {
         to.fill(0.0);
@@ -264,7 +119,7 @@ pub(crate) fn backward(plan: &Plan, w: &[f32], kept: &Kept, dy: &[f32], into: Gr
     }
 }
 
-/// Filters ready for use.
+/// Filters prepared for an algorithm.
 enum Prepared {
     Direct(Filters),
     Winograd(Frequencies),
@@ -298,19 +153,6 @@ impl WithSimd for Transform<'_> {
         let g = &self.plan.geometry;
         Frequencies::new(simd, (g.out_channels, g.channels), self.w, self.turned)
     }
-}
-
-/// The lanes of this processor's vectors.
-fn lanes() -> usize {
-    struct Count;
-    impl WithSimd for Count {
-        type Output = usize;
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> usize {
-            S::F32_LANES
-        }
-    }
-    arch().dispatch(Count)
 }
 
 /// The forward pass of one block.

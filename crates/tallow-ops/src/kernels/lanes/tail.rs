@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use super::Plan;
+use super::plan::Plan;
 use super::tile::M;
 use crate::kernels::panel::{load, store};
 
@@ -132,7 +132,7 @@ fn rectified<S: Simd>(simd: S, best: S::f32s, code: S::f32s) -> (S::f32s, S::f32
     )
 }
 
-/// Where the results of a tile lie in `[K][H'][W'][lane]`.
+/// Positions of the results of a tile in `[K][H'][W'][lane]`.
 #[derive(Clone, Copy)]
 struct Place {
     /// The first float.
@@ -156,7 +156,7 @@ impl Place {
         }
     }
 
-    /// Whether results of this many floats hold it.
+    /// True if results of this many floats contain it.
     #[inline(always)]
     fn fits<S: Simd>(self, floats: usize) -> bool {
         let (rows, columns) = self.inside;

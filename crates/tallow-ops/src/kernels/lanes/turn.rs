@@ -1,10 +1,10 @@
-//! Between images one after another and images side by side.
+//! Conversion between images one after another and images in the lanes of vectors.
 
 use pulp::Simd;
 
 use crate::kernels::square::square16;
 
-/// Where an image lies in a block `[C][tall][wide][lane]`: its size, that of the block's maps, and the offset of its first pixel.
+/// Position of an image in a block `[C][tall][wide][lane]`: its size, that of the block's maps, and the offset of its first pixel.
 #[derive(Clone, Copy)]
 pub(super) struct Frame {
     pub(super) channels: usize,
@@ -14,7 +14,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// An image that fills its block.
+    /// Image that fills its block.
     pub(super) fn whole(elements: usize) -> Self {
         Self {
             channels: 1,
@@ -29,7 +29,7 @@ impl Frame {
         self.channels * self.size.0 * self.size.1
     }
 
-    /// Runs of neighbouring elements: how many, their length.
+    /// Runs of adjacent elements: their number and length.
     fn runs(self) -> (usize, usize) {
         if self.size == self.block {
             (1, self.image())
@@ -38,7 +38,7 @@ impl Frame {
         }
     }
 
-    /// Where in the block a run starts.
+    /// Position of the start of a run in the block.
     fn start(self, run: usize) -> usize {
         let (c, y) = (run / self.size.0, run % self.size.0);
         if self.size == self.block {
@@ -85,7 +85,7 @@ pub(super) fn inward<S: Simd>(simd: S, x: &[f32], frame: Frame, block: &mut [f32
     }
 }
 
-/// The way back: the images of a block.
+/// Images of a block, the inverse of [`inward`].
 #[inline(always)]
 pub(super) fn outward<S: Simd>(simd: S, block: &[f32], frame: Frame, out: &mut [f32]) {
     let l = S::F32_LANES;

@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use crate::kernels::conv::Geometry;
+use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::panel::load;
 
 /// Start, and the distances in vectors from channel to channel and from line to line.

@@ -5,11 +5,11 @@
 
 use pulp::Simd;
 
-use super::Plan;
 use super::buffer;
 use super::correlate::Filters;
 use super::dots::outer;
 use super::frequencies::{F, Frequencies, weight_grad};
+use super::plan::Plan;
 use super::tail::{self, Square};
 use super::tile::{self, M, R, T, in_both_dimensions};
 use crate::kernels::panel::{load, store};

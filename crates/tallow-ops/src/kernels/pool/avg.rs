@@ -1,11 +1,10 @@
 //! Average pooling over windows given axis by axis, regular or not.
 
-use crate::Layout;
-use crate::kernels::Float;
-use crate::kernels::pieces::pieces;
-use crate::layout::Extents;
+use crate::kernels::float::Float;
+use crate::kernels::parallel::pieces;
+use crate::layout::{Extents, Layout};
 
-/// What one output averages along one axis: the inputs `start..end`, and by how much they are divided.
+/// Span of one output along one axis: the average of inputs `start..end` with a divisor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     pub start: usize,

@@ -1,19 +1,19 @@
-//! Maximum pooling. Beside each maximum goes its place in the input plane, `row * W + column`, for the backward pass.
+//! Max pooling. The position of each maximum in the input plane, `row * W + column`, is kept for the backward pass.
 
 use std::hint::select_unpredictable;
 
 use super::Axis;
-use crate::Layout;
-use crate::kernels::Float;
-use crate::kernels::pieces::{pieces, pieces2};
-use crate::layout::Extents;
+use crate::kernels::float::Float;
+use crate::kernels::parallel::{pieces, pieces2};
+use crate::layout::{Extents, Layout};
 
-/// The place of a window that lies in the padding altogether: nobody won.
+/// Position of the maximum of a window that is all padding.
 const NOBODY: u32 = u32::MAX;
 
-/// Writes the maxima to `y` and their places to `winner`.
+/// Writes the maxima to `y` and their positions to `winner`.
 ///
-/// PyTorch's rule: the first of equal values wins, a NaN beats everything, and a later NaN an earlier one.
+/// As in PyTorch, the first of equal values is the maximum, and NaN counts as larger than any number, a later NaN as larger than
+/// an earlier one.
 pub(crate) fn forward<T: Float>(
     x: &[T],
     extents: Extents,
@@ -53,7 +53,7 @@ pub(crate) fn forward<T: Float>(
     }
 }
 
-/// Adds each output's gradient to the place that won it. `gx` comes zeroed.
+/// Adds the gradient of each output to the position of its maximum. `gx` is zero on entry.
 pub(crate) fn backward<T: Float>(
     gy: &[T],
     winner: &[u32],

@@ -5,7 +5,7 @@ pub(crate) mod max;
 
 use std::ops::Range;
 
-/// One axis of a regular pooling: output `o` looks, with its tap `k`, at input `o * stride + k * dilation - padding`.
+/// One axis of a regular pooling: tap `k` of output `o` is input `o * stride + k * dilation - padding`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Axis {
     pub input: usize,
@@ -41,7 +41,7 @@ impl Axis {
         first..end.max(first)
     }
 
-    /// Where tap `k` of output `o` falls; it must be one of [`Axis::taps`].
+    /// Input position of tap `k` of output `o`, which must be one of [`Axis::taps`].
     #[inline(always)]
     pub(crate) fn position(&self, o: usize, k: usize) -> usize {
         o * self.stride + k * self.dilation - self.padding

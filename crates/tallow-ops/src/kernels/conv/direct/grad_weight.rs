@@ -2,8 +2,8 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::super::Geometry;
-use super::{Planes, SLACK};
+use super::planes::{Planes, SLACK};
+use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::real::Real;
 
 /// `dw[o][c][tap] += sum over images, p of gradient[o][p] * input[c][p + offset[tap]]`.

@@ -10,58 +10,24 @@
 
 mod correlate;
 mod grad_weight;
+mod planes;
 
-use rayon::prelude::*;
-
-use super::{Geometry, Gradients};
-use crate::kernels::parallel::Threads;
+use self::correlate::{Correlate, pack};
+use self::grad_weight::GradWeight;
+use self::planes::{Planes, SLACK};
+use super::geometry::Geometry;
+use super::passes::Gradients;
+use crate::kernels::parallel::{Threads, for_each_chunk, for_each_chunk2};
 use crate::kernels::real::Real;
 use crate::kernels::scratch;
 use crate::kernels::simd::arch;
-use correlate::{Correlate, pack};
-use grad_weight::GradWeight;
 
-/// Lanes of the widest register: what a loop may read or write past the end of a plane.
-const SLACK: usize = 16;
 /// Elements of inputs and output gradients that a run of images for the weight gradient may hold in cache.
 const RUN: usize = 1 << 15;
 /// Elements that the planes of one image may take.
 const CACHED: usize = 1 << 18;
 
-/// The flattened planes of a convolution.
-struct Planes {
-    pitch: usize,
-    /// Elements of a padded input plane.
-    padded: usize,
-    /// Positions of an output plane, from its first pixel to its last.
-    outputs: usize,
-    /// Where each kernel position looks from position 0.
-    offsets: Vec<usize>,
-    /// The largest offset: the zeros that go before an output gradient.
-    lead: usize,
-    /// Elements of an output gradient's plane.
-    gradient: usize,
-}
-
-impl Planes {
-    fn new(g: &Geometry) -> Self {
-        let (pitch, rows) = (g.width + 2 * g.padding.1, g.height + 2 * g.padding.0);
-        let offset =
-            |tap: usize| tap / g.kernel.1 * g.dilation.0 * pitch + tap % g.kernel.1 * g.dilation.1;
-        let offsets: Vec<usize> = (0..g.taps()).map(offset).collect();
-        let lead = offset(g.taps() - 1);
-        Self {
-            pitch,
-            padded: rows * pitch,
-            outputs: (g.out_height - 1) * pitch + g.out_width,
-            offsets,
-            lead,
-            gradient: lead + rows * pitch + SLACK,
-        }
-    }
-}
-
-/// Whether this algorithm can run the convolution, and beats matrix products: few enough channels for the planes to stay in
+/// True if this algorithm can run the convolution and is faster than matrix products: few enough channels for the planes to stay in
 /// cache, maps large enough to keep most lanes busy, and a kernel of more than one position.
 pub(crate) fn suits(g: &Geometry) -> bool {
     if g.stride != (1, 1)
@@ -118,9 +84,9 @@ pub(crate) fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]
     if g.batch <= per_task {
         return task(0, y);
     }
-    y.par_chunks_mut(per_task * g.out_image())
-        .enumerate()
-        .for_each(|(i, y)| task(i * per_task, y));
+    for_each_chunk(y, per_task * g.out_image(), Threads::All, |i, y| {
+        task(i * per_task, y);
+    });
 }
 
 /// The gradients of input and weight.
@@ -131,7 +97,7 @@ pub(crate) fn backward<T: Real>(g: &Geometry, x: &[T], w: &[T], dy: &[T], into: 
     });
     let per_task = images_per_task(g);
     let tasks = g.batch.div_ceil(per_task);
-    let inputs: Vec<Option<&mut [T]>> = match into.input {
+    let mut inputs: Vec<Option<&mut [T]>> = match into.input {
         Some(dx) => dx.chunks_mut(per_task * g.image()).map(Some).collect(),
         None => (0..tasks).map(|_| None).collect(),
     };
@@ -183,18 +149,17 @@ pub(crate) fn backward<T: Real>(g: &Geometry, x: &[T], w: &[T], dy: &[T], into: 
             }
         }
     };
-    if tasks == 1 {
-        inputs
-            .into_iter()
-            .zip(partial.chunks_mut(g.weights()))
-            .enumerate()
-            .for_each(|(i, (dx, dw))| task(i, dx, dw));
+    let threads = if tasks == 1 {
+        Threads::One
     } else {
-        let parts = inputs
-            .into_par_iter()
-            .zip(partial.par_chunks_mut(g.weights()));
-        parts.enumerate().for_each(|(i, (dx, dw))| task(i, dx, dw));
-    }
+        Threads::All
+    };
+    for_each_chunk2(
+        (&mut inputs, 1),
+        (&mut partial, g.weights()),
+        threads,
+        |i, dx, dw| task(i, dx[0].as_deref_mut(), dw),
+    );
     if let Some(dw) = into.weight {
         dw.fill(T::ZERO);
         for part in partial.chunks_exact(g.weights()) {

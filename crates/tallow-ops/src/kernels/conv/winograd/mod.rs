@@ -8,17 +8,17 @@ mod transform;
 
 use std::marker::PhantomData;
 
-use rayon::prelude::*;
-
-use super::{Epilogue, Geometry};
+use super::geometry::Geometry;
+use super::passes::Epilogue;
 use crate::kernels::panel::{self, Mat, PANEL};
+use crate::kernels::parallel::{Threads, for_each_chunk, for_each_index, for_each_task};
 use crate::kernels::scratch;
 use step::{Gather, Multiply, MultiplyTransposed, Scatter, Weights, WeightsGrad, run};
 use strided::S4;
 use tile::{F2, F4, Line, Tile};
 use transform::{Maps, Planes};
 
-/// Whether this convolution is one of those, with enough channels to fill vectors.
+/// True for convolutions of this kind with enough channels to fill vectors.
 pub(super) fn suits(g: &Geometry) -> bool {
     let Geometry {
         kernel,
@@ -39,7 +39,7 @@ pub(super) fn suits(g: &Geometry) -> bool {
         && g.channels.max(g.out_channels) <= transform::MOST_CHANNELS
 }
 
-/// Whether the tiles of a convolution with stride 2 save more multiplications than its transforms take time.
+/// True if the tiles of a convolution with stride 2 save more time in multiplications than its transforms cost.
 fn strided_pays(g: &Geometry) -> bool {
     let tiles = g.out_height.div_ceil(S4::M) * g.out_width.div_ceil(S4::M);
     let multiplications = tiles * <S4 as Tile>::Input::TO.pow(2);
@@ -62,7 +62,7 @@ macro_rules! with_tile {
     };
 }
 
-/// Whether 2x2 tiles cost fewer multiplications than 4x4 ones.
+/// True if 2x2 tiles need fewer multiplications than 4x4 ones.
 fn small((h, w): (usize, usize)) -> bool {
     let cost = |m: usize, t: usize| h.div_ceil(m) * w.div_ceil(m) * t * t;
     cost(2, 4) < cost(4, 6)
@@ -200,7 +200,7 @@ fn product<F: Tile, I: Line, O: Line, const FLIP: bool>(
     let mut u = scratch::take::<f32>(filters * plane(c, k));
     let u = planes(&mut u, c, k);
     let dims = if FLIP { (c, k) } else { (k, c) };
-    (0..k.div_ceil(PANEL)).into_par_iter().for_each(|panel| {
+    for_each_index(k.div_ceil(PANEL), Threads::All, 1, &|panel| {
         run(Weights::<F, FLIP> {
             tile: PhantomData,
             w,
@@ -246,7 +246,7 @@ fn product<F: Tile, I: Line, O: Line, const FLIP: bool>(
     let small = 4 * filters * c * k <= SMALL_WEIGHTS;
     let rows = tiles_in(if small { BLOCK } else { CHUNK }, frequencies, c + k, tiles);
     if small {
-        (0..tiles.div_ceil(rows)).into_par_iter().for_each(|block| {
+        for_each_index(tiles.div_ceil(rows), Threads::All, 1, &|block| {
             let (first, count) = (block * rows, rows.min(tiles - block * rows));
             let (mut v, mut m) = (
                 scratch::take::<f32>(frequencies * plane(rows, c)),
@@ -267,16 +267,16 @@ fn product<F: Tile, I: Line, O: Line, const FLIP: bool>(
     for start in (0..tiles).step_by(rows) {
         let total = rows.min(tiles - start);
         let part = |row: usize| PART.min(total - row);
-        let parts = || (0..total).into_par_iter().step_by(PART);
-        parts().for_each(|row| gather(start + row, part(row), v, row));
-        each_filter(filters).for_each(|f| multiply(total, v, m, (f, f + 1)));
-        parts().for_each(|row| scatter(m, row, start + row, part(row)));
+        for_each_part(total, &|row| gather(start + row, part(row), v, row));
+        // One by one: with stride 2 some frequencies take sixteen times as long as others.
+        for_each_task(filters, &|f| multiply(total, v, m, (f, f + 1)));
+        for_each_part(total, &|row| scatter(m, row, start + row, part(row)));
     }
 }
 
-/// The filters' frequencies one by one: with stride 2 some take sixteen times as long as others.
-fn each_filter(filters: usize) -> impl IndexedParallelIterator<Item = usize> {
-    (0..filters).into_par_iter().with_max_len(1)
+/// Calls `f(first row)` for each part of `rows` rows.
+fn for_each_part(rows: usize, f: &(dyn Fn(usize) + Sync)) {
+    for_each_index(rows.div_ceil(PART), Threads::All, 1, &|part| f(part * PART));
 }
 
 /// Gradient of the weights: `x` `(N, H, W, C)`, `dy` `(N, H', W', K)`, `dw` `(K, C, 3, 3)`.
@@ -338,29 +338,26 @@ fn weight_product<F: Tile>(
     };
     if small {
         let per = tiles.div_ceil(threads);
-        du[..size * sums]
-            .par_chunks_mut(size)
-            .enumerate()
-            .for_each(|(thread, du)| {
-                let (mut v, mut m) = (
-                    scratch::take::<f32>(frequencies * plane(rows, c)),
-                    scratch::take::<f32>(frequencies * plane(rows, k)),
-                );
-                let (v, m, sum) = (
-                    planes(&mut v, rows, c),
-                    planes(&mut m, rows, k),
-                    planes(du, c, k),
-                );
-                let range = thread * per..tiles.min((thread + 1) * per);
-                if range.is_empty() {
-                    du.fill(0.0);
-                }
-                for first in range.clone().step_by(rows) {
-                    let count = rows.min(range.end - first);
-                    gather(first, count, v, m, 0);
-                    multiply(count, v, m, sum, (0, filters), first > range.start);
-                }
-            });
+        for_each_chunk(&mut du[..size * sums], size, Threads::All, |thread, du| {
+            let (mut v, mut m) = (
+                scratch::take::<f32>(frequencies * plane(rows, c)),
+                scratch::take::<f32>(frequencies * plane(rows, k)),
+            );
+            let (v, m, sum) = (
+                planes(&mut v, rows, c),
+                planes(&mut m, rows, k),
+                planes(du, c, k),
+            );
+            let range = thread * per..tiles.min((thread + 1) * per);
+            if range.is_empty() {
+                du.fill(0.0);
+            }
+            for first in range.clone().step_by(rows) {
+                let count = rows.min(range.end - first);
+                gather(first, count, v, m, 0);
+                multiply(count, v, m, sum, (0, filters), first > range.start);
+            }
+        });
         let (sum, rest) = du[..size * sums].split_at_mut(size);
         for other in rest.chunks(size) {
             sum.iter_mut().zip(other).for_each(|(a, b)| *a += b);
@@ -377,15 +374,18 @@ fn weight_product<F: Tile>(
         );
         for start in (0..tiles).step_by(rows) {
             let total = rows.min(tiles - start);
-            (0..total).into_par_iter().step_by(PART).for_each(|row| {
+            for_each_part(total, &|row| {
                 gather(start + row, PART.min(total - row), v, m, row);
             });
-            each_filter(filters).for_each(|f| multiply(total, v, m, sum, (f, f + 1), start > 0));
+            // One by one: with stride 2 some frequencies take sixteen times as long as others.
+            for_each_task(filters, &|f| {
+                multiply(total, v, m, sum, (f, f + 1), start > 0)
+            });
         }
     }
     let du = planes(&mut du, c, k);
     let dw = Shared(dw.as_mut_ptr());
-    (0..k.div_ceil(PANEL)).into_par_iter().for_each(|panel| {
+    for_each_index(k.div_ceil(PANEL), Threads::All, 1, &|panel| {
         run(WeightsGrad::<F> {
             tile: PhantomData,
             du,

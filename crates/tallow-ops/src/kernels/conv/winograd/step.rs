@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 use super::filters::{weights, weights_grad};
 use super::tile::{Line, Tile};
 use super::transform::{Maps, Planes, gather, scatter};
-use crate::kernels::conv::Epilogue;
+use crate::kernels::conv::passes::Epilogue;
 use crate::kernels::panel;
 use crate::kernels::simd::arch;
 

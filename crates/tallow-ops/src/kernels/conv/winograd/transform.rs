@@ -5,11 +5,11 @@ use std::mem::MaybeUninit;
 use pulp::Simd;
 
 use super::tile::{Line, MOST};
-use crate::kernels::conv::Epilogue;
+use crate::kernels::conv::passes::Epilogue;
 use crate::kernels::panel::{Mat, load, store};
 use crate::kernels::simd::{prefetch_read, prefetch_write};
 
-/// What pixels outside the map read.
+/// Source of pixels outside the map.
 static ZEROS: [f32; MOST_CHANNELS] = [0.0; MOST_CHANNELS];
 
 /// The most channels there are zeros for.
@@ -27,7 +27,7 @@ pub(super) struct Maps {
     pub(super) tw: usize,
     /// Distance between the origins of neighbouring tiles.
     pub(super) step: usize,
-    /// How far the first tile starts before the map.
+    /// Distance of the first tile's start before the map.
     pub(super) pad: usize,
 }
 
@@ -41,7 +41,7 @@ impl Maps {
         (map, at(rest / self.tw), at(rest % self.tw))
     }
 
-    /// Where the first `size x size` pixels of tile `index` start; zeros outside the map.
+    /// Pointers to the first `size x size` pixels of tile `index`; zeros outside the map.
     #[inline(always)]
     fn pixels(&self, x: *const f32, index: usize, size: usize) -> [[*const f32; MOST]; MOST] {
         let (map, y0, x0) = self.origin(index);
@@ -159,7 +159,7 @@ unsafe fn gather_vector<S: Simd, L: Line, const WHOLE: bool>(
     }
 }
 
-/// What `L` takes of the vectors in `from`, which need not all be there: zeroing them would cost as much as the transform.
+/// Vectors of `from` that `L` reads; the others are not initialized, since zeroing them would cost as much as the transform.
 #[inline(always)]
 unsafe fn column<S: Simd, L: Line>(
     simd: S,

@@ -1,4 +1,4 @@
-//! What Winograd's filtering costs in accuracy: the largest difference from `f64` on normal data, as a fraction of the largest value,
+//! Accuracy of Winograd's algorithm: the largest difference from `f64` on normal data, as a fraction of the largest value,
 //! of output, input gradient and weight gradient. It is held to 1e-4; measured with AVX-512 (AVX2 and the portable path differ by
 //! two fifths at most):
 //!
@@ -12,7 +12,7 @@
 //! | 256 | 1.2e-5, 1.3e-5, 5.1e-6 | 8.6e-7, 8.6e-7, 2.3e-7 | 5.2e-6, 5.6e-6, 1.6e-6 | |
 //! | 512 | 1.6e-5, 1.8e-5, 4.4e-6 | 1.1e-6, 1.1e-6, 2.5e-7 | 7.4e-6, 9.8e-6, 1.0e-6 | |
 //!
-//! `cargo test --release --workspace --test conv winograd -- --nocapture` prints them.
+//! `cargo test --release -p tallow-ops --test it winograd -- --nocapture` prints them.
 
 use candle_core::{DType, Device, Tensor, Var};
 use tallow_ops::{Conv2dConfig, Generator, Layout, Result, conv_relu, conv2d, reference};

@@ -1,15 +1,13 @@
 //! Cross entropy, ReLU and the change of layout against PyTorch, the reference and finite differences.
 
-mod torch;
-
+use crate::torch::{
+    LAYOUTS, TYPES, arrange, assert_close, bits, differentiate, fixture, noise, tensor, view,
+};
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
 use tallow_ops::{
     CrossEntropyConfig, Error, Layout, Result, cross_entropy, cross_entropy_soft, flatten,
     gradcheck, reference, relu, to_layout,
-};
-use torch::{
-    LAYOUTS, TYPES, arrange, assert_close, bits, differentiate, fixture, noise, tensor, view,
 };
 
 type Hard = fn(&Tensor, &Tensor, &CrossEntropyConfig) -> Result<Tensor>;
@@ -28,7 +26,7 @@ fn cross_entropies_equal_pytorch() {
     let losses = fixture("losses");
     for case in losses["hard"].as_array().unwrap() {
         let targets = labels(
-            torch::sizes(&case["labels"])
+            crate::torch::sizes(&case["labels"])
                 .into_iter()
                 .map(|l| l as u32)
                 .collect(),
@@ -156,7 +154,7 @@ fn relu_equals_pytorch() {
 fn the_gradient_of_relu_at_zero_is_zero() {
     let x = Tensor::new(&[-1f32, 0., 2.], &Device::Cpu).unwrap();
     let (_, grads) = differentiate(|t| relu(&t[0]), std::slice::from_ref(&x), None).unwrap();
-    assert_eq!(torch::values(&grads[0]), [0., 0., 1.]);
+    assert_eq!(crate::torch::values(&grads[0]), [0., 0., 1.]);
 }
 
 #[test]
@@ -193,8 +191,11 @@ fn huge_and_infinite_logits_do_not_spoil_the_loss() {
         let targets = labels(vec![0, 1]);
         let f = |t: &[Tensor]| f(&t[0], &targets, &CrossEntropyConfig::default());
         let (loss, grads) = differentiate(f, std::slice::from_ref(&z), None).unwrap();
-        assert!((torch::values(&loss)[0] - std::f64::consts::LN_2 / 2.).abs() < 1e-7);
-        assert_eq!(torch::values(&grads[0]), [0., 0., 0., 0., -0.25, 0.25]);
+        assert!((crate::torch::values(&loss)[0] - std::f64::consts::LN_2 / 2.).abs() < 1e-7);
+        assert_eq!(
+            crate::torch::values(&grads[0]),
+            [0., 0., 0., 0., -0.25, 0.25]
+        );
     }
 }
 
@@ -208,7 +209,7 @@ fn flatten_has_pytorchs_order_in_both_layouts() {
         let y = flatten(&arrange(&x, layout), layout).unwrap();
         assert_eq!(y.dims(), [1, 24]);
         assert_eq!(
-            torch::values(&y),
+            crate::torch::values(&y),
             (0..24).map(f64::from).collect::<Vec<_>>()
         );
     }

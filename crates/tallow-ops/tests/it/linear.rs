@@ -105,7 +105,7 @@ fn gradients_agree_with_finite_differences() {
 #[test]
 fn pytorch_agrees_to_the_bit() {
     let cases: Vec<serde_json::Value> =
-        serde_json::from_str(include_str!("fixtures/linear.json")).unwrap();
+        serde_json::from_str(include_str!("../fixtures/linear.json")).unwrap();
     assert_eq!(cases.len(), 4);
     for case in &cases {
         let list = |v: &serde_json::Value| {

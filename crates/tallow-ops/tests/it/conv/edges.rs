@@ -1,4 +1,4 @@
-//! What is not a batch of `f32` images with every gradient wanted.
+//! Edge cases: empty batches, views, other types, and gradients that are not needed.
 
 use candle_core::{DType, Var};
 use tallow_ops::{Conv2dConfig, Layout, conv2d};

@@ -1,6 +1,4 @@
-//! The PyTorch fixture of pooling, batch norm and losses, and what it takes to compare with it.
-
-#![allow(dead_code, reason = "each test binary uses a part")]
+//! PyTorch fixture of pooling, batch norm and losses, and helpers to compare with it.
 
 use candle_core::{DType, Device, Tensor, Var};
 use serde_json::Value;
@@ -13,7 +11,8 @@ pub const TYPES: [(DType, f64); 2] = [(DType::F32, 2e-6), (DType::F64, 1e-11)];
 
 /// The fixture, or a part of it.
 pub fn fixture(part: &str) -> Value {
-    let all: Value = serde_json::from_str(include_str!("../fixtures/pool_norm_loss.json")).unwrap();
+    let all: Value =
+        serde_json::from_str(include_str!("../../fixtures/pool_norm_loss.json")).unwrap();
     all[part].clone()
 }
 

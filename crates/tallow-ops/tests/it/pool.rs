@@ -1,16 +1,14 @@
 //! Pooling against PyTorch, against the reference, against finite differences; and its errors.
 
-mod torch;
-
+use crate::torch::{
+    LAYOUTS, TYPES, arrange, assert_close, bits, differentiate, fixture, noise, pair, restore,
+    tensor, view,
+};
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
 use tallow_ops::{
     Error, Layout, Pool2dConfig, Result, adaptive_avg_pool2d, avg_pool2d, gradcheck, max_pool2d,
     reference,
-};
-use torch::{
-    LAYOUTS, TYPES, arrange, assert_close, bits, differentiate, fixture, noise, pair, restore,
-    tensor, view,
 };
 
 /// One of the three poolings and its settings.
@@ -81,7 +79,7 @@ fn a_single_maximum_gets_the_whole_gradient() {
     let x = Tensor::from_vec(vec![0f32, 1., 2., 3.], (1, 1, 2, 2), &Device::Cpu).unwrap();
     let gradient = |f: &dyn Fn(&Tensor) -> Result<Tensor>| {
         let (_, grads) = differentiate(|t| f(&t[0]), std::slice::from_ref(&x), None).unwrap();
-        torch::values(&grads[0])
+        crate::torch::values(&grads[0])
     };
     assert_eq!(
         gradient(&|x| max_pool2d(x, &Pool2dConfig::new(2))),
@@ -109,7 +107,7 @@ fn the_first_of_equal_values_wins_and_overlapping_windows_add_up() {
     )
     .unwrap();
     assert_eq!(
-        torch::values(&grads[0]),
+        crate::torch::values(&grads[0]),
         [1., 1., 0., 1., 1., 0., 0., 0., 0.]
     );
 
@@ -123,7 +121,7 @@ fn the_first_of_equal_values_wins_and_overlapping_windows_add_up() {
     )
     .unwrap();
     assert_eq!(
-        torch::values(&grads[0]),
+        crate::torch::values(&grads[0]),
         [0., 0., 0., 0., 4., 0., 0., 0., 0.]
     );
 }
@@ -143,8 +141,8 @@ fn a_window_on_padding_alone_has_no_gradient() {
         for f in [max_pool2d, reference::max_pool2d] {
             let f = |t: &[Tensor]| f(&arrange(&t[0], layout), &config);
             let (y, grads) = differentiate(f, std::slice::from_ref(&x), None).unwrap();
-            assert_eq!(torch::values(&y), [f64::NEG_INFINITY; 2]);
-            assert_eq!(torch::values(&grads[0]), [0.; 18]);
+            assert_eq!(crate::torch::values(&y), [f64::NEG_INFINITY; 2]);
+            assert_eq!(crate::torch::values(&grads[0]), [0.; 18]);
         }
     }
 }
@@ -398,7 +396,7 @@ fn bad_settings_are_refused() {
     .to_string();
     assert_eq!(
         message,
-        "max_pool2d: padding must be at most half the kernel, got padding 2 for kernel 2 over the columns"
+        "max_pool2d: expected padding of at most half the kernel, found padding 2 for kernel 2 along the columns"
     );
 }
 

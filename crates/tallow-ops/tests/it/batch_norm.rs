@@ -1,16 +1,14 @@
 //! Batch norm against PyTorch, against the reference, against finite differences; and its errors.
 
-mod torch;
-
+use crate::torch::{
+    LAYOUTS, TYPES, arrange, assert_close, bits, differentiate, fixture, noise, restore, tensor,
+    view,
+};
 use candle_core::{DType, Device, Tensor, Var};
 use proptest::prelude::*;
 use serde_json::Value;
 use tallow_ops::{
     BatchNormConfig, Error, Layout, Result, batch_norm_eval, batch_norm_train, gradcheck, reference,
-};
-use torch::{
-    LAYOUTS, TYPES, arrange, assert_close, bits, differentiate, fixture, noise, restore, tensor,
-    view,
 };
 
 type Train = fn(&Tensor, &Tensor, &Tensor, &Var, &Var, &BatchNormConfig) -> Result<Tensor>;
@@ -210,7 +208,7 @@ fn a_constant_channel_has_variance_zero() {
         ..Default::default()
     };
     let y = batch_norm_train(&x, &ones, &ones, &mean, &var, &config).unwrap();
-    assert_eq!(torch::values(&y), [1.; 150]);
+    assert_eq!(crate::torch::values(&y), [1.; 150]);
     assert_eq!(mean.to_vec1::<f32>().unwrap(), [0.1; 2]);
     assert_eq!(var.to_vec1::<f32>().unwrap(), [0.; 2]);
 }
@@ -333,7 +331,7 @@ fn bad_arguments_are_refused_and_leave_the_statistics_alone() {
         let one = f32(&[1, 2, 1, 1]);
         let message = refuse(&one, &c, &c, &default).to_string();
         assert!(
-            message.contains("more than 1 value a channel when training"),
+            message.contains("more than 1 value per channel in training"),
             "{message}"
         );
         assert!(eval(&one, &c, &c, &mean, &var, &default).is_ok());

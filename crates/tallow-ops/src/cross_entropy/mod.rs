@@ -1,30 +1,26 @@
+pub(crate) mod config;
+
 use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Shape, Tensor};
 
+pub use self::config::CrossEntropyConfig;
+pub(crate) use self::config::{check_labels, check_probabilities, read_labels};
 use crate::cpu;
 use crate::custom_op::{self, for_float};
+use crate::error::Result;
 use crate::kernels::softmax;
-use crate::{Error, Result, reference, tape};
+use crate::{reference, tape};
 
-const OP: &str = "cross_entropy";
-
-/// The constants of a cross entropy.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct CrossEntropyConfig {
-    /// How much of the target is spread evenly over all classes, in `[0, 1]` (Szegedy et al. 2016); 0.
-    pub label_smoothing: f64,
-}
-
-/// The mean cross entropy between `softmax(logits)` and the labels, a scalar, as `torch.nn.functional.cross_entropy`.
+/// Mean cross-entropy of logits and class labels, a scalar, as `torch.nn.functional.cross_entropy`.
 ///
-/// `logits` are `(N, K)` and *not* yet through a softmax; `labels` are `(N)` of `u32`, each below `K`. With label smoothing `s`
-/// the target is `1 - s` at the label plus `s / K` everywhere. Large logits do not overflow.
+/// `logits` are `(N, K)`, before the softmax; `labels` are `(N)` of `u32`, each below `K`. With label smoothing `s` the target is
+/// `1 - s` at the label plus `s / K` for all classes. Large logits do not overflow.
 ///
 /// # Errors
-/// [`Error::Shape`] when a shape does not fit or is empty; [`Error::Config`] when a label is not below `K`, the labels are not
-/// `u32`, or the smoothing is outside `[0, 1]`. Elsewhere than on the CPU the labels are not read back, which would wait for the
-/// device at every step: one that is not below `K` makes the loss NaN there.
+/// [`Error::Shape`](crate::Error::Shape) if a shape does not fit or is empty; [`Error::Config`](crate::Error::Config) if a label
+/// is not below `K`, the labels are not `u32`, or the smoothing is outside `[0, 1]`. On other devices than the CPU the labels are
+/// not read back, which would wait for the device at every step: a label that is not below `K` makes the loss NaN there.
 pub fn cross_entropy(
     logits: &Tensor,
     labels: &Tensor,
@@ -44,13 +40,14 @@ pub fn cross_entropy(
     Ok(tape::apply1(&logits.contiguous()?, op)?)
 }
 
-/// The mean cross entropy between `softmax(logits)` and target probabilities, a scalar, as
-/// `torch.nn.functional.cross_entropy` with probabilities (for mixed images, distillation).
+/// Mean cross-entropy of logits and target probabilities (soft labels), a scalar, as `torch.nn.functional.cross_entropy` with
+/// probabilities.
 ///
-/// Both are `(N, K)`. The rows of `probabilities` are taken as they are, whether they add up to 1 or not.
+/// Both are `(N, K)`. The rows of `probabilities` need not sum to 1.
 ///
 /// # Errors
-/// [`Error::Shape`] when the shapes differ or are empty; [`Error::Config`] when the element types differ.
+/// [`Error::Shape`](crate::Error::Shape) if the shapes differ or are empty; [`Error::Config`](crate::Error::Config) if the element
+/// types differ.
 pub fn cross_entropy_soft(logits: &Tensor, probabilities: &Tensor) -> Result<Tensor> {
     if !cpu::has_kernels(logits) {
         let (logits, probabilities) = (tape::input(logits), tape::input(probabilities));
@@ -68,94 +65,10 @@ pub fn cross_entropy_soft(logits: &Tensor, probabilities: &Tensor) -> Result<Ten
     )?)
 }
 
-/// The number of classes, once shapes, types and settings fit.
-pub(crate) fn check_labels(
-    logits: &Tensor,
-    labels: &Tensor,
-    config: &CrossEntropyConfig,
-) -> Result<usize> {
-    let op = OP;
-    let (rows, classes) = check_logits(op, logits)?;
-    if labels.dims() != [rows] {
-        let expected = format!("({rows}), one a row of the logits");
-        return Err(Error::Shape {
-            op,
-            argument: "labels",
-            expected,
-            found: labels.shape().clone(),
-        });
-    }
-    let bad = |message| Err(Error::Config { op, message });
-    if labels.dtype() != DType::U32 {
-        return bad(format!("labels must be U32, got {:?}", labels.dtype()));
-    }
-    if !(0. ..=1.).contains(&config.label_smoothing) {
-        return bad(format!(
-            "label_smoothing must be in [0, 1], got {}",
-            config.label_smoothing
-        ));
-    }
-    Ok(classes)
-}
-
-/// The labels, all of them below the number of classes.
-pub(crate) fn read_labels(labels: &Tensor, classes: usize) -> Result<Vec<u32>> {
-    let labels = labels.to_vec1::<u32>()?;
-    if let Some(row) = labels.iter().position(|&label| label as usize >= classes) {
-        let message = format!(
-            "label {} of row {row} is not below the number of classes, {classes}",
-            labels[row]
-        );
-        return Err(Error::Config { op: OP, message });
-    }
-    Ok(labels)
-}
-
-pub(crate) fn check_probabilities(
-    logits: &Tensor,
-    probabilities: &Tensor,
-) -> Result<(usize, usize)> {
-    let op = "cross_entropy_soft";
-    let (rows, classes) = check_logits(op, logits)?;
-    if probabilities.dims() != [rows, classes] {
-        let expected = format!("({rows}, {classes}), as the logits");
-        return Err(Error::Shape {
-            op,
-            argument: "probabilities",
-            expected,
-            found: probabilities.shape().clone(),
-        });
-    }
-    if probabilities.dtype() != logits.dtype() {
-        let message = format!(
-            "probabilities are {:?}, the logits {:?}",
-            probabilities.dtype(),
-            logits.dtype()
-        );
-        return Err(Error::Config { op, message });
-    }
-    Ok((rows, classes))
-}
-
-fn check_logits(op: &'static str, logits: &Tensor) -> Result<(usize, usize)> {
-    match *logits.dims() {
-        [rows, classes] if rows > 0 && classes > 0 => Ok((rows, classes)),
-        _ => {
-            let expected = "(N, K), neither of them 0".into();
-            Err(Error::Shape {
-                op,
-                argument: "logits",
-                expected,
-                found: logits.shape().clone(),
-            })
-        }
-    }
-}
-
-/// What the softmax leaves behind for backward.
+/// Results of the softmax for backward.
 struct Softmax {
     probabilities: CpuStorage,
-    /// Per row, the logarithm of the sum of the exponentials.
+    /// Logarithm of the sum of the exponentials of each row.
     log_sum: Vec<f64>,
 }
 
@@ -252,7 +165,7 @@ impl CustomOp2 for Soft {
             let mut gz = custom_op::zeros::<T>(p.len());
             softmax::soft_loss_backward(p, q, self.classes, scale, &mut gz);
             let gz = custom_op::tensor(gz, logits.shape())?;
-            // Targets are data as a rule, and their gradient is not wanted.
+            // Targets are mostly data, without a gradient.
             if !targets.track_op() {
                 return Ok((Some(gz), None));
             }

@@ -8,7 +8,7 @@ use super::case::Convolution;
 #[test]
 fn pytorch_agrees_to_the_bit() {
     let cases: Vec<serde_json::Value> =
-        serde_json::from_str(include_str!("../fixtures/conv.json")).unwrap();
+        serde_json::from_str(include_str!("../../fixtures/conv.json")).unwrap();
     assert_eq!(cases.len(), 15);
     let read = |case: &serde_json::Value, name: &str, shape: &str| -> Option<Tensor> {
         let list = |v: &serde_json::Value| {

@@ -1,46 +1,30 @@
+pub(crate) mod config;
+
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp3, DType, Shape, Tensor, Var};
 
+pub use self::config::{BatchNormConfig, Norm};
+pub(crate) use self::config::{check, check_count, check_parameters, check_train};
 use crate::cpu;
 use crate::custom_op::{self, Element, for_float};
+use crate::error::Result;
 use crate::kernels::batch_norm::{self as kernel, Moments, Normal};
 use crate::kernels::fresh::fresh;
-use crate::layout::Extents;
-use crate::{Error, Layout, Result, reference, tape};
+use crate::layout::{Extents, Layout};
+use crate::{reference, tape};
 
-/// The constants of a batch norm, with PyTorch's defaults.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BatchNormConfig {
-    /// Added to the variance under the root; 1e-5.
-    pub eps: f64,
-    /// The weight of the newest batch in the running statistics, in `[0, 1]`; 0.1.
-    pub momentum: f64,
-    /// The axis order of input and output.
-    pub layout: Layout,
-}
-
-impl Default for BatchNormConfig {
-    fn default() -> Self {
-        Self {
-            eps: 1e-5,
-            momentum: 0.1,
-            layout: Layout::default(),
-        }
-    }
-}
-
-/// Normalises each channel by the mean and variance of the batch, then scales by `weight` and adds `bias`, as
-/// `torch.nn.functional.batch_norm` with `training=True` (Ioffe and Szegedy 2015).
+/// Batch normalization in training, as `torch.nn.functional.batch_norm` with `training=True` (Ioffe and Szegedy 2015).
 ///
-/// `x` is `(N, C, H, W)`, or `(N, H, W, C)` as the configuration says; `weight`, `bias` and the running statistics are `(C)`.
-/// The batch is normalised by its biased variance; `running_mean` and `running_var` move by `momentum` towards its mean and
-/// its *unbiased* variance, in place, and are no part of the graph. Sums are taken in `f64`.
+/// Each channel is normalized by the mean and variance of the batch, multiplied by `weight` and shifted by `bias`. `x` is
+/// `(N, C, H, W)` or `(N, H, W, C)`, the layout of the configuration; `weight`, `bias` and the running statistics are `(C)`. The
+/// batch is normalized by its biased variance. `running_mean` and `running_var` move by `momentum` towards its mean and its
+/// *unbiased* variance, in place, and are not part of the graph. Sums are computed in `f64`.
 ///
 /// # Errors
-/// [`Error::Shape`] when a shape does not fit, or when there is only one value a channel, which has no variance;
-/// [`Error::Config`] when `eps` is not positive or zero, `momentum` is outside `[0, 1]`, or the element types of `x`, `weight`
-/// and `bias` differ. The running statistics are untouched then.
+/// [`Error::Shape`](crate::Error::Shape) if a shape does not fit, or if there is only one value per channel, which has no
+/// variance; [`Error::Config`](crate::Error::Config) if `eps` is negative or not finite, `momentum` is outside `[0, 1]`, or the
+/// element types of `x`, `weight` and `bias` differ. The running statistics are unchanged then.
 pub fn batch_norm_train(
     x: &Tensor,
     weight: &Tensor,
@@ -72,12 +56,13 @@ pub fn batch_norm_train(
     Ok(y)
 }
 
-/// Normalises each channel by the given mean and variance, as `torch.nn.functional.batch_norm` with `training=False`.
+/// Batch normalization in evaluation, by the running mean and variance, as `torch.nn.functional.batch_norm` with
+/// `training=False`.
 ///
 /// Shapes as for [`batch_norm_train`]. Gradients flow to `x`, `weight` and `bias`; the running statistics are constants.
 ///
 /// # Errors
-/// As [`batch_norm_train`], but one value a channel is enough.
+/// As [`batch_norm_train`], but one value per channel is enough.
 pub fn batch_norm_eval(
     x: &Tensor,
     weight: &Tensor,
@@ -103,95 +88,6 @@ pub fn batch_norm_eval(
         &bias.contiguous()?,
         op,
     )?)
-}
-
-const OP: &str = "batch_norm";
-
-pub(crate) fn check(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
-    running_mean: &Tensor,
-    running_var: &Tensor,
-    config: &BatchNormConfig,
-) -> Result<Extents> {
-    let extents = Extents::of(OP, x, config.layout)?;
-    check_parameters(
-        extents.c,
-        x.dtype(),
-        [weight, bias, running_mean, running_var],
-        config,
-    )?;
-    Ok(extents)
-}
-
-/// Checks weight, bias, running mean and running variance against the input's channels and type.
-pub(crate) fn check_parameters(
-    channels: usize,
-    dtype: DType,
-    tensors: [&Tensor; 4],
-    config: &BatchNormConfig,
-) -> Result<()> {
-    for (argument, tensor) in ["weight", "bias", "running_mean", "running_var"]
-        .into_iter()
-        .zip(tensors)
-    {
-        if tensor.dims() != [channels] {
-            let expected = format!("({channels}), one value a channel");
-            return Err(Error::Shape {
-                op: OP,
-                argument,
-                expected,
-                found: tensor.shape().clone(),
-            });
-        }
-    }
-    let bad = |message| Err(Error::Config { op: OP, message });
-    for (name, tensor) in ["weight", "bias"].into_iter().zip(tensors) {
-        if tensor.dtype() != dtype {
-            return bad(format!(
-                "{name} is {:?}, the input {dtype:?}",
-                tensor.dtype()
-            ));
-        }
-    }
-    if !(config.eps >= 0. && config.eps.is_finite()) {
-        return bad(format!("eps must be at least 0, got {}", config.eps));
-    }
-    if !(0. ..=1.).contains(&config.momentum) {
-        return bad(format!(
-            "momentum must be in [0, 1], got {}",
-            config.momentum
-        ));
-    }
-    Ok(())
-}
-
-pub(crate) fn check_train(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
-    running_mean: &Var,
-    running_var: &Var,
-    config: &BatchNormConfig,
-) -> Result<Extents> {
-    let extents = check(x, weight, bias, running_mean, running_var, config)?;
-    check_count(extents, x.shape())?;
-    Ok(extents)
-}
-
-/// One value a channel has no variance.
-pub(crate) fn check_count(extents: Extents, found: &Shape) -> Result<()> {
-    if extents.n * extents.h * extents.w < 2 {
-        let expected = "more than 1 value a channel when training".into();
-        return Err(Error::Shape {
-            op: OP,
-            argument: "input",
-            expected,
-            found: found.clone(),
-        });
-    }
-    Ok(())
 }
 
 pub(crate) fn to_f64(x: &Tensor) -> Result<Vec<f64>> {
@@ -223,10 +119,12 @@ fn move_towards(running: &Var, batch: &[f64], factor: f64, momentum: f64) -> Res
     Ok(running.set(&moved.to_dtype(running.dtype())?)?)
 }
 
+const NAME: &str = "batch_norm";
+
 struct Train {
     extents: Extents,
     config: BatchNormConfig,
-    /// What the running statistics are moved by once the operator has run.
+    /// Statistics of the batch, for the update of the running statistics.
     moments: Arc<OnceLock<Moments>>,
     normal: OnceLock<Normal>,
 }
@@ -333,9 +231,9 @@ fn backward<T: Element>(
     let (x_storage, x_layout) = x.storage_and_layout();
     let (weight_storage, weight_layout) = weight.storage_and_layout();
     let (grad_storage, grad_layout) = grad.storage_and_layout();
-    let xs = cpu::locked(OP, &x_storage, x_layout)?;
-    let grads = cpu::locked(OP, &grad_storage, grad_layout)?;
-    let weights = cpu::locked(OP, &weight_storage, weight_layout)?;
+    let xs = cpu::locked(NAME, &x_storage, x_layout)?;
+    let grads = cpu::locked(NAME, &grad_storage, grad_layout)?;
+    let weights = cpu::locked(NAME, &weight_storage, weight_layout)?;
     let mut parameters = (Vec::new(), Vec::new());
     // SAFETY: a map writes every element of its result.
     let gx = unsafe {

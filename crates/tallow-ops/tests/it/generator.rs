@@ -29,7 +29,7 @@ fn moment(values: &[f64], mean: f64, k: i32) -> f64 {
 
 #[test]
 fn follows_its_written_definition() {
-    let cases: Value = serde_json::from_str(include_str!("fixtures/generator.json")).unwrap();
+    let cases: Value = serde_json::from_str(include_str!("../fixtures/generator.json")).unwrap();
     for case in cases.as_array().unwrap() {
         let seed = case["seed"].as_u64().unwrap();
         let expected: Vec<f32> = numbers(&case["uniform32"])

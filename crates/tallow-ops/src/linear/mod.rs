@@ -1,21 +1,26 @@
-//! The fully connected layer.
+//! Fully connected layer.
+
+pub(crate) mod shape;
 
 use candle_core::{CpuStorage, DType, Device, Tensor, WithDType};
 
-use crate::custom_op::{Argument, Weighted, apply_weighted};
+pub(crate) use self::shape::shape;
+use crate::cpu;
+use crate::error::Result;
 use crate::kernels::linear::{Shape, forward, grad_bias, grad_input, grad_weight};
 use crate::kernels::real::Real;
-use crate::{Error, Result, cpu, reference, tape};
+use crate::weighted::{Argument, Weighted, apply_weighted};
+use crate::{reference, tape};
 
 const NAME: &str = "linear";
 
-/// `x * weight^T + bias`: `torch.nn.functional.linear`.
+/// Linear layer: `x * weight^T + bias`, as `torch.nn.functional.linear`.
 ///
 /// `x` is `(N, I)`, `weight` `(O, I)`, `bias` `(O)`; the result is `(N, O)`. Differentiable in all three arguments. In `f32` and
-/// `f64` on the CPU this is one matrix product with the bias inside; anything else is [`reference::linear`].
+/// `f64` on the CPU this is one matrix product that includes the bias; everything else is [`reference::linear`].
 ///
 /// # Errors
-/// [`Error::Shape`] when the shapes are not those, or `weight` is empty.
+/// [`Error::Shape`](crate::Error::Shape) if the shapes differ from these, or `weight` is empty.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -38,46 +43,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     Ok(apply_weighted(x, weight, bias, op)?)
 }
 
-/// Checks the arguments.
-pub(crate) fn shape(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Shape> {
-    let bad = |argument, expected: String, found: &Tensor| {
-        Err(Error::Shape {
-            op: NAME,
-            argument,
-            expected,
-            found: found.shape().clone(),
-        })
-    };
-    let &[batch, inputs] = x.dims() else {
-        return bad("x", "two dimensions, (N, I)".into(), x);
-    };
-    let &[outputs, weight_inputs] = weight.dims() else {
-        return bad("weight", "two dimensions, (O, I)".into(), weight);
-    };
-    if inputs != weight_inputs || inputs == 0 || outputs == 0 {
-        return bad(
-            "weight",
-            format!("(O, {inputs}), neither of size 0"),
-            weight,
-        );
-    }
-    if let Some(bias) = bias.filter(|bias| bias.dims() != [outputs]) {
-        return bad("bias", format!("({outputs})"), bias);
-    }
-    for other in [Some(weight), bias].into_iter().flatten() {
-        if other.dtype() != x.dtype() {
-            let (lhs, rhs) = (x.dtype(), other.dtype());
-            return Err(candle_core::Error::DTypeMismatchBinaryOp { lhs, rhs, op: NAME }.into());
-        }
-    }
-    Ok(Shape {
-        batch,
-        inputs,
-        outputs,
-    })
-}
-
-/// One call of [`linear`]: shapes already checked, arguments contiguous and of one type.
+/// Operator of one call of [`linear`], with shapes already checked, on contiguous arguments of one type.
 struct Linear {
     shape: Shape,
 }
@@ -99,7 +65,7 @@ impl Linear {
         Ok(T::to_cpu_storage_owned(y))
     }
 
-    /// The gradients that something depends on.
+    /// Gradients; `None` for those not needed.
     fn backward_as<T: Real + WithDType>(
         &self,
         x: &Tensor,

@@ -41,7 +41,7 @@ impl Case {
             && dilation.1 * (self.kernel.1 - 1) < self.size.1 + 2 * padding.1
     }
 
-    /// How far `f32` may be off. Winograd's filtering, which takes this kind of convolution, costs a digit.
+    /// Tolerance of `f32`. Winograd's algorithm, which runs this kind of convolution, costs a digit.
     fn tolerance(&self) -> f64 {
         let Conv2dConfig {
             stride,

@@ -1,7 +1,7 @@
 //! Every operator on an accelerator gives what the kernels give on the CPU.
 //!
-//! Runs where candle was built for CUDA or Metal and there is a device: `cargo test --release -p tallow-ops --test device --features
-//! candle-core/cuda`. Elsewhere each test says that it was skipped.
+//! Runs where candle was built for CUDA or Metal and there is a device: `cargo test --release -p tallow-ops --test it device --features
+//! candle-core/cuda`. Elsewhere each test prints that it was skipped.
 
 use std::io::Write;
 

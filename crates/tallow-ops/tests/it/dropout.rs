@@ -1,10 +1,10 @@
 //! Dropout against PyTorch's scale, its mask's statistics, its determinism and its errors.
 
-mod torch;
-
+use crate::torch::{
+    TYPES, assert_close, bits, differentiate, fixture, noise, tensor, values, view,
+};
 use candle_core::{DType, Device, Tensor};
 use tallow_ops::{Error, Generator, dropout};
-use torch::{TYPES, assert_close, bits, differentiate, fixture, noise, tensor, values, view};
 
 #[test]
 fn kept_elements_equal_pytorchs() {

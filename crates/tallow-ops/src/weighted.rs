@@ -1,0 +1,104 @@
+//! Operators of an input, a weight and an optional bias.
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+
+use crate::tape;
+
+/// Argument of a forward pass: storage and layout.
+pub(crate) type Argument<'a> = (&'a CpuStorage, &'a Layout);
+
+/// Operator of an input, a weight and an optional bias.
+pub(crate) trait Weighted: Send + Sync + 'static {
+    const NAME: &'static str;
+
+    fn forward(
+        &self,
+        x: Argument,
+        weight: Argument,
+        bias: Option<Argument>,
+    ) -> Result<(CpuStorage, Shape)>;
+
+    /// Gradients of the three; `None` for those not needed.
+    fn backward(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        dy: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]>;
+}
+
+/// Runs the operator on contiguous arguments and records it on the tape.
+pub(crate) fn apply_weighted(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    op: impl Weighted,
+) -> Result<Tensor> {
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    match bias {
+        Some(bias) => tape::apply3(&x, &weight, &bias.contiguous()?, WithArguments(op)),
+        None => tape::apply2(&x, &weight, WithArguments(op)),
+    }
+}
+
+/// Adapter to candle's operators of two and of three arguments.
+struct WithArguments<T>(T);
+
+impl<T: Weighted> CustomOp2 for WithArguments<T> {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.0.forward((x, x_layout), (weight, weight_layout), None)
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw, _] = self.0.backward(x, weight, None, dy)?;
+        Ok((dx, dw))
+    }
+}
+
+impl<T: Weighted> CustomOp3 for WithArguments<T> {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let bias = Some((bias, bias_layout));
+        self.0.forward((x, x_layout), (weight, weight_layout), bias)
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw, db] = self.0.backward(x, weight, Some(bias), dy)?;
+        Ok((dx, dw, db))
+    }
+}
