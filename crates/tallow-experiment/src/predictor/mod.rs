@@ -114,7 +114,7 @@ impl<M: ModuleT> Predictor<M> {
         module: M,
         device: &Device,
         transforms: Compose,
-        classes: Vec<String>,
+        classes: impl IntoIterator<Item = impl Into<String>>,
         image_shape: Option<(usize, usize, usize)>,
     ) -> Result<Self> {
         if image_shape.is_none() && trained::one_size(&transforms).is_none() {
@@ -127,7 +127,7 @@ impl<M: ModuleT> Predictor<M> {
             device: device.clone(),
             transforms,
             source: "as given".to_string(),
-            classes,
+            classes: classes.into_iter().map(Into::into).collect(),
             image_shape,
             dataset: String::new(),
             weights: None,

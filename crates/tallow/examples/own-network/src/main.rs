@@ -1,9 +1,6 @@
-//! Own dataset, transform, network and loss: trained, resumed from a checkpoint, and used to predict.
+//! Own dataset, transform, network and loss: trained for two epochs, resumed from the checkpoint up to five, used to predict.
 use candle_core::{DType, Device, Tensor, Var};
-use std::{error::Error, sync::Arc};
 use tallow::{datasets, prelude::*, train};
-
-const CLASSES: [&str; 2] = ["bright above", "bright below"];
 
 struct Halves(DatasetInfo);
 #[rustfmt::skip]
@@ -43,21 +40,20 @@ impl Loss for BrierScore {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let transforms = Compose::from_transforms(vec![Box::new(ToTensor), Box::new(Invert)])?;
-    let data = Arc::new(Halves(DatasetInfo::new("halves", Split::Train, CLASSES)));
+    let classes = ["upper", "lower"];
+    let data = std::sync::Arc::new(Halves(DatasetInfo::new("halves", Split::Train, classes)));
     let loader = DataLoader::new(data.clone(), transforms.clone(), LoaderConfig::default())?;
-    // Two epochs; then a new network goes on from the checkpoint, up to five.
     for epochs in [2, 5] {
         let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
         let net = Net(store.root().param("weight", (2, 64), Init::Const(0.0))?);
         let config = TrainConfig::new(epochs, OptimizerConfig::sgd(0.1));
         let mut trainer = Trainer::new(config).with_loss(BrierScore).with_checkpoints("checkpoints");
-        println!("{:?}", trainer.fit(&net, &store, &loader, Some(&loader))?.rows);
-        let classes = data.info().classes.clone();
+        let history = trainer.fit(&net, &store, &loader, Some(&loader))?;
         let predictor = Predictor::new(net, &Device::Cpu, transforms.clone(), classes, Some((1, 8, 8)))?;
-        let image = predictor.prepare_image(data.image(1, &mut Vec::new())?)?;
-        println!("{:?}", predictor.predict(&[image], 1)?);
+        let image = predictor.prepare_image(data.image(1, &mut vec![])?)?;
+        println!("{:?}: {:?}", history.best(), predictor.predict(&[image], 1)?);
     }
     Ok(())
 }
