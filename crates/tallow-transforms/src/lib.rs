@@ -24,7 +24,4 @@ pub use moves::Move;
 pub use options::{Interpolation, MAX_SIDE, PadMode, Padding, Size};
 pub use rng::{SampleRng, permutation};
 pub use transform::{Kind, Stage, Transform};
-pub use transforms::{
-    CenterCrop, Grayscale, Normalize, Pad, PermutePixels, RandomCrop, RandomHorizontalFlip, Resize,
-    ToTensor, TransformConfig,
-};
+pub use transforms::*;
