@@ -270,7 +270,9 @@ fn metrics_are_computed_in_every_evaluation() {
     let (net, store) = net(0);
     let (train, test) = loaders(0, 0);
     let mut seen = Seen::default();
-    let mut trainer = Trainer::new(recipe(2))
+    // Slow enough that the second epoch is better than the first.
+    let config = TrainConfig::new(2, OptimizerConfig::sgd(0.002));
+    let mut trainer = Trainer::new(config)
         .with_metric(Accuracy::new())
         .with_metric(TopK::new(5).unwrap())
         .with_callback(&mut seen);
