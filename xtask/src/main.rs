@@ -37,7 +37,7 @@ struct Cli {
 enum Chore {
     /// Commands of `tallow`.
     #[command(flatten)]
-    Tallow(Command),
+    Tallow(Box<Command>),
     /// Time training steps, inference, single operators, the loader and an epoch; compared with PyTorch or candle if asked.
     ///
     /// All sides take turns in one run, so that a change of the machine's speed affects all of them; the result is the ratio of the

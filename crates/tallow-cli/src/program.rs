@@ -11,9 +11,6 @@ use tallow_experiment::Registry;
 /// Stands for the program's name in help texts.
 const PLACEHOLDER: &str = "{tallow}";
 
-/// Commands in the messages of libraries begin with this.
-const IN_MESSAGES: &str = "`tallow ";
-
 /// Program that runs the commands: `tallow`, a program of the user's own, or `cargo xtask` in Tallow's repository.
 pub struct Program {
     /// The words that start it, such as `tallow` or `cargo xtask`.
@@ -60,9 +57,13 @@ impl Program {
         self.name.rsplit(' ').next().unwrap_or(&self.name)
     }
 
-    /// A message of a library, in which commands are `` `tallow ...` ``, with this program's name instead.
+    /// A message of a library, in which commands are `tallow run` and so on, with this program's name instead.
     pub fn message(&self, text: &str) -> String {
-        text.replace(IN_MESSAGES, &format!("`{} ", self.name))
+        let command = self.command();
+        let names = command.get_subcommands().map(clap::Command::get_name);
+        names.fold(text.to_string(), |text, name| {
+            text.replace(&format!("tallow {name}"), &format!("{} {name}", self.name))
+        })
     }
 }
 
@@ -139,8 +140,8 @@ mod tests {
         assert_eq!(help.matches("cargo xtask").count(), 3, "{help}");
         assert_eq!(program.word(), "xtask");
         assert_eq!(
-            program.message("run `tallow list`, or tallow-cli"),
-            "run `cargo xtask list`, or tallow-cli"
+            program.message("`tallow run`, or: tallow run x; a tallow record, tallow-cli"),
+            "`cargo xtask run`, or: cargo xtask run x; a tallow record, tallow-cli"
         );
     }
 }

@@ -442,10 +442,13 @@ fn unknown_names_get_the_nearest_one() {
         &value("value small fc.test_loss number:2"),
         &["has no figure for `fc.test_loss`"],
     );
-    assert_has(&value("value small cnn - percent"), &["is missing"]);
+    assert_has(
+        &value("value small cnn - percent"),
+        &["`cnn -`: expected a number"],
+    );
     assert_has(
         &block("curves small parameters"),
-        &["is not a figure of every epoch"],
+        &["is not a metric of every epoch"],
     );
     assert_has(
         &block("confusion small fc"),

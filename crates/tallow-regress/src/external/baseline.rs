@@ -112,7 +112,7 @@ impl ExternalBaseline {
         let variants = results.variants.iter().map(|variant| {
             if variant.seeds.len() < 2 {
                 return Err(Error::Results(format!(
-                    "`{}` has one seed; a baseline needs at least two, and better ten, to know the spread",
+                    "`{}` has one seed; a baseline needs at least two, and better twenty, to know the spread",
                     variant.name
                 )));
             }
