@@ -6,6 +6,9 @@ mod emnist;
 mod fashion_mnist;
 mod kmnist;
 mod mnist;
+// The worked example "Add a dataset" of docs/architecture.md.
+#[cfg(test)]
+mod oracle_mnist;
 
 use crate::entry::Entry;
 use crate::error::{Error, Result};
@@ -61,6 +64,14 @@ mod tests {
             error.contains("`cifar-10`") && error.contains("cifar10"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_worked_example_is_an_entry() {
+        let entry = &oracle_mnist::ENTRY;
+        assert!(catalog().iter().all(|known| known.name != entry.name));
+        assert_eq!(entry.formats(), [crate::Format::Idx]);
+        assert_eq!(entry.classes.len(), 10);
     }
 
     #[test]

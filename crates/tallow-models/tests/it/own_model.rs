@@ -23,10 +23,10 @@ fn cnn_gap(p: &ParamPath, config: &ModelConfig) -> Result<Sequential> {
 }
 
 #[test]
-fn a_registered_model_is_built_by_its_name() {
+fn a_registered_model_is_built_by_its_name() -> Result<()> {
     let mut registry = Registry::default();
     let built_in = registry.len();
-    registry.register("cnn-gap", cnn_gap).unwrap();
+    registry.register("cnn-gap", cnn_gap)?;
     let model = registry
         .build("cnn-gap", &ModelConfig::new(10, (1, 28, 28)))
         .unwrap();
@@ -64,6 +64,7 @@ fn a_registered_model_is_built_by_its_name() {
         small.err().unwrap().to_string(),
         "cnn-gap: images of 8 x 8 are too small: Conv2d `conv2` has no output for a map of 2 x 2; the network needs 16 x 16"
     );
+    Ok(())
 }
 
 #[test]
