@@ -123,7 +123,7 @@ pub(crate) fn explain(error: tallow_datasets::Error) -> Error {
                 not_found.name
             );
             not_found.remedies.push(command);
-            Error::Dataset(tallow_datasets::Error::NotFound(not_found))
+            tallow_datasets::Error::NotFound(not_found).into()
         }
         other => other.into(),
     }

@@ -81,16 +81,16 @@ pub enum Error {
     Report(#[from] tallow_report::Error),
     /// Error of a dataset or data loader.
     #[error(transparent)]
-    Dataset(#[from] tallow_datasets::Error),
+    Dataset(Box<tallow_datasets::Error>),
     /// Error of a transform.
     #[error(transparent)]
     Transform(#[from] tallow_transforms::Error),
     /// Error of a model or its weights.
     #[error(transparent)]
-    Model(#[from] tallow_models::Error),
+    Model(Box<tallow_models::Error>),
     /// Error of training.
     #[error(transparent)]
-    Train(#[from] tallow_train::Error),
+    Train(Box<tallow_train::Error>),
     /// Error of an operator.
     #[error(transparent)]
     Ops(#[from] tallow_ops::Error),
@@ -109,6 +109,24 @@ pub enum Error {
     /// Recipe that cannot be written as TOML.
     #[error(transparent)]
     Toml(#[from] toml::ser::Error),
+}
+
+impl From<tallow_datasets::Error> for Error {
+    fn from(error: tallow_datasets::Error) -> Self {
+        Self::Dataset(Box::new(error))
+    }
+}
+
+impl From<tallow_models::Error> for Error {
+    fn from(error: tallow_models::Error) -> Self {
+        Self::Model(Box::new(error))
+    }
+}
+
+impl From<tallow_train::Error> for Error {
+    fn from(error: tallow_train::Error) -> Self {
+        Self::Train(Box::new(error))
+    }
 }
 
 impl Error {
@@ -133,7 +151,7 @@ impl Error {
     /// Whether training stopped because the loss was not finite.
     pub fn is_non_finite_loss(&self) -> bool {
         match self {
-            Self::Train(error) => matches!(error, tallow_train::Error::NonFiniteLoss { .. }),
+            Self::Train(error) => matches!(**error, tallow_train::Error::NonFiniteLoss { .. }),
             Self::Context { source, .. } => source.is_non_finite_loss(),
             _ => false,
         }
