@@ -62,7 +62,7 @@ pub struct FileCheck {
     /// Hex SHA-256 of its bytes as they are.
     pub sha256: String,
     /// Result of the comparison.
-    pub verdict: Verdict,
+    pub verdict: DigestCheck,
 }
 
 /// Decoded images and labels of a split compared with the published ones.
@@ -73,13 +73,13 @@ pub struct SplitCheck {
     /// Number of images.
     pub len: usize,
     /// Result of the comparison.
-    pub verdict: Verdict,
+    pub verdict: DigestCheck,
 }
 
 /// Result of a comparison of digests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "verdict")]
-pub enum Verdict {
+pub enum DigestCheck {
     /// Equal to the expected digest.
     Same {
         /// Origin of the expected digest: the path of a `SHA256SUMS`, or the published file.
@@ -104,7 +104,7 @@ impl Verification {
             .iter()
             .map(|f| &f.verdict)
             .chain(self.splits.iter().map(|s| &s.verdict));
-        !verdicts.any(|v| matches!(v, Verdict::Differs { .. }))
+        !verdicts.any(|v| matches!(v, DigestCheck::Differs { .. }))
     }
 }
 
@@ -140,7 +140,7 @@ pub fn inspect(name: &str, options: &LoadOptions) -> Result<Inspection> {
 /// Reads every file of a dataset again and compares digests: files with a `SHA256SUMS` in their directory or the one
 /// above (every download writes one) and with the published files, decoded splits with the published splits.
 /// A file that was compressed again differs from the published file without being wrong: its verdict is
-/// [`Verdict::Unknown`].
+/// [`DigestCheck::Unknown`].
 ///
 /// # Errors
 /// As [`load`](crate::load): damage that the format itself shows.
@@ -159,7 +159,7 @@ pub fn verify(name: &str, options: &LoadOptions) -> Result<Verification> {
         let digest = set.info().digest.clone();
         let verdict = match entry.digest(split) {
             Some(known) => compare(known, &digest, "the published images and labels"),
-            None => Verdict::Unknown,
+            None => DigestCheck::Unknown,
         };
         splits.push(SplitCheck {
             info: set.info().clone(),
@@ -185,10 +185,10 @@ fn check_file(entry: &Entry, path: &Path) -> Result<FileCheck> {
     let published = entry.published.iter().find(|p| p.sha256 == sha256);
     let verdict = match (recorded(path)?, published) {
         (Some((sums, expected)), _) => compare(&expected, &sha256, &sums.display().to_string()),
-        (None, Some(p)) => Verdict::Same {
+        (None, Some(p)) => DigestCheck::Same {
             as_in: format!("the published {}", p.name),
         },
-        (None, None) => Verdict::Unknown,
+        (None, None) => DigestCheck::Unknown,
     };
     Ok(FileCheck {
         path: path.to_path_buf(),
@@ -197,10 +197,10 @@ fn check_file(entry: &Entry, path: &Path) -> Result<FileCheck> {
     })
 }
 
-fn compare(expected: &str, found: &str, from: &str) -> Verdict {
+fn compare(expected: &str, found: &str, from: &str) -> DigestCheck {
     match expected == found {
-        true => Verdict::Same { as_in: from.into() },
-        false => Verdict::Differs {
+        true => DigestCheck::Same { as_in: from.into() },
+        false => DigestCheck::Differs {
             from: from.into(),
             expected: expected.into(),
         },

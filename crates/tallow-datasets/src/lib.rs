@@ -51,7 +51,7 @@ pub use folder::ImageFolder;
 #[cfg(feature = "download")]
 pub use hub::fetch_model_file;
 pub use inspect::{
-    FileCheck, Inspection, SplitCheck, SplitInfo, Verdict, Verification, inspect, verify,
+    DigestCheck, FileCheck, Inspection, SplitCheck, SplitInfo, Verification, inspect, verify,
 };
 #[cfg(feature = "candle-datasets")]
 pub use interop::to_candle;

@@ -1,17 +1,6 @@
 //! Suggestions for a name that is not known.
 
-/// Least Jaro-Winkler similarity of a suggestion.
-const ENOUGH: f64 = 0.72;
-
-/// Candidate most similar to `word`; `None` if no candidate is similar.
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= ENOUGH)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
-}
+pub use tallow_models::nearest;
 
 /// Error message for an unknown name, with the nearest known name if there is one, and all known names.
 pub fn unknown(kind: &str, word: &str, known: &[&str]) -> String {

@@ -23,6 +23,7 @@ pub use grad_cam::{grad_cam, last_feature_map};
 pub use head::{conv_head_to_linear, linear_head_to_conv};
 pub use model::Model;
 pub use module::{Context, LayerOutput, Module, Operator};
+pub use nearest::nearest;
 pub use registry::{Entry, Registry};
 pub use summary::{LayerSummary, ModelSummary};
 pub use weights::{

@@ -2,12 +2,13 @@
 ///
 /// The similarity is the larger of Jaro-Winkler's, which favours a common prefix, and Damerau-Levenshtein's, which favours two
 /// swapped letters.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let similarity = |known: &str| {
         strsim::jaro_winkler(&name, known).max(strsim::normalized_damerau_levenshtein(&name, known))
     };
     known
+        .into_iter()
         .map(|known| (similarity(known), known))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         // Below this, two names share little but a few letters.

@@ -1,5 +1,7 @@
 //! One epoch: a line of `metrics.jsonl`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::metric::{METRICS, Metric};
@@ -40,6 +42,9 @@ pub struct EpochRow {
     pub seconds: f64,
     /// Images trained per second, without evaluation.
     pub images_per_second: f64,
+    /// Test metrics that the trainer was given besides the built-in ones, by name; `None` if not finite.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, Option<f64>>,
 }
 
 impl EpochRow {
@@ -81,13 +86,14 @@ impl PartialEq for EpochRow {
             && same(self.lr, other.lr)
             && same(self.seconds, other.seconds)
             && same(self.images_per_second, other.images_per_second)
+            && self.metrics == other.metrics
     }
 }
 
 /// Serializes rows with every key, as results files have them: a metric that was not measured is `null`.
 pub fn with_every_key<S: Serializer>(rows: &[EpochRow], serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
-    struct Row {
+    struct Row<'a> {
         epoch: usize,
         train_loss: f64,
         train_accuracy: f64,
@@ -97,6 +103,8 @@ pub fn with_every_key<S: Serializer>(rows: &[EpochRow], serializer: S) -> Result
         lr: f64,
         seconds: f64,
         images_per_second: f64,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        metrics: &'a BTreeMap<String, Option<f64>>,
     }
     serializer.collect_seq(rows.iter().map(|row| Row {
         epoch: row.epoch,
@@ -108,5 +116,6 @@ pub fn with_every_key<S: Serializer>(rows: &[EpochRow], serializer: S) -> Result
         lr: row.lr,
         seconds: row.seconds,
         images_per_second: row.images_per_second,
+        metrics: &row.metrics,
     }))
 }

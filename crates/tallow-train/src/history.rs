@@ -36,6 +36,14 @@ pub struct Evaluation {
     pub metrics: BTreeMap<String, f64>,
 }
 
+/// Metrics of an evaluation for its row: `None` where a value is not finite.
+pub(crate) fn finite_metrics(evaluation: &Evaluation) -> BTreeMap<String, Option<f64>> {
+    let metrics = evaluation.metrics.iter();
+    metrics
+        .map(|(name, &value)| (name.clone(), Some(value).filter(|value| value.is_finite())))
+        .collect()
+}
+
 impl History {
     /// Row with the highest test accuracy; the first of several that are equal.
     pub fn best(&self) -> Option<&EpochRow> {
@@ -72,6 +80,7 @@ mod tests {
             lr: 0.01,
             seconds: 1.5,
             images_per_second: 100.0,
+            metrics: Default::default(),
         }
     }
 

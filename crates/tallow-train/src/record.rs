@@ -179,6 +179,9 @@ fn summarize(run: RunInfo, history: &History) -> Summary {
         for (metric, value) in row.metrics().filter(|(metric, _)| metric.in_summary) {
             put(metric.name, Some(value));
         }
+        for (name, value) in &row.metrics {
+            put(name, Some(value.unwrap_or(f64::NAN)));
+        }
         // These two are of the whole run.
         let rates = history.rows.iter().map(|row| row.images_per_second);
         put("seconds", Some(history.seconds()));

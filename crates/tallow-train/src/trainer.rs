@@ -16,7 +16,7 @@ use crate::checkpoint::{Checkpoints, Data, Setup};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::freeze::trained;
-use crate::history::{Evaluation, History};
+use crate::history::{Evaluation, History, finite_metrics};
 use crate::loss::{Loss, Target};
 use crate::optimizer::Optimizer;
 use crate::schedule::{Per, Schedule};
@@ -376,6 +376,7 @@ impl<'a> Trainer<'a> {
                 lr: optimizer.lr(),
                 seconds: started.elapsed().as_secs_f64(),
                 images_per_second: tally.samples() as f64 / trained,
+                metrics: evaluation.map(finite_metrics).unwrap_or_default(),
             };
             history.stopped = callbacks.ask(|callback| {
                 callback.on_epoch_end(&EpochEnd {

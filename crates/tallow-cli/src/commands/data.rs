@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use tallow_datasets::{
-    Error, Inspection, LoadOptions, Verdict, Verification, catalog, entry, fetch, inspect, locate,
-    verify,
+    DigestCheck, Error, Inspection, LoadOptions, Verification, catalog, entry, fetch, inspect,
+    locate, verify,
 };
 use tallow_experiment::suggest;
 
@@ -194,10 +194,10 @@ fn check(args: &DataArgs, program: &Program) -> Result<()> {
 }
 
 fn verdicts(found: &Verification) -> String {
-    let verdict = |verdict: &Verdict| match verdict {
-        Verdict::Same { as_in } => format!("ok, as in {as_in}"),
-        Verdict::Differs { from, expected } => format!("DIFFERS: {from} has {expected}"),
-        Verdict::Unknown => "readable; no digest is known".to_string(),
+    let verdict = |verdict: &DigestCheck| match verdict {
+        DigestCheck::Same { as_in } => format!("ok, as in {as_in}"),
+        DigestCheck::Differs { from, expected } => format!("DIFFERS: {from} has {expected}"),
+        DigestCheck::Unknown => "readable; no digest is known".to_string(),
     };
     let mut text = format!("{}\n", found.name);
     for file in &found.files {

@@ -12,7 +12,7 @@ use candle_core::Device;
 use clap::Args;
 use serde::Serialize;
 use sysinfo::{Disks, System};
-use tallow_datasets::{LoadOptions, Verdict, Verification, cache_dir, catalog, locate, verify};
+use tallow_datasets::{DigestCheck, LoadOptions, Verification, cache_dir, catalog, locate, verify};
 use tallow_train::capture_environment;
 
 use crate::ending::Ending;
@@ -364,7 +364,7 @@ fn datasets(args: &DoctorArgs, program: &Program, advice: &mut Vec<String>) -> V
 
 /// Whether the decoded images of every split are the published ones.
 fn is_known(found: &Verification) -> bool {
-    let same = |verdict: &Verdict| matches!(verdict, Verdict::Same { .. });
+    let same = |verdict: &DigestCheck| matches!(verdict, DigestCheck::Same { .. });
     !found.splits.is_empty() && found.splits.iter().all(|split| same(&split.verdict))
         || !found.files.is_empty() && found.files.iter().all(|file| same(&file.verdict))
 }

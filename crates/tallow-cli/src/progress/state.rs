@@ -207,6 +207,7 @@ pub mod tests {
             lr: 0.01,
             seconds: 10.0,
             images_per_second: 640.0,
+            metrics: Default::default(),
         };
         let run = |variant: &str, seed, work| Run {
             variant: variant.to_string(),

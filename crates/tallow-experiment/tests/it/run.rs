@@ -3,10 +3,15 @@
 use std::fs;
 use std::path::Path;
 
+use candle_core::Device;
 use tallow_experiment::data::Splits;
 use tallow_experiment::{
-    Error, Experiment, NoProgress, Outcome, PlannedRun, Progress, StopFlag, Tier, report, results,
+    Error, Experiment, NoProgress, Outcome, PlannedRun, Predictor, Progress, Registry, StopFlag,
+    Tier, report, results,
 };
+use tallow_models::ModelConfig;
+use tallow_models::nn::Sequential;
+use tallow_ops::ParamPath;
 use tallow_record::{Results, Run, RunInfo, Summary};
 use tallow_train::{BatchEnd, CONTINUE, Callback, Flow};
 
@@ -77,6 +82,37 @@ impl Callback for Batches<'_> {
         }
         CONTINUE
     }
+}
+
+/// A model of the user's own program, named in a recipe.
+#[test]
+fn a_registered_model_is_trained_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut runner = runner(dir.path());
+    let models = &mut runner.options_mut().registry;
+    let build = |p: &ParamPath, config: &ModelConfig| {
+        Sequential::build(p, config.input_shape)
+            .conv2d("conv1", 4, 3)
+            .relu()
+            .max_pool2d(2)
+            .flatten()
+            .linear("fc", config.classes)
+            .finish()
+    };
+    models.register("my-net", build).unwrap();
+    let experiment = experiment(SMALL, &["model.name=my-net", "train.epochs=1"]);
+    let outcome = runner.run(&experiment, "test", &mut NoProgress);
+    let outcome = outcome.unwrap().unwrap();
+    assert_eq!(outcome.variants[1].model, "my-net");
+    let parameters = 4 * 9 + 4 + 4 * 13 * 13 * 10 + 10;
+    assert_eq!(outcome.variants[1].parameters, parameters);
+
+    let registry = &runner.options().registry;
+    let predictor = Predictor::from_run(&outcome.runs[1], &Device::Cpu, registry).unwrap();
+    assert_eq!(predictor.classes().len(), 10);
+    let unknown = Predictor::from_run(&outcome.runs[1], &Device::Cpu, &Registry::default());
+    let message = unknown.err().unwrap().to_string();
+    assert!(message.contains("my-net"), "{message}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub fn row(epoch: usize, test_accuracy: f64) -> EpochRow {
         lr: 0.01,
         seconds: 2.5,
         images_per_second: 100.0,
+        metrics: Default::default(),
     }
 }
 

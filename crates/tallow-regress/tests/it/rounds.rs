@@ -77,6 +77,7 @@ impl Fake {
             lr: 0.1,
             seconds: 1.0,
             images_per_second: 1000.0,
+            metrics: Default::default(),
         };
         Run {
             environment: Environment {

@@ -81,6 +81,7 @@ mod tests {
             lr: 0.1,
             seconds: 1.0,
             images_per_second: 1.0,
+            metrics: Default::default(),
         }
     }
 

@@ -54,6 +54,7 @@ fn history(epochs: usize) -> History {
         lr: 0.1,
         seconds: 1.0,
         images_per_second: 1.0,
+        metrics: Default::default(),
     };
     History {
         rows: (0..epochs).map(row).collect(),

@@ -168,9 +168,11 @@ fn a_loss_that_is_not_finite_is_null_in_the_summary() {
         lr: 0.1,
         seconds: 2.5,
         images_per_second: 100.0,
+        metrics: Default::default(),
     };
     let mut second = row.clone();
     (second.epoch, second.test_accuracy, second.images_per_second) = (1, Some(0.5), 50.0);
+    second.metrics = [("auroc".to_string(), Some(0.75)), ("ece".to_string(), None)].into();
     let history = History {
         rows: vec![row, second],
         ..History::default()
@@ -178,8 +180,10 @@ fn a_loss_that_is_not_finite_is_null_in_the_summary() {
     record.finish(&store, &history).unwrap();
     let metrics = Run::read(record.dir()).unwrap().summary.unwrap().metrics;
     let expected = [
+        ("auroc", Some(0.75)),
         ("best_epoch", Some(0.0)),
         ("best_test_accuracy", Some(0.75)),
+        ("ece", None),
         ("images_per_second", Some(75.0)),
         ("seconds", Some(5.0)),
         ("test_accuracy", Some(0.5)),

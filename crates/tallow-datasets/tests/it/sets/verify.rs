@@ -3,7 +3,7 @@
 use std::fs;
 
 use sha2::{Digest, Sha256};
-use tallow_datasets::{Error, Format, Verdict, inspect, verify};
+use tallow_datasets::{DigestCheck, Error, Format, inspect, verify};
 
 use crate::sets::make::*;
 
@@ -54,7 +54,12 @@ fn verify_compares_with_recorded_digests() {
     let dir = both_splits();
     let result = verify("kmnist", &dir.options()).unwrap();
     assert!(result.is_sound());
-    assert!(result.files.iter().all(|f| f.verdict == Verdict::Unknown));
+    assert!(
+        result
+            .files
+            .iter()
+            .all(|f| f.verdict == DigestCheck::Unknown)
+    );
     assert_eq!((result.files.len(), result.splits.len()), (4, 2));
 
     let sums: String = result
@@ -79,7 +84,7 @@ fn verify_compares_with_recorded_digests() {
         result
             .files
             .iter()
-            .all(|f| matches!(f.verdict, Verdict::Same { .. }))
+            .all(|f| matches!(f.verdict, DigestCheck::Same { .. }))
     );
 
     // A change that the format cannot show.
@@ -89,7 +94,7 @@ fn verify_compares_with_recorded_digests() {
     let differs: Vec<_> = result
         .files
         .iter()
-        .filter(|f| matches!(f.verdict, Verdict::Differs { .. }))
+        .filter(|f| matches!(f.verdict, DigestCheck::Differs { .. }))
         .collect();
     assert_eq!(differs.len(), 1);
     assert!(differs[0].path.ends_with("t10k-labels-idx1-ubyte"));
@@ -107,6 +112,6 @@ fn verify_compares_contents_with_published_digests() {
     let result = verify("mnist", &dir.options()).unwrap();
     assert!(!result.is_sound(), "this is not MNIST");
     assert!(
-        matches!(&result.splits[0].verdict, Verdict::Differs { from, .. } if from == "the published images and labels")
+        matches!(&result.splits[0].verdict, DigestCheck::Differs { from, .. } if from == "the published images and labels")
     );
 }
