@@ -302,7 +302,7 @@ fn images_of_any_kind_go_through_a_network_of_any_shape() {
     let one = ["photo.bmp", "--explain", "one.png", "--layer", "conv1"];
     let (code, text, message) = predict(&sandbox, &[&as_cifar[..], &one].concat());
     assert_eq!(code, Some(0), "{message}");
-    assert!(text.contains("by the layer conv1: one.png"), "{text}");
+    assert!(text.contains("of the layer conv1: one.png"), "{text}");
     assert!(sandbox.path().join("one.png").is_file());
     let left: Vec<_> = fs::read_dir(sandbox.path())
         .unwrap()
