@@ -159,7 +159,7 @@ fn what_cannot_be_evaluated_is_refused() {
             "hostile.th",
             sample,
             &[][..],
-            &["hostile.th", "`posix.system`", "not run"][..],
+            &["hostile.th", "`posix.system`", "not executed"][..],
         ),
         ("cnn", "page.pth", sample, &[], &["page.pth", "web page"]),
         (
