@@ -604,6 +604,7 @@ fn the_experiment_of_the_worked_example_reads() {
     for tier in [Tier::Smoke, Tier::Standard, Tier::Full] {
         let experiment = Experiment::parse("optimizers", &text, tier, &[]).unwrap();
         assert_eq!(experiment.variants.len(), 2);
-        assert_eq!(experiment.statements.len(), 1);
+        // The smoke tier has claims of its own, and judges no statements.
+        assert_eq!(experiment.statements.len(), usize::from(tier != Tier::Smoke));
     }
 }
