@@ -344,7 +344,7 @@ fn codes_of_digits_are_pictures_far_from_each_other() {
     }
 }
 
-/// A network of one's own has all that a model by name has.
+/// A custom network has all that a model by name has.
 #[test]
 fn networks_of_ones_own_are_models() {
     let resnext = ResNet {
