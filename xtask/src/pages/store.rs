@@ -33,7 +33,7 @@ impl Store {
             let of_tier = format!("{}.{}", found.experiment, found.tier);
             ensure!(
                 name == found.experiment || name == of_tier,
-                "{}: tells of the {} tier of `{}`; its name should say so",
+                "{}: contains results of the {} tier of `{}`; rename it accordingly",
                 path.display(),
                 found.tier,
                 found.experiment
