@@ -3,12 +3,12 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use tallow_models::ModelConfig;
+use tallow_record::thousands;
 
 use crate::ending::Ending;
 use crate::output;
 use crate::program::Program;
 use crate::table::{align_right, new_table};
-use crate::text::thousands;
 
 /// Examples at the end of the help text.
 pub const EXAMPLES: &str = "Examples:
