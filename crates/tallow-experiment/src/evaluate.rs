@@ -7,6 +7,7 @@ use candle_core::Device;
 use serde::Serialize;
 use tallow_datasets::{DataLoader, DatasetInfo, LoaderConfig, Split};
 use tallow_models::LoadWeights;
+use tallow_record::sha256_file;
 use tallow_train::Trainer;
 use tallow_transforms::{Compose, TransformConfig};
 use toml::{Table, Value};
@@ -104,7 +105,7 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
     let started = Instant::now();
     request.registry.find(&request.model)?;
     let path = weights::find(&request.weights, request.data.as_deref())?;
-    let weights_digest = preparation::digest(&path)?;
+    let weights_digest = sha256_file(&path)?;
     let given = (request.given.as_ref()).map(|(mean, std)| (&mean[..], &std[..]));
     let preparation = preparation(
         given,

@@ -6,7 +6,6 @@
 use std::fs;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use tallow_models::checkpoints;
 use tallow_transforms::{Normalize, TransformConfig};
 use toml::{Table, Value};
@@ -96,15 +95,6 @@ fn recorded(config: &Path) -> Result<Preparation> {
         transforms: read().context(|| config.display().to_string())?,
         source: format!("of the run record {}", config.display()),
     })
-}
-
-/// SHA-256 of a file, in hexadecimal.
-pub fn digest(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
-    Ok(Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
 }
 
 /// Mean and standard deviation of a normalisation in words; empty if the transforms have none.

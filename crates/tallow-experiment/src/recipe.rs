@@ -80,7 +80,7 @@ pub struct Train {
     /// Augmentation: transforms of training images alone, applied before `data.transforms`.
     #[serde(default)]
     pub augment: Vec<TransformConfig>,
-    /// LossConfig to minimize.
+    /// Loss to minimize.
     #[serde(default)]
     pub loss: LossConfig,
     /// Optimizer.

@@ -35,7 +35,7 @@ fn from_hub(id: &str) -> Result<PathBuf> {
     let mut parts = id.splitn(3, '/');
     let (Some(owner), Some(model), Some(file)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(Error::Weights(format!(
-            "`hf:{id}` is no file of the hub; write hf:owner/name/file, as in hf:timm/resnet18.a1_in1k/model.safetensors"
+            "`hf:{id}` is not a file on the Hugging Face hub; write hf:owner/name/file, as in hf:timm/resnet18.a1_in1k/model.safetensors"
         )));
     };
     fetch_model_file(&format!("{owner}/{model}"), file, None)

@@ -360,7 +360,7 @@ fn other_tiers_are_named_behind_a_point() {
     assert_eq!(output.status.code(), Some(2));
     assert_has(
         &stderr(&output),
-        &["other.json: tells of the full tier of `small`"],
+        &["other.json: contains results of the full tier of `small`; rename it accordingly"],
     );
 }
 

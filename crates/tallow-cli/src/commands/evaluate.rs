@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use tallow_experiment::evaluate::{self, Evaluation, Request};
 use tallow_experiment::{device, preparation};
+use tallow_record::{percent, thousands};
 
 use crate::args::{Channels, parse_channels};
 use crate::ending::Ending;
@@ -15,7 +16,6 @@ use crate::program::Program;
 use crate::progress::Notes;
 use crate::runner::set_threads;
 use crate::table::{align_right, new_table};
-use crate::text::{percent, thousands};
 
 /// Examples at the end of the help text.
 pub const EXAMPLES: &str = "Examples:
@@ -69,7 +69,7 @@ pub fn evaluate(args: &EvaluateArgs, program: &Program) -> Result<Ending> {
     let given = match (&args.mean, &args.std) {
         (Some(mean), Some(std)) => Some((mean.0.clone(), std.0.clone())),
         (None, None) => None,
-        _ => bail!("--mean and --std go together"),
+        _ => bail!("--mean and --std must be given together"),
     };
     let device = device::parse(&args.device)?;
     set_threads(args.threads)?;
@@ -91,7 +91,7 @@ pub fn evaluate(args: &EvaluateArgs, program: &Program) -> Result<Ending> {
 }
 
 fn render(outcome: &Evaluation) -> String {
-    let mut table = new_table(&["class", "images", "right", "recall", "precision", "F1"]);
+    let mut table = new_table(&["class", "images", "correct", "recall", "precision", "F1"]);
     for class in &outcome.per_class {
         table.add_row([
             class.name.clone(),
@@ -122,7 +122,7 @@ fn render(outcome: &Evaluation) -> String {
         .map(|share| format!(", {} within five", percent(share)));
     let _ = writeln!(
         text,
-        "{} of {} right: {}{}, loss {:.4}",
+        "{} of {} correct: {}{}, loss {:.4}",
         thousands(outcome.correct),
         thousands(outcome.total),
         percent(outcome.accuracy),

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use tallow_experiment::predictor::{ClassProbability, Prepared, WeightsRequest};
 use tallow_experiment::{Predictor, device, heat_map};
+use tallow_record::percent;
 
 use crate::args::{Channels, parse_channels};
 use crate::console::status;
@@ -16,7 +17,6 @@ use crate::output;
 use crate::program::Program;
 use crate::runner::set_threads;
 use crate::table::{align_right, new_table};
-use crate::text::percent;
 
 mod explain;
 
@@ -119,10 +119,7 @@ pub fn predict(args: &PredictArgs, program: &Program) -> Result<Ending> {
             device,
             registry: program.models.clone(),
         })?,
-        _ => bail!(
-            "which network? --run DIR: that of a run record (`{0} runs` lists them); --weights FILE --model NAME: a file of weights, with --dataset NAME for the classes",
-            program.name
-        ),
+        _ => bail!("no network given: pass --run DIR, or --weights FILE --model NAME"),
     };
     let layer = match (&args.explain, &args.layer) {
         (None, _) => None,

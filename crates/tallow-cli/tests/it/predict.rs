@@ -446,7 +446,7 @@ fn what_cannot_be_predicted_is_refused_with_the_next_step() {
         ),
         (
             &["--run", "folder", "good.png"],
-            &["no run record", "tallow runs"],
+            &["not a run record", "tallow runs"],
         ),
         (
             &["--run", "folder", "--model", "cnn", "good.png"],
@@ -455,7 +455,7 @@ fn what_cannot_be_predicted_is_refused_with_the_next_step() {
         (&["--weights", &cnn, "good.png"], &["--model"]),
         (
             &["--weights", &cnn, "--model", "cnn", "good.png"],
-            &["--dataset", "tallow data list"],
+            &["the dataset of these weights is unknown", "--dataset"],
         ),
         (
             &[

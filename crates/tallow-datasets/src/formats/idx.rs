@@ -1,4 +1,4 @@
-//! IDX, the format of MNIST and its kin: a magic number that gives type and rank, the sizes as
+//! IDX, the file format of MNIST and datasets like it: a magic number that gives type and rank, the sizes as
 //! big-endian `u32`, then bytes.
 
 use std::fs::File;

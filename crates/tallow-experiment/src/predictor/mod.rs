@@ -188,7 +188,10 @@ impl<M: ModuleT> Predictor<M> {
     /// Transforms an image that has the shape of the training images already, such as one of a dataset.
     pub fn prepare_image(&self, image: ImageRef<'_>) -> Result<Prepared> {
         let (c, h, w) = self.transforms.output_shape(image.shape())?;
-        let mut values = vec![0f32; c * h * w];
+        let length = c.checked_mul(h).and_then(|n| n.checked_mul(w));
+        let length = length
+            .ok_or_else(|| Error::Image(format!("an image of {c} x {h} x {w} is too large")))?;
+        let mut values = vec![0f32; length];
         (self.transforms).apply(image, &mut SampleRng::new(0, 0, 0), &mut values)?;
         let names: Vec<&str> = self.transforms.transforms().map(Transform::name).collect();
         let figures = match preparation::describe(&self.transforms.configs()).as_str() {

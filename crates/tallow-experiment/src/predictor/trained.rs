@@ -6,7 +6,7 @@ use candle_core::Device;
 use serde_json::from_slice;
 use tallow_datasets::{LoadOptions, Split, entry, load};
 use tallow_models::{LoadWeights, checkpoints};
-use tallow_record::Run;
+use tallow_record::{Run, sha256_file};
 use tallow_train::LossConfig;
 use tallow_transforms::Compose;
 use toml::{Table, Value};
@@ -17,7 +17,7 @@ use crate::evaluate;
 use crate::job::{SHAPES_FILE, Shapes};
 use crate::model::{self, Model, Registry};
 use crate::recipe::Recipe;
-use crate::{preparation, weights};
+use crate::weights;
 
 /// Shape `(C, H, W)`.
 type Shape = (usize, usize, usize);
@@ -73,7 +73,7 @@ pub(super) fn of_run(dir: &Path, device: &Device, registry: &Registry) -> Result
     }
     let config = dir.join("config.toml");
     if !config.is_file() {
-        return refuse("is no run record, having no config.toml");
+        return refuse("is not a run record: config.toml is missing");
     }
     let record = Run::read(dir)?;
     let weights = dir.join("model.safetensors");
@@ -85,7 +85,7 @@ pub(super) fn of_run(dir: &Path, device: &Device, registry: &Registry) -> Result
     let recipe = recorded(&record.config).context(|| config.display().to_string())?;
     let mut source = format!("of the run record {}", config.display());
     if let LossConfig::SquaredError { .. } = recipe.train.loss {
-        source += "; trained with the squared error, so that probabilities are a softmax over outputs that were never meant as such";
+        source += "; trained with the squared error: the softmax over its outputs gives values that are not calibrated probabilities";
     }
     let classes = record.info.dataset.classes;
     build(
@@ -103,7 +103,7 @@ pub(super) fn of_run(dir: &Path, device: &Device, registry: &Registry) -> Result
 pub(super) fn of_weights(request: &WeightsRequest) -> Result<Trained> {
     request.registry.find(&request.model)?;
     let path = weights::find(&request.weights, request.data.as_deref())?;
-    let digest = preparation::digest(&path)?;
+    let digest = sha256_file(&path)?;
     let dataset = match &request.dataset {
         Some(dataset) => dataset.clone(),
         None => trained_on(&path, &digest)?,
@@ -148,9 +148,8 @@ fn build(
                 None => {
                     // Images of a folder are RGB.
                     let (_, h, w) = model::default_input(registry, name)?;
-                    source += &format!(
-                        "; nothing says how large the images of `{dataset}` are, so {w}x{h} is assumed"
-                    );
+                    source +=
+                        &format!("; the image size of `{dataset}` is unknown; {w}x{h} is assumed");
                     (3, h, w)
                 }
             })
@@ -222,7 +221,7 @@ fn trained_on(path: &Path, digest: &str) -> Result<String> {
     match known.map(|known| known.trained_on) {
         Some("CIFAR-10") => Ok("cifar10".into()),
         _ => Err(Error::Weights(
-            "what were these weights trained on? give --dataset NAME (`tallow data list`), which says what its images look like and what its classes are called"
+            "the dataset of these weights is unknown: pass --dataset NAME, for image shape and class names"
                 .to_string(),
         )),
     }

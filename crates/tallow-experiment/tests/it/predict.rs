@@ -83,7 +83,7 @@ fn a_run_predicts_files_as_it_predicted_test_images() {
 
     let message = Predictor::from_run(dir.path(), &Device::Cpu, &Registry::default());
     let message = message.err().unwrap().message();
-    assert!(message.contains("no config.toml"), "{message}");
+    assert!(message.contains("config.toml is missing"), "{message}");
 }
 
 /// Folder of red and blue images, `side` pixels high and wide.

@@ -1,4 +1,4 @@
-//! MNIST and its kin.
+//! MNIST-format datasets.
 
 use std::io::{Cursor, Write};
 
