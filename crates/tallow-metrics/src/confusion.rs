@@ -162,11 +162,7 @@ impl ConfusionMatrix {
     /// Mean recall over the classes that have samples (`sklearn.metrics.balanced_accuracy_score`), or `None`
     /// before the first sample.
     pub fn balanced_accuracy(&self) -> Option<f64> {
-        let present: Vec<f64> = self
-            .per_class()
-            .iter()
-            .filter_map(|c| c.recall)
-            .collect();
+        let present: Vec<f64> = self.per_class().iter().filter_map(|c| c.recall).collect();
         (!present.is_empty()).then(|| present.iter().sum::<f64>() / present.len() as f64)
     }
 

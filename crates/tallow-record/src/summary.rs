@@ -82,7 +82,8 @@ mod tests {
     fn a_class_without_samples_has_no_scores_in_old_and_new_records() {
         let read = |text: &str| serde_json::from_str::<ClassScore>(text).unwrap();
         let old = r#"{"class":1,"precision":0.0,"recall":0.0,"f1":0.0,"support":0,"predicted":3}"#;
-        let new = r#"{"class":1,"precision":null,"recall":null,"f1":null,"support":0,"predicted":3}"#;
+        let new =
+            r#"{"class":1,"precision":null,"recall":null,"f1":null,"support":0,"predicted":3}"#;
         assert_eq!(read(old), read(new));
         assert_eq!(read(old).precision, None);
         assert_eq!(serde_json::to_string(&read(old)).unwrap(), new);

@@ -93,7 +93,12 @@ fn confusion_matrix_and_class_scores() {
             ] {
                 match score.support {
                     0 => assert_eq!(found, None, "{}, {name}", case.name),
-                    _ => close(found.unwrap(), number(&expected[name][i]), 1e-15, &case.name),
+                    _ => close(
+                        found.unwrap(),
+                        number(&expected[name][i]),
+                        1e-15,
+                        &case.name,
+                    ),
                 }
             }
         }
