@@ -92,12 +92,12 @@ pub struct Class {
     pub images: u64,
     /// Number of these with a correct prediction.
     pub correct: u64,
-    /// Precision.
-    pub precision: f64,
-    /// Recall.
-    pub recall: f64,
-    /// F1 score.
-    pub f1: f64,
+    /// Precision; `None` if the class has no images.
+    pub precision: Option<f64>,
+    /// Recall; `None` if the class has no images.
+    pub recall: Option<f64>,
+    /// F1 score; `None` if the class has no images.
+    pub f1: Option<f64>,
 }
 
 /// Evaluates weights on a test split.

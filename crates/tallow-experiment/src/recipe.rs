@@ -91,6 +91,9 @@ pub struct Train {
     /// Parameters to keep fixed, by name or layer; `*` matches any characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
+    /// Parameters that may be without a gradient, by name or layer as in `freeze`; any other is an error in the first step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_unused: Vec<String>,
     /// Other learning rates or weight decays for some parameters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<ParamRule>,
@@ -119,6 +122,7 @@ impl Train {
             loss: self.loss.clone(),
             schedule: self.schedule.clone(),
             freeze: self.freeze.clone(),
+            allow_unused: self.allow_unused.clone(),
             rules: self.rules.clone(),
             ..TrainConfig::new(self.epochs, self.optimizer.clone())
         }
@@ -176,6 +180,9 @@ mod tests {
         assert_eq!(normal(&short), normal(&long));
         long["train"]["shuffle"] = false.into();
         assert_ne!(normal(&short), normal(&long));
+        for key in ["allow_unused", "class_weights"] {
+            assert!(!normal(&short).to_string().contains(key), "{key}");
+        }
         long["train"]["sufle"] = false.into();
         assert!(Recipe::normalize(&long).is_err());
     }

@@ -107,7 +107,10 @@ impl Runner {
             device: &self.options.device,
             registry: &self.options.registry,
         };
-        let plan = plan(&setting, &weights)?;
+        let (plan, warnings) = plan(&setting, &weights)?;
+        for warning in &warnings {
+            progress.note(warning);
+        }
         for (variant, file) in experiment.variants.iter().zip(&weights) {
             if let Some(path) = file {
                 progress.note(&format!("{} begins with {}", variant.name, path.display()));
@@ -219,22 +222,27 @@ impl Runner {
     }
 }
 
-/// The runs to come. Builds each variant once.
-fn plan(setting: &Setting<'_>, weights: &[Option<PathBuf>]) -> Result<Vec<PlannedRun>> {
+/// The runs to come, and warnings about them. Builds each variant once.
+fn plan(
+    setting: &Setting<'_>,
+    weights: &[Option<PathBuf>],
+) -> Result<(Vec<PlannedRun>, Vec<String>)> {
     let seeds = &setting.experiment.seeds;
-    let mut plan = Vec::new();
+    let (mut plan, mut warnings) = (Vec::new(), Vec::new());
     for (variant, file) in setting.experiment.variants.iter().zip(weights) {
         let Some(first) = seeds.first() else {
             break;
         };
-        let work = Job::new(setting, variant, file.as_deref(), *first)
-            .and_then(|job| job.work())
+        let (work, found) = Job::new(setting, variant, file.as_deref(), *first)
+            .and_then(|job| Ok((job.work()?, job.warnings())))
             .context(|| format!("variant `{}`", variant.name))?;
+        let found = found.into_iter();
+        warnings.extend(found.map(|text| format!("warning: variant `{}`: {text}", variant.name)));
         plan.extend(seeds.iter().map(|&seed| PlannedRun {
             variant: variant.name.clone(),
             seed,
             work,
         }));
     }
-    Ok(plan)
+    Ok((plan, warnings))
 }

@@ -91,15 +91,16 @@ pub fn evaluate(args: &EvaluateArgs, program: &Program) -> Result<Ending> {
 }
 
 fn render(outcome: &Evaluation) -> String {
+    let score = |score: Option<f64>| score.map_or("—".to_string(), percent);
     let mut table = new_table(&["class", "images", "correct", "recall", "precision", "F1"]);
     for class in &outcome.per_class {
         table.add_row([
             class.name.clone(),
             thousands(class.images),
             thousands(class.correct),
-            percent(class.recall),
-            percent(class.precision),
-            percent(class.f1),
+            score(class.recall),
+            score(class.precision),
+            score(class.f1),
         ]);
     }
     for column in 1..6 {

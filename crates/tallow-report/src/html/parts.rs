@@ -45,9 +45,9 @@ pub fn variant(run: &Run, extras: &Extras) -> Result<Markup> {
         @if let Some(scores) = summary.and_then(|s| s.per_class.as_ref()) {
             (table("Scores by class", &["class", "precision", "recall", "F1", "images"], scores.iter().map(|score| vec![
                 html! { (class_name(classes, score.class)) },
-                html! { (percent(score.precision)) },
-                html! { (percent(score.recall)) },
-                html! { (percent(score.f1)) },
+                html! { (score.precision.map_or("—".to_string(), percent)) },
+                html! { (score.recall.map_or("—".to_string(), percent)) },
+                html! { (score.f1.map_or("—".to_string(), percent)) },
                 html! { (thousands(score.support)) },
             ])))
         }
