@@ -1,8 +1,7 @@
 //! Python pickles, as far as `torch.save` writes them, read as data.
 //!
 //! A pickle is a program for a stack machine, and in Python two of its instructions call functions that the file names. Here nothing
-//! is ever called: such an instruction leaves a record of the call, and names of functions other than those that tensors are made of
-//! are an error, as in `torch.load(weights_only=True)`.
+//! is ever called: such an instruction leaves a record of the call, which the reader of tensors takes or leaves out.
 //!
 //! The machine never does more than the file is long: strings are borrowed from it, lists lie side by side in one arena and refer
 //! to each other by number. So no file can make it allocate without bound (by copying a list into itself over and over) or overflow
@@ -109,6 +108,15 @@ impl<'a> Pickle<'a> {
             [Value::Global(module, name), args] => Some(((module, name), self.sequence(args)?)),
             _ => None,
         }
+    }
+
+    /// Every name of a function or class: module, then name.
+    pub fn globals(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let values = self.items.iter().flatten().chain([&self.root]);
+        values.filter_map(|value| match *value {
+            Value::Global(module, name) => Some((module, name)),
+            _ => None,
+        })
     }
 
     /// Every description of something outside the pickle.
@@ -365,6 +373,8 @@ impl<'a> Machine<'a> {
             Some(Value::Dict(id)) if values.len().is_multiple_of(2) => {
                 self.items[id.0].extend(values);
             }
+            // An object of a class that extends list or dict, which stays opaque.
+            Some(Value::Call(_)) => {}
             _ => return Err(self.wrong("items for what is neither list nor dict")),
         }
         Ok(())
@@ -391,11 +401,6 @@ impl<'a> Machine<'a> {
     }
 
     fn global(&mut self, module: &'a str, name: &'a str) -> Result<()> {
-        if !is_data(module, name) {
-            return Err(WeightsProblem::Code {
-                global: format!("{module}.{name}"),
-            });
-        }
         self.stack.push(Value::Global(module, name));
         Ok(())
     }
@@ -451,44 +456,6 @@ fn long(bytes: &[u8]) -> Value<'_> {
     let mut wide = [fill; 8];
     wide[..bytes.len()].copy_from_slice(bytes);
     Value::Int(i64::from_le_bytes(wide))
-}
-
-/// Whether a name is one of those that checkpoints have for tensors and for the values that training scripts leave beside them.
-/// None of them is called; the list is there so that what would be run by another reader is refused by this one.
-fn is_data(module: &str, name: &str) -> bool {
-    match module {
-        "collections" => matches!(name, "OrderedDict" | "defaultdict" | "Counter"),
-        "torch" => {
-            name.strip_suffix("Storage")
-                .is_some_and(|kind| kind.chars().all(char::is_alphanumeric))
-                || matches!(
-                    name,
-                    "Size"
-                        | "device"
-                        | "float16"
-                        | "bfloat16"
-                        | "float32"
-                        | "float64"
-                        | "int8"
-                        | "int16"
-                        | "int32"
-                        | "int64"
-                        | "uint8"
-                        | "bool"
-                )
-        }
-        "torch._utils" => matches!(
-            name,
-            "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_parameter"
-        ),
-        "torch._tensor" => name == "_rebuild_from_type_v2",
-        "torch.nn.parameter" => name == "Parameter",
-        "argparse" => name == "Namespace",
-        "_codecs" => name == "encode",
-        "numpy.core.multiarray" | "numpy._core.multiarray" => name == "scalar",
-        "numpy" => name == "dtype",
-        _ => false,
-    }
 }
 
 #[cfg(test)]

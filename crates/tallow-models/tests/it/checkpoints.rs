@@ -186,7 +186,7 @@ fn what_does_not_fit_is_listed() {
         strict: false,
         ..Default::default()
     };
-    let report = load_weights(&other, &path, &lenient).unwrap();
+    let report = load_weights(&other, &path, &lenient).unwrap().report;
     let Error::Weights {
         problem: WeightsProblem::Fit(listed),
         ..
