@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::weights::error::{Result, WeightsProblem};
-use crate::weights::pickle::{Pickle, Value, damaged};
+use crate::weights::pickle::{self, Value, damaged};
 use crate::weights::tensors::{Storage, View, state_dict};
 
 /// Names and tensors, in the file's order.
@@ -56,7 +56,7 @@ pub(super) fn read_zip(bytes: &[u8]) -> Result<Tensors> {
         ));
     }
     let text = archive.entry(&format!("{folder}data.pkl"))?;
-    let (pickle, _) = Pickle::read(&text)?;
+    let (pickle, _) = pickle::read(&text)?;
     let views = state_dict(&pickle)?;
     check_size(&views, bytes.len())?;
     // Tensors that share a storage usually follow each other, but need not; each storage is read once.
@@ -112,7 +112,7 @@ impl Archive<'_> {
 pub(super) fn read_legacy(bytes: &[u8]) -> Result<Tensors> {
     let mut rest = bytes;
     let mut next = || {
-        let (pickle, length) = Pickle::read(rest)?;
+        let (pickle, length) = pickle::read(rest)?;
         rest = &rest[length..];
         Ok::<_, WeightsProblem>(pickle)
     };
