@@ -8,7 +8,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use crate::weights::error::{Result, WeightsProblem};
 use crate::weights::file::WeightsFile;
-use crate::weights::pickle::{Pickle, Value, damaged};
+use crate::weights::pickle::{self, Value, damaged};
 use crate::weights::sets::{StateDict, state_dict};
 use crate::weights::tensors::{Storage, View};
 
@@ -55,7 +55,7 @@ pub(super) fn read_zip(bytes: &[u8], key: Option<&str>) -> Result<WeightsFile> {
         ));
     }
     let text = archive.entry(&format!("{folder}data.pkl"))?;
-    let (pickle, _) = Pickle::read(&text)?;
+    let (pickle, _) = pickle::read(&text)?;
     let dict = state_dict(&pickle, key)?;
     let views = &dict.views;
     check_size(views, bytes.len())?;
@@ -126,7 +126,7 @@ impl Archive<'_> {
 pub(super) fn read_legacy(bytes: &[u8], key: Option<&str>) -> Result<WeightsFile> {
     let mut rest = bytes;
     let mut next = || {
-        let (pickle, length) = Pickle::read(rest)?;
+        let (pickle, length) = pickle::read(rest)?;
         rest = &rest[length..];
         Ok::<_, WeightsProblem>(pickle)
     };

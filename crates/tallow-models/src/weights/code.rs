@@ -62,6 +62,7 @@ fn is_data(module: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weights::pickle;
 
     #[test]
     fn code_is_named() {
@@ -75,10 +76,10 @@ mod tests {
             ),
             (b"ctorch\nos.system.Storage\n.", "torch.os.system.Storage"),
         ] {
-            let (pickle, _) = Pickle::read(bytes).unwrap();
+            let (pickle, _) = pickle::read(bytes).unwrap();
             assert_eq!(code(&pickle).as_deref(), Some(expected));
         }
-        let (pickle, _) = Pickle::read(b"ccollections\nOrderedDict\n)R.").unwrap();
+        let (pickle, _) = pickle::read(b"ccollections\nOrderedDict\n)R.").unwrap();
         assert_eq!(code(&pickle), None);
     }
 }

@@ -104,10 +104,14 @@ fn fit(
 ) -> Result<(Vec<(String, Tensor)>, LoadedWeights), WeightsProblem> {
     let names: HashSet<&str> = targets.iter().map(|(name, _)| name.as_str()).collect();
     let rename = |name: &str| renamed(name, options);
+    let own: Vec<String> = Some(file.key.clone())
+        .filter(|key| !key.is_empty())
+        .into_iter()
+        .collect();
     let found = named(file.tensors, &names, rename, file.rest.as_deref());
     let mut named = found.map_err(|prefixes| WeightsProblem::Key {
         asked: options.key.clone(),
-        known: [&file.others[..], &prefixes].concat(),
+        known: [&own[..], &file.others, &prefixes].concat(),
     })?;
     named.tensors.retain(|(name, _)| !is_skipped(name, options));
     let fit = Fit::new(targets, named.tensors, options)?;

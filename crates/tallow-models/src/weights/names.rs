@@ -180,9 +180,14 @@ fn forms(name: &str) -> impl Iterator<Item = (&str, String)> {
     starts(name).into_iter().flat_map(move |start| {
         let label = label(name, start);
         let rest = name.get(start..).unwrap_or_default();
+        // A wrapper at the beginning belongs to the label of the next form.
+        let begins = rest
+            .split('.')
+            .next()
+            .is_some_and(|part| WRAPPERS.contains(&part));
         let parts = rest.split('.').filter(|part| !WRAPPERS.contains(part));
         let inner = parts.collect::<Vec<_>>().join(".");
-        let unwrapped = (inner != rest).then_some((label, inner));
+        let unwrapped = (!begins && inner != rest).then_some((label, inner));
         [Some((label, rest.to_string())), unwrapped]
             .into_iter()
             .flatten()
