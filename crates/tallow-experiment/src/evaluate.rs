@@ -41,6 +41,8 @@ pub struct Request {
     pub device: Device,
     /// Models by name.
     pub registry: Registry,
+    /// Options of loading the weights.
+    pub load: LoadWeights,
 }
 
 /// Result of an evaluation, in the shape that `--json` prints.
@@ -128,7 +130,9 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
     let classes = test.info().classes.len();
     let config = model::config(&recipe.model, classes, shape, 0, &request.device);
     let model = request.registry.build(&recipe.model.name, &config)?;
-    model.load_weights(&path, &LoadWeights::default())?;
+    for note in weights::load(&model, &path, &request.load)? {
+        progress.note(&note);
+    }
 
     let info = test.info().clone();
     let loader = LoaderConfig {
@@ -141,6 +145,15 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
     let trainer = Trainer::new(recipe.train.config());
     let evaluation = trainer.evaluate(&model, model.store(), &loader)?;
 
+    // NaN is in no order with other numbers, and its class would be an accident.
+    if !evaluation.loss.is_finite() {
+        return Err(Error::Weights(format!(
+            "{}: the outputs of `{}` are not finite (loss {}), so that there are no classes to count; the run that made the weights has diverged, or the images need other transforms",
+            path.display(),
+            recipe.model.name,
+            evaluation.loss
+        )));
+    }
     let per_class = per_class(&evaluation, &info);
     let matrix = evaluation.confusion.matrix();
     Ok(Evaluation {

@@ -33,7 +33,7 @@ pub(crate) fn default_input(registry: &Registry, name: &str) -> Result<(usize, u
 
 /// Keys of `[model]` that a change of `model.name` to this model keeps: those that mean something to it, and its weights.
 pub(crate) fn settings(name: &str) -> Vec<&'static str> {
-    let mut keys = vec!["weights", "new_head"];
+    let mut keys = vec!["weights", "weights_key", "new_head"];
     if let Ok(entry) = Registry::default().find(name) {
         let own = [
             ("hidden", entry.takes_hidden),

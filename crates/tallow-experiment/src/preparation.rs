@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use tallow_models::checkpoints;
+use tallow_models::{checkpoints, shards};
 use tallow_transforms::{Normalize, TransformConfig};
 use toml::{Table, Value};
 
@@ -98,10 +98,15 @@ fn recorded(config: &Path) -> Result<Preparation> {
     })
 }
 
-/// SHA-256 of a file, in hexadecimal.
+/// SHA-256 of a file of weights, in hexadecimal; of an index of several files, of all of them in order, the index first.
 pub fn digest(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
-    Ok(Sha256::digest(bytes)
+    let mut hash = Sha256::new();
+    hash.update(fs::read(path).map_err(Error::io("read", path))?);
+    for shard in shards(path) {
+        hash.update(fs::read(&shard).map_err(Error::io("read", &shard))?);
+    }
+    Ok(hash
+        .finalize()
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect())

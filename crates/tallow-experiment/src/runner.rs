@@ -107,7 +107,7 @@ impl Runner {
             device: &self.options.device,
             registry: &self.options.registry,
         };
-        let plan = plan(&setting, &weights)?;
+        let plan = plan(&setting, &weights, progress)?;
         for (variant, file) in experiment.variants.iter().zip(&weights) {
             if let Some(path) = file {
                 progress.note(&format!("{} begins with {}", variant.name, path.display()));
@@ -220,7 +220,11 @@ impl Runner {
 }
 
 /// The runs to come. Builds each variant once.
-fn plan(setting: &Setting<'_>, weights: &[Option<PathBuf>]) -> Result<Vec<PlannedRun>> {
+fn plan(
+    setting: &Setting<'_>,
+    weights: &[Option<PathBuf>],
+    progress: &mut dyn Progress,
+) -> Result<Vec<PlannedRun>> {
     let seeds = &setting.experiment.seeds;
     let mut plan = Vec::new();
     for (variant, file) in setting.experiment.variants.iter().zip(weights) {
@@ -228,7 +232,10 @@ fn plan(setting: &Setting<'_>, weights: &[Option<PathBuf>]) -> Result<Vec<Planne
             break;
         };
         let work = Job::new(setting, variant, file.as_deref(), *first)
-            .and_then(|job| job.work())
+            .and_then(|job| {
+                job.notes().iter().for_each(|note| progress.note(note));
+                job.work()
+            })
             .context(|| format!("variant `{}`", variant.name))?;
         plan.extend(seeds.iter().map(|&seed| PlannedRun {
             variant: variant.name.clone(),

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::weights::checkpoint;
 use crate::weights::error::{self, WeightsProblem};
 use crate::weights::file::WeightsFile;
-use crate::weights::shards;
+use crate::weights::shards::{self, Files};
 
 /// Tensors of a file of weights by name, on the CPU, with the names and types of the file.
 ///
@@ -50,11 +50,7 @@ fn read(path: &Path, key: Option<&str>) -> error::Result<WeightsFile> {
 }
 
 /// Tensors of all files of an index.
-fn read_shards(
-    index: &Path,
-    files: &[(String, Vec<String>)],
-    key: Option<&str>,
-) -> error::Result<WeightsFile> {
+fn read_shards(index: &Path, files: &Files, key: Option<&str>) -> error::Result<WeightsFile> {
     let mut all = WeightsFile {
         rest: key.map(String::from),
         ..WeightsFile::default()

@@ -14,12 +14,15 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
+/// Names of the tensors of each file.
+pub(super) type Files = BTreeMap<String, Vec<String>>;
+
 /// Files that an index (`model.safetensors.index.json`) lists, with the names of the tensors in each; `None` for other JSON.
-pub(super) fn of_index(bytes: &[u8]) -> Result<Option<Vec<(String, Vec<String>)>>> {
+pub(super) fn of_index(bytes: &[u8]) -> Result<Option<Files>> {
     let Ok(index) = serde_json::from_slice::<Index>(bytes) else {
         return Ok(None);
     };
-    let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut files = Files::new();
     for (tensor, file) in index.weight_map {
         if Path::new(&file).file_name() != Some(file.as_ref()) || file.contains(['/', '\\']) {
             return Err(WeightsProblem::Damaged {
@@ -29,7 +32,7 @@ pub(super) fn of_index(bytes: &[u8]) -> Result<Option<Vec<(String, Vec<String>)>
         }
         files.entry(file).or_default().push(tensor);
     }
-    Ok(Some(files.into_iter().collect()))
+    Ok(Some(files))
 }
 
 /// Files beside an index of weights that it lists; empty for a file that is no index.
