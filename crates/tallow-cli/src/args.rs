@@ -5,7 +5,17 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tallow_experiment::report::shell_quoted;
+use tallow_models::LoadWeights;
 use tallow_record::Tier;
+
+/// Options of loading weights from `--weights-key` and `--allow-non-finite`.
+pub fn load_options(key: Option<&str>, allow_non_finite: bool) -> LoadWeights {
+    LoadWeights {
+        key: key.map(String::from),
+        allow_non_finite,
+        ..LoadWeights::default()
+    }
+}
 
 /// Place and manner of training.
 #[derive(Args, Debug, Clone)]

@@ -7,7 +7,6 @@ use candle_core::Device;
 use serde::Serialize;
 use tallow_datasets::{DataLoader, DatasetInfo, LoaderConfig, Split};
 use tallow_models::LoadWeights;
-use tallow_record::sha256_file;
 use tallow_train::Trainer;
 use tallow_transforms::{Compose, TransformConfig};
 use toml::{Table, Value};
@@ -42,6 +41,8 @@ pub struct Request {
     pub device: Device,
     /// Models by name.
     pub registry: Registry,
+    /// Options of loading the weights.
+    pub load: LoadWeights,
 }
 
 /// Result of an evaluation, in the shape that `--json` prints.
@@ -105,7 +106,7 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
     let started = Instant::now();
     request.registry.find(&request.model)?;
     let path = weights::find(&request.weights, request.data.as_deref())?;
-    let weights_digest = sha256_file(&path)?;
+    let weights_digest = preparation::digest(&path)?;
     let given = (request.given.as_ref()).map(|(mean, std)| (&mean[..], &std[..]));
     let preparation = preparation(
         given,
@@ -129,7 +130,9 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
     let classes = test.info().classes.len();
     let config = model::config(&recipe.model, classes, shape, 0, &request.device);
     let model = request.registry.build(&recipe.model.name, &config)?;
-    model.load_weights(&path, &LoadWeights::default())?;
+    for note in weights::load(&model, &path, &request.load)? {
+        progress.note(&note);
+    }
 
     let info = test.info().clone();
     let loader = LoaderConfig {
@@ -142,6 +145,15 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
     let trainer = Trainer::new(recipe.train.config());
     let evaluation = trainer.evaluate(&model, model.store(), &loader)?;
 
+    // NaN is in no order with other numbers, and its class would be an accident.
+    if !evaluation.loss.is_finite() {
+        return Err(Error::Weights(format!(
+            "{}: the outputs of `{}` are not finite (loss {}), so that there are no classes to count; the run that made the weights has diverged, or the images need other transforms",
+            path.display(),
+            recipe.model.name,
+            evaluation.loss
+        )));
+    }
     let per_class = per_class(&evaluation, &info);
     let matrix = evaluation.confusion.matrix();
     Ok(Evaluation {

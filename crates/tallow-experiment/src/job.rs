@@ -22,7 +22,7 @@ use crate::interrupt::StopFlag;
 use crate::model::{self, Model, ModelConfig, Registry};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
-use crate::{observe, pictures};
+use crate::{observe, pictures, weights};
 
 /// Steps over which the norms of the gradients are averaged.
 const NORM_STEPS: usize = 10;
@@ -75,16 +75,17 @@ pub(crate) struct Job<'a> {
     model: Model,
     config: ModelConfig,
     shapes: Shapes,
+    notes: Vec<String>,
     train: DataLoader,
     test: DataLoader,
 }
 
 impl<'a> Job<'a> {
-    /// Builds the model and the loaders. `weights` initialises the model; without it the seed does.
+    /// Builds the model and the loaders. `file` has its weights; without it the seed does.
     pub fn new(
         setting: &'a Setting<'a>,
         variant: &'a Variant,
-        weights: Option<&Path>,
+        file: Option<&Path>,
         seed: u64,
     ) -> Result<Self> {
         let recipe = &variant.recipe;
@@ -100,12 +101,16 @@ impl<'a> Job<'a> {
         let classes = splits.train.info().classes.len();
         let config = model::config(&recipe.model, classes, shapes.input, seed, setting.device);
         let model = setting.registry.build(&recipe.model.name, &config)?;
-        if let Some(path) = weights {
-            let mut options = LoadWeights::default();
+        let mut notes = Vec::new();
+        if let Some(path) = file {
+            let mut options = LoadWeights {
+                key: recipe.model.weights_key.clone(),
+                ..LoadWeights::default()
+            };
             if recipe.model.new_head {
                 options.skip.push(model.head());
             }
-            model.load_weights(path, &options)?;
+            notes = weights::load(&model, path, &options)?;
         }
         // Patterns of frozen parameters and of rules that match nothing, and class weights of other classes, are errors now, not after
         // the runs before.
@@ -143,6 +148,7 @@ impl<'a> Job<'a> {
             model,
             config,
             shapes,
+            notes,
         };
         if job.steps(recipe.train.epochs) >= job.train.num_batches() {
             check_last_batch(&job.model, job.model.store(), &job.train)?;
@@ -154,6 +160,11 @@ impl<'a> Job<'a> {
     pub fn warnings(&self) -> Vec<String> {
         let config = self.recipe.train.config();
         config.warnings(self.train.num_batches())
+    }
+
+    /// Notes on the initial weights for the user.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Amount of work: multiply-adds of the forward passes.

@@ -6,7 +6,9 @@
 use std::fs;
 use std::path::Path;
 
-use tallow_models::checkpoints;
+use sha2::{Digest, Sha256};
+use tallow_models::{checkpoints, shards};
+use tallow_record::sha256_file;
 use tallow_transforms::{Normalize, TransformConfig};
 use toml::{Table, Value};
 
@@ -95,6 +97,22 @@ fn recorded(config: &Path) -> Result<Preparation> {
         transforms: read().context(|| config.display().to_string())?,
         source: format!("of the run record {}", config.display()),
     })
+}
+
+/// SHA-256 of a file of weights, in hexadecimal; for an index of several files, that of all their digests in order, the index first.
+pub fn digest(path: &Path) -> Result<String> {
+    let first = sha256_file(path)?;
+    let shards = shards(path);
+    if shards.is_empty() {
+        return Ok(first);
+    }
+    let mut hash = Sha256::new();
+    hash.update(first);
+    for shard in shards {
+        hash.update(sha256_file(&shard)?);
+    }
+    let bytes = hash.finalize();
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Mean and standard deviation of a normalisation in words; empty if the transforms have none.

@@ -55,6 +55,9 @@ pub struct Model {
     /// File of initial weights: a path, a name in a folder of weights, or `hf:owner/name/file`. Default: random initialisation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
+    /// Set of weights in `weights`, if the file has several: key of a state dict, such as `state_dict_ema`, or prefix of its names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_key: Option<String>,
     /// Initialise the last layer at random instead of from `weights`: for other classes than those of the file.
     #[serde(default, skip_serializing_if = "is_false")]
     pub new_head: bool,
@@ -144,6 +147,9 @@ impl Recipe {
         }
         if self.model.new_head && self.model.weights.is_none() {
             return refuse("model.new_head has no meaning without model.weights");
+        }
+        if self.model.weights_key.is_some() && self.model.weights.is_none() {
+            return refuse("model.weights_key has no meaning without model.weights");
         }
         self.train.optimizer.validate()?;
         self.train.loss.validate()?;

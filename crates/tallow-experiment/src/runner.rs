@@ -107,9 +107,9 @@ impl Runner {
             device: &self.options.device,
             registry: &self.options.registry,
         };
-        let (plan, warnings) = plan(&setting, &weights)?;
-        for warning in &warnings {
-            progress.note(warning);
+        let (plan, notes) = plan(&setting, &weights)?;
+        for note in &notes {
+            progress.note(note);
         }
         for (variant, file) in experiment.variants.iter().zip(&weights) {
             if let Some(path) = file {
@@ -222,27 +222,28 @@ impl Runner {
     }
 }
 
-/// The runs to come, and warnings about them. Builds each variant once.
+/// The runs to come, and notes on them for the user. Builds each variant once.
 fn plan(
     setting: &Setting<'_>,
     weights: &[Option<PathBuf>],
 ) -> Result<(Vec<PlannedRun>, Vec<String>)> {
     let seeds = &setting.experiment.seeds;
-    let (mut plan, mut warnings) = (Vec::new(), Vec::new());
+    let (mut plan, mut notes) = (Vec::new(), Vec::new());
     for (variant, file) in setting.experiment.variants.iter().zip(weights) {
         let Some(first) = seeds.first() else {
             break;
         };
-        let (work, found) = Job::new(setting, variant, file.as_deref(), *first)
-            .and_then(|job| Ok((job.work()?, job.warnings())))
+        let (work, found, about_weights) = Job::new(setting, variant, file.as_deref(), *first)
+            .and_then(|job| Ok((job.work()?, job.warnings(), job.notes().to_vec())))
             .context(|| format!("variant `{}`", variant.name))?;
         let found = found.into_iter();
-        warnings.extend(found.map(|text| format!("warning: variant `{}`: {text}", variant.name)));
+        notes.extend(about_weights);
+        notes.extend(found.map(|text| format!("warning: variant `{}`: {text}", variant.name)));
         plan.extend(seeds.iter().map(|&seed| PlannedRun {
             variant: variant.name.clone(),
             seed,
             work,
         }));
     }
-    Ok((plan, warnings))
+    Ok((plan, notes))
 }

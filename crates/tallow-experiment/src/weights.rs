@@ -4,7 +4,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use tallow_datasets::fetch_model_file;
-use tallow_models::checkpoints;
+use tallow_models::{LoadWeights, LoadedWeights, Model, WeightsProblem, checkpoints, shards};
+use tallow_ops::LoadReport;
 
 use crate::error::{Context, Error, Result};
 
@@ -38,8 +39,95 @@ fn from_hub(id: &str) -> Result<PathBuf> {
             "`hf:{id}` is not a file on the Hugging Face hub; write hf:owner/name/file, as in hf:timm/resnet18.a1_in1k/model.safetensors"
         )));
     };
-    fetch_model_file(&format!("{owner}/{model}"), file, None)
-        .context(|| format!("cannot download hf:{id}"))
+    let repository = format!("{owner}/{model}");
+    let fetch = |file: &str| {
+        fetch_model_file(&repository, file, None)
+            .context(|| format!("cannot download hf:{owner}/{model}/{file}"))
+    };
+    let path = fetch(file)?;
+    // Of weights in several files the index is given, which lists the others.
+    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+    for shard in shards(&path) {
+        if let Some(name) = shard.file_name().and_then(|name| name.to_str()) {
+            fetch(format!("{folder}/{name}").trim_start_matches('/'))?;
+        }
+    }
+    Ok(path)
+}
+
+/// Loads a file of weights into a model. Returns notes for the user: the set of weights taken of several, and tensors left out.
+pub(crate) fn load(model: &Model, path: &Path, options: &LoadWeights) -> Result<Vec<String>> {
+    let loaded = model.load_weights(path, options).map_err(|error| {
+        let head = model.head();
+        match &error {
+            tallow_models::Error::Weights {
+                problem: WeightsProblem::Fit(report),
+                ..
+            } if !options.skip.contains(&head) && is_other_head(report, &head) => {
+                let message = format!(
+                    "the file has another last layer (`{head}`), for another number of classes than {}; to train a new last layer, set model.new_head = true",
+                    model.classes()
+                );
+                Error::Context {
+                    context: message,
+                    source: Box::new(error.into()),
+                }
+            }
+            _ => error.into(),
+        }
+    })?;
+    Ok(notes(path, &loaded))
+}
+
+/// Whether all that does not fit is in the last layer.
+fn is_other_head(report: &LoadReport, head: &str) -> bool {
+    let misfits = (report.missing.iter()).chain(report.mis_shaped.iter().map(|m| &m.name));
+    let mut misfits = misfits.peekable();
+    let inside = |name: &String| {
+        name.strip_prefix(head)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    // A head of another name or depth leaves names over.
+    !head.is_empty()
+        && misfits.peek().is_some()
+        && misfits.all(inside)
+        && report.unexpected.iter().all(inside)
+}
+
+fn notes(path: &Path, loaded: &LoadedWeights) -> Vec<String> {
+    const SHOWN: usize = 3;
+    let mut notes = Vec::new();
+    if !loaded.others.is_empty() {
+        let key = match loaded.key.as_deref() {
+            Some("") | None => "those without a prefix".to_string(),
+            Some(key) => format!("`{key}`"),
+        };
+        let others: Vec<String> = (loaded.others.iter())
+            .map(|key| match key.as_str() {
+                "" => "names without a prefix".to_string(),
+                key => format!("`{key}`"),
+            })
+            .collect();
+        notes.push(format!(
+            "{} has several sets of weights: {key} taken, not {}; --weights-key (model.weights_key in a recipe) takes another",
+            path.display(),
+            others.join(", "),
+        ));
+    }
+    if !loaded.ignored.is_empty() {
+        let shown = loaded.ignored.iter().take(SHOWN).cloned();
+        let more = match loaded.ignored.len() > SHOWN {
+            true => ", ...",
+            false => "",
+        };
+        notes.push(format!(
+            "{}: {} tensors beside the network left out: {}{more}",
+            path.display(),
+            loaded.ignored.len(),
+            shown.collect::<Vec<_>>().join(", "),
+        ));
+    }
+    notes
 }
 
 fn find_in(

@@ -27,6 +27,7 @@ pub use nearest::nearest;
 pub use registry::{Entry, Registry};
 pub use summary::{LayerSummary, ModelSummary};
 pub use weights::{
-    Checkpoint, LoadWeights, WeightsProblem, checkpoints, load_weights, read_weights,
+    Checkpoint, LoadWeights, LoadedWeights, WeightsProblem, checkpoints, load_weights,
+    read_weights, shards,
 };
 pub use zoo::{Block, Naming, ResNet, Stem, find, registry};

@@ -47,16 +47,20 @@ pub fn layers(args: &LayersArgs) -> Result<Ending> {
 }
 
 /// Crates that each crate may use directly, from the lowest layer to the highest.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("tallow-ops", &[]),
     ("tallow-transforms", &[]),
     ("tallow-metrics", &[]),
     ("tallow-record", &[]),
     ("tallow-jpeg", &[]),
+    ("tallow-pickle", &[]),
     ("tallow-tensorboard", &[]),
     ("tallow-regress", &["tallow-record"]),
-    ("tallow-models", &["tallow-ops"]),
-    ("tallow-datasets", &["tallow-transforms", "tallow-jpeg"]),
+    ("tallow-models", &["tallow-ops", "tallow-pickle"]),
+    (
+        "tallow-datasets",
+        &["tallow-transforms", "tallow-jpeg", "tallow-pickle"],
+    ),
     ("tallow-report", &["tallow-record"]),
     (
         "tallow-train",

@@ -605,6 +605,9 @@ fn the_experiment_of_the_worked_example_reads() {
         let experiment = Experiment::parse("optimizers", &text, tier, &[]).unwrap();
         assert_eq!(experiment.variants.len(), 2);
         // The smoke tier has claims of its own, and judges no statements.
-        assert_eq!(experiment.statements.len(), usize::from(tier != Tier::Smoke));
+        assert_eq!(
+            experiment.statements.len(),
+            usize::from(tier != Tier::Smoke)
+        );
     }
 }

@@ -9,7 +9,7 @@ use tallow_experiment::evaluate::{self, Evaluation, Request};
 use tallow_experiment::{device, preparation};
 use tallow_record::{percent, thousands};
 
-use crate::args::{Channels, parse_channels};
+use crate::args::{Channels, load_options, parse_channels};
 use crate::ending::Ending;
 use crate::output;
 use crate::program::Program;
@@ -35,6 +35,12 @@ pub struct EvaluateArgs {
     /// File of weights.
     #[arg(long, value_name = "FILE")]
     pub weights: String,
+    /// Set of weights in a file with several: key of a state dict, such as state_dict_ema, or prefix of its names.
+    #[arg(long, value_name = "KEY")]
+    pub weights_key: Option<String>,
+    /// Load weights with NaN or infinite values, which are an error otherwise.
+    #[arg(long)]
+    pub allow_non_finite: bool,
     /// Name of the dataset (see `{tallow} data list`), whose test split is used.
     #[arg(long, value_name = "NAME")]
     pub dataset: String,
@@ -83,6 +89,7 @@ pub fn evaluate(args: &EvaluateArgs, program: &Program) -> Result<Ending> {
         sets: args.set.clone(),
         device,
         registry: program.models.clone(),
+        load: load_options(args.weights_key.as_deref(), args.allow_non_finite),
     };
     let outcome = evaluate::evaluate(&request, &mut Notes)?;
     let text = render(&outcome);

@@ -10,7 +10,7 @@ use tallow_experiment::predictor::{ClassProbability, Prepared, WeightsRequest};
 use tallow_experiment::{Predictor, device, heat_map};
 use tallow_record::percent;
 
-use crate::args::{Channels, parse_channels};
+use crate::args::{Channels, load_options, parse_channels};
 use crate::console::status;
 use crate::ending::Ending;
 use crate::output;
@@ -45,6 +45,12 @@ pub struct PredictArgs {
     /// File of weights (see `evaluate`), instead of --run.
     #[arg(long, value_name = "FILE", requires = "model")]
     weights: Option<String>,
+    /// Set of weights in a file with several: key of a state dict, such as state_dict_ema, or prefix of its names.
+    #[arg(long, value_name = "KEY", requires = "weights")]
+    weights_key: Option<String>,
+    /// Load weights with NaN or infinite values, which are an error otherwise.
+    #[arg(long, requires = "weights")]
+    allow_non_finite: bool,
     /// Model of the weights.
     #[arg(long, value_name = "NAME", requires = "weights")]
     model: Option<String>,
@@ -118,9 +124,13 @@ pub fn predict(args: &PredictArgs, program: &Program) -> Result<Ending> {
             sets: args.set.clone(),
             device,
             registry: program.models.clone(),
+            load: load_options(args.weights_key.as_deref(), args.allow_non_finite),
         })?,
         _ => bail!("no network given: pass --run DIR, or --weights FILE --model NAME"),
     };
+    for note in predictor.notes() {
+        status!("{note}");
+    }
     let layer = match (&args.explain, &args.layer) {
         (None, _) => None,
         (Some(_), Some(layer)) => Some(layer.clone()),

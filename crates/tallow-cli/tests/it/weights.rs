@@ -219,6 +219,121 @@ fn what_cannot_be_evaluated_is_refused() {
     assert!(!ran.exists());
 }
 
+/// Weights of a new `cnn` for this number of classes, with another seed under each prefix; `nan` in one bias.
+fn new_weights(path: &Path, classes: usize, prefixes: &[&str], nan: bool) {
+    let mut config = tallow_models::find("cnn").unwrap().config().unwrap();
+    config.classes = classes;
+    let mut tensors = std::collections::HashMap::new();
+    for (seed, prefix) in prefixes.iter().enumerate() {
+        config.seed = seed as u64;
+        let model = tallow_models::Model::build("cnn", &config).unwrap();
+        for (name, tensor) in model.store().state_dict().unwrap() {
+            let tensor = match nan && name == "fc2.bias" {
+                true => (tensor * f64::NAN).unwrap(),
+                false => tensor,
+            };
+            tensors.insert(format!("{prefix}{name}"), tensor);
+        }
+    }
+    candle_core::safetensors::save(&tensors, path).unwrap();
+}
+
+#[test]
+fn a_key_chooses_one_of_two_sets_of_weights_and_the_choice_is_printed() {
+    let sandbox = Sandbox::new();
+    let file = |name: &str| sandbox.path().join(name);
+    new_weights(&file("first.safetensors"), 10, &[""], false);
+    new_weights(
+        &file("both.safetensors"),
+        10,
+        &["net.module.", "ema.module."],
+        false,
+    );
+    let on_sample = |weights: &str, more: &[&str]| {
+        let args = ["--model", "cnn", "--dataset", "fashion-mnist-sample"];
+        let args = [&args[..], &["--weights", weights, "--json"], more].concat();
+        let (code, text, message) = evaluate(&sandbox, &args);
+        assert_eq!(code, Some(0), "{message}");
+        let result: Value = serde_json::from_str(&text).unwrap();
+        (result["confusion"].clone(), message)
+    };
+    let (first, message) = on_sample("first.safetensors", &[]);
+    assert!(!message.contains("several sets"), "{message}");
+    let (taken, message) = on_sample("both.safetensors", &[]);
+    assert_eq!(taken, first);
+    assert!(
+        message.contains("several sets of weights: `net.module` taken, not `ema.module`")
+            && message.contains("--weights-key"),
+        "{message}"
+    );
+    let (other, _) = on_sample("both.safetensors", &["--weights-key", "ema"]);
+    assert_ne!(other, first);
+
+    // In a recipe.
+    fs::write(file("small.toml"), SMALL).unwrap();
+    let run = |sets: &[&str]| {
+        let sets = sets.iter().flat_map(|set| ["--set", set]);
+        let mut command = sandbox.tallow();
+        command.args(["run", "small.toml", "--set", "train.max_steps=1"]);
+        let output = command.args(sets).output().unwrap();
+        (output.status.code(), stderr(&output))
+    };
+    let both = "model.weights=both.safetensors";
+    let (code, message) = run(&[both, "model.weights_key=ema"]);
+    assert_eq!(code, Some(0), "{message}");
+    assert!(message.contains("`ema.module` taken"), "{message}");
+    let (code, message) = run(&[both, "model.weights_key=teacher"]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(
+        message.contains("no weights with the key `teacher`; the file has"),
+        "{message}"
+    );
+    let (code, message) = run(&["model.weights_key=ema"]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.contains("without model.weights"), "{message}");
+
+    // Weights for another number of classes.
+    new_weights(&file("seven.safetensors"), 7, &[""], false);
+    let seven = "model.weights=seven.safetensors";
+    let (code, message) = run(&[seven]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(
+        message.contains("(`fc2`)") && message.contains("model.new_head = true"),
+        "{message}"
+    );
+    let (code, message) = run(&[seven, "model.new_head=true"]);
+    assert_eq!(code, Some(0), "{message}");
+}
+
+#[test]
+fn weights_that_are_not_finite_have_no_accuracy_and_no_class() {
+    let sandbox = Sandbox::new();
+    new_weights(&sandbox.path().join("nan.safetensors"), 10, &[""], true);
+    let picture = sandbox.path().join("shirt.png");
+    image::GrayImage::from_pixel(28, 28, [90].into())
+        .save(&picture)
+        .unwrap();
+    let weights = ["--model", "cnn", "--weights", "nan.safetensors"];
+    for (command, rest) in [("evaluate", &[][..]), ("predict", &["shirt.png"])] {
+        for (allow, words) in [
+            (&[][..], &["`fc2.bias`", "10 of 10"][..]),
+            (&["--allow-non-finite"], &["not finite"]),
+        ] {
+            let mut process = sandbox.tallow();
+            process.arg(command).args(weights).args(allow).args(rest);
+            process.args(["--dataset", "fashion-mnist-sample"]);
+            let output = process.output().unwrap();
+            let message = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{command}: {message}");
+            assert_eq!(stdout(&output), "", "{command}");
+            assert!(
+                words.iter().all(|word| message.contains(word)),
+                "{command}: {message}"
+            );
+        }
+    }
+}
+
 #[test]
 fn training_begins_with_the_weights_it_is_given() {
     let sandbox = Sandbox::new();

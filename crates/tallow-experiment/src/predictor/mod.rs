@@ -7,7 +7,7 @@ mod trained;
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, ModuleT, Tensor};
+use candle_core::{DType, Device, ModuleT, Tensor};
 use image::RgbImage;
 use serde::Serialize;
 use tallow_ops::no_grad;
@@ -33,6 +33,7 @@ pub struct Predictor<M = Model> {
     image_shape: Option<(usize, usize, usize)>,
     dataset: String,
     weights: Option<PathBuf>,
+    notes: Vec<String>,
 }
 
 /// Image that is ready for a predictor.
@@ -77,6 +78,7 @@ impl Predictor {
             image_shape: trained.image_shape,
             dataset: trained.dataset,
             weights: Some(trained.weights),
+            notes: trained.notes,
         }
     }
 
@@ -131,6 +133,7 @@ impl<M: ModuleT> Predictor<M> {
             image_shape,
             dataset: String::new(),
             weights: None,
+            notes: Vec::new(),
         })
     }
 
@@ -157,6 +160,11 @@ impl<M: ModuleT> Predictor<M> {
     /// File of weights, if they were read from one.
     pub fn weights(&self) -> Option<&Path> {
         self.weights.as_deref()
+    }
+
+    /// Notes on the weights for the user, such as the set taken of several in the file.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Reads and transforms a PNG, JPEG, WebP or BMP file of any size; its content tells the format.
@@ -205,6 +213,8 @@ impl<M: ModuleT> Predictor<M> {
     }
 
     /// The `top` most probable classes of each image, the most probable first. Images of one shape are predicted in batches.
+    ///
+    /// Fails if an output of the network is not finite.
     pub fn predict(&self, images: &[Prepared], top: usize) -> Result<Vec<Vec<ClassProbability>>> {
         const BATCH: usize = 64;
         let mut predictions = Vec::with_capacity(images.len());
@@ -213,6 +223,13 @@ impl<M: ModuleT> Predictor<M> {
                 let tensors: Vec<&Tensor> = batch.iter().map(|prepared| &prepared.image).collect();
                 let batch = Tensor::cat(&tensors, 0)?;
                 let logits = no_grad(|| self.module.forward_t(&batch, false))?;
+                // A softmax over NaN or infinity is NaN, which is in no order with other numbers.
+                let values: Vec<f32> = logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
+                if values.iter().any(|value| !value.is_finite()) {
+                    return Err(Error::Data(
+                        "the outputs of the network are not finite, so that no class is the most probable; the weights are of a run that has diverged, or the images need other transforms".to_string(),
+                    ));
+                }
                 let rows: Vec<Vec<f32>> = candle_nn::ops::softmax(&logits, 1)?.to_vec2()?;
                 for row in rows {
                     predictions.push(self.most_probable(&row, top)?);

@@ -6,7 +6,7 @@ use candle_core::Device;
 use serde_json::from_slice;
 use tallow_datasets::{LoadOptions, Split, entry, load};
 use tallow_models::{LoadWeights, checkpoints};
-use tallow_record::{Run, sha256_file};
+use tallow_record::Run;
 use tallow_train::LossConfig;
 use tallow_transforms::Compose;
 use toml::{Table, Value};
@@ -41,6 +41,8 @@ pub struct WeightsRequest {
     pub device: Device,
     /// Models by name.
     pub registry: Registry,
+    /// Options of loading the weights.
+    pub load: LoadWeights,
 }
 
 /// Model with its weights, its images and its classes.
@@ -59,6 +61,8 @@ pub(super) struct Trained {
     pub transforms: Compose,
     /// Source of the transforms in words.
     pub source: String,
+    /// Notes on the weights for the user.
+    pub notes: Vec<String>,
 }
 
 /// Model of a finished run record.
@@ -92,7 +96,7 @@ pub(super) fn of_run(dir: &Path, device: &Device, registry: &Registry) -> Result
         &recipe,
         classes,
         shapes(dir)?,
-        weights,
+        (weights, &LoadWeights::default()),
         source,
         device,
         registry,
@@ -103,7 +107,7 @@ pub(super) fn of_run(dir: &Path, device: &Device, registry: &Registry) -> Result
 pub(super) fn of_weights(request: &WeightsRequest) -> Result<Trained> {
     request.registry.find(&request.model)?;
     let path = weights::find(&request.weights, request.data.as_deref())?;
-    let digest = sha256_file(&path)?;
+    let digest = preparation::digest(&path)?;
     let dataset = match &request.dataset {
         Some(dataset) => dataset.clone(),
         None => trained_on(&path, &digest)?,
@@ -117,7 +121,7 @@ pub(super) fn of_weights(request: &WeightsRequest) -> Result<Trained> {
         &recipe,
         classes,
         None,
-        path,
+        (path, &request.load),
         source,
         &request.device,
         &request.registry,
@@ -128,7 +132,7 @@ fn build(
     recipe: &Recipe,
     classes: Vec<String>,
     recorded: Option<Shapes>,
-    weights: PathBuf,
+    (weights, load): (PathBuf, &LoadWeights),
     source: String,
     device: &Device,
     registry: &Registry,
@@ -163,7 +167,7 @@ fn build(
     };
     let config = model::config(&recipe.model, classes.len(), input_shape, 0, device);
     let model = registry.build(name, &config)?;
-    model.load_weights(&weights, &LoadWeights::default()).context(|| {
+    let notes = crate::weights::load(&model, &weights, load).context(|| {
         format!(
             "the weights are not those of `{name}` for the {} classes of `{dataset}`; give the model and the dataset that they are for (`tallow summary {name}` shows its layers)",
             classes.len()
@@ -177,6 +181,7 @@ fn build(
         image_shape,
         transforms,
         source,
+        notes,
     })
 }
 

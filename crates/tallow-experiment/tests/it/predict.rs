@@ -9,6 +9,7 @@ use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 use tallow_datasets::{LoadOptions, Split, load};
 use tallow_experiment::predictor::WeightsRequest;
 use tallow_experiment::{Predictor, Registry, heat_map};
+use tallow_models::LoadWeights;
 use tallow_record::{Extras, Run};
 use tallow_transforms::{Compose, TransformConfig};
 
@@ -71,6 +72,7 @@ fn a_run_predicts_files_as_it_predicted_test_images() {
         sets: Vec::new(),
         device: Device::Cpu,
         registry: Registry::default(),
+        load: LoadWeights::default(),
     };
     let predictor = Predictor::from_weights(&request).unwrap();
     assert_eq!(predictor.weights(), Some(weights.as_path()));
@@ -212,4 +214,43 @@ fn any_module_predicts() {
         error.message().contains("3 outputs for 2 classes"),
         "{error}"
     );
+}
+
+/// Logits: the first is not finite, the others are means of the channels.
+struct Diverged(f64);
+
+impl ModuleT for Diverged {
+    fn forward_t(&self, images: &Tensor, _train: bool) -> candle_core::Result<Tensor> {
+        let first = Tensor::new(&[[self.0 as f32]], images.device())?;
+        let rest = images.mean(3)?.mean(2)?.narrow(1, 1, 2)?;
+        Tensor::cat(&[&first, &rest], 1)
+    }
+}
+
+#[test]
+fn outputs_that_are_not_finite_have_no_class() {
+    for (value, is_finite) in [
+        (0.5, true),
+        (f64::NAN, false),
+        (f64::INFINITY, false),
+        (f64::NEG_INFINITY, false),
+    ] {
+        let transforms = Compose::new(vec![TransformConfig::to_tensor()]).unwrap();
+        let classes = ["red", "green", "blue"];
+        let predictor = Predictor::new(
+            Diverged(value),
+            &Device::Cpu,
+            transforms,
+            classes,
+            Some((3, 8, 8)),
+        )
+        .unwrap();
+        let image = RgbImage::from_pixel(8, 8, [10, 20, 30].into());
+        let image = predictor.prepare_bytes(&png(image.into())).unwrap();
+        let found = predictor.predict(&[image], 1);
+        assert_eq!(found.is_ok(), is_finite, "{value}");
+        if let Err(error) = found {
+            assert!(error.message().contains("not finite"), "{error}");
+        }
+    }
 }

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Cursor, Read};
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::weights::error::{Result, WeightsProblem};
-use crate::weights::pickle::{Pickle, Value, damaged};
-use crate::weights::tensors::{Storage, View, state_dict};
-
-/// Names and tensors, in the file's order.
-pub(super) type Tensors = Vec<(String, Tensor)>;
+use crate::weights::file::WeightsFile;
+use crate::weights::pickle::{self, Value, damaged};
+use crate::weights::sets::{StateDict, state_dict};
+use crate::weights::tensors::{Storage, View};
 
 /// First bytes of a file written before PyTorch 1.6: a pickle of the number 0x1950a86a20f9469cfc6c.
 pub(super) const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
@@ -21,7 +20,7 @@ pub(super) const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x2
 const MOST_REPEATS: usize = 16;
 
 /// A zip archive with `<name>/data.pkl` and a file `<name>/data/<key>` for each storage.
-pub(super) fn read_zip(bytes: &[u8]) -> Result<Tensors> {
+pub(super) fn read_zip(bytes: &[u8], key: Option<&str>) -> Result<WeightsFile> {
     let zip = ZipArchive::new(Cursor::new(bytes));
     let zip = zip.map_err(|e| damaged(format!("a zip archive with a fault: {e}")))?;
     let mut archive = Archive {
@@ -56,9 +55,10 @@ pub(super) fn read_zip(bytes: &[u8]) -> Result<Tensors> {
         ));
     }
     let text = archive.entry(&format!("{folder}data.pkl"))?;
-    let (pickle, _) = Pickle::read(&text)?;
-    let views = state_dict(&pickle)?;
-    check_size(&views, bytes.len())?;
+    let (pickle, _) = pickle::read(&text)?;
+    let dict = state_dict(&pickle, key)?;
+    let views = &dict.views;
+    check_size(views, bytes.len())?;
     // Tensors that share a storage usually follow each other, but need not; each storage is read once.
     let mut by_storage: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, view) in views.iter().enumerate() {
@@ -72,9 +72,23 @@ pub(super) fn read_zip(bytes: &[u8]) -> Result<Tensors> {
         }
     }
     let named = views.iter().zip(tensors);
-    Ok(named
-        .filter_map(|(view, tensor)| Some((view.name.to_string(), tensor?)))
-        .collect())
+    let named = named.filter_map(|(view, tensor)| Some((view.name.to_string(), tensor?)));
+    file(named.collect(), &dict)
+}
+
+/// Content of a file with these tensors of a state dict.
+fn file(mut tensors: Vec<(String, Tensor)>, dict: &StateDict) -> Result<WeightsFile> {
+    for (name, count) in &dict.counts {
+        let tensor = Tensor::new(*count, &Device::Cpu);
+        let tensor = tensor.map_err(|e| damaged(format!("`{name}`: {e}")))?;
+        tensors.push((name.to_string(), tensor));
+    }
+    Ok(WeightsFile {
+        tensors,
+        key: dict.key.clone(),
+        others: dict.others.clone(),
+        rest: dict.rest.clone(),
+    })
 }
 
 struct Archive<'a> {
@@ -109,10 +123,10 @@ impl Archive<'_> {
 
 /// Pickles of a magic number, a version, the machine's traits, the object, and the keys of the storages; then each storage as its
 /// length and its numbers.
-pub(super) fn read_legacy(bytes: &[u8]) -> Result<Tensors> {
+pub(super) fn read_legacy(bytes: &[u8], key: Option<&str>) -> Result<WeightsFile> {
     let mut rest = bytes;
     let mut next = || {
-        let (pickle, length) = Pickle::read(rest)?;
+        let (pickle, length) = pickle::read(rest)?;
         rest = &rest[length..];
         Ok::<_, WeightsProblem>(pickle)
     };
@@ -131,8 +145,8 @@ pub(super) fn read_legacy(bytes: &[u8]) -> Result<Tensors> {
     }
     let object = next()?;
     let keys = next()?;
-    let views = state_dict(&object)?;
-    check_size(&views, bytes.len())?;
+    let dict = state_dict(&object, key)?;
+    check_size(&dict.views, bytes.len())?;
 
     let mut widths = HashMap::new();
     for parts in object.persistent() {
@@ -162,7 +176,8 @@ pub(super) fn read_legacy(bytes: &[u8]) -> Result<Tensors> {
         let stored = stored.ok_or_else(|| damaged(format!("no storage {}", view.storage.key)))?;
         Ok((view.name.to_string(), view.tensor(stored)?))
     };
-    views.iter().map(tensor).collect()
+    let tensors = dict.views.iter().map(tensor).collect::<Result<_>>()?;
+    file(tensors, &dict)
 }
 
 fn check_size(views: &[View], file: usize) -> Result<()> {

@@ -38,6 +38,37 @@ pub enum WeightsProblem {
         /// Content found.
         found: String,
     },
+    /// The file has several sets of weights, or none of the key asked for.
+    #[error("{}", of_key(asked.as_deref(), known))]
+    Key {
+        /// Key asked for.
+        asked: Option<String>,
+        /// Keys of the sets of weights in the file.
+        known: Vec<String>,
+    },
+    /// A tensor has NaN or infinite values.
+    #[error(
+        "`{tensor}`: expected finite numbers, found {count} of {len} NaN or infinite, the first at {first:?}; \
+         the run that made the file has diverged, or the file is damaged"
+    )]
+    NonFinite {
+        /// Name of the tensor in the model.
+        tensor: String,
+        /// Number of values that are not finite.
+        count: usize,
+        /// Number of values.
+        len: usize,
+        /// Index of the first.
+        first: Vec<usize>,
+    },
+    /// The file is one part of the weights.
+    #[error(
+        "found one part of the weights of several files; expected their index, such as {index}"
+    )]
+    Part {
+        /// Name of the index file.
+        index: String,
+    },
     /// A tensor has a type that cannot be loaded.
     #[error("`{tensor}`: expected {expected}, found {found}")]
     Type {
@@ -54,3 +85,16 @@ pub enum WeightsProblem {
 }
 
 pub(super) type Result<T, E = WeightsProblem> = std::result::Result<T, E>;
+
+fn of_key(asked: Option<&str>, known: &[String]) -> String {
+    let list = known.join(", ");
+    match (asked, known.is_empty()) {
+        (Some(asked), true) => format!(
+            "no weights with the key `{asked}`; the file has one set of weights, without a key"
+        ),
+        (Some(asked), false) => {
+            format!("no weights with the key `{asked}`; the file has {list}")
+        }
+        (None, _) => format!("several sets of weights: {list}; choose one of them by its key"),
+    }
+}

@@ -1,13 +1,16 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use tallow_ops::{LoadReport, MisShaped, ParamStore};
 
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::weights::error::WeightsProblem;
-use crate::weights::read::read_weights;
+use crate::weights::file::WeightsFile;
+use crate::weights::names::named;
+use crate::weights::read::read_file;
+use crate::weights::shards::index_of;
 
 /// Options of loading weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,12 @@ pub struct LoadWeights {
     /// Layers with another name in the file: `(theirs, ours)`, dotted; the first that matches applies. An empty name is the root, so
     /// that `("backbone", "")` removes a prefix.
     pub rename: Vec<(String, String)>,
+    /// Set of weights to load from a file with several: the dotted key of a state dict (`state_dict_ema`), or the prefix of its names
+    /// (`teacher`). Default: `state_dict`, `model_state_dict`, `model` or `net`; of several prefixes, the one that has most of the
+    /// network, without averaged weights where there are others.
+    pub key: Option<String>,
+    /// Whether NaN and infinite values are loaded; false, which makes them an error.
+    pub allow_non_finite: bool,
 }
 
 impl Default for LoadWeights {
@@ -27,15 +36,41 @@ impl Default for LoadWeights {
             strict: true,
             skip: Vec::new(),
             rename: Vec::new(),
+            key: None,
+            allow_non_finite: false,
         }
     }
 }
 
-/// Loads a file of weights (see [`read_weights`]) into the parameters and buffers of the same names.
+/// Result of loading weights.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadedWeights {
+    /// Tensors that do not match the model.
+    pub report: LoadReport,
+    /// Key of the set of weights that was loaded, where it has one.
+    pub key: Option<String>,
+    /// Keys of other sets of weights in the file; see [`LoadWeights::key`].
+    pub others: Vec<String>,
+    /// Names in the file of tensors outside of the network, such as the weights of a loss in a training module.
+    pub ignored: Vec<String>,
+}
+
+impl LoadedWeights {
+    /// True if all tensors match.
+    pub fn is_clean(&self) -> bool {
+        self.report.is_clean()
+    }
+}
+
+/// Loads a file of weights (see [`read_weights`](crate::read_weights)) into the parameters and buffers of the same names.
 ///
-/// The prefixes `module.` and `_orig_mod.`, which data parallelism and compilation add to every name, are removed. Floating-point types
-/// are converted to the store's; integers in place of floating-point numbers, or the reverse, are an error. A missing
-/// `num_batches_tracked` is not: PyTorch before 0.4.1 had none, and the store's value stays.
+/// Prefixes of names that the model does not have are removed: `module.`, `_orig_mod.` and other wrappers, wherever they are in the
+/// name, and at its beginning `model.`, `net.`, `backbone.`, `student.`, `ema.` and the like, also one inside another. `n_averaged` of
+/// `torch.optim.swa_utils.AveragedModel` is left out, as are tensors beside a network that is complete under a prefix.
+///
+/// Floating-point types are converted to the store's; integers in place of floating-point numbers, or the reverse, are an error.
+/// `num_batches_tracked` may be a number of any type, or missing: PyTorch before 0.4.1 had none, and the store's value stays.
+/// NaN and infinite values are an error, unless [`LoadWeights::allow_non_finite`] is set.
 ///
 /// With `strict`, missing, unexpected and mis-shaped tensors are an error that lists all of them; without, they are in the report.
 /// A file without any fitting tensor is always an error. After an error nothing is changed.
@@ -43,16 +78,50 @@ pub fn load_weights(
     store: &ParamStore,
     path: impl AsRef<Path>,
     options: &LoadWeights,
-) -> Result<LoadReport> {
+) -> Result<LoadedWeights> {
     let path = path.as_ref();
+    let file = read_file(path, options.key.as_deref())?;
     let targets = [store.parameters(), store.buffers()].concat();
-    let found = named(read_weights(path)?, &targets, options);
-    let fit = Fit::new(&targets, found, options).map_err(|problem| Error::Weights {
+    let (fit, loaded) = fit(&targets, file, options).map_err(|problem| Error::Weights {
         path: path.into(),
-        problem,
+        problem: match problem {
+            WeightsProblem::Fit(report) => match index_of(path) {
+                Some(index) if !report.missing.is_empty() => WeightsProblem::Part { index },
+                _ => WeightsProblem::Fit(report),
+            },
+            other => other,
+        },
     })?;
-    store.load_state_dict(&fit.ready, false)?;
-    Ok(fit.report)
+    store.load_state_dict(&fit, false)?;
+    Ok(loaded)
+}
+
+/// Tensors to load by name in the model, and what is said of them.
+fn fit(
+    targets: &[(String, Var)],
+    file: WeightsFile,
+    options: &LoadWeights,
+) -> Result<(Vec<(String, Tensor)>, LoadedWeights), WeightsProblem> {
+    let names: HashSet<&str> = targets.iter().map(|(name, _)| name.as_str()).collect();
+    let rename = |name: &str| renamed(name, options);
+    let own: Vec<String> = Some(file.key.clone())
+        .filter(|key| !key.is_empty())
+        .into_iter()
+        .collect();
+    let found = named(file.tensors, &names, rename, file.rest.as_deref());
+    let mut named = found.map_err(|prefixes| WeightsProblem::Key {
+        asked: options.key.clone(),
+        known: [&own[..], &file.others, &prefixes].concat(),
+    })?;
+    named.tensors.retain(|(name, _)| !is_skipped(name, options));
+    let fit = Fit::new(targets, named.tensors, options)?;
+    let loaded = LoadedWeights {
+        report: fit.report,
+        key: named.taken.or((!file.key.is_empty()).then_some(file.key)),
+        others: [file.others, named.others].concat(),
+        ignored: named.ignored,
+    };
+    Ok((fit.ready, loaded))
 }
 
 impl Model {
@@ -78,7 +147,7 @@ impl Model {
         &self,
         path: impl AsRef<Path>,
         options: &LoadWeights,
-    ) -> Result<LoadReport> {
+    ) -> Result<LoadedWeights> {
         load_weights(self.store(), path, options)
     }
 
@@ -106,36 +175,16 @@ impl Model {
     }
 }
 
-/// Tensors by their names in the model, without those of skipped layers.
-fn named(
-    mut tensors: Vec<(String, Tensor)>,
-    targets: &[(String, Var)],
-    options: &LoadWeights,
-) -> Vec<(String, Tensor)> {
-    for prefix in ["module.", "_orig_mod.", "module."] {
-        let theirs = tensors.iter().all(|(name, _)| name.starts_with(prefix));
-        let ours = targets.iter().all(|(name, _)| name.starts_with(prefix));
-        if theirs && !ours {
-            for (name, _) in &mut tensors {
-                name.drain(..prefix.len());
-            }
-        }
-    }
-    for (name, _) in &mut tensors {
-        let renamed = options.rename.iter().find_map(|(theirs, ours)| {
-            let rest = inside(name, theirs)?;
-            Some(if ours.is_empty() || rest.is_empty() {
-                format!("{ours}{rest}")
-            } else {
-                format!("{ours}.{rest}")
-            })
-        });
-        if let Some(renamed) = renamed {
-            *name = renamed;
-        }
-    }
-    tensors.retain(|(name, _)| !is_skipped(name, options));
-    tensors
+/// Name after renaming, if a rule matches.
+fn renamed(name: &str, options: &LoadWeights) -> Option<String> {
+    options.rename.iter().find_map(|(theirs, ours)| {
+        let rest = inside(name, theirs)?;
+        Some(if ours.is_empty() || rest.is_empty() {
+            format!("{ours}{rest}")
+        } else {
+            format!("{ours}.{rest}")
+        })
+    })
 }
 
 /// Rest of `name` when it is `layer` or inside of it.
@@ -178,15 +227,23 @@ impl Fit {
             .collect();
         report.unexpected.sort_unstable();
         let found: HashMap<String, Tensor> = found.into_iter().collect();
+        let typed = targets
+            .iter()
+            .map(|(name, var)| (name.as_str(), var.dtype()));
+        let dtypes: HashMap<&str, DType> = typed.collect();
         for (name, var) in targets
             .iter()
             .filter(|(name, _)| !is_skipped(name, options))
         {
             let Some(tensor) = found.get(name) else {
-                if !name.ends_with(".num_batches_tracked") {
+                if !is_count(name) {
                     report.missing.push(name.clone());
                 }
                 continue;
+            };
+            let tensor = match is_count(name) {
+                true => &count(tensor, var)?,
+                false => tensor,
             };
             if tensor.dtype().is_float() != var.dtype().is_float() {
                 return Err(WeightsProblem::Type {
@@ -212,6 +269,70 @@ impl Fit {
         if ready.is_empty() || options.strict && !report.is_clean() {
             return Err(WeightsProblem::Fit(report));
         }
+        if !options.allow_non_finite {
+            for (name, tensor) in &ready {
+                check_finite(name, tensor, dtypes.get(name.as_str()).copied())?;
+            }
+        }
         Ok(Self { ready, report })
     }
+}
+
+fn is_count(name: &str) -> bool {
+    name.ends_with(".num_batches_tracked")
+}
+
+/// Number of batches in the type and shape of the store, from a single number of any type.
+fn count(tensor: &Tensor, var: &Var) -> Result<Tensor, WeightsProblem> {
+    if tensor.elem_count() != 1 || var.elem_count() != 1 || var.dtype().is_float() {
+        return Ok(tensor.clone());
+    }
+    let convert = || {
+        let number = match tensor.dtype() {
+            DType::I32 => i64::from(tensor.flatten_all()?.get(0)?.to_scalar::<i32>()?),
+            DType::I16 => i64::from(tensor.flatten_all()?.get(0)?.to_scalar::<i16>()?),
+            _ => {
+                let number = tensor.flatten_all()?.get(0)?.to_dtype(DType::F64)?;
+                // Exact up to 2^53 batches.
+                number.to_scalar::<f64>()?.round() as i64
+            }
+        };
+        Tensor::new(number, tensor.device())?.reshape(var.shape())
+    };
+    convert().map_err(|error| WeightsProblem::Damaged {
+        format: "number of batches",
+        found: error.to_string(),
+    })
+}
+
+/// Checks that all values are finite in the type that they are loaded as.
+fn check_finite(name: &str, tensor: &Tensor, dtype: Option<DType>) -> Result<(), WeightsProblem> {
+    let Some(dtype) = dtype.filter(|dtype| dtype.is_float() && tensor.dtype().is_float()) else {
+        return Ok(());
+    };
+    let values = || -> candle_core::Result<Vec<f64>> {
+        let loaded = tensor.to_dtype(dtype)?.flatten_all()?;
+        loaded.to_dtype(DType::F64)?.to_vec1()
+    };
+    let values = values().map_err(|error| WeightsProblem::Damaged {
+        format: "tensor",
+        found: format!("`{name}`: {error}"),
+    })?;
+    let Some(first) = values.iter().position(|value| !value.is_finite()) else {
+        return Ok(());
+    };
+    let mut rest = first;
+    let index = tensor.dims().iter().rev().map(|size| {
+        let at = rest % size;
+        rest /= size;
+        at
+    });
+    let mut first: Vec<usize> = index.collect();
+    first.reverse();
+    Err(WeightsProblem::NonFinite {
+        tensor: name.into(),
+        count: values.iter().filter(|value| !value.is_finite()).count(),
+        len: values.len(),
+        first,
+    })
 }

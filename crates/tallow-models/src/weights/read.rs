@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -7,42 +8,95 @@ use candle_core::{Device, Tensor};
 use crate::error::{Error, Result};
 use crate::weights::checkpoint;
 use crate::weights::error::{self, WeightsProblem};
+use crate::weights::file::WeightsFile;
+use crate::weights::shards::{self, Files};
 
 /// Tensors of a file of weights by name, on the CPU, with the names and types of the file.
 ///
-/// The format is recognised by the content, not the name: safetensors; or a PyTorch checkpoint (`.pt`, `.pth`, `.th`) in either of the
-/// formats that `torch.save` has written, which is a state dict, or a dict with a state dict as its `state_dict`,
-/// `model_state_dict`, `model` or `net`. Tensors of a checkpoint come in its order, those of safetensors sorted by name.
+/// The format is recognised by the content, not the name:
+/// - safetensors;
+/// - a PyTorch checkpoint (`.pt`, `.pth`, `.th`, `.ckpt`) in either of the formats that `torch.save` has written. It is a state dict, or
+///   contains one as `state_dict`, `model_state_dict`, `model` or `net`, or under another key where it is the only one;
+/// - the index of weights in several such files (`model.safetensors.index.json`), which lie beside it.
 ///
-/// A checkpoint is a pickle, which in Python is a program. Here it is read as data, as by `torch.load(weights_only=True)`: nothing
-/// is executed, and a file that names code is refused.
+/// Tensors of a checkpoint come in its order, those of safetensors sorted by name.
+///
+/// A checkpoint is a pickle, which in Python is a program. Here it is read as data and nothing is executed. Objects of any class beside
+/// the weights, such as the hyper-parameters of a training script, are left out.
 ///
 /// # Errors
 /// [`Error::Weights`], with the file, what was expected and what was found. No file causes a panic or uses memory out of proportion to
 /// its size.
 pub fn read_weights(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
-    let path = path.as_ref();
-    read(path).map_err(|problem| Error::Weights {
+    Ok(read_file(path.as_ref(), None)?.tensors)
+}
+
+/// Content of a file of weights: the set of weights with this key.
+pub(super) fn read_file(path: &Path, key: Option<&str>) -> Result<WeightsFile> {
+    read(path, key).map_err(|problem| Error::Weights {
         path: path.into(),
         problem,
     })
 }
 
-fn read(path: &Path) -> error::Result<Vec<(String, Tensor)>> {
+fn read(path: &Path, key: Option<&str>) -> error::Result<WeightsFile> {
+    let bytes = read_bytes(path)?;
+    if bytes.starts_with(b"{")
+        && let Some(files) = shards::of_index(&bytes)?
+    {
+        return read_shards(path, &files, key);
+    }
+    read_whole(path, &bytes, key)
+}
+
+/// Tensors of all files of an index.
+fn read_shards(index: &Path, files: &Files, key: Option<&str>) -> error::Result<WeightsFile> {
+    let mut all = WeightsFile {
+        rest: key.map(String::from),
+        ..WeightsFile::default()
+    };
+    for (file, names) in files {
+        let damaged = |found: String| WeightsProblem::Damaged {
+            format: "set of files of weights",
+            found: format!("{file}: {found}"),
+        };
+        let path = index.with_file_name(file);
+        let bytes = read_bytes(&path).map_err(|e| damaged(e.to_string()))?;
+        let part = read_whole(&path, &bytes, None).map_err(|e| damaged(e.to_string()))?;
+        let listed: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let tensors = part.tensors.into_iter();
+        let tensors: Vec<_> = tensors
+            .filter(|(name, _)| listed.contains(name.as_str()))
+            .collect();
+        let there: HashSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+        if let Some(absent) = names.iter().find(|name| !there.contains(name.as_str())) {
+            return Err(damaged(format!(
+                "no `{absent}`, which the index lists there"
+            )));
+        }
+        all.tensors.extend(tensors);
+    }
+    Ok(all)
+}
+
+fn read_bytes(path: &Path) -> error::Result<Vec<u8>> {
     // A pipe or a device might never end.
     if !fs::metadata(path)?.is_file() {
         return Err(WeightsProblem::Kind {
             found: "no regular file".into(),
         });
     }
-    let bytes = fs::read(path)?;
+    Ok(fs::read(path)?)
+}
+
+fn read_whole(path: &Path, bytes: &[u8], key: Option<&str>) -> error::Result<WeightsFile> {
     if bytes.starts_with(b"PK\x03\x04") {
-        return checkpoint::read_zip(&bytes);
+        return checkpoint::read_zip(bytes, key);
     }
     if bytes.starts_with(checkpoint::LEGACY_MAGIC) {
-        return checkpoint::read_legacy(&bytes);
+        return checkpoint::read_legacy(bytes, key);
     }
-    if let Some(found) = other_kind(&bytes) {
+    if let Some(found) = other_kind(bytes) {
         return Err(WeightsProblem::Kind {
             found: found.into(),
         });
@@ -57,7 +111,11 @@ fn read(path: &Path) -> error::Result<Vec<(String, Tensor)>> {
             found: format!("a file that begins with {}", start.escape_ascii()),
         });
     }
-    read_safetensors(&bytes)
+    Ok(WeightsFile {
+        tensors: read_safetensors(bytes)?,
+        rest: key.map(String::from),
+        ..WeightsFile::default()
+    })
 }
 
 fn read_safetensors(bytes: &[u8]) -> error::Result<Vec<(String, Tensor)>> {

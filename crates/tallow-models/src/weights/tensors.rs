@@ -1,12 +1,9 @@
-//! From the values of a pickle to tensors: where the state dict is, and how `torch._utils` describes a tensor.
+//! From the values of a pickle to tensors, as `torch._utils` describes them.
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::weights::error::{Result, WeightsProblem};
 use crate::weights::pickle::{Pickle, Value, damaged};
-
-/// Under which keys training scripts put the state dict beside their epoch, optimizer and the rest.
-pub(super) const STATE_DICT_KEYS: [&str; 4] = ["state_dict", "model_state_dict", "model", "net"];
 
 /// A run of numbers in a checkpoint, which tensors are views of.
 #[derive(Clone, Copy, Debug)]
@@ -102,58 +99,9 @@ pub(super) struct View<'a> {
     stride: Vec<usize>,
 }
 
-/// The tensors of the state dict that `pickle` is, or has under one of [`STATE_DICT_KEYS`], in its order. What is no tensor is
-/// left out.
-pub(super) fn state_dict<'a>(pickle: &Pickle<'a>) -> Result<Vec<View<'a>>> {
-    let nested = STATE_DICT_KEYS
-        .iter()
-        .filter_map(|key| pickle.get(pickle.root, key));
-    for dict in nested.chain([pickle.root]) {
-        let Some(entries) = pickle.entries(dict) else {
-            continue;
-        };
-        let mut views = Vec::new();
-        for (key, value) in entries {
-            if let Value::Str(name) = key
-                && let Some(view) = View::of(pickle, name, value)?
-            {
-                views.push(view);
-            }
-        }
-        if !views.is_empty() {
-            return Ok(views);
-        }
-    }
-    Err(WeightsProblem::NoStateDict {
-        expected: &STATE_DICT_KEYS,
-        found: describe(pickle),
-    })
-}
-
-/// The root of a pickle without tensors, in words.
-fn describe(pickle: &Pickle) -> String {
-    let Some(entries) = pickle.entries(pickle.root) else {
-        return "no dict at all".into();
-    };
-    let keys: Vec<&str> = entries
-        .filter_map(|(key, _)| match key {
-            Value::Str(key) => Some(key),
-            _ => None,
-        })
-        .collect();
-    match keys.len() {
-        0 => "an empty dict".into(),
-        1..=8 => format!("a dict of {} without tensors", keys.join(", ")),
-        n => format!(
-            "a dict of {}, ... ({n} keys) without tensors",
-            keys[..8].join(", ")
-        ),
-    }
-}
-
 impl<'a> View<'a> {
     /// `None` when the value is no tensor.
-    fn of(pickle: &Pickle<'a>, name: &'a str, mut value: Value<'a>) -> Result<Option<Self>> {
+    pub fn of(pickle: &Pickle<'a>, name: &'a str, mut value: Value<'a>) -> Result<Option<Self>> {
         // A parameter wraps a tensor, a subclass of the tensor wraps its arguments; a file could wrap them forever.
         for _ in 0..4 {
             let Some((function, args)) = pickle.call(value) else {

@@ -9,14 +9,14 @@ use tallow_models::{
 };
 use tallow_ops::{Init, ParamStore};
 
-fn fixture(name: &str) -> PathBuf {
+pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/checkpoints")
         .join(name)
 }
 
 /// A store with the names and shapes of the fixtures, all zeros, beginning under `prefix`.
-fn store(prefix: &str) -> ParamStore {
+pub fn store(prefix: &str) -> ParamStore {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
     let root = match prefix {
         "" => store.root(),
@@ -36,7 +36,7 @@ fn store(prefix: &str) -> ParamStore {
     store
 }
 
-fn values(store: &ParamStore, name: &str) -> Vec<f64> {
+pub fn values(store: &ParamStore, name: &str) -> Vec<f64> {
     let state = store.state_dict().unwrap();
     let (_, tensor) = state.iter().find(|(n, _)| n == name).unwrap();
     let flat = tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap();
@@ -44,7 +44,7 @@ fn values(store: &ParamStore, name: &str) -> Vec<f64> {
 }
 
 /// The formulas of the script; its numbers are exact in half precision too.
-fn check(store: &ParamStore, count: f64) {
+pub fn check(store: &ParamStore, count: f64) {
     let conv: Vec<f64> = (0..12).map(|i| f64::from(i) / 4.0 - 1.0).collect();
     assert_eq!(values(store, "conv.weight"), conv);
     assert_eq!(values(store, "bn.weight"), [1.0, 2.0]);
@@ -186,7 +186,7 @@ fn what_does_not_fit_is_listed() {
         strict: false,
         ..Default::default()
     };
-    let report = load_weights(&other, &path, &lenient).unwrap();
+    let report = load_weights(&other, &path, &lenient).unwrap().report;
     let Error::Weights {
         problem: WeightsProblem::Fit(listed),
         ..

@@ -14,3 +14,4 @@ mod own_model;
 mod pytorch;
 mod sequential;
 mod table;
+mod wrapped_weights;
