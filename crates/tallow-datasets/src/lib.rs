@@ -10,6 +10,8 @@
 )]
 
 mod catalog;
+#[cfg(feature = "parquet")]
+mod contain;
 mod dataset;
 #[cfg(feature = "pictures")]
 mod decode;
@@ -31,12 +33,14 @@ mod inspect;
 mod interop;
 mod load;
 mod loader;
+mod near;
 mod options;
 mod places;
 mod read;
 mod sampler;
 #[cfg(all(test, feature = "download"))]
 mod server;
+mod shards;
 mod source;
 mod storage;
 mod subset;

@@ -113,7 +113,7 @@ fn labels(mut source: Source, most: usize) -> Result<Vec<u8>> {
 
 /// Labels as class numbers: `first` is that of class 0, and each must be one of `classes`.
 /// There must be `images` of them.
-fn classes(
+pub(crate) fn classes(
     path: &Path,
     labels: &[u8],
     images: usize,

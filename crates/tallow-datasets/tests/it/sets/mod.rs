@@ -8,6 +8,7 @@ mod idx;
 pub mod make;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod python;
 mod real;
 #[cfg(feature = "sample")]
 mod sample;
