@@ -17,7 +17,7 @@ use crate::evaluate;
 use crate::job::{SHAPES_FILE, Shapes};
 use crate::model::{self, Model, Registry};
 use crate::recipe::Recipe;
-use crate::weights;
+use crate::{preparation, weights};
 
 /// Shape `(C, H, W)`.
 type Shape = (usize, usize, usize);
