@@ -96,7 +96,7 @@ impl DatasetInfo {
 /// ```
 /// use std::sync::Arc;
 /// use tallow_datasets::{DataLoader, Dataset, DatasetInfo, ImageRef, LoaderConfig, Result, Split};
-/// use tallow_transforms::{Compose, Transform};
+/// use tallow_transforms::{Compose, TransformConfig};
 ///
 /// /// 100 grey images of 8 x 8: dark and light.
 /// struct Flat(DatasetInfo);
@@ -119,7 +119,7 @@ impl DatasetInfo {
 /// }
 ///
 /// let set = Flat(DatasetInfo::new("flat", Split::Train, ["dark", "light"]));
-/// let transform = Compose::new(vec![Transform::ToTensor])?;
+/// let transform = Compose::new(vec![TransformConfig::to_tensor()])?;
 /// let loader = DataLoader::new(Arc::new(set), transform, LoaderConfig::default())?;
 /// let batch = loader.epoch(0).next().unwrap()?;
 /// assert_eq!(batch.images.dims(), [64, 1, 8, 8]);

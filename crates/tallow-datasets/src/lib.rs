@@ -11,8 +11,6 @@
 
 mod catalog;
 mod dataset;
-#[cfg(feature = "pictures")]
-mod decode;
 mod digest;
 #[cfg(feature = "download")]
 mod download;
@@ -32,6 +30,8 @@ mod interop;
 mod load;
 mod loader;
 mod options;
+#[cfg(feature = "pictures")]
+mod picture;
 mod places;
 mod read;
 mod sampler;
@@ -57,7 +57,9 @@ pub use inspect::{
 pub use interop::to_candle;
 pub use load::load;
 pub use loader::{Batch, DataLoader, Epoch, LoaderConfig};
-pub use options::{LoadOptions, Progress, ProgressFn};
+pub use options::{Alpha, LoadOptions, PictureOptions, Progress, ProgressFn};
+#[cfg(feature = "pictures")]
+pub use picture::{Picture, PictureError, PictureNote, decode_picture};
 pub use places::cache_dir;
 pub use sampler::{RandomSampler, Sampler, SequentialSampler, ShardedSampler};
 pub use storage::Format;
