@@ -1,5 +1,6 @@
 //! `tallow evaluate`: metrics of given weights on a test set.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -34,7 +35,7 @@ pub struct EvaluateArgs {
     pub model: String,
     /// File of weights.
     #[arg(long, value_name = "FILE")]
-    pub weights: String,
+    pub weights: OsString,
     /// Name of the dataset (see `{tallow} data list`), whose test split is used.
     #[arg(long, value_name = "NAME")]
     pub dataset: String,

@@ -39,7 +39,7 @@ fn spread<T: Copy>(
             .chunks_exact(channels)
             .map(|p| byte(p[channels - 1]))
     };
-    (channels % 2 == 0).then(|| alpha().collect())
+    channels.is_multiple_of(2).then(|| alpha().collect())
 }
 
 /// Blends RGB planes with white, or with black if the opaque parts are light. Returns the colour in words.
