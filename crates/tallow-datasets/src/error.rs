@@ -46,7 +46,7 @@ pub enum Error {
         /// Path of the file.
         path: PathBuf,
         /// Reason.
-        source: crate::picture::PictureError,
+        source: crate::picture::error::PictureError,
     },
     /// A download failed from every source.
     #[error("cannot download `{name}`:{}", list(attempts))]

@@ -59,7 +59,9 @@ pub use load::load;
 pub use loader::{Batch, DataLoader, Epoch, LoaderConfig};
 pub use options::{Alpha, LoadOptions, PictureOptions, Progress, ProgressFn};
 #[cfg(feature = "pictures")]
-pub use picture::{Picture, PictureError, PictureNote, decode_picture};
+pub use picture::error::PictureError;
+#[cfg(feature = "pictures")]
+pub use picture::{Picture, PictureNote, decode_picture};
 pub use places::cache_dir;
 pub use sampler::{RandomSampler, Sampler, SequentialSampler, ShardedSampler};
 pub use storage::Format;

@@ -1,5 +1,6 @@
 //! Decoding of picture files and of encoded images in tables: one function for training, evaluation and prediction.
 
+pub(crate) mod error;
 mod frames;
 mod jpeg;
 mod pixels;
@@ -12,11 +13,9 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::options::{Alpha, PictureOptions};
 use crate::source::kind_of;
+use error::PictureError;
 
 pub(crate) use pixels::luma;
-
-/// Formats that are read, as error messages list them.
-const KINDS: &str = "JPEG, PNG, WebP, BMP, GIF, TIFF or PNM";
 
 /// Decoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,39 +60,6 @@ impl fmt::Display for PictureNote {
             Self::FirstFrame => f.write_str("the first of its frames was taken"),
         }
     }
-}
-
-/// Reason for which a picture is not read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PictureError {
-    /// The bytes are no image.
-    #[error("is no image but {0}; expected a {KINDS} image")]
-    NotAnImage(String),
-    /// The image is of a format that is not read.
-    #[error("is a {0} image, which is not read here; expected a {KINDS} image")]
-    Unsupported(String),
-    /// The header promises more pixels than the limit. Nothing was allocated for them.
-    #[error(
-        "has {width}x{height} pixels (width x height), more than the limit of {limit}; scale it down, or raise the limit (`max_pixels`)"
-    )]
-    TooLarge {
-        /// Height in pixels.
-        height: usize,
-        /// Width in pixels.
-        width: usize,
-        /// Largest number of pixels.
-        limit: u64,
-    },
-    /// The header gives a height or width of zero.
-    #[error("has no pixels")]
-    Empty,
-    /// The file ends before the image does.
-    #[error("is cut off before its end; get the file again")]
-    Truncated,
-    /// The contents are damaged.
-    #[error("is damaged or cut off ({0}); get the file again")]
-    Damaged(String),
 }
 
 /// Decodes the bytes of a picture file. The contents tell the format: JPEG, PNG, WebP, BMP, GIF, TIFF or PNM.
@@ -156,6 +122,10 @@ impl<'a> Opened<'a> {
         let format = match image::guess_format(bytes) {
             Ok(format) if format.reading_enabled() => format,
             Ok(format) => return Err(PictureError::Unsupported(name(format).to_string())),
+            // The photos of iPhones.
+            Err(_) if matches!(bytes.get(4..11), Some(b"ftyphei" | b"ftyphev" | b"ftypmif")) => {
+                return Err(PictureError::Unsupported("HEIC".to_string()));
+            }
             Err(_) => return Err(PictureError::NotAnImage(kind_of(bytes))),
         };
         let mut opened = Opened {

@@ -232,6 +232,10 @@ fn what_is_no_picture_is_named() {
             b"\0\0\0\x20ftypavif\0\0\0\0",
             "AVIF image, which is not read",
         ),
+        (
+            b"\0\0\0\x20ftypheic\0\0\0\0",
+            "HEIC image, which is not read",
+        ),
         (b"P6 0 5 255\n", ""),
     ] {
         let error = decode(bytes).unwrap_err().to_string();
