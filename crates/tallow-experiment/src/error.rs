@@ -117,6 +117,12 @@ impl From<tallow_datasets::Error> for Error {
     }
 }
 
+impl From<tallow_datasets::PictureError> for Error {
+    fn from(error: tallow_datasets::PictureError) -> Self {
+        Self::Image(error.to_string())
+    }
+}
+
 impl From<tallow_models::Error> for Error {
     fn from(error: tallow_models::Error) -> Self {
         Self::Model(Box::new(error))

@@ -1,6 +1,7 @@
 //! Recipe of one variant.
 
 use serde::{Deserialize, Serialize};
+use tallow_datasets::PictureOptions;
 use tallow_train::{LossConfig, OptimizerConfig, ParamRule, ScheduleConfig, TrainConfig};
 use tallow_transforms::TransformConfig;
 
@@ -35,6 +36,9 @@ pub struct Data {
     /// Sort the training images by class, the worst order unless `train.shuffle` changes it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub sort_by_class: bool,
+    /// Decoding of the pictures of a folder: `exif`, `alpha` and `max_pixels`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pictures: PictureOptions,
 }
 
 /// Model by name, its settings and its initial weights.
@@ -113,6 +117,10 @@ fn one() -> usize {
     1
 }
 
+fn is_default(options: &PictureOptions) -> bool {
+    *options == PictureOptions::default()
+}
+
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -181,6 +189,7 @@ mod tests {
         long["data"]["sort_by_class"] = false.into();
         long["model"]["width_divisor"] = 1.into();
         long["train"]["shuffle"] = true.into();
+        long["data"]["pictures"] = serde_json::json!({ "exif": true, "alpha": "drop" });
         assert_ne!(short, long);
         let normal = |value: &serde_json::Value| Recipe::normalize(value).unwrap();
         assert_eq!(normal(&short), normal(&long));

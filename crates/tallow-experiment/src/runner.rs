@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use candle_core::Device;
+use tallow_datasets::PictureOptions;
 use tallow_record::{Dataset, Run};
 
 use crate::data::{self, Splits};
@@ -57,7 +58,7 @@ impl Default for RunnerOptions {
 /// It computes with the threads of rayon's global pool, which the caller may size.
 pub struct Runner {
     options: RunnerOptions,
-    loaded: Vec<(String, Splits)>,
+    loaded: Vec<((String, PictureOptions), Splits)>,
 }
 
 impl Runner {
@@ -210,14 +211,15 @@ impl Runner {
     }
 
     fn load(&mut self, experiment: &Experiment, progress: &mut dyn Progress) -> Result<Splits> {
-        let dataset = experiment.dataset();
-        if let Some((_, splits)) = self.loaded.iter().find(|(name, _)| name == dataset) {
+        let data = (experiment.dataset().to_string(), experiment.pictures());
+        if let Some((_, splits)) = self.loaded.iter().find(|(known, _)| *known == data) {
             return Ok(splits.clone());
         }
-        let options = data::options(self.options.data.clone(), progress.downloads());
-        let splits = Splits::load(dataset, &options)?;
+        let mut options = data::options(self.options.data.clone(), progress.downloads());
+        options.pictures = data.1;
+        let splits = Splits::load(&data.0, &options)?;
         progress.loaded(&splits);
-        self.loaded.push((dataset.to_string(), splits.clone()));
+        self.loaded.push((data, splits.clone()));
         Ok(splits)
     }
 }

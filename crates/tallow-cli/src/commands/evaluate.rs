@@ -1,5 +1,6 @@
 //! `tallow evaluate`: metrics of given weights on a test set.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -34,7 +35,7 @@ pub struct EvaluateArgs {
     pub model: String,
     /// File of weights.
     #[arg(long, value_name = "FILE")]
-    pub weights: String,
+    pub weights: OsString,
     /// Set of weights in a file with several: key of a state dict, such as state_dict_ema, or prefix of its names.
     #[arg(long, value_name = "KEY")]
     pub weights_key: Option<String>,

@@ -1,10 +1,11 @@
 //! Trained models: of a run record, or of a file of weights.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use serde_json::from_slice;
-use tallow_datasets::{LoadOptions, Split, entry, load};
+use tallow_datasets::{LoadOptions, PictureOptions, Split, entry, load};
 use tallow_models::{LoadWeights, checkpoints};
 use tallow_record::Run;
 use tallow_train::LossConfig;
@@ -26,7 +27,7 @@ type Shape = (usize, usize, usize);
 #[derive(Clone, Debug)]
 pub struct WeightsRequest {
     /// File of weights, as [`weights::find`] takes it.
-    pub weights: String,
+    pub weights: OsString,
     /// Name of the model.
     pub model: String,
     /// Name of the dataset that the model was trained on; default: that of the run record or published checkpoint that the file is of.
@@ -57,6 +58,8 @@ pub(super) struct Trained {
     pub classes: Vec<String>,
     /// Shape of the dataset's images before the transforms; `None` if the transforms take images of any size.
     pub image_shape: Option<Shape>,
+    /// Decoding of pictures.
+    pub pictures: PictureOptions,
     /// Transforms of every image.
     pub transforms: Compose,
     /// Source of the transforms in words.
@@ -147,16 +150,19 @@ fn build(
         (Err(_), Some(_)) => None,
         (Err(_), None) => {
             let known = recorded.map(|shapes| shapes.image);
-            Some(match known.or_else(|| first(dataset)) {
-                Some(shape) => shape,
-                None => {
-                    // Images of a folder are RGB.
-                    let (_, h, w) = model::default_input(registry, name)?;
-                    source +=
-                        &format!("; the image size of `{dataset}` is unknown; {w}x{h} is assumed");
-                    (3, h, w)
-                }
-            })
+            Some(
+                match known.or_else(|| first(dataset, recipe.data.pictures)) {
+                    Some(shape) => shape,
+                    None => {
+                        // Images of a folder are RGB.
+                        let (_, h, w) = model::default_input(registry, name)?;
+                        source += &format!(
+                            "; the image size of `{dataset}` is unknown; {w}x{h} is assumed"
+                        );
+                        (3, h, w)
+                    }
+                },
+            )
         }
     };
     let input_shape = match (recorded, image_shape, size) {
@@ -179,6 +185,7 @@ fn build(
         dataset: dataset.clone(),
         classes,
         image_shape,
+        pictures: recipe.data.pictures,
         transforms,
         source,
         notes,
@@ -197,8 +204,12 @@ fn shapes(dir: &Path) -> Result<Option<Shapes>> {
 }
 
 /// Shape of the first training image, if the data is here.
-fn first(dataset: &str) -> Option<Shape> {
-    let train = load(dataset, Split::Train, &LoadOptions::default()).ok()?;
+fn first(dataset: &str, pictures: PictureOptions) -> Option<Shape> {
+    let options = LoadOptions {
+        pictures,
+        ..LoadOptions::default()
+    };
+    let train = load(dataset, Split::Train, &options).ok()?;
     image_shape(&*train).ok()
 }
 
