@@ -252,6 +252,34 @@ fn shards_are_read_in_order() {
 }
 
 #[test]
+fn shards_have_had_many_names() {
+    let one = |label| file(&[Some(png(32, 32))], &[Some(label)]);
+    for names in [
+        [
+            "plain_text/train/0000.parquet",
+            "plain_text/train/0001.parquet",
+        ],
+        [
+            "data/train-00000-of-00002-b42d7ba5d9ec5ed5.parquet",
+            "data/train-00001-of-00002-0123456789abcdef.parquet",
+        ],
+        [
+            "plain_text/cifar10-train-00000-of-00002.parquet",
+            "plain_text/cifar10-train-00001-of-00002.parquet",
+        ],
+    ] {
+        let dir = Dir::new();
+        for (label, name) in names.iter().enumerate() {
+            dir.write(&format!("cifar10/{name}"), one(label as i64 + 3));
+        }
+        assert_eq!(labels(&*dir.train("cifar10")), [3, 4], "{names:?}");
+    }
+    let dir = Dir::new();
+    dir.write("cifar10/plain_text/cifar10-train.parquet", one(8));
+    assert_eq!(labels(&*dir.train("cifar10")), [8]);
+}
+
+#[test]
 fn wrong_rows_are_named() {
     let good = || Some(png(32, 32));
     let cut = || Some(png(32, 32)[..60].to_vec());
