@@ -310,7 +310,14 @@ fn weights_that_are_not_finite_have_no_accuracy_and_no_class() {
     let sandbox = Sandbox::new();
     new_weights(&sandbox.path().join("nan.safetensors"), 10, &[""], true);
     let picture = sandbox.path().join("shirt.png");
-    image::GrayImage::from_pixel(28, 28, [90].into())
+    let square = |x: u32, y: u32| {
+        [if x.abs_diff(14) < 6 && y.abs_diff(14) < 9 {
+            220
+        } else {
+            0
+        }]
+    };
+    image::GrayImage::from_fn(28, 28, |x, y| square(x, y).into())
         .save(&picture)
         .unwrap();
     let weights = ["--model", "cnn", "--weights", "nan.safetensors"];

@@ -3,6 +3,7 @@
 use candle_core::Device;
 use tallow_experiment::evaluate::{Request, evaluate};
 use tallow_experiment::{NoProgress, Registry};
+use tallow_models::LoadWeights;
 use tallow_record::Run;
 
 use crate::support::{SMALL, experiment, train};
@@ -29,6 +30,7 @@ fn the_figures_are_those_of_the_run() {
         ],
         device: Device::Cpu,
         registry: Registry::default(),
+        load: LoadWeights::default(),
     };
     let evaluation = evaluate(&request, &mut NoProgress).unwrap();
     assert!(evaluation.transforms_source.contains("config.toml"));
