@@ -1,4 +1,4 @@
-//! The whole command line of `tallow`, with a network of one's own beside the built-in ones: `model.name = "my-net"` in a recipe.
+//! The whole command line of `tallow`, with a custom network beside the built-in ones: `model.name = "my-net"` in a recipe.
 
 use std::process::ExitCode;
 

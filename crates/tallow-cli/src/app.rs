@@ -49,6 +49,12 @@ pub fn main(models: Registry) -> ExitCode {
     })
 }
 
+/// Selection of log messages: `RUST_LOG`, else errors and what is unusual about the data.
+fn filter() -> EnvFilter {
+    EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("error,tallow_datasets=warn"))
+}
+
 /// Sets up the allocator and the log, runs a command and prints its error. `has_screen` turns the colours of the log off.
 pub fn run(
     program: &Program,
@@ -57,7 +63,7 @@ pub fn run(
 ) -> ExitCode {
     allocator::keep_freed_memory();
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::from_default_env())
+        .with_env_filter(filter())
         .with_ansi(!terminal::plain() && terminal::colours() && !has_screen)
         .with_writer(|| console::Log)
         .init();

@@ -1,10 +1,10 @@
 //! Arguments that several commands share, and the parsing of their values.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use tallow_experiment::report::shell_quoted;
 use tallow_models::LoadWeights;
 use tallow_record::Tier;
 
@@ -67,16 +67,6 @@ pub fn tier_parser() -> impl TypedValueParser<Value = Tier> {
     PossibleValuesParser::new(Tier::ALL.map(Tier::as_str)).try_map(|name| name.parse::<Tier>())
 }
 
-/// A word quoted for a shell, where it needs that.
-pub fn shell_quoted(word: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_./=:,-".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        Cow::Borrowed(word)
-    } else {
-        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
-    }
-}
-
 /// Numbers for each channel of an image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Channels(pub Vec<f32>);
@@ -107,14 +97,14 @@ pub fn parse_seeds(text: &str) -> Result<Seeds, String> {
     };
     if seeds.is_empty() {
         return Err(format!(
-            "`{text}` holds no seed; 0..3 is 0, 1, 2 and its end is not one of them"
+            "`{text}` contains no seed; the end of a range is exclusive: 0..3 means 0, 1, 2"
         ));
     }
     let mut unique = seeds.clone();
     unique.sort_unstable();
     unique.dedup();
     if unique.len() != seeds.len() {
-        return Err(format!("`{text}` holds a seed twice"));
+        return Err(format!("`{text}` contains a seed twice"));
     }
     Ok(Seeds(seeds))
 }
@@ -130,14 +120,6 @@ pub fn parse_channels(text: &str) -> Result<Channels, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_shell_takes_it_for_one_word() {
-        assert_eq!(shell_quoted("train.epochs=1"), "train.epochs=1");
-        assert_eq!(shell_quoted("a={b,c}"), "'a={b,c}'");
-        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
-        assert_eq!(shell_quoted(""), "''");
-    }
 
     #[test]
     fn seeds() {

@@ -120,7 +120,7 @@ pub fn dispatch(command: &Command, program: &Program) -> Result<Ending> {
         Command::CleanRuns(args) => clean_runs::clean_runs(args, program),
         Command::Doctor(args) => doctor::doctor(args, program),
         Command::Completions(args) => completions::completions(args, program),
-        Command::Data { command } => data::data(command, program),
+        Command::Data { command } => data::data(command),
         Command::Summary(args) => summary::summary(args, program),
         Command::Report(args) => report::report(args, program),
     }

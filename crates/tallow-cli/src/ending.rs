@@ -17,7 +17,7 @@ pub enum Ending {
     ClaimFailed,
     /// A check of the repository failed: generated files are out of date, or a dependency breaks the layers.
     CheckFailed,
-    /// A baseline belongs to other data or to another recipe.
+    /// A baseline belongs to other data or to another recipe, or some inputs could not be used and were reported.
     Refused,
     /// The user interrupted the command.
     Interrupted,

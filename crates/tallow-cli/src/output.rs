@@ -36,18 +36,7 @@ pub fn result<T: Serialize>(text: &str, json: Option<&T>, events_on_stdout: bool
 
 /// An error and its causes as one message, without causes that the text before them contains.
 pub fn message(error: &anyhow::Error) -> String {
-    let mut message = String::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        if message.contains(&text) {
-            continue;
-        }
-        if !message.is_empty() {
-            message.push_str(": ");
-        }
-        message.push_str(&text);
-    }
-    message
+    tallow_record::error_message(error.as_ref())
 }
 
 #[cfg(test)]

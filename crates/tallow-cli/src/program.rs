@@ -57,12 +57,20 @@ impl Program {
         self.name.rsplit(' ').next().unwrap_or(&self.name)
     }
 
-    /// A message of a library, in which commands are `tallow run` and so on, with this program's name instead.
+    /// Message of a library with this program's name in its commands: in backticks, as `tallow run`, or after "run: ". All else
+    /// stays, such as the paths of the user.
     pub fn message(&self, text: &str) -> String {
         let command = self.command();
         let names = command.get_subcommands().map(clap::Command::get_name);
         names.fold(text.to_string(), |text, name| {
-            text.replace(&format!("tallow {name}"), &format!("{} {name}", self.name))
+            let replace = |text: String, before: &str| {
+                let (old, new) = (
+                    format!("{before}tallow {name}"),
+                    format!("{before}{} {name}", self.name),
+                );
+                text.replace(&old, &new)
+            };
+            replace(replace(text, "`"), "run: ")
         })
     }
 }
@@ -140,8 +148,8 @@ mod tests {
         assert_eq!(help.matches("cargo xtask").count(), 3, "{help}");
         assert_eq!(program.word(), "xtask");
         assert_eq!(
-            program.message("`tallow run`, or: tallow run x; a tallow record, tallow-cli"),
-            "`cargo xtask run`, or: cargo xtask run x; a tallow record, tallow-cli"
+            program.message("my tallow run/x: `tallow run`, or run: tallow run x; tallow-cli"),
+            "my tallow run/x: `cargo xtask run`, or run: cargo xtask run x; tallow-cli"
         );
     }
 }

@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use tallow_experiment::outcome::{Outcome, Variant};
-use tallow_record::Statistic;
+use tallow_record::{Statistic, percent, thousands};
 
 use crate::table::{align_right, new_table};
-use crate::text::{percent, thousands};
 
 /// The results of an experiment: a row for each variant, then each claim with its result.
 pub fn render(outcome: &Outcome) -> String {

@@ -72,7 +72,7 @@ pub struct DatasetInfo {
 }
 
 impl DatasetInfo {
-    /// Info of a dataset of one's own. Its provenance is the name; it has no digest.
+    /// Info of a custom dataset. Its provenance is the name; it has no digest.
     pub fn new<C: Into<String>>(
         name: impl Into<String>,
         split: Split,
@@ -91,12 +91,12 @@ impl DatasetInfo {
 
 /// Dataset of labelled images with random access, as a map-style `torch.utils.data.Dataset`.
 ///
-/// Threads of a [`DataLoader`](crate::DataLoader) share it, hence `Send + Sync` and `&self` everywhere. A dataset of one's own:
+/// Threads of a [`DataLoader`](crate::DataLoader) share it, hence `Send + Sync` and `&self` everywhere. A custom dataset:
 ///
 /// ```
 /// use std::sync::Arc;
 /// use tallow_datasets::{DataLoader, Dataset, DatasetInfo, ImageRef, LoaderConfig, Result, Split};
-/// use tallow_transforms::{Compose, Transform};
+/// use tallow_transforms::{Compose, TransformConfig};
 ///
 /// /// 100 grey images of 8 x 8: dark and light.
 /// struct Flat(DatasetInfo);
@@ -114,12 +114,12 @@ impl DatasetInfo {
 ///     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageRef<'a>> {
 ///         scratch.clear();
 ///         scratch.resize(8 * 8, if index % 2 == 0 { 20 } else { 230 });
-///         Ok(ImageRef { data: scratch, channels: 1, height: 8, width: 8 })
+///         Ok(ImageRef::new(scratch, 1, 8, 8)?)
 ///     }
 /// }
 ///
 /// let set = Flat(DatasetInfo::new("flat", Split::Train, ["dark", "light"]));
-/// let transform = Compose::new(vec![Transform::ToTensor])?;
+/// let transform = Compose::new(vec![TransformConfig::to_tensor()])?;
 /// let loader = DataLoader::new(Arc::new(set), transform, LoaderConfig::default())?;
 /// let batch = loader.epoch(0).next().unwrap()?;
 /// assert_eq!(batch.images.dims(), [64, 1, 8, 8]);

@@ -35,6 +35,9 @@ pub struct Entry {
     /// Subfolders that are searched too: other tools unpack into them.
     #[serde(skip)]
     pub(crate) inner: &'static [&'static str],
+    /// Folders beside that folder, where other tools put it: searched in each place, and in a given directory.
+    #[serde(skip)]
+    pub(crate) elsewhere: &'static [&'static str],
     #[serde(skip)]
     pub(crate) labels: Labels,
     /// The files hold every image transposed.

@@ -39,6 +39,15 @@ pub enum Error {
         /// Contents found.
         found: String,
     },
+    /// A picture file is damaged, too large, or no picture.
+    #[cfg(feature = "pictures")]
+    #[error("{}: {source}", path.display())]
+    Picture {
+        /// Path of the file.
+        path: PathBuf,
+        /// Reason.
+        source: crate::picture::error::PictureError,
+    },
     /// A download failed from every source.
     #[error("cannot download `{name}`:{}", list(attempts))]
     Download {

@@ -1,29 +1,30 @@
-//! A folder of image files, one subfolder a class, as torchvision's `ImageFolder`.
+//! A folder of picture files, one subfolder a class, as torchvision's `ImageFolder`.
 
-use std::ffi::OsStr;
+mod scan;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use tallow_transforms::ImageRef;
 
 use crate::dataset::{Dataset, DatasetInfo, Split};
-use crate::decode;
 use crate::digest::hex;
 use crate::error::{Error, Result};
+use crate::options::{Alpha, PictureOptions};
+use crate::picture::{Opened, PictureNote};
+use scan::{EXTENSIONS, Layout, LeftOut};
 
-const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
-
-/// Deeper nesting than this is taken for a loop of links.
-const MAX_DEPTH: usize = 32;
-
-/// Dataset of images in a folder, decoded when asked for, so that it may be larger than memory.
+/// Dataset of pictures in a folder, decoded when asked for, so that it may be larger than memory.
 ///
 /// Each subfolder of the root is a class; classes are numbered in the order of their names, and a class's
-/// images are all PNG, JPEG, WebP and BMP files anywhere below it, folder by folder in the order of their
-/// names: the same numbering as `torchvision.datasets.ImageFolder`. Names that begin with a dot are
-/// skipped. Every image is converted to RGB; transparency is dropped, not blended.
+/// pictures are all files anywhere below it with an extension of torchvision's (`.jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp`, in
+/// small or capital letters), folder by folder in the order of their names: the same numbering as
+/// `torchvision.datasets.ImageFolder`. The contents of a file tell its format, not its name. Other files, and names that begin with a
+/// dot, are left out; the provenance counts and names them. Every picture is converted to RGB as [`decode_picture`](crate::decode_picture)
+/// does it.
 ///
 /// Images may differ in size, so [`Dataset::shape`] is `None` until [`ImageFolder::with_uniform_shape`]
 /// has found that they all have the same. The digest is the SHA-256 of every relative path, file size and label;
@@ -35,77 +36,114 @@ pub struct ImageFolder {
     /// Paths relative to the root, in order, with their labels.
     items: Vec<(PathBuf, u32)>,
     shape: Option<(usize, usize, usize)>,
+    options: PictureOptions,
+    left_out: Vec<PathBuf>,
+    said: Said,
+}
+
+/// Notes that were logged already: each is logged once for a dataset.
+#[derive(Debug, Default)]
+struct Said {
+    alpha: AtomicBool,
+    frames: AtomicBool,
 }
 
 impl ImageFolder {
-    /// Lists the images below `root`.
+    /// Lists the pictures below `root`, whose subfolders are the classes.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when there is no class or a class has no image; [`Error::Io`] when a folder cannot be read.
+    /// [`Error::Invalid`] when there is no class or a class has no picture; [`Error::Io`] when a folder cannot be read.
     pub fn open(root: impl AsRef<Path>, split: Split) -> Result<Self> {
+        Self::open_with(root, split, PictureOptions::default())
+    }
+
+    /// As [`ImageFolder::open`], with options of decoding.
+    ///
+    /// # Errors
+    /// As [`ImageFolder::open`].
+    pub fn open_with(
+        root: impl AsRef<Path>,
+        split: Split,
+        options: PictureOptions,
+    ) -> Result<Self> {
         let root = root.as_ref();
-        let mut classes = Vec::new();
-        for path in list(root)? {
-            if path.is_dir() {
-                classes.push(text(&path)?);
-            }
+        let mut left_out = LeftOut::default();
+        let classes = scan::classes(root, &mut left_out)?;
+        let listing = Listing::read(root, classes, left_out)?;
+        if let Some(class) = listing.empty.first() {
+            return Err(no_pictures(&root.join(class), class));
         }
-        if classes.is_empty() {
+        Ok(listing.into_folder(root, name(root), split, options, &[]))
+    }
+
+    /// Opens a split of a folder with subfolders `train` and `test` (or `val`, `valid`, `validation`), each with a folder for every class.
+    ///
+    /// All splits have one list of classes, so that a label means the same class in each. A class may have no pictures in one of the splits;
+    /// that is logged, and the provenance names it.
+    ///
+    /// # Errors
+    /// As [`ImageFolder::open`]; [`Error::Invalid`] for a class that only the test split has, and for one without pictures in any split.
+    pub fn open_split(
+        root: impl AsRef<Path>,
+        split: Split,
+        options: PictureOptions,
+    ) -> Result<Self> {
+        let root = root.as_ref();
+        let layout = Layout::of(root);
+        let folder = layout.folder(root, split)?;
+        let mut left_out = LeftOut::default();
+        let own = scan::classes(folder, &mut left_out)?;
+        let other = match split {
+            Split::Train => &layout.test,
+            Split::Test => &layout.train,
+        };
+        let others = match other {
+            Some(other) => scan::classes(other, &mut LeftOut::default())?,
+            None => Vec::new(),
+        };
+        let (train, test) = match split {
+            Split::Train => (&own, &others),
+            Split::Test => (&others, &own),
+        };
+        if let (Some(train_folder), Some(test_folder)) = (&layout.train, &layout.test)
+            && let Some(class) = test.iter().find(|class| !train.contains(class))
+        {
             return Err(Error::invalid(
-                root,
-                "a subfolder for every class",
-                "no subfolder",
+                test_folder.join(class),
+                format!(
+                    "a class that {} has too ({})",
+                    train_folder.display(),
+                    some(train)
+                ),
+                format!("the class `{class}`, which is in the test split only"),
             ));
         }
-        let mut items = Vec::new();
-        let mut hash = Sha256::new();
-        for (label, class) in classes.iter().enumerate() {
-            let folder = root.join(class);
-            let mut files = Vec::new();
-            collect(&folder, 0, &mut files)?;
-            files.sort_by(|a, b| walk_order(a).cmp(&walk_order(b)));
-            if files.is_empty() {
-                let expected = format!("images ({}) of class `{class}`", EXTENSIONS.join(", "));
-                return Err(Error::invalid(folder, expected, "none"));
-            }
-            for path in files {
-                let size = fs::metadata(&path).map_err(|e| Error::io(&path, e))?.len();
-                let path = path.strip_prefix(root).unwrap_or(&path).to_path_buf();
-                for part in &path {
-                    hash.update(part.as_encoded_bytes());
-                    hash.update([b'/']);
-                }
-                hash.update(size.to_le_bytes());
-                hash.update((label as u32).to_le_bytes());
-                items.push((path, label as u32));
+        let mut classes = [own, others].concat();
+        classes.sort();
+        classes.dedup();
+        let listing = Listing::read(folder, classes, left_out)?;
+        for class in &listing.empty {
+            let elsewhere = match other {
+                Some(other) => scan::pictures(&other.join(class), &mut LeftOut::default())?,
+                None => Vec::new(),
+            };
+            if elsewhere.is_empty() {
+                return Err(no_pictures(&folder.join(class), class));
             }
         }
-        let name = root
-            .file_name()
-            .unwrap_or(root.as_os_str())
-            .to_string_lossy()
-            .into_owned();
-        let provenance = format!("{name} (image folder)");
-        let digest = hex(&hash.finalize());
-        let info = DatasetInfo {
-            name,
-            split,
-            provenance,
-            digest,
-            classes,
-        };
-        Ok(Self {
-            info,
-            root: root.to_path_buf(),
-            items,
-            shape: None,
-        })
+        Ok(listing.into_folder(folder, name(root), split, options, &layout.unused))
     }
 
     /// Reads the header of every file, in parallel; when all images have the same size,
     /// [`Dataset::shape`] gives it from then on.
     pub fn with_uniform_shape(mut self) -> Result<Self> {
-        let dimensions = |(path, _): &(PathBuf, u32)| decode::dimensions(&self.root.join(path));
+        let dimensions = |(path, _): &(PathBuf, u32)| {
+            let path = self.root.join(path);
+            let bytes = fs::read(&path).map_err(|e| Error::io(&path, e))?;
+            let opened = Opened::new(&bytes, &self.options);
+            let size = opened.map(|opened| opened.size());
+            size.map_err(|source| Error::Picture { path, source })
+        };
         let (h, w) = dimensions(self.item(0)?)?;
         let same = self
             .items
@@ -124,9 +162,30 @@ impl ImageFolder {
         Ok(self.root.join(&self.item(index)?.0))
     }
 
+    /// Files below the root that are left out, relative to it: those with the extension of no picture, and those outside the folders
+    /// of classes. Hidden files are not listed.
+    pub fn left_out(&self) -> &[PathBuf] {
+        &self.left_out
+    }
+
     fn item(&self, index: usize) -> Result<&(PathBuf, u32)> {
         let len = self.items.len();
         self.items.get(index).ok_or(Error::Index { index, len })
+    }
+
+    /// Logs changes that may not be wanted, each once.
+    fn say(&self, path: &Path, notes: &[PictureNote]) {
+        for note in notes {
+            let said = match note {
+                PictureNote::AlphaDropped | PictureNote::Blended(_) => &self.said.alpha,
+                PictureNote::FirstFrame => &self.said.frames,
+                _ => continue,
+            };
+            if !said.swap(true, Ordering::Relaxed) {
+                let (path, name) = (path.display(), &self.info.name);
+                tracing::warn!("{path}: {note} (others of `{name}` are not reported)");
+            }
+        }
     }
 }
 
@@ -149,85 +208,142 @@ impl Dataset for ImageFolder {
 
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageRef<'a>> {
         let path = self.path(index)?;
-        let (height, width) = decode::rgb_file(&path, scratch)?;
+        let bytes = fs::read(&path).map_err(|e| Error::io(&path, e))?;
+        let decoded = Opened::new(&bytes, &self.options).and_then(|opened| opened.decode(scratch));
+        let decoded = match decoded {
+            Ok(decoded) => decoded,
+            Err(source) => return Err(Error::Picture { path, source }),
+        };
+        self.say(&path, &decoded.notes);
         Ok(ImageRef {
             data: scratch,
             channels: 3,
-            height,
-            width,
+            height: decoded.height,
+            width: decoded.width,
         })
     }
 }
 
-/// Subfolder of `root` that holds a split.
-pub(crate) fn split_folder(root: &Path, split: Split) -> Result<PathBuf> {
-    let names: &[&str] = match split {
-        Split::Train => &["train"],
-        Split::Test => &["test", "val", "valid", "validation"],
-    };
-    names
-        .iter()
-        .map(|n| root.join(n))
-        .find(|p| p.is_dir())
-        .ok_or_else(|| {
-            Error::invalid(
-                root,
-                format!("a subfolder called {}", names.join(" or ")),
-                "none",
-            )
+/// Pictures of a split, in order.
+struct Listing {
+    classes: Vec<String>,
+    items: Vec<(PathBuf, u32)>,
+    /// Classes without pictures.
+    empty: Vec<String>,
+    left_out: LeftOut,
+    digest: String,
+}
+
+impl Listing {
+    fn read(root: &Path, classes: Vec<String>, mut left_out: LeftOut) -> Result<Self> {
+        if classes.is_empty() {
+            let expected = "a subfolder for every class";
+            return Err(Error::invalid(root, expected, "no subfolder"));
+        }
+        let (mut items, mut empty) = (Vec::new(), Vec::new());
+        let mut hash = Sha256::new();
+        for (label, class) in classes.iter().enumerate() {
+            let files = scan::pictures(&root.join(class), &mut left_out)?;
+            if files.is_empty() {
+                empty.push(class.clone());
+            }
+            for file in files {
+                let path = relative(root, &file.path);
+                for part in &path {
+                    hash.update(part.as_encoded_bytes());
+                    hash.update([b'/']);
+                }
+                hash.update(file.size.to_le_bytes());
+                hash.update((label as u32).to_le_bytes());
+                items.push((path, label as u32));
+            }
+        }
+        left_out.files = (left_out.files.iter())
+            .map(|path| relative(root, path))
+            .collect();
+        Ok(Self {
+            classes,
+            items,
+            empty,
+            left_out,
+            digest: hex(&hash.finalize()),
         })
-}
+    }
 
-/// Entries of a folder in the order of their names, without hidden ones.
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
-        let entry = entry.map_err(|e| Error::io(folder, e))?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            paths.push(entry.path());
+    fn into_folder(
+        self,
+        root: &Path,
+        name: String,
+        split: Split,
+        options: PictureOptions,
+        unused: &[&str],
+    ) -> ImageFolder {
+        let mut remarks = Vec::new();
+        if !self.left_out.is_empty() {
+            remarks.push(format!("left out {}", self.left_out));
+        }
+        if !self.empty.is_empty() {
+            remarks.push(format!("no {split} pictures of {}", some(&self.empty)));
+        }
+        if split == Split::Test && !unused.is_empty() {
+            remarks.push(format!("not used: {}", unused.join(", ")));
+        }
+        for remark in &remarks {
+            tracing::warn!("{}: {remark}", root.display());
+        }
+        let exif = match options.exif {
+            true => "EXIF orientation applied",
+            false => "EXIF orientation ignored",
+        };
+        let alpha = match options.alpha {
+            Alpha::Drop => "alpha dropped",
+            Alpha::Blend => "alpha blended",
+        };
+        let how = format!("decoded by tallow-jpeg and image, {exif}, {alpha}");
+        let remarks = [vec![format!("image folder; {how}")], remarks].concat();
+        let info = DatasetInfo {
+            provenance: format!("{name} ({})", remarks.join("; ")),
+            name,
+            split,
+            digest: self.digest,
+            classes: self.classes,
+        };
+        ImageFolder {
+            info,
+            root: root.to_path_buf(),
+            items: self.items,
+            shape: None,
+            options,
+            left_out: self.left_out.files,
+            said: Said::default(),
         }
     }
-    paths.sort();
-    Ok(paths)
 }
 
-fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
-    if depth > MAX_DEPTH {
-        let expected = format!("at most {MAX_DEPTH} nested folders");
-        return Err(Error::invalid(
-            folder,
-            expected,
-            "more; is a link pointing upwards?",
-        ));
+fn no_pictures(folder: &Path, class: &str) -> Error {
+    let extensions = EXTENSIONS.join(", ");
+    let expected = format!("pictures ({extensions}) of class `{class}`");
+    Error::invalid(folder, expected, "none")
+}
+
+/// The first names of a list.
+fn some(names: &[String]) -> String {
+    const NAMED: usize = 10;
+    let named = names[..names.len().min(NAMED)].join(", ");
+    match names.len().checked_sub(NAMED) {
+        None | Some(0) => named,
+        Some(more) => format!("{named} and {more} more"),
     }
-    for path in list(folder)? {
-        if path.is_dir() {
-            collect(&path, depth + 1, files)?;
-        } else if path
-            .extension()
-            .and_then(|e| e.to_str())
-            .is_some_and(is_image)
-        {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
-/// Python's order of a sorted `os.walk`: by the folder's path as a string, then by name.
-fn walk_order(path: &Path) -> (&[u8], &[u8]) {
-    let folder = path.parent().map_or(OsStr::new(""), Path::as_os_str);
-    let name = path.file_name().unwrap_or_default();
-    (folder.as_encoded_bytes(), name.as_encoded_bytes())
+fn relative(root: &Path, path: &Path) -> PathBuf {
+    path.strip_prefix(root).unwrap_or(path).to_path_buf()
 }
 
-fn is_image(extension: &str) -> bool {
-    EXTENSIONS.iter().any(|e| e.eq_ignore_ascii_case(extension))
-}
-
-fn text(path: &Path) -> Result<String> {
-    match path.file_name().and_then(|n| n.to_str()) {
-        Some(name) => Ok(name.to_string()),
-        None => Err(Error::invalid(path, "a class name in UTF-8", "other bytes")),
-    }
+/// Name of a folder, also of `.` and `..`.
+fn name(root: &Path) -> String {
+    let full = root.file_name().is_none().then(|| root.canonicalize().ok());
+    let full = full.flatten().unwrap_or_else(|| root.to_path_buf());
+    let name = full.file_name().unwrap_or(full.as_os_str());
+    name.to_string_lossy().into_owned()
 }

@@ -10,9 +10,9 @@
 )]
 
 mod catalog;
+#[cfg(feature = "parquet")]
+mod contain;
 mod dataset;
-#[cfg(feature = "pictures")]
-mod decode;
 mod digest;
 #[cfg(feature = "download")]
 mod download;
@@ -31,12 +31,16 @@ mod inspect;
 mod interop;
 mod load;
 mod loader;
+mod near;
 mod options;
+#[cfg(feature = "pictures")]
+mod picture;
 mod places;
 mod read;
 mod sampler;
 #[cfg(all(test, feature = "download"))]
 mod server;
+mod shards;
 mod source;
 mod storage;
 mod subset;
@@ -57,7 +61,11 @@ pub use inspect::{
 pub use interop::to_candle;
 pub use load::load;
 pub use loader::{Batch, DataLoader, Epoch, LoaderConfig};
-pub use options::{LoadOptions, Progress, ProgressFn};
+pub use options::{Alpha, LoadOptions, PictureOptions, Progress, ProgressFn};
+#[cfg(feature = "pictures")]
+pub use picture::error::PictureError;
+#[cfg(feature = "pictures")]
+pub use picture::{Picture, PictureNote, decode_picture};
 pub use places::cache_dir;
 pub use sampler::{RandomSampler, Sampler, SequentialSampler, ShardedSampler};
 pub use storage::Format;

@@ -10,7 +10,8 @@ use crate::options::LoadOptions;
 use crate::read::read;
 
 /// Loads a split of a dataset of the [`catalog`](crate::catalog) into memory, or opens `folder:PATH`, an
-/// `ImageFolder` in the subfolder `train`, or `test`, `val`, `valid` or `validation`, of `PATH` (feature `pictures`).
+/// `ImageFolder` in the subfolder `train`, or `test`, `val`, `valid` or `validation`, of `PATH` (feature `pictures`). Both splits have one
+/// list of classes.
 ///
 /// The places are searched in this order: [`LoadOptions::data_dir`], the environment variable `TALLOW_DATA` (a directory
 /// with a folder for each dataset), the user cache, `/usr/share/datasets`. If none has the dataset and
@@ -21,7 +22,7 @@ use crate::read::read;
 /// [`Error::Invalid`]; the search does not go on past it. [`Error::Feature`] for a format that this build does not read.
 pub fn load(name: &str, split: Split, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
     if let Some(root) = name.strip_prefix("folder:") {
-        return open_folder(root, split);
+        return open_folder(root, split, options);
     }
     let entry = entry(name)?;
     let found = match options.places().find(entry, split) {
@@ -36,13 +37,13 @@ pub fn load(name: &str, split: Split, options: &LoadOptions) -> Result<Arc<dyn D
 }
 
 #[cfg(feature = "pictures")]
-fn open_folder(root: &str, split: Split) -> Result<Arc<dyn Dataset>> {
-    let folder = crate::folder::split_folder(root.as_ref(), split)?;
-    Ok(Arc::new(crate::folder::ImageFolder::open(folder, split)?))
+fn open_folder(root: &str, split: Split, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
+    let folder = crate::folder::ImageFolder::open_split(root, split, options.pictures)?;
+    Ok(Arc::new(folder))
 }
 
 #[cfg(not(feature = "pictures"))]
-fn open_folder(root: &str, _: Split) -> Result<Arc<dyn Dataset>> {
+fn open_folder(root: &str, _: Split, _: &LoadOptions) -> Result<Arc<dyn Dataset>> {
     Err(Error::Feature {
         feature: "pictures",
         needed_for: format!("reading the image folder {root}"),

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::places::Places;
 
 /// Progress of a download.
@@ -19,6 +21,39 @@ pub struct Progress {
 /// Function called with the progress of a download, from any thread.
 pub type ProgressFn = Arc<dyn Fn(Progress) + Send + Sync>;
 
+/// Options of the decoding of picture files, the same in training, evaluation and prediction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PictureOptions {
+    /// Turn pictures as their EXIF orientation says. On by default.
+    pub exif: bool,
+    /// Treatment of the alpha channel.
+    pub alpha: Alpha,
+    /// Largest number of pixels of a picture, compared with its header before anything is allocated. 100 million by default.
+    pub max_pixels: u64,
+}
+
+impl Default for PictureOptions {
+    fn default() -> Self {
+        Self {
+            exif: true,
+            alpha: Alpha::Drop,
+            max_pixels: 100_000_000,
+        }
+    }
+}
+
+/// Treatment of the alpha channel of pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Alpha {
+    /// Dropped, as by Pillow's `convert("RGB")`: transparent parts show whatever colour is stored there.
+    #[default]
+    Drop,
+    /// Blended with white, or with black where the opaque parts are light.
+    Blend,
+}
+
 /// Options of [`load`](crate::load): places to search, download.
 #[derive(Clone, Default)]
 pub struct LoadOptions {
@@ -33,6 +68,8 @@ pub struct LoadOptions {
     /// Leave EMNIST images transposed, as they are stored and as torchvision gives them. By default they
     /// are turned upright, so that they look like MNIST.
     pub emnist_as_stored: bool,
+    /// Decoding of the pictures of an image folder.
+    pub pictures: PictureOptions,
 }
 
 impl LoadOptions {

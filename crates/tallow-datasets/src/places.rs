@@ -1,11 +1,12 @@
 //! Search for the files of a dataset.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::dataset::Split;
 use crate::entry::Entry;
 use crate::error::{Error, NotFound, Place, Result};
+use crate::near::near;
+use crate::shards::shards;
 use crate::storage::{Format, Storage};
 
 /// Places to search, in this order.
@@ -34,8 +35,10 @@ impl Places {
         }
     }
 
-    /// Directories that may hold the dataset, each with the kind of place.
-    fn directories(&self, folder: &str) -> Vec<(&'static str, PathBuf)> {
+    /// Directories that may hold the dataset, each with the kind of place. Those with other tools' names are left out where they are
+    /// not there.
+    fn directories(&self, entry: &Entry) -> Vec<(&'static str, PathBuf)> {
+        let folder = entry.folder;
         let mut dirs = Vec::new();
         if let Some(given) = &self.given {
             dirs.push(("given directory", given.join(folder)));
@@ -47,7 +50,11 @@ impl Places {
             ("system directory", &self.system),
         ];
         for (kind, root) in named {
-            dirs.extend(root.iter().map(|root| (kind, root.join(folder))));
+            if let Some(root) = root {
+                dirs.push((kind, root.join(folder)));
+                let others = entry.elsewhere.iter().map(|other| root.join(other));
+                dirs.extend(others.filter(|dir| dir.is_dir()).map(|dir| (kind, dir)));
+            }
         }
         dirs
     }
@@ -75,7 +82,7 @@ impl Places {
             })));
         }
         let mut looked = Vec::new();
-        for (kind, dir) in self.directories(entry.folder) {
+        for (kind, dir) in self.directories(entry) {
             match search(entry, split, &dir)? {
                 Search::Found(storage, files) => {
                     return Ok(Found {
@@ -168,7 +175,8 @@ fn search(entry: &Entry, split: Split, dir: &Path) -> Result<Search> {
     if !dir.is_dir() {
         return Ok(Search::Lacks("no such directory".into()));
     }
-    let folders = std::iter::once(dir.to_path_buf()).chain(entry.inner.iter().map(|i| dir.join(i)));
+    let inner = entry.inner.iter().chain(entry.elsewhere);
+    let folders = std::iter::once(dir.to_path_buf()).chain(inner.map(|i| dir.join(i)));
     let mut partly = None;
     for folder in folders.filter(|f| f.is_dir()) {
         match search_folder(entry, split, &folder)? {
@@ -176,9 +184,16 @@ fn search(entry: &Entry, split: Split, dir: &Path) -> Result<Search> {
             found => return Ok(found),
         }
     }
-    Ok(Search::Lacks(partly.unwrap_or_else(|| {
-        format!("has no {}", first_files(entry, split))
-    })))
+    if let Some(partly) = partly {
+        return Ok(Search::Lacks(partly));
+    }
+    let names = entry.storage.iter().flat_map(|s| s.names(split));
+    let names: Vec<&str> = names.copied().collect();
+    let lacks = format!("has no {}", first_files(entry, split));
+    Ok(Search::Lacks(match near(dir, split, &names) {
+        Some(near) => format!("{lacks}; found there: {near}"),
+        None => lacks,
+    }))
 }
 
 /// First file of each way to store the split.
@@ -200,7 +215,7 @@ fn search_folder(entry: &Entry, split: Split, folder: &Path) -> Result<Search> {
             ));
         }
         if storage.format == Format::Parquet
-            && let Some(files) = shards(folder, split)?
+            && let Some(files) = shards(folder, entry.folder, split)?
         {
             return Ok(Search::Found(storage, files));
         }
@@ -214,59 +229,27 @@ fn search_folder(entry: &Entry, split: Split, folder: &Path) -> Result<Search> {
     Ok(Search::Lacks(partly))
 }
 
-/// The file of that name, or of that name without `.gz`.
+/// The file of that name; of that name without `.gz`; with a dot as unpackers write it (`train-images.idx3-ubyte`); or in a folder of
+/// its own name.
 fn existing(folder: &Path, name: &str) -> Option<PathBuf> {
-    let plain = name.strip_suffix(".gz").filter(|n| n.ends_with("-ubyte"));
-    [Some(name), plain]
-        .into_iter()
-        .flatten()
-        .map(|n| folder.join(n))
-        .find(|p| p.is_file())
-}
-
-/// `train-00000-of-00002.parquet` and its like, in order; all of them must be there.
-fn shards(folder: &Path, split: Split) -> Result<Option<Vec<PathBuf>>> {
-    let mut found: Vec<(usize, usize, PathBuf)> = Vec::new();
-    for item in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
-        let item = item.map_err(|e| Error::io(folder, e))?;
-        if let Some((number, of)) = item.file_name().to_str().and_then(|n| shard(n, split)) {
-            found.push((number, of, item.path()));
-        }
+    let plain = name
+        .strip_suffix(".gz")
+        .filter(|n| n.ends_with("-ubyte") || n.ends_with(".tar"));
+    let mut names = vec![name.to_string()];
+    names.extend(plain.map(String::from));
+    if name.contains("-idx") {
+        let dotted: Vec<_> = names.iter().map(|n| n.replace("-idx", ".idx")).collect();
+        names.extend(dotted);
     }
-    found.sort();
-    let Some((_, total, _)) = found.first().cloned() else {
-        return Ok(None);
-    };
-    let in_order = found
-        .iter()
-        .enumerate()
-        .all(|(i, (n, of, _))| (*n, *of) == (i, total));
-    if found.len() != total || !in_order {
-        let names = found
-            .iter()
-            .filter_map(|f| f.2.file_name()?.to_str())
-            .collect::<Vec<_>>();
-        return Err(Error::invalid(
-            folder,
-            format!("all of the {total} shards of the {split} split, once each"),
-            names.join(", "),
-        ));
-    }
-    Ok(Some(found.into_iter().map(|f| f.2).collect()))
-}
-
-/// Number and total of a shard of the split.
-fn shard(name: &str, split: Split) -> Option<(usize, usize)> {
-    let rest = name
-        .strip_prefix(split.as_str())?
-        .strip_prefix('-')?
-        .strip_suffix(".parquet")?;
-    let (number, of) = rest.split_once("-of-")?;
-    Some((number.parse().ok()?, of.parse().ok()?))
+    let direct = names.iter().map(|n| folder.join(n));
+    let nested = names.iter().map(|n| folder.join(n).join(n));
+    direct.chain(nested).find(|p| p.is_file())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::catalog::entry;
 
@@ -390,6 +373,43 @@ mod tests {
                 "cifar10/train-00000-of-00002.parquet cifar10/train-00001-of-00002.parquet",
             ),
             ("cifar10", "cifar10/train.parquet"),
+            // As torchvision and Keras leave them.
+            (
+                "mnist",
+                "MNIST/raw/train-images-idx3-ubyte.gz MNIST/raw/train-labels-idx1-ubyte.gz",
+            ),
+            (
+                "fashion-mnist",
+                "FashionMNIST/raw/train-images-idx3-ubyte FashionMNIST/raw/train-labels-idx1-ubyte",
+            ),
+            ("mnist", "mnist/mnist.npz"),
+            ("cifar10", "cifar10/cifar-10-python.tar.gz"),
+            ("cifar100", "cifar-100-python/train"),
+            ("cifar100-coarse", "cifar100/cifar-100-python.tar.gz"),
+            // As archivers on Windows and Kaggle name them.
+            (
+                "mnist",
+                "mnist/train-images.idx3-ubyte mnist/train-labels.idx1-ubyte.gz",
+            ),
+            (
+                "mnist",
+                "mnist/train-images-idx3-ubyte/train-images-idx3-ubyte \
+                 mnist/train-labels-idx1-ubyte/train-labels-idx1-ubyte",
+            ),
+            // As the hub has named them.
+            ("cifar10", "cifar10/plain_text/train/0000.parquet"),
+            (
+                "mnist",
+                "mnist/data/train-00000-of-00001-b42d7ba5d9ec5ed5.parquet",
+            ),
+            (
+                "fashion-mnist",
+                "fashion-mnist/fashion_mnist/fashion_mnist-train.parquet",
+            ),
+            (
+                "cifar100",
+                "cifar100/cifar100/train/0000.parquet cifar100/cifar100/train/0001.parquet",
+            ),
         ];
         for (name, files) in cases {
             let root = tempfile::tempdir().unwrap();
@@ -410,9 +430,45 @@ mod tests {
     }
 
     #[test]
+    fn what_is_near_is_named_with_the_reason() {
+        for (name, file, reason) in [
+            ("mnist", "a/b/train-images-idx3-ubyte", "name the folder"),
+            (
+                "mnist",
+                "train-images-idx3-ubyte.gz.part",
+                "an unfinished download",
+            ),
+            (
+                "cifar10",
+                "data/training-0.parquet",
+                "the train split or a shard of it",
+            ),
+            ("cifar10", "data-00000-of-00001.arrow", "Dataset.to_parquet"),
+            ("mnist", "processed/training.pt", "its folder raw is"),
+            ("cifar10", "cifar-10.zip", "unpack it"),
+            ("mnist", "mnist_train.csv", "a CSV file"),
+            ("cifar100", "cifar-100-matlab/train.mat", "a MATLAB file"),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            touch(root.path().join(file));
+            let places = Places {
+                given: Some(root.path().into()),
+                ..Default::default()
+            };
+            let error = places
+                .find(entry(name).unwrap(), Split::Train)
+                .unwrap_err()
+                .to_string();
+            let file = Path::new(file).display().to_string();
+            assert!(error.contains(&file) && error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
     fn missing_and_doubled_shards_are_refused() {
         for names in [
             &["train-00001-of-00002.parquet"][..],
+            &["plain_text/train/0001.parquet"],
             &[
                 "train-00000-of-00002.parquet",
                 "train-00000-of-00001.parquet",

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// use std::sync::Arc;
 /// use tallow_datasets::{DataLoader, LoaderConfig, Sampler};
 /// # use tallow_datasets::{ImageSet, Split};
-/// # use tallow_transforms::{Compose, Transform};
+/// # use tallow_transforms::{Compose, TransformConfig};
 ///
 /// /// From the last sample to the first.
 /// #[derive(Debug)]
@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 ///
 /// # let classes = vec!["only".to_owned()];
 /// # let set = ImageSet::from_parts("toy", Split::Train, "", classes, (1, 1, 1), vec![0; 9], vec![0; 9])?;
-/// # let transform = Compose::new(vec![Transform::ToTensor])?;
+/// # let transform = Compose::new(vec![TransformConfig::to_tensor()])?;
 /// let loader = DataLoader::new(Arc::new(set), transform, LoaderConfig::default())?;
 /// let loader = loader.with_sampler(Arc::new(Backwards(9)));
 /// assert_eq!(loader.epoch(0).next().unwrap()?.indices, [8, 7, 6, 5, 4, 3, 2, 1, 0]);

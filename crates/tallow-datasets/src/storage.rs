@@ -20,7 +20,11 @@ pub enum Format {
     IdxZip,
     /// CIFAR's binary records: `cifar-*-binary.tar.gz`, or the `.bin` files from it.
     CifarBinary,
-    /// Hugging Face Parquet: a struct column of encoded images (PNG or JPEG) and integer labels.
+    /// CIFAR's Python version: `cifar-*-python.tar.gz`, or the pickles from it.
+    CifarPython,
+    /// NumPy arrays of images and labels: Keras' `mnist.npz`, the files of KMNIST.
+    Npz,
+    /// Hugging Face Parquet: a column of encoded images (PNG or JPEG) and integer labels.
     Parquet,
     /// A folder of image files, one subfolder per class.
     ImageFolder,
@@ -34,6 +38,8 @@ impl Format {
             Format::Idx => "IDX",
             Format::IdxZip => "IDX in zip",
             Format::CifarBinary => "CIFAR binary",
+            Format::CifarPython => "CIFAR Python",
+            Format::Npz => "npz",
             Format::Parquet => "parquet",
             Format::ImageFolder => "image folder",
         }

@@ -112,7 +112,7 @@ pub fn input_shape(set: &dyn Dataset, transforms: &Compose) -> Result<(usize, us
 }
 
 /// Adds to an error the nearest known name, or the command that downloads the data.
-pub(crate) fn explain(error: tallow_datasets::Error) -> Error {
+pub fn explain(error: tallow_datasets::Error) -> Error {
     match error {
         tallow_datasets::Error::UnknownDataset { name, known } => {
             Error::unknown("dataset", &name, &known)

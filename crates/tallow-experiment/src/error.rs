@@ -117,6 +117,12 @@ impl From<tallow_datasets::Error> for Error {
     }
 }
 
+impl From<tallow_datasets::PictureError> for Error {
+    fn from(error: tallow_datasets::PictureError) -> Self {
+        Self::Image(error.to_string())
+    }
+}
+
 impl From<tallow_models::Error> for Error {
     fn from(error: tallow_models::Error) -> Self {
         Self::Model(Box::new(error))
@@ -159,19 +165,7 @@ impl Error {
 
     /// The error and its causes as one line, without a cause that the text before it already contains.
     pub fn message(&self) -> String {
-        let mut message = String::new();
-        let mut next: Option<&dyn std::error::Error> = Some(self);
-        while let Some(error) = next {
-            let text = error.to_string();
-            if !message.contains(&text) {
-                if !message.is_empty() {
-                    message.push_str(": ");
-                }
-                message.push_str(&text);
-            }
-            next = error.source();
-        }
-        message
+        tallow_record::error_message(self)
     }
 }
 

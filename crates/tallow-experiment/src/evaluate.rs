@@ -1,10 +1,11 @@
 //! Evaluation of given weights on a test set.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::Device;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tallow_datasets::{DataLoader, DatasetInfo, LoaderConfig, Split};
 use tallow_models::LoadWeights;
 use tallow_train::Trainer;
@@ -26,7 +27,7 @@ pub struct Request {
     /// Name of the model.
     pub model: String,
     /// File of weights, as [`weights::find`] takes it.
-    pub weights: String,
+    pub weights: OsString,
     /// Name of the dataset, whose test split is used.
     pub dataset: String,
     /// Folder to look for data and weights in before the usual places.
@@ -52,7 +53,8 @@ pub struct Evaluation {
     pub model: String,
     /// Number of trainable parameters.
     pub parameters: usize,
-    /// File of weights.
+    /// File of weights, in JSON as text; bytes that are no Unicode are replaced.
+    #[serde(serialize_with = "lossy")]
     pub weights: PathBuf,
     /// SHA-256 of the file.
     pub weights_digest: String,
@@ -93,12 +95,12 @@ pub struct Class {
     pub images: u64,
     /// Number of these with a correct prediction.
     pub correct: u64,
-    /// Precision.
-    pub precision: f64,
-    /// Recall.
-    pub recall: f64,
-    /// F1 score.
-    pub f1: f64,
+    /// Precision; `None` if the class has no images.
+    pub precision: Option<f64>,
+    /// Recall; `None` if the class has no images.
+    pub recall: Option<f64>,
+    /// F1 score; `None` if the class has no images.
+    pub f1: Option<f64>,
 }
 
 /// Evaluates weights on a test split.
@@ -123,7 +125,8 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
         preparation,
         &request.sets,
     )?;
-    let options = data::options(request.data.clone(), progress.downloads());
+    let mut options = data::options(request.data.clone(), progress.downloads());
+    options.pictures = recipe.data.pictures;
     let test = load_split(&recipe.data.dataset, Split::Test, &options)?;
     let transforms = Compose::new(recipe.data.transforms.clone())?;
     let shape = input_shape(&*test, &transforms)?;
@@ -178,6 +181,11 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
         per_class,
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// Serialises a path as text, with a replacement character for what is no Unicode.
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// Transforms as [`preparation::choose`] decides, unless `sets` give them.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use tallow_datasets::PictureOptions;
 pub use tallow_record::Tier;
 use tallow_record::{METRICS, Published};
 use tallow_regress::{Claim, FACTS};
@@ -258,6 +259,13 @@ impl Experiment {
         (self.variants.first()).map_or("", |variant| &variant.recipe.data.dataset)
     }
 
+    /// Decoding of its pictures.
+    pub(crate) fn pictures(&self) -> PictureOptions {
+        (self.variants.first()).map_or_else(PictureOptions::default, |variant| {
+            variant.recipe.data.pictures
+        })
+    }
+
     /// Variant of this name.
     pub fn variant(&self, name: &str) -> Option<&Variant> {
         self.variants.iter().find(|variant| variant.name == name)
@@ -317,6 +325,13 @@ fn variants(
         return refuse(format!(
             "variant `{}` uses dataset `{}` and the first one `{first}`: an experiment has one dataset",
             other.name, other.recipe.data.dataset
+        ));
+    }
+    let first = done.first().map(|variant| variant.recipe.data.pictures);
+    if let Some(other) = done.iter().find(|v| Some(v.recipe.data.pictures) != first) {
+        return refuse(format!(
+            "variant `{}` has other data.pictures than the first one: an experiment decodes its pictures in one way",
+            other.name
         ));
     }
     Ok(done)

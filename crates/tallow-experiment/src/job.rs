@@ -10,7 +10,7 @@ use tallow_models::LoadWeights;
 use tallow_record::{LayerRow, RunInfo, Tier, write_atomic};
 use tallow_train::{
     BatchEnd, CONTINUE, Callback, EpochEnd, FitStart, Flow, GradientNorms, RunRecord, TensorBoard,
-    Trainer, capture_environment, dataset_record,
+    Trainer, capture_environment, check_last_batch, dataset_record,
 };
 use tallow_transforms::Compose;
 
@@ -112,8 +112,10 @@ impl<'a> Job<'a> {
             }
             notes = weights::load(&model, path, &options)?;
         }
-        // Patterns of frozen parameters and of rules that match nothing are errors now, not after the runs before.
+        // Patterns of frozen parameters and of rules that match nothing, and class weights of other classes, are errors now, not after
+        // the runs before.
         recipe.train.config().optimizer(model.store())?;
+        recipe.train.loss.build_for(&*splits.train)?;
         let loader = |dataset, transforms, training: bool| {
             let config = LoaderConfig {
                 batch_size: if training {
@@ -137,7 +139,7 @@ impl<'a> Job<'a> {
             parameters: model.store().num_parameters(),
             dataset: dataset_record(splits.train.info()),
         };
-        Ok(Self {
+        let job = Self {
             setting,
             train: loader(splits.train, train_transforms, true)?,
             test: loader(splits.test, test_transforms, false)?,
@@ -147,7 +149,17 @@ impl<'a> Job<'a> {
             config,
             shapes,
             notes,
-        })
+        };
+        if job.steps(recipe.train.epochs) >= job.train.num_batches() {
+            check_last_batch(&job.model, job.model.store(), &job.train)?;
+        }
+        Ok(job)
+    }
+
+    /// Settings of the recipe that have no effect in this run, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let config = self.recipe.train.config();
+        config.warnings(self.train.num_batches())
     }
 
     /// Notes on the initial weights for the user.

@@ -31,16 +31,23 @@ pub(crate) fn default_input(registry: &Registry, name: &str) -> Result<(usize, u
     Ok(registry.find(name)?.config()?.input_shape)
 }
 
-/// Keys of `[model]` that a change of `model.name` to this model keeps: those that mean something to it, and its weights.
+/// Keys of `[model]` that a change of `model.name` to this model keeps: the settings that it takes, and its weights. A model that is
+/// not built in keeps all settings.
 pub(crate) fn settings(name: &str) -> Vec<&'static str> {
     let mut keys = vec!["weights", "weights_key", "new_head"];
-    if let Ok(entry) = Registry::default().find(name) {
-        let own = [
-            ("hidden", entry.takes_hidden),
-            ("dropout", entry.takes_dropout),
-            ("width_divisor", entry.takes_width_divisor),
-        ];
-        keys.extend(own.iter().filter(|(_, takes)| *takes).map(|(key, _)| *key));
-    }
+    let (hidden, dropout, width_divisor) = match Registry::default().find(name) {
+        Ok(entry) => (
+            entry.takes_hidden,
+            entry.takes_dropout,
+            entry.takes_width_divisor,
+        ),
+        Err(_) => (true, true, true),
+    };
+    let own = [
+        ("hidden", hidden),
+        ("dropout", dropout),
+        ("width_divisor", width_divisor),
+    ];
+    keys.extend(own.iter().filter(|(_, takes)| *takes).map(|(key, _)| *key));
     keys
 }

@@ -62,7 +62,7 @@ pub(crate) fn write(
     let picture = mistakes.as_ref().map(|batch| shown(batch, test));
     keep(
         "mistakes.png",
-        "The test images that the network was surest of and wrong about, the surest first.",
+        "Misclassified test images with the highest confidence, in descending order.",
         picture.transpose()?,
     )?;
     if let Some(layer) = feature_map(model)? {
@@ -76,7 +76,7 @@ pub(crate) fn write(
             ),
             (
                 "heat-mistakes.png",
-                "its surest mistakes",
+                "the mistakes with the highest confidence",
                 mistakes,
                 &outputs.mistakes,
             ),
@@ -87,7 +87,7 @@ pub(crate) fn write(
             };
             let (picture, names) = explained(model, &layer, &batch, said, test)?;
             let text = format!(
-                "What the network's answer rests on in {which}, by Grad-CAM on the layer {layer}; lighter is more: {names}."
+                "Grad-CAM heat maps of the predicted classes for {which} at layer {layer}; brighter is higher: {names}."
             );
             keep(file, &text, Some(picture))?;
         }
@@ -99,7 +99,7 @@ pub(crate) fn write(
     )?;
     keep(
         "features.png",
-        "What the first convolution makes of the first test image: its first maps, each scaled to its own range.",
+        "First feature maps of the first convolution for the first test image, each scaled to its own range.",
         features(model, test)?,
     )?;
     record.add("pictures.json", &entries)?;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use tallow_models::{checkpoints, shards};
+use tallow_record::sha256_file;
 use tallow_transforms::{Normalize, TransformConfig};
 use toml::{Table, Value};
 
@@ -98,18 +99,20 @@ fn recorded(config: &Path) -> Result<Preparation> {
     })
 }
 
-/// SHA-256 of a file of weights, in hexadecimal; of an index of several files, of all of them in order, the index first.
+/// SHA-256 of a file of weights, in hexadecimal; for an index of several files, that of all their digests in order, the index first.
 pub fn digest(path: &Path) -> Result<String> {
-    let mut hash = Sha256::new();
-    hash.update(fs::read(path).map_err(Error::io("read", path))?);
-    for shard in shards(path) {
-        hash.update(fs::read(&shard).map_err(Error::io("read", &shard))?);
+    let first = sha256_file(path)?;
+    let shards = shards(path);
+    if shards.is_empty() {
+        return Ok(first);
     }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    let mut hash = Sha256::new();
+    hash.update(first);
+    for shard in shards {
+        hash.update(sha256_file(&shard)?);
+    }
+    let bytes = hash.finalize();
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Mean and standard deviation of a normalisation in words; empty if the transforms have none.

@@ -1,6 +1,7 @@
 //! Recipe of one variant.
 
 use serde::{Deserialize, Serialize};
+use tallow_datasets::PictureOptions;
 use tallow_train::{LossConfig, OptimizerConfig, ParamRule, ScheduleConfig, TrainConfig};
 use tallow_transforms::TransformConfig;
 
@@ -35,6 +36,9 @@ pub struct Data {
     /// Sort the training images by class, the worst order unless `train.shuffle` changes it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub sort_by_class: bool,
+    /// Decoding of the pictures of a folder: `exif`, `alpha` and `max_pixels`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pictures: PictureOptions,
 }
 
 /// Model by name, its settings and its initial weights.
@@ -83,7 +87,7 @@ pub struct Train {
     /// Augmentation: transforms of training images alone, applied before `data.transforms`.
     #[serde(default)]
     pub augment: Vec<TransformConfig>,
-    /// LossConfig to minimize.
+    /// Loss to minimize.
     #[serde(default)]
     pub loss: LossConfig,
     /// Optimizer.
@@ -94,6 +98,9 @@ pub struct Train {
     /// Parameters to keep fixed, by name or layer; `*` matches any characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
+    /// Parameters that may be without a gradient, by name or layer as in `freeze`; any other is an error in the first step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_unused: Vec<String>,
     /// Other learning rates or weight decays for some parameters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<ParamRule>,
@@ -110,6 +117,10 @@ fn one() -> usize {
     1
 }
 
+fn is_default(options: &PictureOptions) -> bool {
+    *options == PictureOptions::default()
+}
+
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -122,6 +133,7 @@ impl Train {
             loss: self.loss.clone(),
             schedule: self.schedule.clone(),
             freeze: self.freeze.clone(),
+            allow_unused: self.allow_unused.clone(),
             rules: self.rules.clone(),
             ..TrainConfig::new(self.epochs, self.optimizer.clone())
         }
@@ -177,11 +189,15 @@ mod tests {
         long["data"]["sort_by_class"] = false.into();
         long["model"]["width_divisor"] = 1.into();
         long["train"]["shuffle"] = true.into();
+        long["data"]["pictures"] = serde_json::json!({ "exif": true, "alpha": "drop" });
         assert_ne!(short, long);
         let normal = |value: &serde_json::Value| Recipe::normalize(value).unwrap();
         assert_eq!(normal(&short), normal(&long));
         long["train"]["shuffle"] = false.into();
         assert_ne!(normal(&short), normal(&long));
+        for key in ["allow_unused", "class_weights"] {
+            assert!(!normal(&short).to_string().contains(key), "{key}");
+        }
         long["train"]["sufle"] = false.into();
         assert!(Recipe::normalize(&long).is_err());
     }

@@ -129,3 +129,16 @@ pub fn shell_quoted(word: &str) -> String {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_it_for_one_word() {
+        assert_eq!(shell_quoted("train.epochs=1"), "train.epochs=1");
+        assert_eq!(shell_quoted("a={b,c}"), "'a={b,c}'");
+        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
+        assert_eq!(shell_quoted(""), "''");
+    }
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use candle_core::Device;
+use tallow_datasets::PictureOptions;
 use tallow_record::{Dataset, Run};
 
 use crate::data::{self, Splits};
@@ -57,7 +58,7 @@ impl Default for RunnerOptions {
 /// It computes with the threads of rayon's global pool, which the caller may size.
 pub struct Runner {
     options: RunnerOptions,
-    loaded: Vec<(String, Splits)>,
+    loaded: Vec<((String, PictureOptions), Splits)>,
 }
 
 impl Runner {
@@ -107,7 +108,10 @@ impl Runner {
             device: &self.options.device,
             registry: &self.options.registry,
         };
-        let plan = plan(&setting, &weights, progress)?;
+        let (plan, notes) = plan(&setting, &weights)?;
+        for note in &notes {
+            progress.note(note);
+        }
         for (variant, file) in experiment.variants.iter().zip(&weights) {
             if let Some(path) = file {
                 progress.note(&format!("{} begins with {}", variant.name, path.display()));
@@ -207,41 +211,41 @@ impl Runner {
     }
 
     fn load(&mut self, experiment: &Experiment, progress: &mut dyn Progress) -> Result<Splits> {
-        let dataset = experiment.dataset();
-        if let Some((_, splits)) = self.loaded.iter().find(|(name, _)| name == dataset) {
+        let data = (experiment.dataset().to_string(), experiment.pictures());
+        if let Some((_, splits)) = self.loaded.iter().find(|(known, _)| *known == data) {
             return Ok(splits.clone());
         }
-        let options = data::options(self.options.data.clone(), progress.downloads());
-        let splits = Splits::load(dataset, &options)?;
+        let mut options = data::options(self.options.data.clone(), progress.downloads());
+        options.pictures = data.1;
+        let splits = Splits::load(&data.0, &options)?;
         progress.loaded(&splits);
-        self.loaded.push((dataset.to_string(), splits.clone()));
+        self.loaded.push((data, splits.clone()));
         Ok(splits)
     }
 }
 
-/// The runs to come. Builds each variant once.
+/// The runs to come, and notes on them for the user. Builds each variant once.
 fn plan(
     setting: &Setting<'_>,
     weights: &[Option<PathBuf>],
-    progress: &mut dyn Progress,
-) -> Result<Vec<PlannedRun>> {
+) -> Result<(Vec<PlannedRun>, Vec<String>)> {
     let seeds = &setting.experiment.seeds;
-    let mut plan = Vec::new();
+    let (mut plan, mut notes) = (Vec::new(), Vec::new());
     for (variant, file) in setting.experiment.variants.iter().zip(weights) {
         let Some(first) = seeds.first() else {
             break;
         };
-        let work = Job::new(setting, variant, file.as_deref(), *first)
-            .and_then(|job| {
-                job.notes().iter().for_each(|note| progress.note(note));
-                job.work()
-            })
+        let (work, found, about_weights) = Job::new(setting, variant, file.as_deref(), *first)
+            .and_then(|job| Ok((job.work()?, job.warnings(), job.notes().to_vec())))
             .context(|| format!("variant `{}`", variant.name))?;
+        let found = found.into_iter();
+        notes.extend(about_weights);
+        notes.extend(found.map(|text| format!("warning: variant `{}`: {text}", variant.name)));
         plan.extend(seeds.iter().map(|&seed| PlannedRun {
             variant: variant.name.clone(),
             seed,
             work,
         }));
     }
-    Ok(plan)
+    Ok((plan, notes))
 }

@@ -1,6 +1,7 @@
 //! Files of weights by name.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use tallow_datasets::fetch_model_file;
@@ -14,8 +15,9 @@ use crate::error::{Context, Error, Result};
 /// `hf:owner/name/file` is a file of a model on the Hugging Face hub, downloaded into the hub's cache. A path names itself. A bare
 /// name that is no file in the current directory is looked up in the folder `TALLOW_WEIGHTS`, and in a folder `weights` beside the
 /// folder of the data (`data_dir`, `TALLOW_DATA`). Fails with the list of all places.
-pub fn find(name: &str, data_dir: Option<&Path>) -> Result<PathBuf> {
-    if let Some(id) = name.strip_prefix("hf:") {
+pub fn find(name: impl AsRef<OsStr>, data_dir: Option<&Path>) -> Result<PathBuf> {
+    let name = name.as_ref();
+    if let Some(id) = name.to_str().and_then(|name| name.strip_prefix("hf:")) {
         return from_hub(id);
     }
     let folder = |variable| {
@@ -36,7 +38,7 @@ fn from_hub(id: &str) -> Result<PathBuf> {
     let mut parts = id.splitn(3, '/');
     let (Some(owner), Some(model), Some(file)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(Error::Weights(format!(
-            "`hf:{id}` is no file of the hub; write hf:owner/name/file, as in hf:timm/resnet18.a1_in1k/model.safetensors"
+            "`hf:{id}` is not a file on the Hugging Face hub; write hf:owner/name/file, as in hf:timm/resnet18.a1_in1k/model.safetensors"
         )));
     };
     let repository = format!("{owner}/{model}");
@@ -131,7 +133,7 @@ fn notes(path: &Path, loaded: &LoadedWeights) -> Vec<String> {
 }
 
 fn find_in(
-    name: &str,
+    name: &OsStr,
     data_dir: Option<&Path>,
     weights: Option<PathBuf>,
     data: Option<PathBuf>,
@@ -154,7 +156,7 @@ fn find_in(
     if let Some((_, path)) = looked.iter().find(|(_, path)| path.is_file()) {
         return Ok(path.clone());
     }
-    let mut message = format!("the weights `{name}` are not here. Looked at:");
+    let mut message = format!("the weights `{}` are not here. Looked at:", name.display());
     for (kind, path) in &looked {
         message.push_str(&format!("\n  {kind}: {}", path.display()));
     }
@@ -186,8 +188,9 @@ mod tests {
         for folder in ["own", "weights", "data"] {
             fs::create_dir(path(folder)).unwrap();
         }
-        let find =
-            |weights: Option<&str>| find_in("w.th", None, weights.map(path), Some(path("data")));
+        let find = |weights: Option<&str>| {
+            find_in("w.th".as_ref(), None, weights.map(path), Some(path("data")))
+        };
         let message = find(None).unwrap_err().to_string();
         for part in [
             "`w.th`",
@@ -202,8 +205,13 @@ mod tests {
         fs::write(path("own/w.th"), "").unwrap();
         assert!(find(Some("own")).unwrap().ends_with("own/w.th"));
         // Where a path leads nowhere, no other file of that name will do.
-        assert!(find_in("no/w.th", None, Some(path("own")), None).is_err());
-        let known = find_in("resnet20-12fca82f.th", None, Some(path("own")), None);
+        assert!(find_in("no/w.th".as_ref(), None, Some(path("own")), None).is_err());
+        let known = find_in(
+            "resnet20-12fca82f.th".as_ref(),
+            None,
+            Some(path("own")),
+            None,
+        );
         assert!(
             known
                 .unwrap_err()

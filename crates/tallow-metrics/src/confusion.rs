@@ -9,7 +9,14 @@ use crate::rows;
 /// Confusion matrix: counts of (label, prediction) pairs, and the scores computed from them.
 ///
 /// Rows are labels and columns predictions, as `sklearn.metrics.confusion_matrix`. The counts are integers, so
-/// merging is exact. A score whose denominator is zero is 0 (scikit-learn's `zero_division=0`).
+/// merging is exact.
+///
+/// # Classes without samples
+/// Precision, recall and F1 of a class that no sample belongs to are `None`, also if the class was predicted, and the class is left
+/// out of the macro average: there was nothing to find. scikit-learn and torchmetrics leave out of their macro average only
+/// the classes that are neither labels nor predictions; a class that is predicted and has no samples counts there as 0, and lowers the
+/// mean. The result here is scikit-learn's with `labels=numpy.unique(y_true)`. The precision of a class that has samples and was
+/// never predicted is 0 (`zero_division=0`, the value of both libraries by default).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConfusionMatrix {
     classes: usize,
@@ -21,12 +28,12 @@ pub struct ConfusionMatrix {
 pub struct ClassScore {
     /// Class index.
     pub class: usize,
-    /// Fraction of the samples predicted as this class that are of it; 0 if there are none.
-    pub precision: f64,
-    /// Fraction of the samples of this class that are predicted as it; 0 if there are none.
-    pub recall: f64,
-    /// `2 tp / (2 tp + fp + fn)`, the harmonic mean of the two; 0 if no label or prediction is of the class.
-    pub f1: f64,
+    /// Fraction of the samples predicted as this class that are of it; 0 if it was never predicted, `None` if it has no samples.
+    pub precision: Option<f64>,
+    /// Fraction of the samples of this class that are predicted as it; `None` if it has none.
+    pub recall: Option<f64>,
+    /// `2 tp / (2 tp + fp + fn)`, the harmonic mean of the two; `None` if the class has no samples.
+    pub f1: Option<f64>,
     /// Number of samples of this class.
     pub support: u64,
     /// Number of samples predicted as this class.
@@ -155,12 +162,7 @@ impl ConfusionMatrix {
     /// Mean recall over the classes that have samples (`sklearn.metrics.balanced_accuracy_score`), or `None`
     /// before the first sample.
     pub fn balanced_accuracy(&self) -> Option<f64> {
-        let present: Vec<f64> = self
-            .per_class()
-            .iter()
-            .filter(|c| c.support > 0)
-            .map(|c| c.recall)
-            .collect();
+        let present: Vec<f64> = self.per_class().iter().filter_map(|c| c.recall).collect();
         (!present.is_empty()).then(|| present.iter().sum::<f64>() / present.len() as f64)
     }
 
@@ -195,11 +197,12 @@ impl ConfusionMatrix {
         rows.map(|(class, (row, predicted))| {
             let support = row.iter().sum();
             let hits = row[class];
+            let score = |part, whole| (support > 0).then(|| ratio(part, whole));
             ClassScore {
                 class,
-                precision: ratio(hits, predicted),
-                recall: ratio(hits, support),
-                f1: ratio(2 * hits, support + predicted),
+                precision: score(hits, predicted),
+                recall: score(hits, support),
+                f1: score(2 * hits, support + predicted),
                 support,
                 predicted,
             }
@@ -207,16 +210,10 @@ impl ConfusionMatrix {
         .collect()
     }
 
-    /// Unweighted mean over the classes that appear among the labels or the predictions. A class that appears in
-    /// neither is left out, as scikit-learn and torchmetrics do.
+    /// Unweighted mean over the classes that have samples. scikit-learn and torchmetrics also count classes that were predicted and
+    /// have none, see [above](Self#classes-without-samples).
     pub fn macro_average(&self) -> Average {
-        self.average(|class| {
-            if class.support + class.predicted > 0 {
-                1.0
-            } else {
-                0.0
-            }
-        })
+        self.average(|class| f64::from(u8::from(class.support > 0)))
     }
 
     /// Mean over the classes weighted by their support.
@@ -254,15 +251,16 @@ impl ConfusionMatrix {
             .sum()
     }
 
+    /// Mean over the classes that have samples.
     fn average(&self, weight: impl Fn(&ClassScore) -> f64) -> Average {
         let scores = self.per_class();
         let total: f64 = scores.iter().map(&weight).sum();
-        let mean = |value: fn(&ClassScore) -> f64| {
+        let mean = |value: fn(&ClassScore) -> Option<f64>| {
             if total == 0.0 {
-                0.0
-            } else {
-                scores.iter().map(|c| weight(c) * value(c)).sum::<f64>() / total
+                return 0.0;
             }
+            let terms = (scores.iter()).filter_map(|class| Some(weight(class) * value(class)?));
+            terms.sum::<f64>() / total
         };
         Average {
             precision: mean(|c| c.precision),

@@ -4,10 +4,12 @@ use crate::confusion::{Average, Report};
 use crate::error::{Error, Result};
 
 impl Report {
-    /// Table as text, identical to that of `sklearn.metrics.classification_report(digits=digits, zero_division=0)`.
+    /// Table as text, identical to that of `sklearn.metrics.classification_report(digits=digits, zero_division=0)`, except for
+    /// classes that are predicted and have no samples.
     ///
     /// It has precision, recall, F1 and support of every class that appears among the labels or the predictions, the
-    /// accuracy, and the macro and weighted averages. `names` are the names of all classes, in order.
+    /// accuracy, and the macro and weighted averages. A class without samples has dashes and is not in the macro average, see
+    /// [`ConfusionMatrix`](crate::ConfusionMatrix#classes-without-samples). `names` are the names of all classes, in order.
     ///
     /// ```
     /// use tallow_metrics::ConfusionMatrix;
@@ -33,31 +35,29 @@ impl Report {
         let classes: Vec<_> = appears
             .filter(|(score, _)| score.support + score.predicted > 0)
             .map(|(score, name)| {
-                let scores = Average {
-                    precision: score.precision,
-                    recall: score.recall,
-                    f1: score.f1,
-                    support: score.support,
-                };
-                (name.as_ref(), scores)
+                let scores = [score.precision, score.recall, score.f1];
+                (name.as_ref(), scores, score.support)
             })
             .collect();
-        let longest = classes.iter().map(|(name, _)| name.chars().count()).max();
+        let longest = classes.iter().map(|(name, ..)| name.chars().count()).max();
         let width = longest.unwrap_or(0).max("weighted avg".len()).max(digits);
         let mut text = format!("{:>width$} ", "");
         for heading in ["precision", "recall", "f1-score", "support"] {
             let _ = write!(text, " {heading:>9}");
         }
         text.push_str("\n\n");
-        let row = |text: &mut String, name: &str, scores: &Average| {
+        let row = |text: &mut String, name: &str, scores: [Option<f64>; 3], support: u64| {
             let _ = write!(text, "{name:>width$} ");
-            for score in [scores.precision, scores.recall, scores.f1] {
-                let _ = write!(text, " {score:>9.digits$}");
+            for score in scores {
+                let _ = match score {
+                    Some(score) => write!(text, " {score:>9.digits$}"),
+                    None => write!(text, " {:>9}", "—"),
+                };
             }
-            let _ = writeln!(text, " {:>9}", scores.support);
+            let _ = writeln!(text, " {support:>9}");
         };
-        for (name, scores) in &classes {
-            row(&mut text, name, scores);
+        for (name, scores, support) in classes {
+            row(&mut text, name, scores, support);
         }
         let _ = writeln!(
             text,
@@ -68,8 +68,12 @@ impl Report {
             self.accuracy.unwrap_or(0.0),
             self.micro_average.support
         );
-        row(&mut text, "macro avg", &self.macro_average);
-        row(&mut text, "weighted avg", &self.weighted_average);
+        let mut average = |name, average: &Average| {
+            let scores = [average.precision, average.recall, average.f1].map(Some);
+            row(&mut text, name, scores, average.support);
+        };
+        average("macro avg", &self.macro_average);
+        average("weighted avg", &self.weighted_average);
         Ok(text)
     }
 }

@@ -213,7 +213,10 @@ impl Entry {
 
     fn check(&self, config: &ModelConfig) -> Result<(), String> {
         let (c, h, w) = config.input_shape;
-        if config.classes == 0 || c * h * w == 0 {
+        let Some(values) = c.checked_mul(h).and_then(|n| n.checked_mul(w)) else {
+            return Err(format!("images of {c} x {h} x {w} are too large"));
+        };
+        if config.classes == 0 || values == 0 {
             return Err(format!(
                 "expected at least one class, channel, row and column, found {} classes and images of {c} x {h} x {w}",
                 config.classes

@@ -120,11 +120,14 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// The value of a dict's key; the last one where a file gives it twice, as in Python.
+    /// The value of a dict's key, which may be text or bytes; the last one where a file gives it twice, as in Python.
     pub fn get(&self, dict: Value<'a>, key: &str) -> Option<Value<'a>> {
         let entries = self.entries(dict)?;
         entries
-            .filter(|(k, _)| *k == Value::Str(key))
+            .filter(|(k, _)| {
+                matches!(*k, Value::Str(k) if k == key)
+                    || matches!(*k, Value::Bytes(k) if k == key.as_bytes())
+            })
             .last()
             .map(|(_, v)| v)
     }

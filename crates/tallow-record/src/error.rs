@@ -97,6 +97,21 @@ impl Error {
     }
 }
 
+/// Error and its sources as one line, without a source that the text before it already contains.
+pub fn error_message(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        source = cause.source();
+    }
+    message
+}
+
 fn listed(names: &[String]) -> String {
     match names {
         [] => "none".to_string(),

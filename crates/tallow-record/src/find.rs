@@ -34,11 +34,27 @@ pub fn find_runs(runs: impl AsRef<Path>, experiment: Option<&str>) -> Result<Vec
     }
     let mut found = Vec::new();
     for experiment in experiments {
-        let folders = folders(&experiment)?.into_iter();
-        found.extend(folders.filter(|dir| is_record(dir)));
+        found.extend(runs_of(experiment)?);
     }
     found.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
     Ok(found)
+}
+
+/// Folders of the run records in the folder of an experiment, the oldest first. Symbolic links are not followed.
+///
+/// # Errors
+/// [`Error::Io`] when the folder cannot be read.
+pub fn runs_of(experiment: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    let mut found = folders(experiment.as_ref())?;
+    found.retain(|dir| is_record(dir));
+    Ok(found)
+}
+
+/// Whether a folder is a run record: it has an `environment.json` and a `config.toml`.
+pub fn is_record(dir: impl AsRef<Path>) -> bool {
+    ["environment.json", "config.toml"]
+        .iter()
+        .all(|name| dir.as_ref().join(name).is_file())
 }
 
 /// Folders in `dir`, sorted by name.
@@ -57,10 +73,4 @@ fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
 fn name(dir: &Path) -> String {
     let name = dir.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
-}
-
-fn is_record(dir: &Path) -> bool {
-    ["environment.json", "config.toml"]
-        .iter()
-        .all(|name| dir.join(name).is_file())
 }

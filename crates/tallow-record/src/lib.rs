@@ -13,6 +13,7 @@ mod info;
 mod layout;
 mod metric;
 mod nan;
+mod number;
 mod results;
 mod run;
 mod statistic;
@@ -22,16 +23,17 @@ mod time;
 mod variant;
 
 pub use epoch::EpochRow;
-pub use error::{Error, Result};
+pub use error::{Error, Result, error_message};
 pub use extras::{
     Calibration, CalibrationBin, Extras, GradientRow, Histogram, Inputs, LayerRow, Picture,
     Prediction,
 };
-pub use files::{sync_dir, write_atomic, write_json};
-pub use find::find_runs;
+pub use files::{sha256_file, sync_dir, write_atomic, write_json};
+pub use find::{find_runs, is_record, runs_of};
 pub use info::{Dataset, Environment, EnvironmentFile, RunInfo};
 pub use layout::to_json;
 pub use metric::{Better, Format, METRICS, Metric, Varies};
+pub use number::{percent, thousands};
 pub use results::{ClaimResult, Published, Results, RunResults, Statement, Variant, Verdict};
 pub use run::Run;
 pub use statistic::Statistic;

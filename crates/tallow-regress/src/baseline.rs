@@ -167,7 +167,7 @@ impl Baseline {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] or [`Error::Json`], and [`Error::File`] if a variant's numbers of seeds and of values differ.
+    /// [`Error::Io`] or [`Error::Line`], and [`Error::File`] if a variant's numbers of seeds and of values differ.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -274,7 +274,7 @@ pub fn is_file(place: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::Io`], [`Error::Json`] and [`Error::File`], also if a file is of another experiment or tier.
+/// [`Error::Io`], [`Error::Line`] and [`Error::File`], also if a file is of another experiment or tier.
 pub fn find(place: &Path, experiment: &str, tier: Tier) -> Result<Vec<(PathBuf, Baseline)>> {
     let mut paths = vec![place.to_path_buf()];
     if !is_file(place) {

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::number;
 
 /// Metric of a claim that names a variant alone.
-pub const DEFAULT_METRIC: &str = "test_accuracy";
+pub(crate) const DEFAULT_METRIC: &str = "test_accuracy";
 
 /// Name in place of a variant for computed figures that belong to no variant: `facts.name`.
 pub const FACTS: &str = "facts";

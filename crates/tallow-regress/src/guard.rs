@@ -30,13 +30,13 @@ pub struct Guard {
 }
 
 /// Metric: first epoch, from 1, whose test accuracy reaches the baseline's threshold; one more than the number of epochs if none does.
-pub const EPOCHS_TO_THRESHOLD: &str = "epochs_to_threshold";
+pub(crate) const EPOCHS_TO_THRESHOLD: &str = "epochs_to_threshold";
 
 /// Metric: arithmetic of the training steps per second, as a fraction of what a large matrix product reached just before.
-pub const SPEED: &str = "share_of_gemm_peak";
+pub(crate) const SPEED: &str = "share_of_gemm_peak";
 
 /// Metrics of an experiment that are compared with its baseline.
-pub static GUARDS: [Guard; 9] = [
+pub(crate) static GUARDS: [Guard; 9] = [
     linear("test_accuracy", Worse::Lower, 0.003),
     linear("best_test_accuracy", Worse::Lower, 0.003),
     ratio("test_loss", Worse::Higher, 0.01),
@@ -75,7 +75,7 @@ const fn ratio(metric: &'static str, worse: Worse, least_std: f64) -> Guard {
 }
 
 impl Guard {
-    /// Guard of this metric among [`GUARDS`].
+    /// Guard of this metric among the built-in ones.
     pub fn find(metric: &str) -> Option<&'static Self> {
         GUARDS.iter().find(|guard| guard.metric == metric)
     }

@@ -13,19 +13,19 @@ use tallow_record::Statistic;
 use crate::guard::{Guard, Worse};
 
 /// p-value below which a metric of the first round is suspicious and trained again.
-pub const SUSPICIOUS: f64 = 0.02;
+pub(crate) const SUSPICIOUS: f64 = 0.02;
 
 /// p-value below which the second and the third round confirm a regression.
-pub const REGRESSION: f64 = 0.0002;
+pub(crate) const REGRESSION: f64 = 0.0002;
 
 /// p-value below which a single seed counts as worse by itself; it must also be worse than every seed of the baseline.
 ///
 /// Most seeds of a round must be worse by themselves. A single run with an extreme value would dominate the mean, and metrics with
 /// frequent extreme values have a heavier tail than Student's distribution.
-pub const EACH: f64 = 0.05;
+pub(crate) const EACH: f64 = 0.05;
 
 /// Probability of any false alarm in a comparison without further training, over all of its metrics, for normally distributed values.
-pub const ONE_ROUND: f64 = 0.01;
+pub(crate) const ONE_ROUND: f64 = 0.01;
 
 /// Number of seeds of the second round and of the third.
 pub const FRESH_SEEDS: u64 = 3;
@@ -151,9 +151,9 @@ impl MetricComparison {
 
     /// Decides a suspicious metric by the first round alone, where no further seeds can be trained.
     ///
-    /// It is a regression if `p < level` and most of its seeds are worse by themselves: with `p <` [`EACH`], and worse than every seed
-    /// of the baseline. `level` is [`ONE_ROUND`] divided by the number of metrics of the comparison that depend on chance
-    /// (Bonferroni's correction).
+    /// It is a regression if `p < level` and most of its seeds are worse by themselves: with `p < 0.05`, and worse than every seed of
+    /// the baseline. `level` is 0.01 divided by the number of metrics of the comparison that depend on chance (Bonferroni's
+    /// correction).
     pub fn decide_once(&mut self, guard: &Guard, now: &[Option<f64>], level: f64) {
         if self.verdict == Judgement::Suspicious {
             self.verdict = match confirms(guard, &self.baseline.values, now, level) {

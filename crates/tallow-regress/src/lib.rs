@@ -22,7 +22,7 @@ mod rounds;
 pub mod table;
 
 pub use baseline::Baseline;
-pub use claim::{Claim, DEFAULT_METRIC, FACTS, Sum};
+pub use claim::{Claim, FACTS, Sum};
 pub use compare::{Bits, Comparison, VariantComparison};
 pub use error::{Error, Result, TrainError};
 pub use external::{
@@ -30,13 +30,12 @@ pub use external::{
     ExternalVariant, Selection, compare as compare_external, level,
 };
 pub use findings::Findings;
-pub use guard::{EPOCHS_TO_THRESHOLD, GUARDS, Guard, SPEED, Worse};
-pub use judge::{
-    EACH, FRESH_ROUNDS, FRESH_SEEDS, Judgement, MetricComparison, ONE_ROUND, REGRESSION, SUSPICIOUS,
-};
+pub use guard::{Guard, Worse};
+pub use judge::{FRESH_ROUNDS, FRESH_SEEDS, Judgement, MetricComparison};
 pub use junit::junit;
 pub use measured::Measured;
 pub use plan::{Plan, PlannedVariant};
+pub use recipe::comparable;
 pub use record::record_of_results;
 pub use rounds::{Rounds, Train, Trained, no_baseline, record};
 pub use tallow_record::ClaimResult;

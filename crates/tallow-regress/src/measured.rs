@@ -1,15 +1,11 @@
 //! Results of the runs of a variant, seed by seed.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::path::Path;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
-use tallow_record::{EpochRow, Results, Run, Statistic, Variant};
+use tallow_record::{EpochRow, Results, Run, Statistic, Variant, sha256_file};
 
-use crate::error::{self, Result};
+use crate::error::Result;
 use crate::guard::{EPOCHS_TO_THRESHOLD, GUARDS, SPEED};
 use crate::plan::{Plan, PlannedVariant};
 use crate::recipe::comparable;
@@ -45,7 +41,7 @@ impl Measured {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](crate::Error::Io) if the weights of a run cannot be read.
+    /// [`Error::Record`](crate::Error::Record) if the weights of a run cannot be read.
     pub fn of_runs(plan: &Plan, runs: &[Run], gemm_peak_gflops: f64) -> Result<Vec<Self>> {
         let of_variant = |variant: &PlannedVariant| {
             let mut measured = Self {
@@ -65,7 +61,7 @@ impl Measured {
                     figures.insert(SPEED.to_string(), Some(speed));
                 }
                 let file = run.dir.join("model.safetensors");
-                let weights = figures.is_some().then(|| sha256(&file)).transpose()?;
+                let weights = figures.is_some().then(|| sha256_file(&file)).transpose()?;
                 measured.seeds.push(run.info.seed);
                 measured.figures.push(figures);
                 measured.curves.push(curve(&run.epochs));
@@ -146,14 +142,6 @@ impl Measured {
             _ => f64::NAN,
         }
     }
-}
-
-/// SHA-256 of a file, in hexadecimal digits.
-fn sha256(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(error::io(path))?;
-    let mut hasher = Sha256::new();
-    io::copy(&mut file, &mut hasher).map_err(error::io(path))?;
-    Ok(format!("{:x}", hasher.finalize()))
 }
 
 fn curve(epochs: &[EpochRow]) -> Vec<f64> {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::Value;
-use tallow_record::{ClaimResult, Environment, Run};
+use tallow_record::{ClaimResult, Environment, Run, error_message};
 
 use crate::baseline::{self, Baseline, Data, Record};
 use crate::claim::{Claim, FACTS};
 use crate::compare::{self, Comparison, VariantComparison, fresh_seeds};
-use crate::error::{self, Error, Result, TrainError};
+use crate::error::{Error, Result, TrainError};
 use crate::format::list;
 use crate::judge::{FRESH_ROUNDS, FRESH_SEEDS, Judgement};
 use crate::measured::Measured;
@@ -97,7 +97,7 @@ impl Rounds {
         let started = Instant::now();
         let report = match self.try_judge(plan, baselines, trainer) {
             Ok(report) => report?,
-            Err(error) => Comparison::refused(&plan.experiment, error::message(&error)),
+            Err(error) => Comparison::refused(&plan.experiment, error_message(&error)),
         };
         Some(Comparison {
             seconds: started.elapsed().as_secs_f64(),

@@ -35,6 +35,10 @@ pub struct TrainConfig {
     /// statistics of batch norm are buffers and are still updated, as in PyTorch after `requires_grad_(False)`.
     #[serde(default)]
     pub freeze: Vec<String>,
+    /// Parameters that may be without a gradient in the first step, as patterns like those of `freeze`; none by default. Any other
+    /// is an error: it is not trained.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_unused: Vec<String>,
 }
 
 impl TrainConfig {
@@ -48,6 +52,7 @@ impl TrainConfig {
             loss: LossConfig::default(),
             rules: Vec::new(),
             freeze: Vec::new(),
+            allow_unused: Vec::new(),
         }
     }
 

@@ -16,12 +16,14 @@ pub enum Error {
     },
     /// The loss is infinite or NaN; training stopped there.
     #[error(
-        "the loss is {loss} in epoch {epoch}, step {step}: lower the learning rate, or check the input"
+        "the loss is {loss} in epoch {}, step {}: lower the learning rate, or check the input",
+        epoch + 1,
+        step + 1
     )]
     NonFiniteLoss {
-        /// Epoch, from 0.
+        /// Epoch, from 0; the message counts from 1, as progress bars do.
         epoch: usize,
-        /// Step within the epoch, from 0.
+        /// Step within the epoch, from 0; the message counts from 1.
         step: usize,
         /// Value of the loss.
         loss: f64,
@@ -37,6 +39,35 @@ pub enum Error {
         "no parameter received a gradient: the model must use the parameters of the store that is passed to the trainer"
     )]
     NoGradients,
+    /// Some of the parameters to train have no gradient in the first step.
+    #[error(
+        "{} received no gradient in the first step, so that training does not change {}: either the loss does not depend on it, or an \
+         operator in between has no backward pass (the fused `layer_norm`, `rms_norm` and `softmax_last_dim` of candle-nn have none); \
+         use an operator that has one, or name the parameter in `freeze` or `allow_unused`",
+        list(names),
+        if names.len() == 1 { "it" } else { "them" }
+    )]
+    NoGradient {
+        /// Names of the parameters.
+        names: Vec<String>,
+    },
+    /// The last batch of an epoch has one sample, which the model cannot be trained on.
+    #[error(
+        "the last batch of an epoch has one sample ({samples} samples in batches of {batch_size}), and the model cannot be trained on \
+         one: {source}; {}",
+        match batch_size {
+            1 => "set `batch_size` to at least 2",
+            _ => "set `drop_last` to true, or choose another `batch_size`",
+        }
+    )]
+    LastBatch {
+        /// Samples in an epoch.
+        samples: usize,
+        /// Samples in a batch.
+        batch_size: usize,
+        /// Error of the model for one sample.
+        source: candle_core::Error,
+    },
     /// The shape of a gradient differs from that of its parameter.
     #[error("gradient of `{name}`: expected shape {expected:?}, found {found:?}")]
     GradientShape {
@@ -161,6 +192,15 @@ impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Error::Io { path, source }
+    }
+}
+
+/// Names in backticks, at most five of them.
+fn list(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().take(5).map(|n| format!("`{n}`")).collect();
+    match names.len() - quoted.len() {
+        0 => quoted.join(", "),
+        more => format!("{} and {more} more", quoted.join(", ")),
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn trained(
 }
 
 /// Whether `pattern` matches the name, or that of a layer that contains the parameter.
-fn freezes(pattern: &str, name: &str) -> bool {
+pub(crate) fn freezes(pattern: &str, name: &str) -> bool {
     let dots = name.match_indices('.').map(|(at, _)| at);
     dots.chain([name.len()])
         .any(|end| matches(pattern.as_bytes(), &name.as_bytes()[..end]))

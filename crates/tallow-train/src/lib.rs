@@ -4,6 +4,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod batch;
 mod callback;
 mod checkpoint;
 mod config;
@@ -15,6 +16,7 @@ mod freeze;
 mod gradient_norms;
 mod grid;
 mod history;
+mod last_batch;
 mod loss;
 mod optimizer;
 mod record;
@@ -22,6 +24,8 @@ mod schedule;
 mod tally;
 mod tensorboard;
 mod trainer;
+mod unused;
+mod warnings;
 
 pub use callback::{
     BatchEnd, BeforeStep, CONTINUE, Callback, EarlyStopping, EpochEnd, FitStart, Flow, KeepBest,
@@ -33,8 +37,10 @@ pub use error::{Error, Result};
 pub use gradient_norms::GradientNorms;
 pub use grid::make_grid;
 pub use history::{Evaluation, History};
+pub use last_batch::check_last_batch;
 pub use loss::{
-    BinaryCrossEntropy, CrossEntropy, Loss, LossConfig, SoftmaxCrossEntropy, SquaredError, Target,
+    BinaryCrossEntropy, ClassWeights, CrossEntropy, Loss, LossConfig, SoftmaxCrossEntropy,
+    SquaredError, Target,
 };
 pub use optimizer::{Adam, AdamW, Optimizer, OptimizerConfig, ParamRule, Sgd};
 pub use record::{RunRecord, dataset_record};

@@ -5,22 +5,25 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Tensor, Var};
 use candle_nn::ModuleT;
-use tallow_datasets::{Batch, DataLoader};
+use tallow_datasets::{DataLoader, Dataset};
 use tallow_metrics::Metric;
 use tallow_ops::{ParamStore, Tape, no_grad};
 
+use crate::batch::to_store;
 use crate::callback::{BatchEnd, BeforeStep, Callback, Callbacks, EpochEnd, FitStart};
 use crate::checkpoint::{Checkpoints, Data, Setup};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::freeze::trained;
 use crate::history::{Evaluation, History, finite_metrics};
+use crate::last_batch::check_last_batch;
 use crate::loss::{Loss, Target};
 use crate::optimizer::Optimizer;
 use crate::schedule::{Per, Schedule};
 use crate::tally::{TestTally, TrainTally};
+use crate::unused::{check_patterns, check_used};
 use tallow_record::EpochRow;
 
 /// Training step: from a batch to the gradients of its loss. The default is [`ForwardBackward`].
@@ -235,7 +238,10 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// [`Error::NonFiniteLoss`] names the step that diverged: at once on the CPU, within 32 steps on other devices.
-    /// [`Error::NoParameters`] when the store is empty, [`Error::NoGradients`] when the model does not use its parameters.
+    /// [`Error::NoParameters`] when the store is empty, [`Error::NoGradients`] when the model does not use its parameters,
+    /// [`Error::NoGradient`] when it does not use some of them, see [`TrainConfig::allow_unused`].
+    /// [`Error::LastBatch`] before training when the last batch has one sample, too few for the batch norm of the model, see
+    /// [`check_last_batch`].
     /// [`Error::Mismatch`] when a checkpoint is of a run with other settings or other data.
     pub fn fit(
         &mut self,
@@ -267,16 +273,26 @@ impl<'a> Trainer<'a> {
             Per::Step => all_steps as u64,
         };
         schedule.validate(total)?;
-        let loss = &*choose_loss(&self.loss, config)?;
+        let loss = &*choose_loss(&self.loss, config, &**train.dataset())?;
+        let trained_params = trained(store.parameters(), &config.freeze)?;
+        check_patterns(&trained_params, &config.allow_unused)?;
         let mut optimizer: Box<dyn Optimizer + '_> = match &self.optimizer {
-            Some(build) => build(trained(store.parameters(), &config.freeze)?)?,
+            Some(build) => build(trained_params.clone())?,
             None => config.optimizer(store)?,
         };
+        // A step of the caller's own may make other batches.
+        if self.step.is_none() && all_steps >= steps {
+            check_last_batch(model, store, train)?;
+        }
+        let own = self.own_parts();
+        for warning in config.warnings_except(steps, &own) {
+            tracing::warn!("{warning}");
+        }
         let base_lr = optimizer.lr();
         let mut default_step = ForwardBackward;
         let setup = Setup {
             config: config.clone(),
-            own: self.own_parts(),
+            own,
             data: Data::of(train),
             extendable: !schedule.depends_on_total(),
         };
@@ -284,6 +300,7 @@ impl<'a> Trainer<'a> {
             Some(step) => &mut **step,
             None => &mut default_step,
         };
+        let mut gradients_checked = false;
         let metrics = self.metrics.get_mut();
         let callbacks = &mut self.callbacks;
         let mut history = match &self.checkpoints {
@@ -329,6 +346,10 @@ impl<'a> Trainer<'a> {
                     step,
                 })?;
                 tally.add((epoch, step), &output.loss, &output.logits, &labels)?;
+                if !gradients_checked {
+                    check_used(&trained_params, &output.grads, &config.allow_unused)?;
+                    gradients_checked = true;
+                }
                 let mut before = BeforeStep {
                     epoch,
                     step,
@@ -412,7 +433,8 @@ impl<'a> Trainer<'a> {
         own.map(|(name, _)| name.to_string()).collect()
     }
 
-    /// Evaluates `model` in evaluation mode on all of `loader`, with the loss of the training.
+    /// Evaluates `model` in evaluation mode on all of `loader`, with the loss of the training. Balanced class weights are those of the
+    /// labels of `loader` here.
     ///
     /// # Errors
     /// [`Error::EmptyLoader`] when the loader has no batch.
@@ -422,7 +444,7 @@ impl<'a> Trainer<'a> {
         store: &ParamStore,
         loader: &DataLoader,
     ) -> Result<Evaluation> {
-        let loss = &*choose_loss(&self.loss, &self.config)?;
+        let loss = &*choose_loss(&self.loss, &self.config, &**loader.dataset())?;
         let mut metrics = self.metrics.borrow_mut();
         evaluate(model, store, loader, loss, &mut metrics, |_| Ok(()))
     }
@@ -451,20 +473,14 @@ fn evaluate(
     })
 }
 
-/// The caller's own loss, or that of the settings.
+/// The caller's own loss, or that of the settings for the classes of `dataset`.
 fn choose_loss<'l>(
     own: &'l Option<Box<dyn Loss + '_>>,
     config: &TrainConfig,
+    dataset: &dyn Dataset,
 ) -> Result<Box<dyn Loss + 'l>> {
     Ok(match own {
         Some(loss) => Box::new(loss),
-        None => config.loss.build()?,
+        None => config.loss.build_for(dataset)?,
     })
-}
-
-/// Images and labels on the device of the parameters, the images in their type.
-fn to_store(batch: &Batch, store: &ParamStore) -> candle_core::Result<(Tensor, Tensor)> {
-    let device: &Device = store.device();
-    let images = batch.images.to_device(device)?.to_dtype(store.dtype())?;
-    Ok((images, batch.labels.to_device(device)?))
 }

@@ -75,7 +75,7 @@ pub enum Work {
     },
     /// One operator on images or rows of normal noise.
     Operator {
-        /// Which.
+        /// Operator.
         op: Operator,
     },
     /// Random crop, flip and normalisation of made-up 32x32 RGB images.

@@ -121,7 +121,7 @@ fn only_networks(cases: &mut Vec<Case>, args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
-/// Fills in where datasets are. What needs one that is not here is left out aloud, or refused if it was asked for.
+/// Fills in the folders of datasets. A case whose dataset is missing is skipped with a message, or an error if it was asked for.
 fn find_data(cases: &mut Vec<Case>, asked: bool) -> Result<()> {
     const GET: &str =
         "TALLOW_DATA can name a folder that has it, and `cargo xtask data get mnist` gets it";
@@ -144,7 +144,7 @@ fn find_data(cases: &mut Vec<Case>, asked: bool) -> Result<()> {
             Err(anyhow::Error::from(error).context(format!("{name}: {GET}")))
         }
         Some((name, _)) => {
-            status!("{name} is left out, for MNIST is not here: {GET}");
+            status!("{name} is skipped: MNIST was not found; {GET}");
             Ok(())
         }
         None => Ok(()),

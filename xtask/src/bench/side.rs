@@ -15,7 +15,7 @@ use super::case::{Case, Work};
 use super::protocol::{Hello, Memory, Prepared, Ran, Request};
 use tallow_cli::machine::python;
 
-/// Where everyone computes, and with what.
+/// Device and threads of all sides.
 #[derive(Clone, Debug)]
 pub struct Place {
     pub threads: usize,

@@ -82,7 +82,7 @@ pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
 
 fn parse<'a>(kind: &str, words: &[&'a str], takes: Takes) -> Result<Block<'a>> {
     let [name, rest @ ..] = words else {
-        bail!("{kind}: which experiment?");
+        bail!("{kind}: expected the name of an experiment");
     };
     let (rest, variants) = match rest.iter().position(|word| *word == "variants") {
         None => (rest, None),

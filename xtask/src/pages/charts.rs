@@ -1,8 +1,7 @@
 //! Blocks that are charts. The text of each picture is written from the figures, for those who do not see it.
 
 use anyhow::{Context, Result, ensure};
-use tallow_cli::text::thousands;
-use tallow_record::{GradientRow, Results, Variant};
+use tallow_record::{GradientRow, Results, Variant, thousands};
 use tallow_report::charts::{self, Bar, Curve, GradientPanel, Step};
 
 use super::block::Block;

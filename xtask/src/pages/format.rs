@@ -1,9 +1,8 @@
 //! Numbers as the pages show them.
 
 use anyhow::{Context, Result, bail, ensure};
-use tallow_cli::text::thousands;
 use tallow_experiment::suggest;
-use tallow_record::Statistic;
+use tallow_record::{Statistic, thousands};
 
 use super::language::Language;
 

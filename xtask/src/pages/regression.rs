@@ -5,8 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-
-use tallow_cli::text::thousands;
+use tallow_record::thousands;
 
 use super::files::read;
 use super::page::Page;

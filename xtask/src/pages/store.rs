@@ -33,7 +33,7 @@ impl Store {
             let of_tier = format!("{}.{}", found.experiment, found.tier);
             ensure!(
                 name == found.experiment || name == of_tier,
-                "{}: tells of the {} tier of `{}`; its name should say so",
+                "{}: contains results of the {} tier of `{}`; rename it accordingly",
                 path.display(),
                 found.tier,
                 found.experiment
@@ -76,7 +76,7 @@ impl Store {
         Some(title.trim().to_string())
     }
 
-    /// Where the book has the page of an experiment: a number to sort by, the same for all that it does not have.
+    /// Position of an experiment's page in the book, to sort by; `usize::MAX` for a page that the book does not have.
     pub fn place(&self, name: &str) -> usize {
         let summary = fs::read_to_string(self.dir.join("SUMMARY.md")).unwrap_or_default();
         self.page(name, Language::English)

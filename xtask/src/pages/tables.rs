@@ -1,8 +1,7 @@
 //! Blocks that are tables.
 
 use anyhow::{Context, Result, ensure};
-use tallow_cli::text::thousands;
-use tallow_record::{Metric, Results, RunResults, Variant};
+use tallow_record::{Metric, Results, RunResults, Variant, thousands};
 use tallow_report::charts::Axis;
 
 use super::format::Format;
@@ -76,7 +75,7 @@ pub fn results(variants: &[&Variant], language: Language) -> Result<String> {
         language.pick("parameters", "参数量").to_string(),
         heading,
         language.pick("published", "公布的结果").to_string(),
-        language.pick("time a run", "每次运行用时").to_string(),
+        language.pick("time per run", "每次运行用时").to_string(),
     ];
     let mut table = Table::new(&words, 2);
     let mut sources: Vec<&str> = Vec::new();
@@ -235,12 +234,16 @@ pub fn per_class(results: &Results, variant: &Variant, language: Language) -> Re
     );
     let mut table = Table::new(&headings.map(str::to_string), 1);
     for score in scores {
-        let percent = |value| Format::Percent.show(value, language);
+        // A class without samples has no scores.
+        let share = |value: Option<f64>| match value {
+            Some(value) => Format::Percent.show(value, language),
+            None => "—".to_string(),
+        };
         table.row(&[
             class_name(results, score.class),
-            percent(score.precision),
-            percent(score.recall),
-            percent(score.f1),
+            share(score.precision),
+            share(score.recall),
+            share(score.f1),
             thousands(score.support),
         ]);
     }

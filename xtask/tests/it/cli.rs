@@ -62,6 +62,16 @@ fn a_bench_that_cannot_be_run_is_refused() {
 }
 
 #[test]
+fn docs_and_report_do_not_mix() {
+    for args in [&["docs", "-o", "x"][..], &["report", "--check"]] {
+        let output = xtask().args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let message = stderr(&output);
+        assert!(message.contains("unexpected argument"), "{message}");
+    }
+}
+
+#[test]
 fn shells_complete_one_word() {
     let output = xtask().args(["completions", "bash"]).output().unwrap();
     let script = stdout(&output);

@@ -76,9 +76,7 @@ struct Record {
 /// Lists the records to delete, or deletes them.
 pub fn clean_runs(args: &CleanRunsArgs, program: &Program) -> Result<Ending> {
     if args.keep_last.is_none() && !args.unfinished {
-        bail!(
-            "which records? --unfinished: those that have not finished; --keep-last N: all but the newest N of each variant and seed"
-        );
+        bail!("no records selected: pass --unfinished or --keep-last N");
     }
     let found = runs::find(&args.out, args.experiment.as_deref(), program)?;
     let mut left = Vec::new();

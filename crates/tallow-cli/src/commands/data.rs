@@ -4,20 +4,19 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use tallow_datasets::{
     DigestCheck, Error, Inspection, LoadOptions, Verification, catalog, entry, fetch, inspect,
     locate, verify,
 };
-use tallow_experiment::suggest;
+use tallow_experiment::data::explain;
+use tallow_record::thousands;
 
 use crate::ending::Ending;
 use crate::output;
-use crate::program::Program;
 use crate::progress::DownloadProgress;
 use crate::table::{align_right, new_table};
-use crate::text::thousands;
 
 /// Example at the end of the help text.
 pub const EXAMPLES: &str = "Example: {tallow} data get mnist";
@@ -58,12 +57,12 @@ pub struct DataArgs {
 }
 
 /// Runs a subcommand of `data`.
-pub fn data(command: &DataCommand, program: &Program) -> Result<Ending> {
+pub fn data(command: &DataCommand) -> Result<Ending> {
     match command {
         DataCommand::List(args) => list(args.data.clone()),
-        DataCommand::Get(args) => get(args, program),
-        DataCommand::Verify(args) => check(args, program),
-        DataCommand::Info(args) => info(args, program),
+        DataCommand::Get(args) => get(args),
+        DataCommand::Verify(args) => check(args),
+        DataCommand::Info(args) => info(args),
     }?;
     Ok(Ending::Done)
 }
@@ -74,24 +73,6 @@ fn options(data_dir: Option<PathBuf>) -> LoadOptions {
         data_dir,
         progress: Some(Arc::new(move |p| progress.show(&p))),
         ..LoadOptions::default()
-    }
-}
-
-/// An error with the nearest known name, and with the command that downloads the data.
-fn explain(error: Error, program: &Program) -> anyhow::Error {
-    match error {
-        Error::UnknownDataset { name, known } => {
-            anyhow!(suggest::unknown("dataset", &name, &known))
-        }
-        Error::NotFound(mut not_found) if !not_found.remedies.is_empty() => {
-            let command = format!(
-                "or, where there is a network, run: {} data get {}",
-                program.name, not_found.name
-            );
-            not_found.remedies.push(command);
-            Error::NotFound(not_found).into()
-        }
-        other => other.into(),
     }
 }
 
@@ -132,11 +113,11 @@ fn list(data_dir: Option<PathBuf>) -> Result<()> {
     ))
 }
 
-fn get(args: &DataArgs, program: &Program) -> Result<()> {
+fn get(args: &DataArgs) -> Result<()> {
     let fetched = fetch(&args.name, &options(args.place.data.clone())).map_err(|e| match e {
         // The command of the remedy has just failed.
-        Error::NotFound(_) => e.into(),
-        other => explain(other, program),
+        Error::NotFound(_) => tallow_experiment::Error::from(e),
+        other => explain(other),
     })?;
     let name = &args.name;
     output::print(&match (fetched.downloaded, fetched.dir.display()) {
@@ -146,10 +127,9 @@ fn get(args: &DataArgs, program: &Program) -> Result<()> {
     })
 }
 
-fn info(args: &DataArgs, program: &Program) -> Result<()> {
-    let entry = entry(&args.name).map_err(|error| explain(error, program))?;
-    let found = inspect(&args.name, &options(args.place.data.clone()))
-        .map_err(|error| explain(error, program))?;
+fn info(args: &DataArgs) -> Result<()> {
+    let entry = entry(&args.name).map_err(explain)?;
+    let found = inspect(&args.name, &options(args.place.data.clone())).map_err(explain)?;
     let mut text = format!(
         "{}\n  {}\n  source   {}\n  licence  {}\n",
         entry.name, entry.description, entry.source, entry.licence
@@ -180,9 +160,8 @@ fn describe(text: &mut String, found: &Inspection) {
     }
 }
 
-fn check(args: &DataArgs, program: &Program) -> Result<()> {
-    let found = verify(&args.name, &options(args.place.data.clone()))
-        .map_err(|error| explain(error, program))?;
+fn check(args: &DataArgs) -> Result<()> {
+    let found = verify(&args.name, &options(args.place.data.clone())).map_err(explain)?;
     output::print(&verdicts(&found))?;
     if !found.is_sound() {
         bail!(

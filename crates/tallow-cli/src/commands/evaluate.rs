@@ -1,5 +1,6 @@
 //! `tallow evaluate`: metrics of given weights on a test set.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -7,6 +8,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use tallow_experiment::evaluate::{self, Evaluation, Request};
 use tallow_experiment::{device, preparation};
+use tallow_record::{percent, thousands};
 
 use crate::args::{Channels, load_options, parse_channels};
 use crate::ending::Ending;
@@ -15,7 +17,6 @@ use crate::program::Program;
 use crate::progress::Notes;
 use crate::runner::set_threads;
 use crate::table::{align_right, new_table};
-use crate::text::{percent, thousands};
 
 /// Examples at the end of the help text.
 pub const EXAMPLES: &str = "Examples:
@@ -34,7 +35,7 @@ pub struct EvaluateArgs {
     pub model: String,
     /// File of weights.
     #[arg(long, value_name = "FILE")]
-    pub weights: String,
+    pub weights: OsString,
     /// Set of weights in a file with several: key of a state dict, such as state_dict_ema, or prefix of its names.
     #[arg(long, value_name = "KEY")]
     pub weights_key: Option<String>,
@@ -75,7 +76,7 @@ pub fn evaluate(args: &EvaluateArgs, program: &Program) -> Result<Ending> {
     let given = match (&args.mean, &args.std) {
         (Some(mean), Some(std)) => Some((mean.0.clone(), std.0.clone())),
         (None, None) => None,
-        _ => bail!("--mean and --std go together"),
+        _ => bail!("--mean and --std must be given together"),
     };
     let device = device::parse(&args.device)?;
     set_threads(args.threads)?;
@@ -98,15 +99,16 @@ pub fn evaluate(args: &EvaluateArgs, program: &Program) -> Result<Ending> {
 }
 
 fn render(outcome: &Evaluation) -> String {
-    let mut table = new_table(&["class", "images", "right", "recall", "precision", "F1"]);
+    let score = |score: Option<f64>| score.map_or("—".to_string(), percent);
+    let mut table = new_table(&["class", "images", "correct", "recall", "precision", "F1"]);
     for class in &outcome.per_class {
         table.add_row([
             class.name.clone(),
             thousands(class.images),
             thousands(class.correct),
-            percent(class.recall),
-            percent(class.precision),
-            percent(class.f1),
+            score(class.recall),
+            score(class.precision),
+            score(class.f1),
         ]);
     }
     for column in 1..6 {
@@ -129,7 +131,7 @@ fn render(outcome: &Evaluation) -> String {
         .map(|share| format!(", {} within five", percent(share)));
     let _ = writeln!(
         text,
-        "{} of {} right: {}{}, loss {:.4}",
+        "{} of {} correct: {}{}, loss {:.4}",
         thousands(outcome.correct),
         thousands(outcome.total),
         percent(outcome.accuracy),

@@ -4,13 +4,12 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use tallow_experiment::{Experiment, builtin};
-use tallow_record::{Tier, duration};
+use tallow_record::{Tier, duration, percent};
 
 use crate::ending::Ending;
 use crate::output;
 use crate::program::Program;
 use crate::table::{align_right, new_table};
-use crate::text::percent;
 
 /// Example at the end of the help text.
 pub const EXAMPLES: &str = "Example: {tallow} list";

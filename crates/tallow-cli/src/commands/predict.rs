@@ -1,13 +1,17 @@
 //! `tallow predict`: classes of images by a trained network.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde::Serialize;
 use tallow_experiment::predictor::{ClassProbability, Prepared, WeightsRequest};
 use tallow_experiment::{Predictor, device, heat_map};
+use tallow_record::percent;
 
 use crate::args::{Channels, load_options, parse_channels};
 use crate::console::status;
@@ -16,7 +20,6 @@ use crate::output;
 use crate::program::Program;
 use crate::runner::set_threads;
 use crate::table::{align_right, new_table};
-use crate::text::percent;
 
 mod explain;
 
@@ -29,6 +32,9 @@ pub const EXAMPLES: &str = "Examples:
 
 {tallow} runs lists the run records.";
 
+/// Images that are held in memory at once.
+const BATCH: usize = 64;
+
 /// Smallest size of the longer side of a heat map's picture, in pixels.
 const SIDE: u32 = 448;
 
@@ -36,7 +42,7 @@ const SIDE: u32 = 448;
 #[derive(Args, Debug)]
 #[command(arg_required_else_help = true)]
 pub struct PredictArgs {
-    /// Images: PNG, JPEG, WebP or BMP of any size and colour.
+    /// Images: JPEG, PNG, WebP, BMP, GIF, TIFF or PNM of any size and colour.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
     /// Folder of a run record: its weights, model, dataset and transforms.
@@ -44,7 +50,7 @@ pub struct PredictArgs {
     run: Option<PathBuf>,
     /// File of weights (see `evaluate`), instead of --run.
     #[arg(long, value_name = "FILE", requires = "model")]
-    weights: Option<String>,
+    weights: Option<OsString>,
     /// Set of weights in a file with several: key of a state dict, such as state_dict_ema, or prefix of its names.
     #[arg(long, value_name = "KEY", requires = "weights")]
     weights_key: Option<String>,
@@ -92,7 +98,11 @@ pub struct PredictArgs {
 /// Prediction of an image, and line of the output of `--json`.
 #[derive(Serialize)]
 struct Line {
-    image: PathBuf,
+    /// Path of the image as text.
+    image: String,
+    /// Bytes of the path in base64, if it is no Unicode and the text has replacement characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_base64: Option<String>,
     /// The most probable class.
     class: String,
     /// Its probability by the network.
@@ -102,9 +112,9 @@ struct Line {
     /// Preparation of the image, in order.
     preparation: Vec<String>,
     /// File of the heat map.
-    explanation: Option<PathBuf>,
+    explanation: Option<String>,
     model: String,
-    weights: PathBuf,
+    weights: String,
     dataset: String,
 }
 
@@ -126,10 +136,7 @@ pub fn predict(args: &PredictArgs, program: &Program) -> Result<Ending> {
             registry: program.models.clone(),
             load: load_options(args.weights_key.as_deref(), args.allow_non_finite),
         })?,
-        _ => bail!(
-            "which network? --run DIR: that of a run record (`{0} runs` lists them); --weights FILE --model NAME: a file of weights, with --dataset NAME for the classes",
-            program.name
-        ),
+        _ => bail!("no network given: pass --run DIR, or --weights FILE --model NAME"),
     };
     for note in predictor.notes() {
         status!("{note}");
@@ -143,47 +150,74 @@ pub fn predict(args: &PredictArgs, program: &Program) -> Result<Ending> {
                 .context("--explain needs a model with convolutions")?,
         ),
     };
-    // All images before the first prediction: a wrong one is reported before anything is printed or written.
-    let prepared = args.images.iter().map(|path| predictor.prepare_file(path));
-    let prepared = prepared.collect::<Result<Vec<Prepared>, _>>()?;
     let pictures = explain::files(args.explain.as_deref(), &args.images)?;
-    let predictions = predictor.predict(&prepared, args.top as usize)?;
-
-    let weights = predictor.weights().unwrap_or(Path::new("")).to_path_buf();
-    let mut text = String::new();
-    let images = args.images.iter().zip(prepared).zip(predictions);
-    for (i, ((path, prepared), top)) in images.enumerate() {
-        let Some(first) = top.first() else {
-            bail!("the model has no classes");
-        };
-        let explanation = pictures.get(i);
-        if let (Some(file), Some(layer)) = (explanation, &layer) {
-            let picture = predictor.heat_map(&prepared, first.index, layer, SIDE)?;
-            heat_map::write_png(file, &picture)?;
-        }
-        let line = Line {
-            image: path.clone(),
-            class: first.class.clone(),
-            probability: first.probability,
-            preparation: prepared.steps,
-            explanation: explanation.cloned(),
-            model: predictor.model_name().to_string(),
-            weights: weights.clone(),
-            dataset: predictor.dataset().to_string(),
-            top,
-        };
-        if args.json {
-            text += &format!("{}\n", serde_json::to_string(&line)?);
-        } else {
-            status!("{}:", path.display());
-            for step in &line.preparation {
-                status!("  {step}");
+    let mut failed = 0;
+    for (number, paths) in args.images.chunks(BATCH).enumerate() {
+        let mut ready: Vec<(usize, Prepared)> = Vec::new();
+        for (i, path) in paths.iter().enumerate() {
+            match predictor.prepare_file(path) {
+                Ok(prepared) => ready.push((number * BATCH + i, prepared)),
+                // One bad image does not lose the others.
+                Err(error) => {
+                    failed += 1;
+                    status!("error: {}", program.message(&error.message()));
+                }
             }
-            text += &render(&line, layer.as_deref());
         }
+        let (indices, prepared): (Vec<_>, Vec<_>) = ready.into_iter().unzip();
+        let predictions = predictor.predict(&prepared, args.top as usize)?;
+        let mut text = String::new();
+        for ((index, prepared), top) in indices.into_iter().zip(prepared).zip(predictions) {
+            let path = &args.images[index];
+            let Some(first) = top.first() else {
+                bail!("the model has no classes");
+            };
+            let explanation = pictures.get(index);
+            if let (Some(file), Some(layer)) = (explanation, &layer) {
+                let picture = predictor.heat_map(&prepared, first.index, layer, SIDE)?;
+                heat_map::write_png(file, &picture)?;
+            }
+            let line = Line {
+                image: path.display().to_string(),
+                image_base64: base64_of(path),
+                class: first.class.clone(),
+                probability: first.probability,
+                preparation: prepared.steps,
+                explanation: explanation.map(|path| path.display().to_string()),
+                model: predictor.model_name().to_string(),
+                weights: (predictor.weights())
+                    .map_or_else(String::new, |w| w.display().to_string()),
+                dataset: predictor.dataset().to_string(),
+                top,
+            };
+            if args.json {
+                text += &format!("{}\n", serde_json::to_string(&line)?);
+            } else {
+                status!("{}:", path.display());
+                for step in &line.preparation {
+                    status!("  {step}");
+                }
+                text += &render(&line, layer.as_deref());
+            }
+        }
+        output::print(&text)?;
     }
-    output::print(&text)?;
-    Ok(Ending::Done)
+    Ok(match failed {
+        0 => Ending::Done,
+        _ => {
+            let count = args.images.len();
+            if count > 1 {
+                status!("{failed} of {count} images could not be predicted");
+            }
+            Ending::Refused
+        }
+    })
+}
+
+/// Bytes of a path in base64 if it is no Unicode. On Windows, these are the bytes of WTF-8.
+fn base64_of(path: &Path) -> Option<String> {
+    let name = path.as_os_str();
+    (name.to_str().is_none()).then(|| STANDARD.encode(name.as_encoded_bytes()))
 }
 
 fn render(prediction: &Line, layer: Option<&str>) -> String {
@@ -192,17 +226,9 @@ fn render(prediction: &Line, layer: Option<&str>) -> String {
         table.add_row([class.class.clone(), percent(class.probability)]);
     }
     align_right(&mut table, 1);
-    let mut text = format!(
-        "{}: {}\n{table}\n",
-        prediction.image.display(),
-        prediction.class
-    );
+    let mut text = format!("{}: {}\n{table}\n", prediction.image, prediction.class);
     if let (Some(file), Some(layer)) = (&prediction.explanation, layer) {
-        let _ = writeln!(
-            text,
-            "Grad-CAM heat map of the layer {layer}: {}",
-            file.display()
-        );
+        let _ = writeln!(text, "Grad-CAM heat map of the layer {layer}: {file}");
     }
     text
 }

@@ -15,7 +15,7 @@ pub use args::{EXAMPLES, RegressArgs};
 /// Compares experiments, or results of another program, with their baselines; or makes new baselines.
 pub fn regress(args: &RegressArgs, program: &Program) -> Result<Ending> {
     if let Some(reason) = &args.reason {
-        ensure!(!reason.trim().is_empty(), "--reason says nothing");
+        ensure!(!reason.trim().is_empty(), "--reason is empty");
     }
     match args.results.is_empty() {
         true => experiments::regress(args, program),

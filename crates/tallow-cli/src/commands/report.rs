@@ -1,12 +1,13 @@
 //! `tallow report`: run records as one HTML file.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use serde_json::Value;
 use tallow_experiment::report::write_page;
-use tallow_record::Run;
+use tallow_record::{Run, find_runs, is_record, runs_of};
+use tallow_regress::comparable;
 
 use crate::ending::Ending;
 use crate::output;
@@ -75,12 +76,11 @@ fn folders(args: &ReportArgs, program: &Program) -> Result<Vec<PathBuf>> {
             path.display(),
             args.out.display()
         );
-        if is_run(&path) {
+        if is_record(&path) {
             found.push(path);
             continue;
         }
-        let mut runs = subfolders(&path)?;
-        runs.retain(|run| is_run(run));
+        let runs = runs_of(&path)?;
         if runs.is_empty() {
             bail!("{}: there are no run records in it", path.display());
         }
@@ -89,51 +89,32 @@ fn folders(args: &ReportArgs, program: &Program) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn is_run(path: &Path) -> bool {
-    path.join("environment.json").is_file() && path.join("config.toml").is_file()
-}
-
-fn subfolders(path: &Path) -> Result<Vec<PathBuf>> {
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            folders.push(path);
-        }
-    }
-    // Names of runs begin with the time.
-    folders.sort();
-    Ok(folders)
-}
-
 /// The finished runs of the newest tier; of each variant those with its newest recipe, and of several with one seed the last.
 fn latest(folders: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
-    let mut kept: Vec<(Run, PathBuf)> = Vec::new();
+    let mut kept: Vec<(Run, Value)> = Vec::new();
     for folder in folders {
         let run = Run::read(&folder)?;
         if run.summary.is_none() {
             continue;
         }
+        let recipe = recipe(&run)?;
         // A mean is over runs that differ in their seeds alone.
-        kept.retain(|(before, _)| {
+        kept.retain(|(before, other)| {
             before.config.get("tier") == run.config.get("tier")
                 && (before.info.variant != run.info.variant
-                    || (before.info.seed != run.info.seed && recipe(before) == recipe(&run)))
+                    || (before.info.seed != run.info.seed && *other == recipe))
         });
-        kept.push((run, folder));
+        kept.push((run, recipe));
     }
     ensure!(!kept.is_empty(), "none of the runs has finished");
-    Ok(kept.into_iter().map(|(_, folder)| folder).collect())
+    Ok(kept.into_iter().map(|(run, _)| run.dir).collect())
 }
 
 /// Recipe of a run without its seed and keys that do not change results.
-fn recipe(run: &Run) -> toml::Table {
+fn recipe(run: &Run) -> Result<Value> {
     let mut config = run.config.clone();
     config.remove("seed");
-    if let Some(train) = config.get_mut("train").and_then(|t| t.as_table_mut()) {
-        train.remove("workers");
-    }
-    config
+    Ok(comparable(serde_json::to_value(config)?))
 }
 
 /// Folder of the experiment below `out` with the newest run.
@@ -144,15 +125,8 @@ fn newest(out: &Path, program: &Program) -> Result<PathBuf> {
         out.display(),
         program.name
     );
-    let last = |folder: &PathBuf| {
-        subfolders(folder)
-            .ok()
-            .and_then(|mut runs| runs.pop()?.file_name().map(|n| n.to_owned()))
-    };
-    let mut folders = subfolders(out)?;
-    folders.sort_by_key(last);
-    folders
-        .pop()
+    let last = find_runs(out, None)?.pop();
+    last.and_then(|run| Some(run.parent()?.to_path_buf()))
         .with_context(|| format!("{}: there are no run records in it", out.display()))
 }
 

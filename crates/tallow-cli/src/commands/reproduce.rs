@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use tallow_experiment::report::shell_quoted;
 use tallow_experiment::{Experiment, Outcome};
 use tallow_record::{Tier, Verdict, duration};
 
-use crate::args::{RunnerArgs, shell_quoted, tier_parser};
+use crate::args::{RunnerArgs, tier_parser};
 use crate::console::status;
 use crate::ending::Ending;
 use crate::program::Program;

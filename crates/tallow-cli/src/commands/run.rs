@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use tallow_experiment::Experiment;
+use tallow_experiment::report::shell_quoted;
 use tallow_record::Tier;
 
-use crate::args::{RunnerArgs, Seeds, parse_seeds, shell_quoted, tier_parser};
+use crate::args::{RunnerArgs, Seeds, parse_seeds, tier_parser};
 use crate::console::status;
 use crate::ending::Ending;
 use crate::program::Program;

@@ -8,14 +8,13 @@ use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use serde::Serialize;
 use tallow_experiment::suggest;
-use tallow_record::{EpochRow, Error, Run, find_runs, started};
+use tallow_record::{EpochRow, Error, Run, find_runs, percent, started, thousands};
 
 use crate::console::status;
 use crate::ending::Ending;
 use crate::output;
 use crate::program::Program;
 use crate::table::{align_right, new_table};
-use crate::text::{percent, thousands};
 
 /// Examples at the end of the help text.
 pub const EXAMPLES: &str = "Examples:

@@ -1,14 +1,14 @@
 //! `tallow summary`: the layers of a model, or all models.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use tallow_models::ModelConfig;
+use tallow_record::thousands;
 
 use crate::ending::Ending;
 use crate::output;
 use crate::program::Program;
 use crate::table::{align_right, new_table};
-use crate::text::thousands;
 
 /// Examples at the end of the help text.
 pub const EXAMPLES: &str = "Examples:
@@ -44,16 +44,30 @@ fn parse_shape(text: &str) -> Result<(usize, usize, usize), String> {
 
 /// Prints the layers of a model, or all models.
 pub fn summary(args: &SummaryArgs, program: &Program) -> Result<Ending> {
-    let Some(model) = &args.model else {
-        return models(program);
+    let text = match &args.model {
+        Some(model) => layers(model, args, program)?,
+        None => models(program),
     };
+    output::print(&text)?;
+    Ok(Ending::Done)
+}
+
+/// Table of the layers of a model.
+fn layers(model: &str, args: &SummaryArgs, program: &Program) -> Result<String> {
     let entry = program.models.find(model)?;
-    let default = entry.config()?;
-    let config = ModelConfig {
-        classes: args.classes.map_or(default.classes, |n| n as usize),
-        input_shape: args.input.unwrap_or(default.input_shape),
-        ..default
+    let classes = args.classes.map(|n| n as usize).or(entry.default_classes);
+    let input_shape = args.input.or(entry.default_input);
+    let (Some(classes), Some(input_shape)) = (classes, input_shape) else {
+        bail!(
+            "{model}: has no default input shape and classes; pass {}",
+            match (classes, input_shape) {
+                (None, None) => "--classes N and --input C,H,W",
+                (None, Some(_)) => "--classes N",
+                _ => "--input C,H,W",
+            }
+        );
     };
+    let config = ModelConfig::new(classes, input_shape);
     let summary = entry.build(&config)?.summary()?;
     let (c, h, w) = summary.input_shape;
     let mut table = new_table(&["layer", "kind", "output", "parameters", "multiply-adds"]);
@@ -69,19 +83,18 @@ pub fn summary(args: &SummaryArgs, program: &Program) -> Result<Ending> {
     for column in [2, 3, 4] {
         align_right(&mut table, column);
     }
-    output::print(&format!(
-        "{}: {}\ninput {c}x{h}x{w}, {} classes\n{table}\n{} parameters, {} multiply-adds an image\n",
+    Ok(format!(
+        "{}: {}\ninput {c}x{h}x{w}, {} classes\n{table}\n{} parameters, {} multiply-adds per image\n",
         entry.name(),
         entry.description,
-        config.classes,
+        classes,
         thousands(summary.parameters as u64),
         thousands(summary.multiply_adds),
-    ))?;
-    Ok(Ending::Done)
+    ))
 }
 
-/// Prints all models with their default shapes.
-fn models(program: &Program) -> Result<Ending> {
+/// Table of all models with their default shapes.
+fn models(program: &Program) -> String {
     let mut table = new_table(&[
         "model",
         "input",
@@ -104,8 +117,7 @@ fn models(program: &Program) -> Result<Ending> {
     for column in [1, 2, 3] {
         align_right(&mut table, column);
     }
-    output::print(&format!("{table}\n{} models\n", program.models.len()))?;
-    Ok(Ending::Done)
+    format!("{table}\n{} models\n", program.models.len())
 }
 
 fn shape(sizes: &[usize]) -> String {
@@ -123,6 +135,10 @@ fn count(n: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tallow_models::Registry;
+    use tallow_models::nn::Sequential;
+    use tallow_ops::ParamPath;
+
     use super::*;
 
     #[test]
@@ -131,5 +147,39 @@ mod tests {
         for bad in ["3,32", "3,32,0", "x", "1,2,3,4"] {
             assert!(parse_shape(bad).is_err(), "{bad}");
         }
+    }
+
+    /// A model without default shapes needs them from the command line.
+    #[test]
+    fn a_custom_model() {
+        let mut models = Registry::default();
+        let net = |p: &ParamPath, config: &ModelConfig| {
+            Sequential::build(p, config.input_shape)
+                .flatten()
+                .linear("fc", config.classes)
+                .finish()
+        };
+        models.register("my-net", net).unwrap();
+        let program = Program::new("tallow", || clap::Command::new("tallow"), models);
+        let args = |classes, input| SummaryArgs {
+            model: Some("my-net".to_string()),
+            classes,
+            input,
+        };
+        let text = layers("my-net", &args(Some(3), Some((1, 4, 5))), &program).unwrap();
+        assert!(text.contains("input 1x4x5, 3 classes"), "{text}");
+        assert!(
+            text.contains("63 parameters, 60 multiply-adds per image"),
+            "{text}"
+        );
+        for (args, missing) in [
+            (args(None, None), "pass --classes N and --input C,H,W"),
+            (args(Some(3), None), "pass --input C,H,W"),
+            (args(None, Some((1, 4, 5))), "pass --classes N"),
+        ] {
+            let error = layers("my-net", &args, &program).unwrap_err().to_string();
+            assert!(error.ends_with(missing), "{error}");
+        }
+        assert!(super::models(&program).contains("my-net"));
     }
 }

@@ -9,11 +9,10 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Borders, Chart, Dataset, GraphType, Paragraph};
-use tallow_record::duration;
+use tallow_record::{duration, percent, thousands};
 
 use super::state::{Run, State};
 use super::text::{self, Task};
-use crate::text::{percent, thousands};
 
 /// Largest number of status lines.
 pub const LINES: usize = 8;

@@ -1,9 +1,8 @@
 //! Progress as text that fits into a line of the terminal.
 
-use tallow_record::duration;
+use tallow_record::{duration, percent, thousands};
 
 use super::state::State;
-use crate::text::{percent, thousands};
 
 /// Largest width of a bar, without its brackets.
 const BAR: usize = 24;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use tallow_datasets::ProgressFn;
 use tallow_experiment::{Experiment, Outcome, PlannedRun, Progress};
-use tallow_record::{RunInfo, Summary, Tier};
+use tallow_record::{RunInfo, Summary, Tier, percent};
 use tallow_train::{BatchEnd, CONTINUE, Callback, EpochEnd, FitStart, Flow};
 
 use super::bars::Bars;
@@ -19,7 +19,6 @@ use super::state::{Losses, Now, Run, State};
 use super::terminal::{REFRESH, plain};
 use crate::args::RunnerArgs;
 use crate::console::status;
-use crate::text::percent;
 
 /// Progress of experiments on the terminal and as events.
 pub struct Watch {

@@ -195,7 +195,7 @@ fn standard_output_is_for_one_thing() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        stderr(&output).contains("both want standard output"),
+        stderr(&output).contains("both write to standard output"),
         "{}",
         stderr(&output)
     );

@@ -223,7 +223,7 @@ fn drawn_digits_are_named_whichever_way_they_are_inked() {
     assert_eq!(code, Some(0), "{message}");
     assert!(text.starts_with("seven.jpg: 7\n"), "{text}");
     assert!(
-        message.contains("inverted (dark on light") && message.contains("Jpeg in colour"),
+        message.contains("inverted (dark on light") && message.contains("JPEG in colour"),
         "{message}"
     );
 }
@@ -302,7 +302,7 @@ fn images_of_any_kind_go_through_a_network_of_any_shape() {
     let one = ["photo.bmp", "--explain", "one.png", "--layer", "conv1"];
     let (code, text, message) = predict(&sandbox, &[&as_cifar[..], &one].concat());
     assert_eq!(code, Some(0), "{message}");
-    assert!(text.contains("by the layer conv1: one.png"), "{text}");
+    assert!(text.contains("of the layer conv1: one.png"), "{text}");
     assert!(sandbox.path().join("one.png").is_file());
     let left: Vec<_> = fs::read_dir(sandbox.path())
         .unwrap()
@@ -397,6 +397,101 @@ fn a_record_says_all_that_there_is_to_say() {
 }
 
 #[test]
+fn bad_images_do_not_lose_the_others() {
+    let sandbox = Sandbox::new();
+    let cnn = weights(&sandbox, "cnn", &ModelConfig::new(10, (1, 28, 28)));
+    let mut args = vec![
+        "--weights",
+        &cnn,
+        "--model",
+        "cnn",
+        "--dataset",
+        "mnist",
+        "--json",
+    ];
+    // More than one batch.
+    let names: Vec<String> = (0..70).map(|i| format!("{i}.png")).collect();
+    let good = page(3, (205.0, 40.0));
+    for (i, name) in names.iter().enumerate() {
+        match i {
+            3 | 66 => fs::write(sandbox.path().join(name), "no picture").unwrap(),
+            _ => good.save(sandbox.path().join(name)).unwrap(),
+        }
+    }
+    args.extend(names.iter().map(String::as_str));
+    let (code, text, message) = predict(&sandbox, &args);
+    assert_eq!(code, Some(2));
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 68);
+    assert_eq!(
+        (&lines[3]["image"], &lines[67]["image"]),
+        (&"4.png".into(), &"69.png".into())
+    );
+    // The number of images in a batch changes the last bits.
+    let first = lines[0]["probability"].as_f64().unwrap();
+    for line in &lines {
+        assert_eq!(line["class"], lines[0]["class"]);
+        assert!((line["probability"].as_f64().unwrap() - first).abs() < 1e-5);
+    }
+    for part in [
+        "3.png: is no image",
+        "66.png: is no image",
+        "2 of 70 images",
+    ] {
+        assert!(message.contains(part), "no {part} in {message}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_no_unicode_are_text_beside_base64() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let sandbox = Sandbox::new();
+    let cnn = weights(&sandbox, "cnn", &ModelConfig::new(10, (1, 28, 28)));
+    let odd = |bytes| sandbox.path().join(OsStr::from_bytes(bytes));
+    fs::rename(&cnn, odd(b"poids-\xe9.safetensors")).unwrap();
+    let png = sandbox.path().join("plain.png");
+    page(3, (205.0, 40.0)).save(&png).unwrap();
+    fs::copy(&png, odd(b"\xff.png")).unwrap();
+    let output = sandbox
+        .tallow()
+        .args([
+            "predict",
+            "--model",
+            "cnn",
+            "--dataset",
+            "mnist",
+            "--json",
+            "--weights",
+        ])
+        .args([
+            OsStr::from_bytes(b"poids-\xe9.safetensors"),
+            OsStr::from_bytes(b"\xff.png"),
+        ])
+        .arg("plain.png")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    assert_eq!(lines[0]["image"], "\u{fffd}.png");
+    // Base64 of the bytes ff 2e 70 6e 67.
+    assert_eq!(lines[0]["image_base64"], "/y5wbmc=");
+    assert_eq!(lines[0]["weights"], "poids-\u{fffd}.safetensors");
+    assert_eq!(lines[1]["image"], "plain.png");
+    assert!(lines[1].get("image_base64").is_none());
+    assert_eq!(lines[0]["top"], lines[1]["top"]);
+}
+
+#[test]
 fn what_cannot_be_predicted_is_refused_with_the_next_step() {
     let sandbox = Sandbox::new();
     let cnn = weights(&sandbox, "cnn", &ModelConfig::new(10, (1, 28, 28)));
@@ -421,16 +516,20 @@ fn what_cannot_be_predicted_is_refused_with_the_next_step() {
         ("cut.jpg", &["cut.jpg", "cut off before its end"]),
         (
             "notes.png",
-            &["notes.png", "is no image", "give a PNG, JPEG, WebP or BMP"],
+            &["notes.png", "is no image", "expected a JPEG, PNG, WebP"],
         ),
         ("empty.png", &["empty.png", "is no image"]),
         ("folder", &["folder", "name the images in it"]),
         ("none.png", &["none.png", "no such file"]),
         ("blank.png", &["blank.png", "no drawing", "more contrast"]),
     ] {
-        // After a good one, of which nothing is said then either.
-        let (code, text, message) = predict(&sandbox, &[&usual[..], &["good.png", image]].concat());
-        assert_eq!((code, text.as_str()), (Some(2), ""), "{image}: {message}");
+        // The good one beside it is predicted all the same.
+        let (code, text, message) = predict(&sandbox, &[&usual[..], &[image, "good.png"]].concat());
+        assert_eq!(code, Some(2), "{image}: {message}");
+        assert!(text.starts_with("good.png: "), "{image}: {text}");
+        assert!(message.contains("1 of 2 images"), "{image}: {message}");
+        let (code, text, _) = predict(&sandbox, &[&usual[..], &[image]].concat());
+        assert_eq!((code, text.as_str()), (Some(2), ""));
         assert!(
             words.iter().all(|word| message.contains(word)),
             "{image}: {message}"
@@ -446,7 +545,7 @@ fn what_cannot_be_predicted_is_refused_with_the_next_step() {
         ),
         (
             &["--run", "folder", "good.png"],
-            &["no run record", "tallow runs"],
+            &["not a run record", "tallow runs"],
         ),
         (
             &["--run", "folder", "--model", "cnn", "good.png"],
@@ -455,7 +554,7 @@ fn what_cannot_be_predicted_is_refused_with_the_next_step() {
         (&["--weights", &cnn, "good.png"], &["--model"]),
         (
             &["--weights", &cnn, "--model", "cnn", "good.png"],
-            &["--dataset", "tallow data list"],
+            &["the dataset of these weights is unknown", "--dataset"],
         ),
         (
             &[

@@ -169,7 +169,7 @@ fn a_reason_is_asked_for() {
     let sandbox = Sandbox::new();
     for (args, expected) in [
         (&["--update"][..], "--reason"),
-        (&["--update", "--reason", " "], "--reason says nothing"),
+        (&["--update", "--reason", " "], "--reason is empty"),
         (&["--reason", "none"], "--update"),
         (&["--seeds", "x"], "seeds"),
         (&["--tier", "smok"], "smoke"),

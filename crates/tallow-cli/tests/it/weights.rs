@@ -128,7 +128,7 @@ fn a_record_s_weights_evaluate_to_what_it_says() {
     let (code, text, message) = evaluate(&sandbox, &args);
     assert_eq!(code, Some(0), "{message}");
     for part in [
-        "of 2,000 right: ",
+        "of 2,000 correct: ",
         "mean 0.286 and std 0.353",
         "usual for",
         "ankle boot",
@@ -159,7 +159,7 @@ fn what_cannot_be_evaluated_is_refused() {
             "hostile.th",
             sample,
             &[][..],
-            &["hostile.th", "`posix.system`", "not run"][..],
+            &["hostile.th", "`posix.system`", "not executed"][..],
         ),
         ("cnn", "page.pth", sample, &[], &["page.pth", "web page"]),
         (
@@ -182,7 +182,7 @@ fn what_cannot_be_evaluated_is_refused() {
             "page.pth",
             sample,
             &["--mean", "0.5"],
-            &["--mean and --std go together"],
+            &["--mean and --std must be given together"],
         ),
         (
             "cnn",

@@ -2,7 +2,7 @@
 //! of the Parquet files are stated by the hub.
 
 use crate::entry::{Entry, Host, HubFiles, published};
-use crate::formats::{PARQUET, cifar};
+use crate::formats::{PARQUET, cifar, cifar_python};
 use crate::storage::Labels;
 
 const CLASSES: &[&str] = &[
@@ -28,6 +28,16 @@ const TRAIN: &[&str] = &[
 
 const TEST: &[&str] = &["test_batch.bin"];
 
+const PYTHON_TRAIN: &[&str] = &[
+    "data_batch_1",
+    "data_batch_2",
+    "data_batch_3",
+    "data_batch_4",
+    "data_batch_5",
+];
+
+const PYTHON_TEST: &[&str] = &["test_batch"];
+
 pub(super) const ENTRY: Entry = Entry {
     name: "cifar10",
     description: "CIFAR-10: small colour photographs in 10 classes",
@@ -38,13 +48,26 @@ pub(super) const ENTRY: Entry = Entry {
     storage: &[
         cifar::archive(&["cifar-10-binary.tar.gz"], TRAIN, TEST),
         cifar::files(TRAIN, TEST),
+        cifar_python::archive(&["cifar-10-python.tar.gz"], PYTHON_TRAIN, PYTHON_TEST),
+        cifar_python::archive(&["cifar-10-batches-py.tar.gz"], PYTHON_TRAIN, PYTHON_TEST),
+        cifar_python::files(PYTHON_TRAIN, PYTHON_TEST),
         PARQUET,
     ],
     source: "https://www.cs.toronto.edu/~kriz/cifar.html",
     licence: "none stated; cite Krizhevsky 2009",
     digests: None,
     folder: "cifar10",
-    inner: &["cifar-10-batches-bin", "plain_text", "data"],
+    inner: &[
+        "cifar-10-batches-bin",
+        "plain_text",
+        "data",
+        "default",
+        "cifar10",
+    ],
+    elsewhere: &[
+        "cifar-10-batches-py",
+        "cifar-10-batches-py-target/cifar-10-batches-py",
+    ],
     labels: Labels::PLAIN,
     transposed: false,
     published: &[
@@ -52,6 +75,11 @@ pub(super) const ENTRY: Entry = Entry {
             "cifar-10-binary.tar.gz",
             170052171,
             "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        ),
+        published(
+            "cifar-10-python.tar.gz",
+            170498071,
+            "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
         ),
         published(
             "data_batch_1.bin",

@@ -2,7 +2,7 @@
 //! `.bin` files are from torchvision for Ruby, those of the Parquet files are stated by the hub.
 
 use crate::entry::{Entry, Host, HubFiles, published};
-use crate::formats::{PARQUET, cifar};
+use crate::formats::{PARQUET, cifar, cifar_python};
 use crate::storage::Labels;
 
 const FINE_CLASSES: &[&str] = &[
@@ -134,6 +134,8 @@ const COARSE_CLASSES: &[&str] = &[
 
 const TRAIN: &[&str] = &["train.bin"];
 const TEST: &[&str] = &["test.bin"];
+const PYTHON_TRAIN: &[&str] = &["train"];
+const PYTHON_TEST: &[&str] = &["test"];
 
 pub(super) const FINE: Entry = Entry {
     name: "cifar100",
@@ -145,13 +147,19 @@ pub(super) const FINE: Entry = Entry {
     storage: &[
         cifar::archive(&["cifar-100-binary.tar.gz"], TRAIN, TEST),
         cifar::files(TRAIN, TEST),
+        cifar_python::archive(&["cifar-100-python.tar.gz"], PYTHON_TRAIN, PYTHON_TEST),
+        cifar_python::files(PYTHON_TRAIN, PYTHON_TEST),
         PARQUET,
     ],
     source: "https://www.cs.toronto.edu/~kriz/cifar.html",
     licence: "none stated; cite Krizhevsky 2009",
     digests: None,
     folder: "cifar100",
-    inner: &["cifar-100-binary", "cifar100", "data"],
+    inner: &["cifar-100-binary", "cifar100", "data", "default"],
+    elsewhere: &[
+        "cifar-100-python",
+        "cifar-100-python-target/cifar-100-python",
+    ],
     labels: Labels {
         bytes: 2,
         byte: 1,
@@ -160,6 +168,11 @@ pub(super) const FINE: Entry = Entry {
     },
     transposed: false,
     published: &[
+        published(
+            "cifar-100-python.tar.gz",
+            169001437,
+            "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        ),
         published(
             "cifar-100-binary.tar.gz",
             168513733,

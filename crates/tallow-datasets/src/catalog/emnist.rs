@@ -75,6 +75,7 @@ const EMNIST: Entry = Entry {
     digests: None,
     folder: "emnist",
     inner: &["gzip", "raw"],
+    elsewhere: &["EMNIST/raw", "EMNIST/raw/gzip"],
     labels: Labels::PLAIN,
     transposed: true,
     published: &[published(

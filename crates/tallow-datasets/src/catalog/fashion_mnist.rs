@@ -34,7 +34,8 @@ pub(super) const ENTRY: Entry = Entry {
         "ce18b71889546cddd133f2ee68c32d63804ef7de5679666ebf782b3c1a2480f8",
     ]),
     folder: "fashion-mnist",
-    inner: &["raw", "fashion_mnist", "data"],
+    inner: &["raw", "fashion_mnist", "data", "default"],
+    elsewhere: &["FashionMNIST/raw"],
     labels: Labels::PLAIN,
     transposed: false,
     published: &[
@@ -91,6 +92,7 @@ pub(super) const SAMPLE: Entry = Entry {
     ]),
     folder: "fashion-mnist-sample",
     inner: &[],
+    elsewhere: &[],
     labels: Labels::PLAIN,
     transposed: false,
     published: &[],

@@ -1,7 +1,7 @@
 //! KMNIST: the SHA-256 of the files are those of TensorFlow Datasets.
 
 use crate::entry::{Entry, Host, HubFiles, published};
-use crate::formats::{PARQUET, idx};
+use crate::formats::{PARQUET, idx, npz};
 use crate::storage::Labels;
 
 use super::mnist::{FILES, TEST, TRAIN};
@@ -15,12 +15,20 @@ pub(super) const ENTRY: Entry = Entry {
     classes: KANA,
     train_len: 60_000,
     test_len: 10_000,
-    storage: &[idx::files(TRAIN, TEST), PARQUET],
+    storage: &[
+        idx::files(TRAIN, TEST),
+        PARQUET,
+        npz::pairs(
+            &["kmnist-train-imgs.npz", "kmnist-train-labels.npz"],
+            &["kmnist-test-imgs.npz", "kmnist-test-labels.npz"],
+        ),
+    ],
     source: "https://github.com/rois-codh/kmnist",
     licence: "CC BY-SA 4.0, ROIS-DS Center for Open Data in the Humanities",
     digests: None,
     folder: "kmnist",
-    inner: &["raw", "kmnist", "data"],
+    inner: &["raw", "kmnist", "data", "default"],
+    elsewhere: &["KMNIST/raw"],
     labels: Labels::PLAIN,
     transposed: false,
     published: &[

@@ -1,7 +1,7 @@
 //! MNIST: the SHA-256 of the files are those of TensorFlow Datasets.
 
 use crate::entry::{Entry, Host, HubFiles, published};
-use crate::formats::{PARQUET, idx};
+use crate::formats::{PARQUET, idx, npz};
 use crate::storage::Labels;
 
 /// Class names of digits.
@@ -23,7 +23,7 @@ pub(super) const ENTRY: Entry = Entry {
     classes: DIGITS,
     train_len: 60_000,
     test_len: 10_000,
-    storage: &[idx::files(TRAIN, TEST), PARQUET],
+    storage: &[idx::files(TRAIN, TEST), PARQUET, npz::keras(&["mnist.npz"])],
     source: "http://yann.lecun.com/exdb/mnist/",
     licence: "CC BY-SA 3.0, LeCun and Cortes",
     digests: Some([
@@ -31,7 +31,8 @@ pub(super) const ENTRY: Entry = Entry {
         "e45e883191c1bcd4d79138d442509f5a3d5a1c7e6da8d2edab682f88789dccc0",
     ]),
     folder: "mnist",
-    inner: &["raw", "mnist", "data"],
+    inner: &["raw", "mnist", "data", "default"],
+    elsewhere: &["MNIST/raw"],
     labels: Labels::PLAIN,
     transposed: false,
     published: &[

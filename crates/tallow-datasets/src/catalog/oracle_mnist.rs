@@ -21,6 +21,7 @@ pub(super) const ENTRY: Entry = Entry {
     digests: None,
     folder: "oracle-mnist",
     inner: &["raw", "oracle"],
+    elsewhere: &[],
     labels: Labels::PLAIN,
     transposed: false,
     published: &[],

@@ -64,6 +64,7 @@ fn tiny(host: &str) -> &'static Entry {
         digests: None,
         folder: "tiny",
         inner: &[],
+        elsewhere: &[],
         labels: Labels::PLAIN,
         transposed: false,
         published: published.collect::<Vec<_>>().leak(),

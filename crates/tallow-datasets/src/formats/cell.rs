@@ -1,11 +1,9 @@
 //! Decoding of an encoded image in a cell of a table.
 
-use std::io::Cursor;
+use image::ImageFormat;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
-
-use crate::decode::deinterleave;
-use crate::source::kind_of;
+use crate::options::PictureOptions;
+use crate::picture::{Opened, luma};
 
 /// Error of an encoded image, without its place.
 pub(crate) struct Bad {
@@ -24,22 +22,16 @@ pub(crate) fn into_planes(
         expected: format!("an image of {height}x{width}"),
         found,
     };
-    let format = image::guess_format(bytes).map_err(|_| bad(kind_of(bytes)))?;
-    let decoder = ImageReader::with_format(Cursor::new(bytes), format)
-        .into_decoder()
-        .map_err(|e| bad(e.to_string()))?;
-    let (w, h) = decoder.dimensions();
-    if (h as usize, w as usize) != (height, width) {
+    let opened = Opened::new(bytes, &PictureOptions::default()).map_err(|e| bad(e.to_string()))?;
+    let (h, w) = opened.size();
+    if (h, w) != (height, width) {
         return Err(bad(format!("{h}x{w}")));
     }
-    if format == ImageFormat::Jpeg && channels == 3 && tallow_jpeg::decode_into(bytes, out).is_ok()
-    {
-        return Ok(format);
-    }
-    let image = DynamicImage::from_decoder(decoder).map_err(|e| bad(e.to_string()))?;
+    let mut planes = Vec::new();
+    let decoded = opened.decode(&mut planes).map_err(|e| bad(e.to_string()))?;
     match channels {
-        1 => out.copy_from_slice(image.into_luma8().as_raw()),
-        _ => deinterleave(image.into_rgb8().as_raw(), out),
+        1 => luma(&planes, out),
+        _ => out.copy_from_slice(&planes),
     }
-    Ok(format)
+    Ok(decoded.format)
 }

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::source::Source;
 use crate::storage::{Contents, Format, Reading, Storage};
 
-const PIXELS: usize = 3 * 32 * 32;
+/// Bytes of the pixels of a record.
+pub(crate) const PIXELS: usize = 3 * 32 * 32;
 
 /// The published archive, which holds the `.bin` files of both splits.
 pub(crate) const fn archive(
@@ -55,7 +56,8 @@ fn read_archive(reading: &Reading) -> Result<Contents> {
     let (path, names) = (&reading.files[0], reading.members);
     let mut source = Source::open(path)?;
     let mut out = Records::new(reading, names.len());
-    let files = match unpack(&out, source.reader(), path, names) {
+    let check = |path: &Path, size| out.check_size(path, size);
+    let files = match unpack(check, source.reader(), path, names) {
         Ok(files) => files?,
         Err(e) => return Err(source.broken("the CIFAR archive, a gzipped tar file", e)),
     };
@@ -69,9 +71,9 @@ fn read_archive(reading: &Reading) -> Result<Contents> {
     Ok(Contents::lossless(out.pixels, out.labels))
 }
 
-/// The files called `names` in a tar stream. The outer error is the stream's.
-fn unpack(
-    records: &Records,
+/// The files called `names` in a tar stream, those whose size passes `check`. The outer error is the stream's.
+pub(crate) fn unpack(
+    check: impl Fn(&Path, u64) -> Result<u64>,
     mut tar: &mut dyn Read,
     path: &Path,
     names: &[&str],
@@ -86,7 +88,7 @@ fn unpack(
         else {
             continue;
         };
-        let size = match records.check_size(&path.join(names[i]), entry.size()) {
+        let size = match check(&path.join(names[i]), entry.size()) {
             Ok(size) => size,
             Err(e) => return Ok(Err(e)),
         };

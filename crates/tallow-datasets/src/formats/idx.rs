@@ -1,4 +1,4 @@
-//! IDX, the format of MNIST and its kin: a magic number that gives type and rank, the sizes as
+//! IDX, the file format of MNIST and datasets like it: a magic number that gives type and rank, the sizes as
 //! big-endian `u32`, then bytes.
 
 use std::fs::File;
@@ -113,7 +113,7 @@ fn labels(mut source: Source, most: usize) -> Result<Vec<u8>> {
 
 /// Labels as class numbers: `first` is that of class 0, and each must be one of `classes`.
 /// There must be `images` of them.
-fn classes(
+pub(crate) fn classes(
     path: &Path,
     labels: &[u8],
     images: usize,

@@ -3,11 +3,17 @@
 #[cfg(feature = "parquet")]
 mod cell;
 pub(crate) mod cifar;
+pub(crate) mod cifar_python;
 #[cfg(feature = "sample")]
 pub(crate) mod embedded;
 pub(crate) mod idx;
+pub(crate) mod npz;
 #[cfg(feature = "parquet")]
 mod parquet_file;
+#[cfg(feature = "parquet")]
+mod parquet_pages;
+#[cfg(feature = "parquet")]
+mod thrift;
 
 use crate::storage::{Format, Storage};
 

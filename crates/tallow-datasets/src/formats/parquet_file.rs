@@ -1,5 +1,5 @@
-//! Parquet in the layout of the Hugging Face hub: encoded images in a struct column `img` or `image`
-//! (`bytes`, `path`) and integer labels.
+//! Parquet in the layout of the Hugging Face hub: encoded images in a column `img` or `image`, a struct (`bytes`, `path`) or plain
+//! bytes, and integer labels.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,11 +12,20 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use rayon::prelude::*;
 
+use crate::contain::contained;
 use crate::error::{Error, Result};
 use crate::formats::cell::{Bad, into_planes};
+use crate::formats::parquet_pages::{Budget, check, check_footer};
 use crate::storage::{Contents, Encoding, Reading};
 
 const IMAGE_COLUMNS: [&str; 4] = ["img.bytes", "image.bytes", "img", "image"];
+
+/// Largest ratio by which a compressed page may grow, and the bytes that any file may have besides.
+const MAX_RATIO: u64 = 1032;
+const SLACK: u64 = 1 << 20;
+
+/// Rows read at a time.
+const BATCH: usize = 1024;
 
 impl Encoding {
     fn of(format: ImageFormat, bytes: &[u8]) -> Self {
@@ -43,19 +52,43 @@ pub(crate) fn read(reading: &Reading) -> Result<Contents> {
     let mut out = Contents::lossless(Vec::new(), Vec::new());
     let mut first = true;
     for path in reading.files {
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let broken = |e| broken(path, e);
-        let reader = SerializedFileReader::new(file).map_err(broken)?;
+        let io = |e| Error::io(path, e);
+        let mut file = File::open(path).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let mut budget = budget(reading, length);
+        let mut cells = budget.bytes;
+        check_footer(&mut file, length).map_err(|found| unsound(path, found))?;
+        let handle = file.try_clone().map_err(io)?;
+        let reader = parsed(path, || SerializedFileReader::new(handle))?;
         let schema = reader.metadata().file_metadata().schema_descr_ptr();
         let names: Vec<String> = schema.columns().iter().map(|c| c.path().string()).collect();
         let image_column = find(path, &names, &IMAGE_COLUMNS, "an image")?;
-        let label_column = find(path, &names, &[reading.labels.column], "a label")?;
-        for i in 0..reader.num_row_groups() {
-            let group = reader.get_row_group(i).map_err(broken)?;
+        let label_column = find(
+            path,
+            &names,
+            label_columns(reading.labels.column),
+            "a label",
+        )?;
+        for (i, group) in reader.metadata().row_groups().iter().enumerate() {
             let at = out.labels.len();
             let left = most - at;
-            let images = images(path, &*group, image_column, left, at)?;
-            let labels = labels(path, &*group, label_column, left, classes, at)?;
+            if group.num_rows() > left as i64 {
+                let found = format!("more, from row {most} on");
+                return Err(Error::invalid(path, format!("{most} rows at most"), found));
+            }
+            for column in [image_column, label_column] {
+                check(&mut file, length, group, column, &mut budget)
+                    .map_err(|found| unsound(path, format!("{found} (row group {i})")))?;
+            }
+            let (images, labels) = contained(|| {
+                let group = reader.get_row_group(i).map_err(|e| broken(path, e))?;
+                let images = images(path, &*group, image_column, left, at)?;
+                Ok((
+                    images,
+                    labels(path, &*group, label_column, left, classes, at)?,
+                ))
+            })
+            .unwrap_or_else(|panic| Err(unsound(path, stopped(&panic))))?;
             if images.len() != labels.len() {
                 return Err(Error::invalid(
                     path,
@@ -63,6 +96,11 @@ pub(crate) fn read(reading: &Reading) -> Result<Contents> {
                     format!("{} labels in row group {i}", labels.len()),
                 ));
             }
+            // A dictionary can give the bytes of one image to every row.
+            let size = images.iter().map(|image| image.len() as u64).sum();
+            cells = cells
+                .checked_sub(size)
+                .ok_or_else(|| unsound(path, format!("images of {size} bytes in row group {i}")))?;
             let encoding = decode(path, &images, shape, at, &mut out.pixels)?;
             if let Some(encoding) = encoding {
                 out.encoding = if first {
@@ -82,6 +120,41 @@ pub(crate) fn read(reading: &Reading) -> Result<Contents> {
     Ok(out)
 }
 
+/// Work that a file of `length` bytes may cause: no more than the largest encoded images of the split, and in proportion to the file.
+fn budget(reading: &Reading, length: u64) -> Budget {
+    let (channels, height, width) = reading.shape;
+    let image = 4 * (channels * height * width) as u64 + 4096;
+    let split = image.saturating_mul(reading.most as u64);
+    let file = length.saturating_mul(MAX_RATIO);
+    Budget {
+        bytes: split.min(file).saturating_add(SLACK),
+    }
+}
+
+/// Names of the column of labels, the dataset's own first.
+fn label_columns(name: &'static str) -> &'static [&'static str] {
+    match name {
+        "fine_label" => &["fine_label", "fine_labels", "label", "labels"],
+        "coarse_label" => &["coarse_label", "coarse_labels"],
+        _ => &["label", "labels"],
+    }
+}
+
+fn unsound(path: &Path, found: impl Into<String>) -> Error {
+    Error::invalid(path, "a sound Parquet file", found)
+}
+
+fn stopped(panic: &str) -> String {
+    format!("damage on which its decoder stopped: {panic}")
+}
+
+fn parsed<T>(path: &Path, work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
+    match contained(work) {
+        Ok(result) => result.map_err(|e| broken(path, e)),
+        Err(panic) => Err(unsound(path, stopped(&panic))),
+    }
+}
+
 fn broken(path: &Path, error: ParquetError) -> Error {
     #[cfg(not(feature = "zstd"))]
     if error.to_string().contains("zstd") {
@@ -90,7 +163,7 @@ fn broken(path: &Path, error: ParquetError) -> Error {
             needed_for: format!("reading {}, compressed with zstd,", path.display()),
         };
     }
-    Error::invalid(path, "a sound Parquet file", error.to_string())
+    unsound(path, error.to_string())
 }
 
 fn find(path: &Path, names: &[String], wanted: &[&str], what: &str) -> Result<usize> {
@@ -120,7 +193,7 @@ fn values<T: DataType>(
         let before = values.len();
         let (records, read, _) = reader
             .read_records(
-                1024,
+                BATCH,
                 Some(&mut definition),
                 Some(&mut repetition),
                 &mut values,
@@ -219,16 +292,28 @@ fn decode(
         .par_chunks_exact_mut(size)
         .zip(images)
         .enumerate()
-        .map(
-            |(i, (out, image))| match into_planes(image.data(), shape, out) {
-                Ok(format) => Ok(Encoding::of(format, image.data())),
-                Err(Bad { expected, found }) => Err(Error::invalid(
-                    path,
-                    format!("{expected} at row {}", at + i),
-                    found,
-                )),
-            },
-        )
+        .map(|(i, (out, image))| match cell(image.data(), shape, out) {
+            Ok(format) => Ok(Encoding::of(format, image.data())),
+            Err(Bad { expected, found }) => Err(Error::invalid(
+                path,
+                format!("{expected} at row {}", at + i),
+                found,
+            )),
+        })
         .try_reduce_with(|a, b| Ok(a.and(b)))
         .transpose()
+}
+
+/// Decodes a cell; a decoder that panics has met a damaged image.
+fn cell(
+    bytes: &[u8],
+    shape: (usize, usize, usize),
+    out: &mut [u8],
+) -> std::result::Result<ImageFormat, Bad> {
+    contained(|| into_planes(bytes, shape, out)).unwrap_or_else(|panic| {
+        Err(Bad {
+            expected: "a sound image".into(),
+            found: stopped(&panic),
+        })
+    })
 }

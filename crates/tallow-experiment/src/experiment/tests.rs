@@ -238,6 +238,8 @@ fn another_model_keeps_its_weights_and_what_it_takes() {
     assert_eq!((mlp.name.as_str(), mlp.width_divisor), ("mlp", 1));
     assert_eq!((mlp.weights.as_deref(), mlp.new_head), (Some("w.th"), true));
     assert_eq!(model("vgg16-slim").width_divisor, 2);
+    // Settings of a model that is not built in are known to the caller's registry alone.
+    assert_eq!(model("my-net").width_divisor, 2);
     // A whole table says all of it.
     let sets = ["model={name=\"mlp\"}".to_string()];
     let experiment = Experiment::parse("small", &text, Tier::Full, &sets).unwrap();

@@ -70,13 +70,13 @@ pub(super) fn prepare(
     let most = ink.iter().copied().fold(0.0, f64::max);
     if most < CONTRAST {
         return Err(Error::Image(format!(
-            "shows no drawing: nothing stands out from its border by more than {most:.0} of 255 grey levels; take it with more contrast"
+            "shows no drawing: nothing stands out from its border by more than {most:.0} of 255 grey levels; use a picture with more contrast"
         )));
     }
     notes.push(if dark {
-        "inverted (dark on light, told by the border; the dataset is light on dark)".to_string()
+        "inverted (dark on light according to the border; the dataset is light on dark)".to_string()
     } else {
-        "not inverted (light on dark, told by the border, as the dataset is)".to_string()
+        "not inverted (light on dark according to the border, as the dataset is)".to_string()
     });
     if (height, width) == (SIDE, SIDE) {
         notes.push("otherwise as it is: 28x28 is the dataset's own size".to_string());

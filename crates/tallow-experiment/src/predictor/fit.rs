@@ -3,8 +3,8 @@
 use tallow_transforms::{Compose, ImageRef, SampleRng, Size, TransformConfig};
 
 use super::drawing;
-use super::picture::Picture;
 use crate::error::Result;
+use tallow_datasets::Picture;
 
 /// Image in the shape of a dataset's.
 pub(super) struct Fitted {
@@ -14,6 +14,23 @@ pub(super) struct Fitted {
     pub shape: (usize, usize, usize),
     /// Changes in words.
     pub notes: Vec<String>,
+}
+
+/// Drawing style of a dataset whose images are of this shape.
+pub(super) fn drawn(shape: Option<(usize, usize, usize)>, dataset: &str) -> Option<drawing::Style> {
+    match shape {
+        Some((1, 28, 28)) => drawing::style(dataset),
+        _ => None,
+    }
+}
+
+/// One plane of luma as by [`tallow_transforms::Grayscale`].
+pub(super) fn grey(picture: &Picture) -> Vec<u8> {
+    let size = picture.height * picture.width;
+    let plane = |i: usize| picture.planes[i * size..].iter().map(|&v| u32::from(v));
+    let luma = |((r, g), b)| ((19_595 * r + 38_470 * g + 7_471 * b + 32_768) >> 16) as u8;
+    let pixels = plane(0).zip(plane(1)).zip(plane(2)).take(size);
+    pixels.map(luma).collect()
 }
 
 /// Brings a picture to `shape`, the `(C, H, W)` of the images of `dataset`; without it, the transforms take images of any size.
@@ -30,10 +47,8 @@ pub(super) fn fit(
         });
     };
     let size = (picture.height, picture.width);
-    if (c, h, w) == (1, 28, 28)
-        && let Some(style) = drawing::style(dataset)
-    {
-        let (bytes, notes) = drawing::prepare(&picture.grey(), size, &style)?;
+    if let Some(style) = drawn(shape, dataset) {
+        let (bytes, notes) = drawing::prepare(&grey(picture), size, &style)?;
         return Ok(Fitted {
             bytes,
             shape: (c, h, w),
@@ -41,7 +56,7 @@ pub(super) fn fit(
         });
     }
     let (c, bytes) = match c {
-        1 => (1, picture.grey()),
+        1 => (1, grey(picture)),
         _ => (3, picture.planes.clone()),
     };
     let (bytes, notes) = if size == (h, w) {

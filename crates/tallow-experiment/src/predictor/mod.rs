@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, ModuleT, Tensor};
 use image::RgbImage;
 use serde::Serialize;
+use tallow_datasets::{Alpha, PictureOptions, decode_picture};
 use tallow_ops::no_grad;
 use tallow_transforms::{Compose, ImageRef, SampleRng, Transform};
 
@@ -17,7 +18,6 @@ use crate::error::{Context, Error, Result};
 use crate::model::{Model, Registry};
 use crate::{heat_map, preparation};
 use fit::Fitted;
-use picture::Picture;
 use trained::Trained;
 pub use trained::WeightsRequest;
 
@@ -34,6 +34,7 @@ pub struct Predictor<M = Model> {
     dataset: String,
     weights: Option<PathBuf>,
     notes: Vec<String>,
+    pictures: PictureOptions,
 }
 
 /// Image that is ready for a predictor.
@@ -79,6 +80,7 @@ impl Predictor {
             dataset: trained.dataset,
             weights: Some(trained.weights),
             notes: trained.notes,
+            pictures: trained.pictures,
         }
     }
 
@@ -134,7 +136,14 @@ impl<M: ModuleT> Predictor<M> {
             dataset: String::new(),
             weights: None,
             notes: Vec::new(),
+            pictures: PictureOptions::default(),
         })
+    }
+
+    /// The same with other options of decoding; those of a run are the default of a run's predictor.
+    pub fn with_pictures(mut self, pictures: PictureOptions) -> Self {
+        self.pictures = pictures;
+        self
     }
 
     /// Network.
@@ -167,25 +176,27 @@ impl<M: ModuleT> Predictor<M> {
         &self.notes
     }
 
-    /// Reads and transforms a PNG, JPEG, WebP or BMP file of any size; its content tells the format.
+    /// Reads and transforms a picture file of any size; its content tells the format. The pixels are those that training
+    /// reads from the same file.
     pub fn prepare_file(&self, path: &Path) -> Result<Prepared> {
-        let picture = Picture::read(path)?;
-        self.prepare(&picture)
-            .context(|| path.display().to_string())
+        let prepared = picture::read(path).and_then(|bytes| self.prepare_bytes(&bytes));
+        prepared.context(|| path.display().to_string())
     }
 
-    /// Decodes and transforms the bytes of a PNG, JPEG, WebP or BMP file of any size.
+    /// Decodes and transforms the bytes of a picture file of any size.
     pub fn prepare_bytes(&self, bytes: &[u8]) -> Result<Prepared> {
-        self.prepare(&Picture::decode(bytes)?)
-    }
-
-    fn prepare(&self, picture: &Picture) -> Result<Prepared> {
-        let mut steps = picture.notes.clone();
+        let mut options = self.pictures;
+        // The paper of a drawing may be transparent; the datasets of drawings have no alpha channel to agree with.
+        if fit::drawn(self.image_shape, &self.dataset).is_some() {
+            options.alpha = Alpha::Blend;
+        }
+        let picture = decode_picture(bytes, &options)?;
+        let mut steps = picture::describe(&picture);
         let Fitted {
             bytes,
             shape,
             notes,
-        } = fit::fit(picture, self.image_shape, &self.dataset)?;
+        } = fit::fit(&picture, self.image_shape, &self.dataset)?;
         steps.extend(notes);
         let image = ImageRef::new(&bytes, shape.0, shape.1, shape.2)?;
         let prepared = self.prepare_image(image)?;
@@ -196,7 +207,10 @@ impl<M: ModuleT> Predictor<M> {
     /// Transforms an image that has the shape of the training images already, such as one of a dataset.
     pub fn prepare_image(&self, image: ImageRef<'_>) -> Result<Prepared> {
         let (c, h, w) = self.transforms.output_shape(image.shape())?;
-        let mut values = vec![0f32; c * h * w];
+        let length = c.checked_mul(h).and_then(|n| n.checked_mul(w));
+        let length = length
+            .ok_or_else(|| Error::Image(format!("an image of {c} x {h} x {w} is too large")))?;
+        let mut values = vec![0f32; length];
         (self.transforms).apply(image, &mut SampleRng::new(0, 0, 0), &mut values)?;
         let names: Vec<&str> = self.transforms.transforms().map(Transform::name).collect();
         let figures = match preparation::describe(&self.transforms.configs()).as_str() {

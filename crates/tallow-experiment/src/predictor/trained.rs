@@ -1,10 +1,11 @@
 //! Trained models: of a run record, or of a file of weights.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use serde_json::from_slice;
-use tallow_datasets::{LoadOptions, Split, entry, load};
+use tallow_datasets::{LoadOptions, PictureOptions, Split, entry, load};
 use tallow_models::{LoadWeights, checkpoints};
 use tallow_record::Run;
 use tallow_train::LossConfig;
@@ -26,7 +27,7 @@ type Shape = (usize, usize, usize);
 #[derive(Clone, Debug)]
 pub struct WeightsRequest {
     /// File of weights, as [`weights::find`] takes it.
-    pub weights: String,
+    pub weights: OsString,
     /// Name of the model.
     pub model: String,
     /// Name of the dataset that the model was trained on; default: that of the run record or published checkpoint that the file is of.
@@ -57,6 +58,8 @@ pub(super) struct Trained {
     pub classes: Vec<String>,
     /// Shape of the dataset's images before the transforms; `None` if the transforms take images of any size.
     pub image_shape: Option<Shape>,
+    /// Decoding of pictures.
+    pub pictures: PictureOptions,
     /// Transforms of every image.
     pub transforms: Compose,
     /// Source of the transforms in words.
@@ -77,7 +80,7 @@ pub(super) fn of_run(dir: &Path, device: &Device, registry: &Registry) -> Result
     }
     let config = dir.join("config.toml");
     if !config.is_file() {
-        return refuse("is no run record, having no config.toml");
+        return refuse("is not a run record: config.toml is missing");
     }
     let record = Run::read(dir)?;
     let weights = dir.join("model.safetensors");
@@ -89,7 +92,7 @@ pub(super) fn of_run(dir: &Path, device: &Device, registry: &Registry) -> Result
     let recipe = recorded(&record.config).context(|| config.display().to_string())?;
     let mut source = format!("of the run record {}", config.display());
     if let LossConfig::SquaredError { .. } = recipe.train.loss {
-        source += "; trained with the squared error, so that probabilities are a softmax over outputs that were never meant as such";
+        source += "; trained with the squared error: the softmax over its outputs gives values that are not calibrated probabilities";
     }
     let classes = record.info.dataset.classes;
     build(
@@ -147,17 +150,19 @@ fn build(
         (Err(_), Some(_)) => None,
         (Err(_), None) => {
             let known = recorded.map(|shapes| shapes.image);
-            Some(match known.or_else(|| first(dataset)) {
-                Some(shape) => shape,
-                None => {
-                    // Images of a folder are RGB.
-                    let (_, h, w) = model::default_input(registry, name)?;
-                    source += &format!(
-                        "; nothing says how large the images of `{dataset}` are, so {w}x{h} is assumed"
-                    );
-                    (3, h, w)
-                }
-            })
+            Some(
+                match known.or_else(|| first(dataset, recipe.data.pictures)) {
+                    Some(shape) => shape,
+                    None => {
+                        // Images of a folder are RGB.
+                        let (_, h, w) = model::default_input(registry, name)?;
+                        source += &format!(
+                            "; the image size of `{dataset}` is unknown; {w}x{h} is assumed"
+                        );
+                        (3, h, w)
+                    }
+                },
+            )
         }
     };
     let input_shape = match (recorded, image_shape, size) {
@@ -180,6 +185,7 @@ fn build(
         dataset: dataset.clone(),
         classes,
         image_shape,
+        pictures: recipe.data.pictures,
         transforms,
         source,
         notes,
@@ -198,8 +204,12 @@ fn shapes(dir: &Path) -> Result<Option<Shapes>> {
 }
 
 /// Shape of the first training image, if the data is here.
-fn first(dataset: &str) -> Option<Shape> {
-    let train = load(dataset, Split::Train, &LoadOptions::default()).ok()?;
+fn first(dataset: &str, pictures: PictureOptions) -> Option<Shape> {
+    let options = LoadOptions {
+        pictures,
+        ..LoadOptions::default()
+    };
+    let train = load(dataset, Split::Train, &options).ok()?;
     image_shape(&*train).ok()
 }
 
@@ -227,7 +237,7 @@ fn trained_on(path: &Path, digest: &str) -> Result<String> {
     match known.map(|known| known.trained_on) {
         Some("CIFAR-10") => Ok("cifar10".into()),
         _ => Err(Error::Weights(
-            "what were these weights trained on? give --dataset NAME (`tallow data list`), which says what its images look like and what its classes are called"
+            "the dataset of these weights is unknown: pass --dataset NAME, for image shape and class names"
                 .to_string(),
         )),
     }

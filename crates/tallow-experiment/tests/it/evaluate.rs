@@ -18,7 +18,7 @@ fn the_figures_are_those_of_the_run() {
     let weights = run.dir.join("model.safetensors").display().to_string();
     let request = Request {
         model: "mlp".to_string(),
-        weights,
+        weights: weights.into(),
         dataset: "fashion-mnist-sample".to_string(),
         data: None,
         batch: 200,

@@ -4,9 +4,9 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use candle_core::{Device, ModuleT, Tensor};
+use candle_core::{Device, IndexOp, ModuleT, Tensor};
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
-use tallow_datasets::{LoadOptions, Split, load};
+use tallow_datasets::{LoadOptions, PictureOptions, Split, load};
 use tallow_experiment::predictor::WeightsRequest;
 use tallow_experiment::{Predictor, Registry, heat_map};
 use tallow_models::LoadWeights;
@@ -64,7 +64,7 @@ fn a_run_predicts_files_as_it_predicted_test_images() {
     // The same by the file of weights.
     let weights = outcome.runs[1].join("model.safetensors");
     let request = WeightsRequest {
-        weights: weights.display().to_string(),
+        weights: weights.clone().into(),
         model: "cnn".to_string(),
         dataset: None,
         data: None,
@@ -85,7 +85,7 @@ fn a_run_predicts_files_as_it_predicted_test_images() {
 
     let message = Predictor::from_run(dir.path(), &Device::Cpu, &Registry::default());
     let message = message.err().unwrap().message();
-    assert!(message.contains("no config.toml"), "{message}");
+    assert!(message.contains("config.toml is missing"), "{message}");
 }
 
 /// Folder of red and blue images, `side` pixels high and wide.
@@ -163,6 +163,77 @@ fn a_model_is_rebuilt_for_the_images_of_its_run() {
             .prepare_file(&data.join("test/red/0.png"));
         let steps = image.unwrap().steps.join("\n");
         assert!(steps.contains(&format!("{assumed} is assumed")), "{steps}");
+    }
+}
+
+/// JPEG of 8 x 8 pixels whose left half is light, with an EXIF orientation that turns it a quarter clockwise.
+fn turned_jpeg() -> Vec<u8> {
+    let image = RgbImage::from_fn(8, 8, |x, _| image::Rgb([if x < 4 { 240 } else { 16 }; 3]));
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
+    let mut bytes = bytes.into_inner();
+    // Big-endian TIFF with one entry: tag 0x0112, a short of value 6.
+    let exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let length = (exif.len() + 2) as u8;
+    bytes.splice(2..2, [&[0xff, 0xe1, 0, length][..], exif].concat());
+    bytes
+}
+
+#[test]
+fn prediction_sees_the_pixels_of_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let transparent = image::RgbaImage::from_fn(8, 8, |x, y| {
+        image::Rgba([
+            (x * 30) as u8,
+            (y * 30) as u8,
+            99,
+            if x > 3 { 0 } else { 255 },
+        ])
+    });
+    let files = [
+        ("turned.jpg", turned_jpeg()),
+        ("transparent.png", png(transparent.into())),
+        (
+            "wide.png",
+            png(RgbImage::from_fn(8, 8, |x, y| [x as u8, y as u8, 7].into()).into()),
+        ),
+    ];
+    for (name, bytes) in &files {
+        fs::create_dir_all(dir.path().join("train/all")).unwrap();
+        fs::write(dir.path().join("train/all").join(name), bytes).unwrap();
+    }
+    let name = format!("folder:{}", dir.path().display());
+    for exif in [true, false] {
+        let pictures = PictureOptions {
+            exif,
+            ..PictureOptions::default()
+        };
+        let options = LoadOptions {
+            pictures,
+            ..LoadOptions::default()
+        };
+        let set = load(&name, Split::Train, &options).unwrap();
+        let to_tensor = || Compose::new(vec![TransformConfig::to_tensor()]).unwrap();
+        let classes = ["r", "g", "b"];
+        let new = Predictor::new(Means, &Device::Cpu, to_tensor(), classes, Some((3, 8, 8)));
+        let predictor = new.unwrap().with_pictures(pictures);
+        let mut scratch = Vec::new();
+        // By name: transparent, turned, wide.
+        for (index, file) in [1, 0, 2].into_iter().enumerate() {
+            let trained = set.image(index, &mut scratch).unwrap();
+            let trained: Vec<f32> = trained.data.iter().map(|&v| f32::from(v) / 255.0).collect();
+            let prepared = predictor.prepare_bytes(&files[file].1).unwrap();
+            let seen: Vec<f32> = prepared.image.flatten_all().unwrap().to_vec1().unwrap();
+            assert_eq!(seen, trained, "{}", files[file].0);
+        }
+        let turned = predictor.prepare_bytes(&files[0].1).unwrap();
+        let at = |y: usize, x: usize| {
+            let pixel = turned.image.i((0, 0, y, x)).unwrap();
+            pixel.to_scalar::<f32>().unwrap()
+        };
+        // The light half is at the top once the picture is turned, and at the left as stored.
+        assert_eq!(at(0, 7) > 0.8, exif);
+        assert_eq!(at(7, 0) > 0.8, !exif);
     }
 }
 

@@ -256,3 +256,77 @@ fn mistakes_show_before_anything_is_trained() {
     let error = no_data.run(&experiment(SMALL, &[]), "", &mut NoProgress);
     assert!(matches!(error.unwrap_err(), Error::Data(_)));
 }
+
+/// Keeps the notes.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Progress for Notes {
+    fn note(&mut self, text: &str) {
+        self.0.push(text.to_string());
+    }
+}
+
+#[test]
+fn settings_without_effect_are_said_before_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let sets = [
+        "train.epochs=1",
+        "train.max_steps=2",
+        r#"train.schedule={curve={name="step",size=30}}"#,
+        r#"train.loss={name="cross-entropy",class_weights="balanced"}"#,
+    ];
+    let experiment = experiment(SMALL, &sets);
+    let mut notes = Notes::default();
+    runner(dir.path())
+        .run(&experiment, "test", &mut notes)
+        .unwrap()
+        .unwrap();
+    for (variant, note) in ["mlp", "cnn"].into_iter().zip(&notes.0) {
+        let expected = format!(
+            "warning: variant `{variant}`: schedule: the learning rate is 0.005 throughout the run, which has 1 epoch"
+        );
+        assert!(note.starts_with(&expected), "{note}");
+    }
+}
+
+/// Both are refused before anything is trained: no record is written.
+#[test]
+fn runs_that_would_stop_in_the_middle_are_refused_before_the_first() {
+    let norm = |p: &ParamPath, config: &ModelConfig| {
+        Sequential::build(p, config.input_shape)
+            .conv2d("conv1", 4, 28)
+            .batch_norm2d("bn1")
+            .relu()
+            .flatten()
+            .linear("fc", config.classes)
+            .finish()
+    };
+    let message = |sets: &[&str]| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut runner = runner(dir.path());
+        let models = &mut runner.options_mut().registry;
+        models.register("one-by-one", norm).unwrap();
+        let sets = [sets, &["model.name=one-by-one", "train.epochs=1"]].concat();
+        let result = runner.run(&experiment(SMALL, &sets), "test", &mut NoProgress);
+        let error = result.err().map(|error| error.message());
+        assert_eq!(error.is_none(), dir.path().join("small").exists());
+        error.unwrap_or_default()
+    };
+    let error = message(&["data.train_samples=289"]);
+    assert!(
+        error.starts_with("variant `mlp`: the last batch of an epoch has one sample"),
+        "{error}"
+    );
+    assert!(error.contains("set `drop_last` to true"), "{error}");
+    assert_eq!(
+        message(&["data.train_samples=289", "train.drop_last=true"]),
+        ""
+    );
+    let weights = r#"train.loss={name="cross-entropy",class_weights=[1,2]}"#;
+    let error = message(&[weights]);
+    assert!(
+        error.contains("2 weights, but the dataset has 10 classes"),
+        "{error}"
+    );
+}

@@ -86,19 +86,21 @@ fn confusion_matrix_and_class_scores() {
         for (i, score) in scores.iter().enumerate() {
             assert_eq!(score.class, i);
             assert_eq!(score.support as f64, number(&expected["support"][i]));
-            close(
-                score.precision,
-                number(&expected["precision"][i]),
-                1e-15,
-                &case.name,
-            );
-            close(
-                score.recall,
-                number(&expected["recall"][i]),
-                1e-15,
-                &case.name,
-            );
-            close(score.f1, number(&expected["f1"][i]), 1e-15, &case.name);
+            for (found, name) in [
+                (score.precision, "precision"),
+                (score.recall, "recall"),
+                (score.f1, "f1"),
+            ] {
+                match score.support {
+                    0 => assert_eq!(found, None, "{}, {name}", case.name),
+                    _ => close(
+                        found.unwrap(),
+                        number(&expected[name][i]),
+                        1e-15,
+                        &case.name,
+                    ),
+                }
+            }
         }
         assert_eq!(
             scores.iter().map(|s| s.predicted).sum::<u64>(),
@@ -109,9 +111,19 @@ fn confusion_matrix_and_class_scores() {
 
 #[test]
 fn averages() {
+    let mut more_counted = 0;
     for case in cases() {
         let report = confusion(&case).report();
-        let expected = &case.expected["averages"];
+        let mut expected = case.expected["averages"].clone();
+        // A class that is predicted and has no samples is in scikit-learn's macro average, as 0, and not in this one.
+        let scores = &report.per_class;
+        let present = scores.iter().filter(|s| s.support > 0).count() as f64;
+        let counted = (scores.iter()).filter(|s| s.support + s.predicted > 0);
+        let counted = counted.count() as f64;
+        for score in expected["macro"].as_object_mut().unwrap().values_mut() {
+            *score = (number(score) * counted / present).into();
+        }
+        more_counted += usize::from(counted > present);
         for (average, name) in [
             (&report.macro_average, "macro"),
             (&report.weighted_average, "weighted"),
@@ -149,6 +161,7 @@ fn averages() {
             None => assert!(case.expected["cohen_kappa"].is_null(), "{}", case.name),
         }
     }
+    assert_eq!(more_counted, 1);
 }
 
 #[test]
@@ -292,17 +305,55 @@ fn reports_as_scikit_learn_prints_them() {
             .collect();
         let report = confusion(&case).report();
         for digits in [2, 4] {
-            assert_eq!(
-                report.to_text(&names, digits).unwrap(),
-                case.expected["report"][digits.to_string()]
-                    .as_str()
-                    .unwrap(),
-                "{}",
-                case.name
-            );
+            let found = report.to_text(&names, digits).unwrap();
+            let expected = &case.expected["report"][digits.to_string()];
+            let lines = found.lines().zip(expected.as_str().unwrap().lines());
+            // The lines in which a class that is predicted and has no samples shows, see the next test.
+            let odd = |line: &str| line.contains('—') || line.trim_start().starts_with("macro avg");
+            let dashes = found.contains('—');
+            for (found, expected) in lines {
+                if !(dashes && odd(found)) {
+                    assert_eq!(found, expected, "{}", case.name);
+                }
+            }
+            let expected = expected.as_str().unwrap();
+            assert_eq!(found.lines().count(), expected.lines().count());
+            assert!(dashes || found == expected, "{}", case.name);
         }
         assert!(report.to_text(&names[1..], 2).is_err());
     }
+}
+
+/// Class 2 has no samples and is predicted once, class 3 has neither; class 1 is never predicted.
+#[test]
+fn a_class_without_samples_has_no_scores_and_no_place_in_the_mean() {
+    let mut confusion = ConfusionMatrix::new(4).unwrap();
+    confusion.update(&[0, 0, 2, 0], &[0, 0, 0, 1]).unwrap();
+    let report = confusion.report();
+    let scores = |class: usize| {
+        let score = &report.per_class[class];
+        (score.precision, score.recall, score.f1)
+    };
+    let two_thirds = Some(2.0 / 3.0);
+    assert_eq!(scores(0), (two_thirds, two_thirds, two_thirds));
+    assert_eq!(scores(1), (Some(0.0), Some(0.0), Some(0.0)));
+    assert_eq!(scores(2), (None, None, None));
+    assert_eq!(scores(3), (None, None, None));
+    // scikit-learn with labels=[0, 1]; over the three classes that it finds itself it is 2/9.
+    let third = 1.0 / 3.0;
+    let average = &report.macro_average;
+    assert_eq!(
+        [average.precision, average.recall, average.f1],
+        [third, third, third]
+    );
+    assert_eq!(report.balanced_accuracy, Some(third));
+    let json = serde_json::to_value(&report).unwrap();
+    assert!(json["per_class"][2]["precision"].is_null());
+    assert_eq!(json["per_class"][1]["precision"], 0.0);
+    let text = report.to_text(&["a", "b", "c", "d"], 2).unwrap();
+    assert!(text.contains("\n           c          —         —         —         0\n"));
+    assert!(text.contains("\n   macro avg       0.33      0.33      0.33         4\n"));
+    assert!(!text.contains("           d "));
 }
 
 #[test]

@@ -47,8 +47,8 @@ pub fn shards(path: impl AsRef<Path>) -> Vec<PathBuf> {
     };
     let files = of_index(&bytes).ok().flatten().unwrap_or_default();
     files
-        .into_iter()
-        .map(|(file, _)| path.with_file_name(file))
+        .into_keys()
+        .map(|file| path.with_file_name(file))
         .collect()
 }
 

@@ -91,6 +91,11 @@ fn settings_without_meaning_are_refused() {
             "width 0",
         ),
         ("mlp", ModelConfig::new(0, MNIST), "found 0 classes"),
+        (
+            "mlp",
+            ModelConfig::new(10, (1, usize::MAX, 2)),
+            "are too large",
+        ),
         ("mlp", ModelConfig::new(10, (1, 0, 28)), "1 x 0 x 28"),
         (
             "mlp",
@@ -344,7 +349,7 @@ fn codes_of_digits_are_pictures_far_from_each_other() {
     }
 }
 
-/// A network of one's own has all that a model by name has.
+/// A custom network has all that a model by name has.
 #[test]
 fn networks_of_ones_own_are_models() {
     let resnext = ResNet {

@@ -1,7 +1,10 @@
 //! Initialisation.
 use crate::common;
 use crate::common::floats;
+use candle_core::DType;
+use candle_nn::ModuleT;
 use tallow_models::{Model, ModelConfig, find, registry};
+use tallow_ops::{Tape, cross_entropy};
 
 #[test]
 fn the_seed_decides_every_bit() {
@@ -26,6 +29,22 @@ fn the_seed_decides_every_bit() {
         for ((name, a), (_, b)) in first.iter().zip(build(6)) {
             let drawn = a.iter().any(|v| *v != a[0]) && !name.ends_with("codes");
             assert!((*a != b) == drawn, "{} {name}", entry.name());
+        }
+    }
+}
+
+/// A parameter without one would not be trained, and a trainer refuses it.
+#[test]
+fn every_parameter_has_a_gradient_in_the_first_step() {
+    for entry in registry() {
+        let model = Model::build(entry.name(), &common::small(entry)).unwrap();
+        let images = common::images(&model, 2, 0, DType::F32);
+        let tape = Tape::record();
+        let logits = model.forward_t(&images, true).unwrap();
+        let loss = cross_entropy(&logits, &common::labels(2, 0), &Default::default()).unwrap();
+        let grads = tape.backward(&loss).unwrap();
+        for (name, var) in model.store().parameters() {
+            assert!(grads.get(&var).is_some(), "{} {name}", entry.name());
         }
     }
 }

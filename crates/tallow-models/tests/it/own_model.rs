@@ -1,4 +1,4 @@
-//! Models of one's own in a registry. The first is the worked example "Add a model" of `docs/architecture.md`.
+//! Custom models in a registry. The first is the worked example "Add a model" of `docs/architecture.md`.
 
 use candle_core::DType;
 use tallow_models::nn::Sequential;

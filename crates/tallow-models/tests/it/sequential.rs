@@ -1,4 +1,4 @@
-//! `Sequential` and its builder: fusion in a network of one's own, names, shapes and errors.
+//! `Sequential` and its builder: fusion in a custom network, names, shapes and errors.
 
 use candle_core::{DType, Device, Tensor};
 use tallow_models::nn::{
@@ -29,7 +29,7 @@ fn operators(net: &Sequential, train: bool, layout: Layout) -> (Tensor, Vec<Stri
     (y, operators.iter().map(ToString::to_string).collect())
 }
 
-/// A network of one's own has the bits of the joint operator, called directly.
+/// A custom network has the bits of the joint operator, called directly.
 #[test]
 fn convolution_norm_relu_and_pooling_are_one_operator() {
     for train in [true, false] {
@@ -282,7 +282,7 @@ fn the_first_error_names_the_layer() {
             "Conv2d `a` has no output for a map of 12 x 12; the network needs 13 x 13",
         ),
         (
-            // Nothing is known about a layer of one's own that comes later.
+            // Nothing is known about a custom layer that comes later.
             |net| {
                 net.conv2d("a", 4, 13)
                     .layer("own", |p, shape| Ok((Relu::new(p), shape.to_vec())))

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tallow_record::{Error, write_atomic, write_json};
+use tallow_record::{Error, error_message, sha256_file, write_atomic, write_json};
 
 #[test]
 fn replaces_and_leaves_nothing_beside() {
@@ -18,6 +18,28 @@ fn replaces_and_leaves_nothing_beside() {
     let message = write_atomic(&folder, b"").unwrap_err().to_string();
     assert!(message.contains("folder"), "{message}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+}
+
+/// Expected values from `sha256sum`.
+#[test]
+fn digests() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    fs::write(&path, "abc").unwrap();
+    assert_eq!(
+        sha256_file(&path).unwrap(),
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
+    // More than one buffer.
+    fs::write(&path, vec![b'a'; 1_000_000]).unwrap();
+    assert_eq!(
+        sha256_file(&path).unwrap(),
+        "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
+    );
+    let error = sha256_file(dir.path().join("none")).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    // The cause is in the message of the error already.
+    assert_eq!(error_message(&error), error.to_string());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use tallow_record::{Error, find_runs};
+use tallow_record::{Error, find_runs, is_record, runs_of};
 
 fn make(runs: &Path, experiment: &str, name: &str, files: &[&str]) {
     let dir = runs.join(experiment).join(name);
@@ -30,6 +30,10 @@ fn records_are_found_by_their_files_and_sorted_by_time() {
     };
     assert_eq!(names(None), ["20260101", "20260102", "20260103"]);
     assert_eq!(names(Some("a")), ["20260102", "20260103"]);
+    let of_a = runs_of(runs.path().join("a")).unwrap();
+    assert_eq!(of_a, find_runs(runs.path(), Some("a")).unwrap());
+    assert!(of_a.iter().all(is_record));
+    assert!(!is_record(runs.path().join("a").join("other")));
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink(runs.path().join("b"), runs.path().join("c")).unwrap();

@@ -59,9 +59,9 @@ pub fn summary(variant: &str, seed: u64, rows: &[EpochRow]) -> Summary {
     let metrics = metrics.map(|(m, value)| (m.name.to_string(), Some(value)));
     let score = |class| ClassScore {
         class,
-        precision: 0.5,
-        recall: 1.0,
-        f1: 2.0 / 3.0,
+        precision: Some(0.5),
+        recall: Some(1.0),
+        f1: Some(2.0 / 3.0),
         support: 3,
         predicted: Some(6),
     };

@@ -11,8 +11,7 @@ use crate::findings::Findings;
 use crate::guard::{Guard, Worse};
 use crate::judge::{Judgement, MetricComparison, ONE_ROUND};
 
-/// p-value below which one of `metrics` metrics is a regression, where no further seeds can be trained: [`ONE_ROUND`] divided by their
-/// number.
+/// p-value below which one of `metrics` metrics is a regression, where no further seeds can be trained: 0.01 divided by their number.
 pub fn level(metrics: usize) -> f64 {
     ONE_ROUND / metrics.max(1) as f64
 }

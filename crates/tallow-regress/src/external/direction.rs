@@ -56,7 +56,7 @@ impl Directions {
     }
 }
 
-/// Lower bounds of the standard deviation, as a fraction of the mean, of metrics that are not in [`GUARDS`](crate::GUARDS).
+/// Lower bounds of the standard deviation, as a fraction of the mean, of metrics that are not in [`GUARDS`](crate::guard::GUARDS).
 mod least {
     pub const HIGHER_IS_BETTER: f64 = 0.003;
     pub const LOWER_IS_BETTER: f64 = 0.01;

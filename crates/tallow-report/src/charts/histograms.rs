@@ -89,7 +89,7 @@ pub fn histograms(title: &str, rows: &[(String, &Inputs)]) -> Result<String> {
     })
 }
 
-/// Where each bin begins and ends, and what is in it.
+/// Limits and count of each bin.
 fn bins(inputs: &Inputs) -> impl Iterator<Item = (f64, f64, u64)> {
     let histogram = &inputs.histogram;
     let width = (histogram.to - histogram.from) / histogram.counts.len().max(1) as f64;

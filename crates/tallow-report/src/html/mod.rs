@@ -11,11 +11,12 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use tallow_record::{
     ClaimResult, Extras, Metric, Published, Run, Statement, Variant, Verdict, by_variant, duration,
+    thousands,
 };
 
 use crate::charts::{self, Axis, Curve};
 use crate::error::{Error, Result};
-use parts::{percent, slug, thousands};
+use parts::{percent, slug};
 
 /// Content of a report.
 #[derive(Clone, Debug)]
@@ -123,7 +124,7 @@ fn results(report: &Report, variants: &[Variant]) -> Markup {
     html! {
         (parts::table(
             "Test accuracy of the last epoch, mean ± standard deviation over the seeds",
-            &["variant", "model", "parameters", "seeds", "test accuracy", "test loss", "training accuracy", "published", "time a run"],
+            &["variant", "model", "parameters", "seeds", "test accuracy", "test loss", "training accuracy", "published", "time per run"],
             variants.iter().map(|variant| {
                 let published = report.published.get(&variant.name).map_or(&[][..], |p| p);
                 let marks: Vec<String> = published.iter().map(|p| {

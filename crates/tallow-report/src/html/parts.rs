@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, PreEscaped, html};
 
-use tallow_record::{Extras, GradientRow, Prediction, Published, Run, Statistic};
+use tallow_record::{Extras, GradientRow, Prediction, Published, Run, Statistic, thousands};
 
 use crate::charts::{self, GradientPanel};
 use crate::error::{Error, Result};
@@ -45,9 +45,9 @@ pub fn variant(run: &Run, extras: &Extras) -> Result<Markup> {
         @if let Some(scores) = summary.and_then(|s| s.per_class.as_ref()) {
             (table("Scores by class", &["class", "precision", "recall", "F1", "images"], scores.iter().map(|score| vec![
                 html! { (class_name(classes, score.class)) },
-                html! { (percent(score.precision)) },
-                html! { (percent(score.recall)) },
-                html! { (percent(score.f1)) },
+                html! { (score.precision.map_or("—".to_string(), percent)) },
+                html! { (score.recall.map_or("—".to_string(), percent)) },
+                html! { (score.f1.map_or("—".to_string(), percent)) },
                 html! { (thousands(score.support)) },
             ])))
         }
@@ -168,7 +168,7 @@ pub fn sources(published: &BTreeMap<String, Vec<Published>>) -> Vec<String> {
 
 /// `0.8735` as `87.35 %`, which stays on one line.
 pub fn percent(fraction: f64) -> String {
-    format!("{:.2}\u{a0}%", 100.0 * fraction)
+    tallow_record::percent(fraction).replace(' ', "\u{a0}")
 }
 
 /// Mean and deviation of fractions.
@@ -189,19 +189,6 @@ pub fn percents(statistic: Option<Statistic>) -> String {
 /// Mean and deviation of numbers.
 pub fn numbers(statistic: Option<Statistic>) -> String {
     statistic.map_or("—".to_string(), |statistic| format!("{statistic:.4}"))
-}
-
-/// `9231114` as `9,231,114`.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// A name as the target of a link.

@@ -184,6 +184,29 @@ fn runs_without_extras_or_summary_are_reported() {
     assert!(text.contains("Test accuracy"));
 }
 
+/// The first class has 0 in each score, the second has no samples.
+#[test]
+fn a_class_without_samples_has_dashes() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = record(dir.path(), "cnn", 0, 2, b"png");
+    let path = run.dir.join("summary.json");
+    let mut summary: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    for (class, score, support) in [(0, json!(0.0), 99), (1, json!(null), 0)] {
+        summary["per_class"][class] = json!({
+            "class": class, "precision": score, "recall": score, "f1": score, "support": support
+        });
+    }
+    fs::write(&path, summary.to_string()).unwrap();
+    let text = page(&report(&[Run::read(&run.dir).unwrap()])).unwrap();
+    let row = |class: &str| {
+        let from = text.find(&format!("<td>{class}</td>")).unwrap();
+        let row = &text[from..];
+        row[..row.find("</tr>").unwrap()].matches('—').count()
+    };
+    assert_eq!((row("class 0"), row("class 1")), (0, 3));
+}
+
 #[test]
 fn damaged_extras_are_named() {
     let dir = tempfile::tempdir().unwrap();

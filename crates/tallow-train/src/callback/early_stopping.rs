@@ -56,6 +56,13 @@ impl EarlyStopping {
 impl Callback for EarlyStopping {
     fn on_fit_start(&mut self, fit: &FitStart) -> Flow {
         (self.best, self.waited) = (None, 0);
+        if self.patience >= fit.epochs {
+            tracing::warn!(
+                "early stopping waits for {} epochs, but the run has {}: it cannot end the run",
+                self.patience,
+                fit.epochs
+            );
+        }
         fit.history.rows.iter().for_each(|row| self.see(row));
         self.flow()
     }

@@ -1,11 +1,13 @@
 use serde::{Deserialize, Serialize};
+use tallow_datasets::Dataset;
 
-use super::{CrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError};
+use super::{ClassWeights, CrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError};
 use crate::error::{Error, Result};
 
 /// Built-in loss and its settings.
 ///
-/// In TOML: `loss = { name = "cross-entropy", label_smoothing = 0.1 }`.
+/// In TOML: `loss = { name = "cross-entropy", label_smoothing = 0.1 }`, and for classes of different frequency
+/// `loss = { name = "cross-entropy", class_weights = "balanced" }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum LossConfig {
@@ -14,6 +16,9 @@ pub enum LossConfig {
         /// Share of each target that is spread over all classes, in `[0, 1]`.
         #[serde(default)]
         label_smoothing: f64,
+        /// Weights of the classes; 1 by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class_weights: Option<ClassWeights>,
     },
     /// [`SoftmaxCrossEntropy`].
     SoftmaxCrossEntropy {
@@ -40,19 +45,52 @@ impl Default for LossConfig {
     fn default() -> Self {
         Self::CrossEntropy {
             label_smoothing: 0.0,
+            class_weights: None,
         }
     }
 }
 
 impl LossConfig {
+    /// The loss, for the classes of `dataset`. Balanced class weights are those of its labels.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a setting is out of range, or the number of class weights is not that of the classes.
+    pub fn build_for(&self, dataset: &dyn Dataset) -> Result<Box<dyn Loss>> {
+        match self {
+            Self::CrossEntropy {
+                label_smoothing,
+                class_weights: Some(weights),
+            } => Self::CrossEntropy {
+                label_smoothing: *label_smoothing,
+                class_weights: Some(ClassWeights::Fixed(weights.of(dataset)?)),
+            }
+            .build(),
+            other => other.build(),
+        }
+    }
+
     /// The loss.
     ///
     /// # Errors
-    /// [`Error::Config`] when a setting is out of range.
+    /// [`Error::Config`] when a setting is out of range, and for balanced class weights, which need a dataset:
+    /// [`build_for`](Self::build_for).
     pub fn build(&self) -> Result<Box<dyn Loss>> {
         self.validate()?;
         Ok(match *self {
-            Self::CrossEntropy { label_smoothing } => Box::new(CrossEntropy { label_smoothing }),
+            Self::CrossEntropy {
+                label_smoothing,
+                ref class_weights,
+            } => Box::new(CrossEntropy {
+                label_smoothing,
+                weight: match class_weights {
+                    None => None,
+                    Some(ClassWeights::Fixed(weights)) => Some(weights.clone()),
+                    Some(ClassWeights::Balanced) => {
+                        let message = "`balanced` needs a dataset: use `LossConfig::build_for`";
+                        return Err(Error::config("loss.class_weights", message));
+                    }
+                },
+            }),
             Self::SoftmaxCrossEntropy { label_smoothing } => {
                 Box::new(SoftmaxCrossEntropy { label_smoothing })
             }
@@ -62,8 +100,17 @@ impl LossConfig {
 
     /// Checks the ranges of the settings.
     pub fn validate(&self) -> Result<()> {
+        if let Self::CrossEntropy {
+            class_weights: Some(weights),
+            ..
+        } = self
+        {
+            weights.validate()?;
+        }
         match *self {
-            Self::CrossEntropy { label_smoothing }
+            Self::CrossEntropy {
+                label_smoothing, ..
+            }
             | Self::SoftmaxCrossEntropy { label_smoothing }
                 if !(0.0..=1.0).contains(&label_smoothing) =>
             {
@@ -108,6 +155,7 @@ mod tests {
             (
                 LossConfig::CrossEntropy {
                     label_smoothing: 0.1,
+                    class_weights: None,
                 },
                 0.727_234_4,
             ),
@@ -136,7 +184,10 @@ mod tests {
         let soft = Target::Soft(Tensor::new(&rows, &Device::Cpu).unwrap());
         for label_smoothing in [0.0, 0.1, 1.0] {
             for config in [
-                LossConfig::CrossEntropy { label_smoothing },
+                LossConfig::CrossEntropy {
+                    label_smoothing,
+                    class_weights: None,
+                },
                 LossConfig::SoftmaxCrossEntropy { label_smoothing },
                 LossConfig::SquaredError { on: 1.0, off: -1.0 },
             ] {
@@ -206,6 +257,11 @@ mod tests {
         for config in [
             LossConfig::CrossEntropy {
                 label_smoothing: 1.5,
+                class_weights: None,
+            },
+            LossConfig::CrossEntropy {
+                label_smoothing: 0.0,
+                class_weights: Some(ClassWeights::Fixed(vec![-1.0])),
             },
             LossConfig::SquaredError {
                 on: f64::NAN,

@@ -1,6 +1,7 @@
 //! Losses.
 
 mod binary_cross_entropy;
+mod class_weights;
 mod config;
 mod cross_entropy;
 mod squared_error;
@@ -9,6 +10,7 @@ mod target;
 use candle_core::Tensor;
 
 pub use binary_cross_entropy::BinaryCrossEntropy;
+pub use class_weights::ClassWeights;
 pub use config::LossConfig;
 pub use cross_entropy::{CrossEntropy, SoftmaxCrossEntropy};
 pub use squared_error::SquaredError;

@@ -61,6 +61,11 @@ fn steps_are_those_of_the_cpu() {
         LossConfig::default(),
         LossConfig::CrossEntropy {
             label_smoothing: 0.1,
+            class_weights: None,
+        },
+        LossConfig::CrossEntropy {
+            label_smoothing: 0.1,
+            class_weights: Some(tallow_train::ClassWeights::Balanced),
         },
         LossConfig::SoftmaxCrossEntropy {
             label_smoothing: 0.,

@@ -5,6 +5,7 @@ mod device;
 mod extension;
 mod fixtures;
 mod kill;
+mod odd_data;
 mod record;
 mod steps;
 mod training;

@@ -226,7 +226,9 @@ fn a_loss_that_is_not_finite_stops_the_run() {
         "{step} {loss}"
     );
     assert!(
-        error.to_string().contains(&format!("epoch 0, step {step}")),
+        error
+            .to_string()
+            .contains(&format!("in epoch 1, step {}:", step + 1)),
         "{error}"
     );
 }

@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 use tallow_transforms::{
-    Compose, Interpolation, Normalize, Pad, PadMode, Padding, RandomCrop, Resize, Size,
-    TransformConfig,
+    Compose, Interpolation, Normalize, Pad, PadMode, Padding, RandomCrop, Resize, TransformConfig,
 };
 
 #[derive(Debug, Deserialize)]
@@ -49,10 +48,7 @@ fn every_transform_with_its_defaults() {
             size: 40.into(),
             interpolation: Interpolation::Bilinear,
         }),
-        TransformConfig::Resize(Resize {
-            size: Size::Both([36, 38]),
-            interpolation: Interpolation::Nearest,
-        }),
+        TransformConfig::Resize(Resize::new((36, 38)).with_interpolation(Interpolation::Nearest)),
         TransformConfig::grayscale(1),
         TransformConfig::Pad(Pad {
             padding: pad(1, 2, 1, 2),

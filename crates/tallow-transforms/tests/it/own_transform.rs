@@ -1,4 +1,4 @@
-//! Transforms of one's own in a pipeline, beside the built-in ones.
+//! Custom transforms in a pipeline, beside the built-in ones.
 
 use serde::{Deserialize, Serialize};
 use tallow_transforms::{
@@ -13,6 +13,13 @@ use tallow_transforms::{
 pub struct RandomVerticalFlip {
     /// Probability in `[0, 1]`.
     pub p: f64,
+}
+
+impl RandomVerticalFlip {
+    /// Mirroring with probability `p`.
+    pub fn new(p: f64) -> Self {
+        Self { p }
+    }
 }
 
 impl Transform for RandomVerticalFlip {
@@ -168,7 +175,12 @@ fn compose(transforms: Vec<Box<dyn Transform>>) -> Compose {
 
 #[test]
 fn a_flip_in_both_paths() {
-    let flip = |p| compose(vec![Box::new(RandomVerticalFlip { p }), Box::new(ToTensor)]);
+    let flip = |p| {
+        compose(vec![
+            Box::new(RandomVerticalFlip::new(p)),
+            Box::new(ToTensor),
+        ])
+    };
     let (kept, flipped) = (
         apply(&flip(0.0), (1, 3, 2), 0),
         apply(&flip(1.0), (1, 3, 2), 0),
@@ -203,7 +215,7 @@ fn any_order_in_both_paths() {
             Box::new(Solarize),
             Box::new(fill),
             Box::new(Solarize),
-            Box::new(RandomVerticalFlip { p: 0.5 }),
+            Box::new(RandomVerticalFlip::new(0.5)),
             Box::new(ToTensor),
             Box::new(Solarize),
             Box::new(RandomCrop::new(7, 3)),
@@ -216,13 +228,13 @@ fn any_order_in_both_paths() {
             Box::new(ToTensor),
             Box::new(Cutout { size: 2 }),
             Box::new(PermutePixels::new(3)),
-            Box::new(RandomVerticalFlip { p: 0.5 }),
+            Box::new(RandomVerticalFlip::new(0.5)),
         ],
         vec![
             Box::new(Resize::new((6, 5))),
             Box::new(PermutePixels::new(1)),
             Box::new(ToTensor),
-            Box::new(RandomVerticalFlip { p: 0.5 }),
+            Box::new(RandomVerticalFlip::new(0.5)),
             Box::new(Grayscale::new(3)),
             normalize(),
         ],
@@ -278,7 +290,7 @@ fn a_pipeline_inside_a_transform() {
         }
     }
     let flip = compose(vec![
-        Box::new(RandomVerticalFlip { p: 1.0 }),
+        Box::new(RandomVerticalFlip::new(1.0)),
         Box::new(ToTensor),
     ]);
     let nested = compose(vec![Box::new(Nested(flip.clone())), Box::new(ToTensor)]);
@@ -326,7 +338,7 @@ fn mistakes_are_errors() {
     );
     assert_eq!(
         build(vec![
-            Box::new(RandomVerticalFlip { p: 2.0 }),
+            Box::new(RandomVerticalFlip::new(2.0)),
             Box::new(ToTensor)
         ]),
         Problem::Probability(2.0)

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use tallow_experiment::experiment::Source;
 use tallow_experiment::regression::{ExperimentTrainer, Machine, normalize_recipe, plan};
+use tallow_experiment::report::shell_quoted;
 use tallow_experiment::{Experiment, results};
 use tallow_record::Tier;
 use tallow_regress::{
@@ -14,7 +15,7 @@ use tallow_regress::{
 
 use super::args::RegressArgs;
 use super::publish::{prepare, publish};
-use crate::args::{Seeds, shell_quoted};
+use crate::args::Seeds;
 use crate::console::status;
 use crate::ending::Ending;
 use crate::program::Program;
@@ -74,7 +75,7 @@ fn subject(
         experiment.seeds = (0..BASELINE_SEEDS).collect();
     }
     let name = match &experiment.source {
-        Source::File(path) => shell_quoted(&path.display().to_string()).into_owned(),
+        Source::File(path) => shell_quoted(&path.display().to_string()),
         Source::BuiltIn | Source::Text => experiment.name.clone(),
     };
     let (program_name, tier) = (&program.name, experiment.tier);

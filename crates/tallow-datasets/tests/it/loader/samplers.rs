@@ -1,4 +1,4 @@
-//! Samplers of one's own.
+//! Custom samplers.
 
 use std::sync::Arc;
 

@@ -81,3 +81,26 @@ fn emnist_zip() {
     let whole = zip.finish().unwrap().into_inner();
     survives("emnist-digits", "emnist/gzip.zip", &whole, 300);
 }
+
+#[test]
+fn cifar_pickle() {
+    let record = [vec![b'T', 0, 12, 0, 0], vec![200; 3072]].concat();
+    let kind = b"cnumpy\ndtype\nU\x02u1K\0K\x01\x87R(K\x03U\x01|NNNK\0K\0K\0tb";
+    let whole = [
+        b"\x80\x02}(U\x0bfine_labels](K\x05eU\x04data",
+        &b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\x01b\x87R"[..],
+        b"(K\x01K\x01M\x00\x0c\x86",
+        kind,
+        b"\x89",
+        &record,
+        b"tbu.",
+    ]
+    .concat();
+    let dir = Dir::new();
+    dir.write("cifar100/train", &whole);
+    assert_eq!(labels(&*dir.train("cifar100")), [5]);
+    // The pixels are most of the file; what is around them is damaged.
+    let at = whole.len() - record.len() - 4;
+    survives("cifar100", "cifar100/train", &whole, 300);
+    survives("cifar100", "cifar100/train", &whole[..at], 300);
+}

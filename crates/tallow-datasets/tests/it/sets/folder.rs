@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tallow_datasets::{Dataset, Error, ImageFolder, Split};
+use tallow_datasets::{Dataset, Error, ImageFolder, PictureOptions, Split};
 
 use crate::sets::make::*;
 
@@ -32,7 +32,12 @@ fn classes_and_images_are_numbered_as_torchvision_does() {
     let set = ImageFolder::open(dir.path("root"), Split::Train).unwrap();
     assert_eq!(set.info().classes, ["ant", "bee"]);
     assert_eq!(set.info().name, "root");
-    assert_eq!(set.info().provenance, "root (image folder)");
+    assert_eq!(
+        set.info().provenance,
+        "root (image folder; decoded by tallow-jpeg and image, EXIF orientation applied, alpha dropped; \
+         left out 2 files: list.png, ant/notes.txt, and 2 hidden)"
+    );
+    assert_eq!(set.left_out().len(), 2);
     // What torchvision 0.29's `ImageFolder(root).samples` gives for these names.
     let expected = [
         "ant/b.jpg",
@@ -172,7 +177,7 @@ fn wrong_folders_and_files_are_named() {
             .image(0, &mut Vec::new())
             .map(|i| i.data.len())
             .unwrap_err();
-        assert!(matches!(error, Error::Invalid { .. }), "{name}: {error:?}");
+        assert!(matches!(error, Error::Picture { .. }), "{name}: {error:?}");
         assert!(error.to_string().contains(name), "{error}");
     }
 }
@@ -186,6 +191,152 @@ fn a_loop_of_links_ends() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("is a link pointing upwards?"), "{error}");
+}
+
+/// One picture each at these paths.
+fn pictures(paths: &[&str]) -> Dir {
+    let dir = Dir::new();
+    for path in paths {
+        copy(&dir, "rgb.png", &format!("set/{path}"));
+    }
+    dir
+}
+
+fn split(dir: &Dir, split: Split) -> tallow_datasets::Result<ImageFolder> {
+    ImageFolder::open_split(dir.path("set"), split, PictureOptions::default())
+}
+
+#[test]
+fn a_label_means_the_same_class_in_both_splits() {
+    for test in ["test", "val", "valid", "validation"] {
+        let other = [format!("{test}/a/1.png"), format!("{test}/c/1.png")];
+        let dir = pictures(&["train/a/1.png", "train/b/1.png", "train/c/1.png"]);
+        for path in &other {
+            copy(&dir, "rgb.png", &format!("set/{path}"));
+        }
+        let (train, test) = (split(&dir, Split::Train), split(&dir, Split::Test));
+        let (train, test) = (train.unwrap(), test.unwrap());
+        assert_eq!(train.info().classes, ["a", "b", "c"]);
+        assert_eq!(test.info().classes, train.info().classes);
+        assert_eq!(labels(&train), [0, 1, 2]);
+        assert_eq!(labels(&test), [0, 2]);
+        // Both are named after the folder, and what is missing is told.
+        assert_eq!(
+            (&train.info().name[..], &test.info().name[..]),
+            ("set", "set")
+        );
+        let told = &test.info().provenance;
+        assert!(told.contains("no test pictures of b"), "{told}");
+        assert!(!train.info().provenance.contains("no train"));
+    }
+    // An empty folder is a class too.
+    let dir = pictures(&["train/a/1.png", "test/a/1.png", "test/b/1.png"]);
+    fs::create_dir(dir.path("set/train/b")).unwrap();
+    assert_eq!(labels(&split(&dir, Split::Test).unwrap()), [0, 1]);
+    let train = split(&dir, Split::Train).unwrap();
+    assert!(train.info().provenance.contains("no train pictures of b"));
+    // Without a training split, the test split has classes of its own.
+    let dir = pictures(&["test/b/1.png"]);
+    assert_eq!(split(&dir, Split::Test).unwrap().info().classes, ["b"]);
+}
+
+#[test]
+fn a_class_of_the_test_split_alone_is_refused_by_name() {
+    let dir = pictures(&["train/a/1.png", "test/a/1.png", "test/crow/1.png"]);
+    for which in [Split::Train, Split::Test] {
+        let error = split(&dir, which).unwrap_err().to_string();
+        assert!(error.contains("`crow`"), "{error}");
+        assert!(error.contains("test split only"), "{error}");
+    }
+    let dir = pictures(&["train/a/1.png", "test/a/1.png"]);
+    for part in ["train", "test"] {
+        fs::create_dir(dir.path(&format!("set/{part}/none"))).unwrap();
+    }
+    let error = split(&dir, Split::Train).unwrap_err().to_string();
+    assert!(error.contains("of class `none`"), "{error}");
+}
+
+#[test]
+fn the_test_folder_comes_before_val() {
+    let dir = pictures(&[
+        "train/a/1.png",
+        "val/a/1.png",
+        "val/a/2.png",
+        "test/a/1.png",
+    ]);
+    let test = split(&dir, Split::Test).unwrap();
+    assert_eq!(test.len(), 1);
+    assert!(test.info().provenance.contains("not used: val"));
+}
+
+#[test]
+fn every_extension_of_torchvision_is_taken_and_the_contents_tell_the_format() {
+    let names = [
+        "a.jpg", "b.jpeg", "c.png", "d.ppm", "e.bmp", "f.pgm", "g.tif", "h.tiff", "i.webp", "j.JPG",
+    ];
+    let dir = Dir::new();
+    for name in names {
+        // All of them hold a PNG.
+        copy(&dir, "rgb.png", &format!("root/only/{name}"));
+    }
+    for name in ["k.gif", "l.heic", "m", "n.png.txt"] {
+        copy(&dir, "rgb.png", &format!("root/only/{name}"));
+    }
+    let set = ImageFolder::open(dir.path("root"), Split::Train).unwrap();
+    assert_eq!(set.len(), names.len());
+    let mut scratch = Vec::new();
+    for index in 0..set.len() {
+        let image = set.image(index, &mut scratch).unwrap();
+        assert_eq!(image.data, fixture_bytes("folder/rgb.png.bin"));
+    }
+    let told = &set.info().provenance;
+    let expected = ["k.gif", "l.heic", "m"].map(|n| fixture_name("only", n));
+    let expected = format!("left out 4 files: {} and 1 more", expected.join(", "));
+    assert!(told.contains(&expected), "{told}");
+}
+
+fn fixture_name(folder: &str, name: &str) -> String {
+    std::path::Path::new(folder)
+        .join(name)
+        .display()
+        .to_string()
+}
+
+#[test]
+fn orientation_is_applied_unless_it_is_switched_off() {
+    let dir = Dir::new();
+    dir.write("root/only/x.jpg", fixture_bytes("pictures/exif-6.jpg"));
+    let mut scratch = Vec::new();
+    for (exif, size, words) in [
+        (true, (14, 9), "EXIF orientation applied"),
+        (false, (9, 14), "EXIF orientation ignored"),
+    ] {
+        let options = PictureOptions {
+            exif,
+            ..PictureOptions::default()
+        };
+        let set = ImageFolder::open_with(dir.path("root"), Split::Train, options).unwrap();
+        assert!(set.info().provenance.contains(words));
+        let image = set.image(0, &mut scratch).unwrap();
+        assert_eq!((image.height, image.width), size);
+        let set = set.with_uniform_shape().unwrap();
+        assert_eq!(set.shape(), Some((3, size.0, size.1)));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_dangling_links_are_left_out_or_named() {
+    use std::os::unix::fs::symlink;
+
+    let dir = pictures(&["train/a/1.png", "test/a/1.png"]);
+    symlink("nowhere", dir.path("set/train/a/notes")).unwrap();
+    symlink("self", dir.path("set/train/a/self")).unwrap();
+    assert_eq!(split(&dir, Split::Train).unwrap().left_out().len(), 2);
+    symlink("nowhere", dir.path("set/train/a/2.png")).unwrap();
+    let error = split(&dir, Split::Train).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error:?}");
+    assert!(error.to_string().contains("2.png"), "{error}");
 }
 
 /// PNG's checksum.

@@ -1,4 +1,4 @@
-//! MNIST and its kin.
+//! MNIST-format datasets.
 
 use std::io::{Cursor, Write};
 
@@ -275,4 +275,62 @@ fn emnist_is_read_from_its_zip() {
     );
     dir.write("emnist/gzip.zip", &whole[..whole.len() / 2]);
     dir.fails("emnist-balanced", "emnist/gzip.zip", &["EMNIST's gzip.zip"]);
+}
+
+#[test]
+fn layouts_of_other_tools_are_read() {
+    let pixels = pixels(3, 784);
+    let (images, classes) = (idx_images(3, 28, 28, &pixels), idx_labels(3, &[5, 0, 9]));
+    let members = |bytes: &[u8]| {
+        let (front, back) = bytes.split_at(bytes.len() / 2);
+        [gz(front), gz(back)].concat()
+    };
+    let (packed_images, packed_classes) = (members(&images), members(&classes));
+    let cases = [
+        (
+            "mnist",
+            "MNIST/raw/train-images-idx3-ubyte",
+            "MNIST/raw/train-labels-idx1-ubyte",
+        ),
+        (
+            "fashion-mnist",
+            "FashionMNIST/raw/train-images-idx3-ubyte",
+            "FashionMNIST/raw/train-labels-idx1-ubyte",
+        ),
+        (
+            "kmnist",
+            "KMNIST/raw/train-images-idx3-ubyte",
+            "KMNIST/raw/train-labels-idx1-ubyte",
+        ),
+        (
+            "mnist",
+            "train-images.idx3-ubyte",
+            "train-labels.idx1-ubyte",
+        ),
+        (
+            "mnist",
+            "train-images-idx3-ubyte/train-images-idx3-ubyte",
+            "train-labels-idx1-ubyte/train-labels-idx1-ubyte",
+        ),
+        (
+            "mnist",
+            "mnist/train-images-idx3-ubyte.gz",
+            "mnist/train-labels.idx1-ubyte.gz",
+        ),
+    ];
+    for (name, image_file, label_file) in cases {
+        let dir = Dir::new();
+        if image_file.ends_with(".gz") {
+            dir.write(image_file, &packed_images)
+                .write(label_file, &packed_classes);
+        } else {
+            dir.write(image_file, &images).write(label_file, &classes);
+        }
+        let set = dir.train(name);
+        assert_eq!(
+            (planes(&*set), labels(&*set)),
+            (pixels.clone(), vec![5, 0, 9]),
+            "{image_file}"
+        );
+    }
 }

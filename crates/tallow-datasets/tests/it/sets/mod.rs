@@ -8,6 +8,9 @@ mod idx;
 pub mod make;
 #[cfg(feature = "parquet")]
 mod parquet;
+#[cfg(feature = "pictures")]
+mod pictures;
+mod python;
 mod real;
 #[cfg(feature = "sample")]
 mod sample;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parquet::basic::{BrotliLevel, Compression, GzipLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -23,10 +24,21 @@ type Labels = Vec<Option<i64>>;
 
 /// One row group of images and labels; a `None` is a null.
 fn file(images: &[Option<Vec<u8>>], labels: &[Option<i64>]) -> Vec<u8> {
-    let schema =
-        "message m { optional group img { optional binary bytes; } optional int64 label; }";
-    let schema = Arc::new(parse_message_type(schema).unwrap());
-    let properties = Arc::new(WriterProperties::builder().build());
+    let columns = "optional group img { optional binary bytes; } optional int64 label;";
+    file_of(columns, Compression::UNCOMPRESSED, images, labels)
+}
+
+/// As [`file()`], with other columns and a compression; an image column that is no struct has one level less.
+fn file_of(
+    columns: &str,
+    compression: Compression,
+    images: &[Option<Vec<u8>>],
+    labels: &[Option<i64>],
+) -> Vec<u8> {
+    let schema = Arc::new(parse_message_type(&format!("message m {{ {columns} }}")).unwrap());
+    let deepest = schema_depth(&schema);
+    let properties = WriterProperties::builder().set_compression(compression);
+    let properties = Arc::new(properties.build());
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
     let mut group = writer.next_row_group().unwrap();
     let values: Vec<_> = images
@@ -37,7 +49,7 @@ fn file(images: &[Option<Vec<u8>>], labels: &[Option<i64>]) -> Vec<u8> {
         .collect();
     let levels: Vec<_> = images
         .iter()
-        .map(|i| if i.is_some() { 2 } else { 1 })
+        .map(|i| deepest - i16::from(i.is_none()))
         .collect();
     let mut column = group.next_column().unwrap().unwrap();
     column
@@ -55,6 +67,14 @@ fn file(images: &[Option<Vec<u8>>], labels: &[Option<i64>]) -> Vec<u8> {
     column.close().unwrap();
     group.close().unwrap();
     writer.into_inner().unwrap()
+}
+
+/// Definition level of an image that is there.
+fn schema_depth(schema: &parquet::schema::types::Type) -> i16 {
+    match schema.get_fields()[0].is_group() {
+        true => 2,
+        false => 1,
+    }
 }
 
 fn png(width: u32, height: u32) -> Vec<u8> {
@@ -124,6 +144,99 @@ fn zstd_names_the_missing_feature() {
 }
 
 #[test]
+fn every_compression_is_read() {
+    let columns = "optional group img { optional binary bytes; } optional int64 label;";
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        #[cfg(feature = "zstd")]
+        Compression::ZSTD(Default::default()),
+    ] {
+        let dir = Dir::new();
+        let bytes = file_of(columns, compression, &[Some(png(32, 32))], &[Some(7)]);
+        let set = dir.write(FILE, bytes).train("cifar10");
+        assert_eq!(labels(&*set), [7], "{compression}");
+        assert_eq!(planes(&*set), vec![0; 3072], "{compression}");
+    }
+}
+
+#[test]
+fn columns_have_many_names() {
+    for (name, columns) in [
+        ("cifar10", "optional binary image; optional int64 labels;"),
+        ("cifar10", "optional binary img; optional int64 label;"),
+        (
+            "cifar10",
+            "optional group image { optional binary bytes; } optional int64 labels;",
+        ),
+        (
+            "cifar100",
+            "optional binary img; optional int64 fine_label;",
+        ),
+        ("cifar100", "optional binary img; optional int64 label;"),
+        (
+            "cifar100-coarse",
+            "optional binary img; optional int64 coarse_labels;",
+        ),
+    ] {
+        let dir = Dir::new();
+        let bytes = file_of(
+            columns,
+            Compression::SNAPPY,
+            &[Some(png(32, 32))],
+            &[Some(9)],
+        );
+        let folder = name.trim_end_matches("-coarse");
+        dir.write(&format!("{folder}/train.parquet"), bytes);
+        assert_eq!(labels(&*dir.train(name)), [9], "{columns}");
+    }
+}
+
+/// The fixture, whose first page is a dictionary of two images at byte 4, with other bytes from there on.
+fn damaged(at: usize, bytes: &[u8]) -> Dir {
+    let mut file = fixture_bytes("cifar10-png.parquet");
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+    let dir = Dir::new();
+    dir.write(FILE, file);
+    dir
+}
+
+#[test]
+fn page_headers_are_not_believed() {
+    let whole = fixture_bytes("cifar10-png.parquet");
+    let sizes = whole[5..].iter().position(|&b| b == 0x4c).unwrap() + 5;
+    assert_eq!(whole[4..6], [0x15, 4]);
+    assert_eq!(whole[sizes..sizes + 3], [0x4c, 0x15, 4]);
+    let started = std::time::Instant::now();
+    let two_gib: &[u8] = &[
+        0x15, 4, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x15, 2, 0x4c, 0x15, 10, 0x15, 0, 0, 0,
+    ];
+    let cases: [(usize, &[u8], &str); 6] = [
+        // A list of 2^31 structs of which nothing is there.
+        (
+            4,
+            &[0x99, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x07],
+            "a damaged page header at byte 4",
+        ),
+        (4, two_gib, "a page of 2147483647 bytes"),
+        // An index in place of the dictionary.
+        (5, &[2], "a dictionary that is missing"),
+        // A dictionary of three values has two, and one of 8,000 would need 32,000 bytes.
+        (sizes + 2, &[6], "damage on which its decoder stopped"),
+        (sizes + 2, &[0x80, 0x7d], "a damaged page header at byte 4"),
+        (whole.len() - 8, &[0xff; 4], "a footer of 4294967295 bytes"),
+    ];
+    for (at, bytes, found) in cases {
+        damaged(at, bytes).fails("cifar10", FILE, &["a sound Parquet file", found]);
+    }
+    assert!(started.elapsed().as_secs() < 5);
+}
+
+#[test]
 fn shards_are_read_in_order() {
     let dir = Dir::new();
     let one = |label| file(&[Some(png(32, 32))], &[Some(label)]);
@@ -136,6 +249,34 @@ fn shards_are_read_in_order() {
     );
     dir.write("cifar10/train-00000-of-00003.parquet", one(0));
     assert_eq!(labels(&*dir.train("cifar10")), [0, 1, 2]);
+}
+
+#[test]
+fn shards_have_had_many_names() {
+    let one = |label| file(&[Some(png(32, 32))], &[Some(label)]);
+    for names in [
+        [
+            "plain_text/train/0000.parquet",
+            "plain_text/train/0001.parquet",
+        ],
+        [
+            "data/train-00000-of-00002-b42d7ba5d9ec5ed5.parquet",
+            "data/train-00001-of-00002-0123456789abcdef.parquet",
+        ],
+        [
+            "plain_text/cifar10-train-00000-of-00002.parquet",
+            "plain_text/cifar10-train-00001-of-00002.parquet",
+        ],
+    ] {
+        let dir = Dir::new();
+        for (label, name) in names.iter().enumerate() {
+            dir.write(&format!("cifar10/{name}"), one(label as i64 + 3));
+        }
+        assert_eq!(labels(&*dir.train("cifar10")), [3, 4], "{names:?}");
+    }
+    let dir = Dir::new();
+    dir.write("cifar10/plain_text/cifar10-train.parquet", one(8));
+    assert_eq!(labels(&*dir.train("cifar10")), [8]);
 }
 
 #[test]

@@ -1,0 +1,86 @@
+//! Last batch of an epoch that has one sample.
+
+use candle_core::{Tensor, Var};
+use candle_nn::ModuleT;
+use tallow_datasets::{DataLoader, LoaderConfig};
+use tallow_ops::{ParamStore, no_grad};
+
+use crate::batch::to_store;
+use crate::error::{Error, Result};
+
+/// Checks before training that `model` can be trained on the last batch of an epoch of `train`, if that batch has one sample.
+///
+/// Batch norm cannot normalize a single value per channel, `N H W = 1`: PyTorch ("Expected more than 1 value per channel when training")
+/// and this crate stop there, at the end of the first epoch. A single image with larger feature maps has a variance and is trained
+/// on, as in PyTorch. The model itself is asked: it is run in training mode on one image, and on two if that fails. Its parameters,
+/// running statistics and generator are restored. In all other cases nothing is run.
+///
+/// The last batch is refused and not merged into the one before it: a batch of another size would be trained without a word, with other
+/// results than PyTorch's for the same settings.
+///
+/// [`Trainer::fit`](crate::Trainer::fit) checks this itself. A program that trains several models checks all of them before the first.
+///
+/// # Errors
+/// [`Error::LastBatch`] when one image fails and two do not.
+pub fn check_last_batch(model: &dyn ModuleT, store: &ParamStore, train: &DataLoader) -> Result<()> {
+    let batch_size = train.config().batch_size;
+    let samples = train.num_samples();
+    let full = train.num_batches().saturating_sub(1) * batch_size;
+    if samples != full + 1 {
+        return Ok(());
+    }
+    let single = LoaderConfig {
+        batch_size: 1,
+        num_workers: 0,
+        ..train.config().clone()
+    };
+    let single = DataLoader::new(train.dataset().clone(), train.transform().clone(), single)?;
+    let Some(batch) = single.epoch(0).next() else {
+        return Ok(());
+    };
+    let (image, _) = to_store(&batch?, store)?;
+    let before = Snapshot::of(store)?;
+    let forward = |images: &Tensor| no_grad(|| model.forward_t(images, true));
+    let result = match forward(&image) {
+        Ok(_) => Ok(()),
+        // A model that fails on any batch has another fault, which the first step reports.
+        Err(source) => match Tensor::cat(&[&image, &image], 0).and_then(|two| forward(&two)) {
+            Ok(_) => Err(Error::LastBatch {
+                samples,
+                batch_size,
+                source,
+            }),
+            Err(_) => Ok(()),
+        },
+    };
+    before.restore(store)?;
+    result
+}
+
+/// State of a store.
+struct Snapshot {
+    vars: Vec<(Var, Tensor)>,
+    generator: tallow_ops::GeneratorState,
+}
+
+impl Snapshot {
+    fn of(store: &ParamStore) -> Result<Self> {
+        let vars = store.parameters().into_iter().chain(store.buffers());
+        let vars = vars.map(|(_, var)| {
+            let copy = var.as_detached_tensor().copy()?;
+            Ok((var, copy))
+        });
+        Ok(Self {
+            vars: vars.collect::<candle_core::Result<_>>()?,
+            generator: store.generator().state(),
+        })
+    }
+
+    fn restore(&self, store: &ParamStore) -> Result<()> {
+        for (var, value) in &self.vars {
+            var.set(value)?;
+        }
+        store.generator().set_state(&self.generator);
+        Ok(())
+    }
+}
