@@ -217,7 +217,13 @@ fn code_is_not_run() {
 #[test]
 fn every_truncation_is_an_error() {
     let dir = Dir::new();
-    for name in ["plain.pth", "legacy.pth", "training-legacy.th"] {
+    for name in [
+        "plain.pth",
+        "legacy.pth",
+        "training-legacy.th",
+        "lightning-5.ckpt",
+        "lightning-legacy.ckpt",
+    ] {
         let bytes = fixture(name);
         for end in (0..bytes.len()).step_by(7) {
             dir.problem(name, &bytes[..end]);
@@ -242,7 +248,7 @@ fn every_truncation_is_an_error() {
 fn no_changed_byte_is_a_panic() {
     let dir = Dir::new();
     let mut errors = 0;
-    for name in ["plain.pth", "legacy.pth"] {
+    for name in ["plain.pth", "legacy.pth", "lightning-legacy.ckpt"] {
         let bytes = fixture(name);
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
@@ -251,6 +257,25 @@ fn no_changed_byte_is_a_panic() {
         }
     }
     assert!(errors > 1000, "{errors}");
+}
+
+/// Dicts in dicts by the thousand, all of them the same: searching for state dicts ends, and finds none.
+#[test]
+fn dicts_that_contain_each_other_are_searched_once() {
+    let mut pickle = b"\x80\x02}q\0}q\x01".to_vec();
+    // The second dict contains the first and itself under many keys, and the first the second.
+    pickle.push(b'(');
+    for key in 0..5000u16 {
+        let [a, b] = key.to_le_bytes().map(|byte| b'a' + byte % 26);
+        pickle.extend([b'X', 3, 0, 0, 0, a, b, b'a' + (key / 26 % 26) as u8]);
+        pickle.extend([b'h', (key % 2) as u8]);
+    }
+    pickle.extend(b"u0h\0X\x05\0\0\0modelh\x01s.");
+    let found = Dir::new().problem("mutual.pth", &checkpoint(&pickle, &[]));
+    assert!(
+        matches!(found, WeightsProblem::NoStateDict { .. }),
+        "{found}"
+    );
 }
 
 #[test]
