@@ -235,12 +235,16 @@ pub fn per_class(results: &Results, variant: &Variant, language: Language) -> Re
     );
     let mut table = Table::new(&headings.map(str::to_string), 1);
     for score in scores {
-        let percent = |value| Format::Percent.show(value, language);
+        // A class without samples has no scores.
+        let share = |value: Option<f64>| match value {
+            Some(value) => Format::Percent.show(value, language),
+            None => "—".to_string(),
+        };
         table.row(&[
             class_name(results, score.class),
-            percent(score.precision),
-            percent(score.recall),
-            percent(score.f1),
+            share(score.precision),
+            share(score.recall),
+            share(score.f1),
             thousands(score.support),
         ]);
     }
