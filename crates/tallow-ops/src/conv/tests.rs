@@ -113,7 +113,10 @@ proptest! {
         let config = Conv2dConfig { padding, stride, dilation, layout: Layout::Nhwc, ..Default::default() };
         let (x, w) = (values((n, h, w, c), DType::F32), values((o, c, kh, kw), DType::F32));
         let matmul = run(&x, &w, &config, Algorithm::Matmul);
-        assert_agree(&run(&x, &w, &config, Algorithm::ChannelsLast), &matmul, 1e-5);
+        // Winograd's filtering may take 3x3 convolutions without dilation: its bound is that of `winograd` below.
+        let may_filter = (kh, kw) == (3, 3) && dilation == (1, 1);
+        let tolerance = if may_filter { 5e-5 } else { 1e-5 };
+        assert_agree(&run(&x, &w, &config, Algorithm::ChannelsLast), &matmul, tolerance);
     }
 
     /// 3x3 and stride 1, which Winograd's filtering takes when there are channels enough; it costs a digit, see
