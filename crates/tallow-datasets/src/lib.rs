@@ -10,7 +10,7 @@
 )]
 
 mod catalog;
-#[cfg(feature = "parquet")]
+#[cfg(feature = "pictures")]
 mod contain;
 mod dataset;
 mod digest;

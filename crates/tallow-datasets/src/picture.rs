@@ -7,10 +7,10 @@ mod pixels;
 
 use std::fmt;
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use crate::contain;
 use crate::options::{Alpha, PictureOptions};
 use crate::source::kind_of;
 use error::PictureError;
@@ -270,7 +270,7 @@ fn damaged(error: image::ImageError) -> PictureError {
 
 /// Result of a third-party decoder, whose panic becomes an error.
 fn contained<T>(work: impl FnOnce() -> Result<T, PictureError>) -> Result<T, PictureError> {
-    catch_unwind(AssertUnwindSafe(work))
+    contain::contained(work)
         .unwrap_or_else(|_| Err(PictureError::Damaged("its decoder failed on it".into())))
 }
 
