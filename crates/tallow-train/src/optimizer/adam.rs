@@ -85,6 +85,14 @@ impl Optimizer for Adam {
         self.params.lr = lr;
     }
 
+    fn momentum(&self) -> Option<f64> {
+        Some(self.betas.0)
+    }
+
+    fn set_momentum(&mut self, momentum: f64) {
+        self.betas.0 = momentum;
+    }
+
     fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
         self.params.state_dict()
     }
@@ -141,6 +149,12 @@ impl Optimizer for AdamW {
     }
     fn set_lr(&mut self, lr: f64) {
         self.0.set_lr(lr);
+    }
+    fn momentum(&self) -> Option<f64> {
+        self.0.momentum()
+    }
+    fn set_momentum(&mut self, momentum: f64) {
+        self.0.set_momentum(momentum);
     }
     fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
         self.0.state_dict()

@@ -74,6 +74,15 @@ pub trait Optimizer {
     /// Sets the learning rate of the next steps.
     fn set_lr(&mut self, lr: f64);
 
+    /// Momentum of the next step: the `momentum` of SGD, `beta1` of Adam. `None`, the default, for an optimizer that has none.
+    fn momentum(&self) -> Option<f64> {
+        None
+    }
+
+    /// Sets the momentum of the next steps, as a schedule that cycles it does. Without effect on an optimizer whose
+    /// [`momentum`](Self::momentum) is `None`. Like the learning rate, it is no part of the state: a resumed run sets it again.
+    fn set_momentum(&mut self, _momentum: f64) {}
+
     /// State by name, for checkpoints: everything a step depends on besides settings, learning rate and parameters. Empty by default,
     /// for an optimizer without state.
     fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
@@ -104,6 +113,12 @@ impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
     }
     fn set_lr(&mut self, lr: f64) {
         (**self).set_lr(lr);
+    }
+    fn momentum(&self) -> Option<f64> {
+        (**self).momentum()
+    }
+    fn set_momentum(&mut self, momentum: f64) {
+        (**self).set_momentum(momentum);
     }
     fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
         (**self).state_dict()

@@ -78,6 +78,11 @@ impl Params {
         }
     }
 
+    /// Whether steps keep state besides their number.
+    pub fn has_state(&self) -> bool {
+        !self.moments.is_empty()
+    }
+
     /// Applies to each parameter the first rule that matches it.
     pub fn set_rules(&mut self, rules: &[ParamRule]) -> Result<()> {
         let matches = |rule: &ParamRule, slot: &Slot| rule.matches(&slot.name, slot.var.rank());

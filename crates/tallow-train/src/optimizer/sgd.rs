@@ -99,6 +99,17 @@ impl Optimizer for Sgd {
         self.params.lr = lr;
     }
 
+    /// `None` if made without momentum: there is no buffer for it.
+    fn momentum(&self) -> Option<f64> {
+        self.params.has_state().then_some(self.momentum)
+    }
+
+    fn set_momentum(&mut self, momentum: f64) {
+        if self.params.has_state() {
+            self.momentum = momentum;
+        }
+    }
+
     fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
         self.params.state_dict()
     }

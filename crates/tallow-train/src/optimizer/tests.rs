@@ -379,3 +379,30 @@ fn rules_apply_in_any_order() {
     let last = |sgd: Sgd, rule| sgd.momentum(0.9).weight_decay(4.0).rules(&[rule]).unwrap();
     assert_eq!((after(first), after(last)), (vec![0.75], vec![0.75]));
 }
+
+/// The momentum of a step is the one set last, and a momentum of 0 on the way leaves the buffer as it is, as in PyTorch.
+#[test]
+fn momentum_can_be_set_between_steps() {
+    let var = Var::from_tensor(&tensor(&[0.0], &[1], DType::F64)).unwrap();
+    let grad = tensor(&[1.0], &[1], DType::F64);
+    let mut sgd = optimizer(&OptimizerConfig::sgd_momentum(1.0, 0.5), &var);
+    assert_eq!(sgd.momentum(), Some(0.5));
+    let mut found = Vec::new();
+    for momentum in [0.5, 0.25, 0.0, 0.5] {
+        sgd.set_momentum(momentum);
+        step(&mut *sgd, &var, &grad);
+        found.push(flat(&var)[0]);
+    }
+    assert_eq!(found, [-1.0, -2.25, -3.25, -4.875]);
+
+    let mut plain = optimizer(&OptimizerConfig::sgd(1.0), &var);
+    plain.set_momentum(0.5);
+    assert_eq!(plain.momentum(), None);
+
+    let mut adam = optimizer(&OptimizerConfig::adamw(0.1), &var);
+    assert_eq!(adam.momentum(), Some(0.9));
+    adam.set_momentum(0.0);
+    step(&mut *adam, &var, &tensor(&[-2.0], &[1], DType::F64));
+    let state = adam.state_dict().unwrap();
+    assert_eq!(flat(&state[0].1), [-2.0]);
+}
