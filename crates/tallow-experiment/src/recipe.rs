@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use tallow_datasets::PictureOptions;
-use tallow_train::{LossConfig, OptimizerConfig, ParamRule, ScheduleConfig, TrainConfig};
+use tallow_train::{
+    LookaheadConfig, LossConfig, OptimizerConfig, ParamRule, ScheduleConfig, TrainConfig,
+};
 use tallow_transforms::TransformConfig;
 
 use crate::error::{Error, Result};
@@ -104,6 +106,12 @@ pub struct Train {
     /// Other learning rates or weight decays for some parameters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<ParamRule>,
+    /// Weight decay of norms and biases too: of parameters of at most one dimension and those named `bias`.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub decay_norm_and_bias: bool,
+    /// Lookahead around the optimizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookahead: Option<LookaheadConfig>,
     /// Threads that load batches. Results do not depend on it.
     #[serde(default = "one")]
     pub workers: usize,
@@ -121,6 +129,10 @@ fn is_default(options: &PictureOptions) -> bool {
     *options == PictureOptions::default()
 }
 
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -135,6 +147,8 @@ impl Train {
             freeze: self.freeze.clone(),
             allow_unused: self.allow_unused.clone(),
             rules: self.rules.clone(),
+            decay_norm_and_bias: self.decay_norm_and_bias,
+            lookahead: self.lookahead,
             ..TrainConfig::new(self.epochs, self.optimizer.clone())
         }
     }
@@ -160,6 +174,9 @@ impl Recipe {
             return refuse("model.weights_key has no meaning without model.weights");
         }
         self.train.optimizer.validate()?;
+        if let Some(lookahead) = &self.train.lookahead {
+            lookahead.validate()?;
+        }
         self.train.loss.validate()?;
         Ok(())
     }

@@ -4,7 +4,7 @@ use tallow_ops::ParamStore;
 use crate::error::Result;
 use crate::freeze::trained;
 use crate::loss::LossConfig;
-use crate::optimizer::{Optimizer, OptimizerConfig, ParamRule};
+use crate::optimizer::{Lookahead, LookaheadConfig, Optimizer, OptimizerConfig, ParamRule};
 use crate::schedule::ScheduleConfig;
 
 /// Settings of a training run.
@@ -28,6 +28,13 @@ pub struct TrainConfig {
     /// Learning rates and weight decays of some of the parameters.
     #[serde(default)]
     pub rules: Vec<ParamRule>,
+    /// Whether weight decay applies to norms and biases: to parameters of at most one dimension and to those named `bias`, as timm
+    /// separates them. A rule with a weight decay has the last word.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub decay_norm_and_bias: bool,
+    /// Lookahead around the optimizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookahead: Option<LookaheadConfig>,
     /// Parameters that are not trained. Each pattern matches the dotted name of a parameter or of a layer; `*` stands for any
     /// characters. `layer1` freezes all parameters of that layer, `*.bias` every bias.
     ///
@@ -41,6 +48,14 @@ pub struct TrainConfig {
     pub allow_unused: Vec<String>,
 }
 
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
 impl TrainConfig {
     /// Cross entropy at a constant learning rate.
     pub fn new(epochs: usize, optimizer: OptimizerConfig) -> Self {
@@ -51,17 +66,32 @@ impl TrainConfig {
             schedule: ScheduleConfig::constant(),
             loss: LossConfig::default(),
             rules: Vec::new(),
+            decay_norm_and_bias: true,
+            lookahead: None,
             freeze: Vec::new(),
             allow_unused: Vec::new(),
         }
     }
 
-    /// The optimizer of the parameters in `store` that are not frozen.
+    pub(crate) fn lookahead_depends_on_total(&self) -> bool {
+        self.lookahead
+            .is_some_and(|lookahead| lookahead.power != 0.0)
+    }
+
+    /// The optimizer of the parameters in `store` that are not frozen, with `rules`, `decay_norm_and_bias` and `lookahead`.
     ///
     /// # Errors
-    /// As [`OptimizerConfig::build_with_rules`], and when a pattern of `freeze` matches no parameter or no parameter is left to train.
+    /// As [`OptimizerConfig::build_with_rules`] and [`Lookahead::new`], and when a pattern of `freeze` matches no parameter or no parameter is left to train.
     pub fn optimizer(&self, store: &ParamStore) -> Result<Box<dyn Optimizer>> {
         let params = trained(store.parameters(), &self.freeze)?;
-        self.optimizer.build_with_rules(params, &self.rules)
+        let optimizer = self.optimizer.build_with_groups(
+            params.clone(),
+            &self.rules,
+            self.decay_norm_and_bias,
+        )?;
+        Ok(match self.lookahead {
+            Some(lookahead) => Box::new(Lookahead::new(optimizer, params, lookahead)?),
+            None => optimizer,
+        })
     }
 }

@@ -42,7 +42,11 @@ pub use loss::{
     BinaryCrossEntropy, ClassWeights, CrossEntropy, Loss, LossConfig, SoftmaxCrossEntropy,
     SquaredError, Target,
 };
-pub use optimizer::{Adam, AdamW, Optimizer, OptimizerConfig, ParamRule, Sgd};
+pub use optimizer::{
+    AdamConfig, AdamWConfig, AdjustLr, LambConfig, LarsConfig, LionConfig, Lookahead,
+    LookaheadConfig, MuonConfig, NAdamConfig, Optimizer, OptimizerConfig, ParamRule, RAdamConfig,
+    RmsPropConfig, SgdConfig,
+};
 pub use record::{RunRecord, dataset_record};
 pub use schedule::{Anneal, Curve, Per, Schedule, ScheduleConfig, Warmup};
 pub use tallow_record::{ClassScore, Environment, EpochRow, GradientRow, RunInfo, Summary};

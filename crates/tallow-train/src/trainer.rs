@@ -280,6 +280,7 @@ impl<'a> Trainer<'a> {
             Some(build) => build(trained_params.clone())?,
             None => config.optimizer(store)?,
         };
+        optimizer.set_total_steps(all_steps as u64);
         // A step of the caller's own may make other batches.
         if self.step.is_none() && all_steps >= steps {
             check_last_batch(model, store, train)?;
@@ -294,7 +295,7 @@ impl<'a> Trainer<'a> {
             config: config.clone(),
             own,
             data: Data::of(train),
-            extendable: !schedule.depends_on_total(),
+            extendable: !schedule.depends_on_total() && !config.lookahead_depends_on_total(),
         };
         let train_step: &mut dyn TrainStep = match &mut self.step {
             Some(step) => &mut **step,

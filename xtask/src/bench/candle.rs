@@ -81,19 +81,20 @@ pub fn network(case: &Case) -> Result<Job> {
     let run: Box<dyn FnMut() -> _> = if case.kind == Kind::Step {
         let mut step: Step = match optimizer {
             // Without the momentum that PyTorch and we have: there is none in candle.
-            OptimizerConfig::Sgd { lr, .. } => {
-                let mut sgd = SGD::new(trained, *lr)?;
+            OptimizerConfig::Sgd(config) => {
+                let mut sgd = SGD::new(trained, config.lr)?;
                 Box::new(move |loss| sgd.backward_step(loss))
             }
-            OptimizerConfig::Adam { lr, .. } | OptimizerConfig::AdamW { lr, .. } => {
+            OptimizerConfig::Adam(_) | OptimizerConfig::AdamW(_) => {
                 let params = ParamsAdamW {
-                    lr: *lr,
+                    lr: optimizer.lr(),
                     weight_decay: 0.0,
                     ..Default::default()
                 };
                 let mut adam = AdamW::new(trained, params)?;
                 Box::new(move |loss| adam.backward_step(loss))
             }
+            other => bail!("candle has no optimizer like {other:?}"),
         };
         Box::new(move || {
             let logits = net.forward_t(&images, true)?;

@@ -1,165 +1,221 @@
-use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
-use super::params::{Params, Settings};
-use super::update::Update;
-use super::{Optimizer, ParamRule};
-use crate::error::Result;
+use super::params::Settings;
+use super::update::{Moments, Real, Update, lerp, previous};
+use crate::error::{Error, Result, not_negative};
 
 /// Adam (Kingma and Ba 2014), as [`torch.optim.Adam`](https://docs.pytorch.org/docs/stable/generated/torch.optim.Adam.html).
-///
-/// Settings are used as they are; [`OptimizerConfig`](super::OptimizerConfig) checks their ranges.
-pub struct Adam {
-    betas: (f64, f64),
-    eps: f64,
-    /// Weight decay shrinks the parameter instead of entering the gradient.
-    decoupled: bool,
-    pub(super) params: Params,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdamConfig {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay rates of the running averages of the gradient and of its square, each in `[0, 1)`.
+    pub betas: (f64, f64),
+    /// Added to the denominator.
+    pub eps: f64,
+    /// L2 penalty, added to the gradient.
+    pub weight_decay: f64,
+    /// Divides by the largest running average of the square so far: AMSGrad (Reddi et al. 2018).
+    #[serde(skip_serializing_if = "super::is_false")]
+    pub amsgrad: bool,
+    /// Maximizes the loss instead of minimizing it.
+    #[serde(skip_serializing_if = "super::is_false")]
+    pub maximize: bool,
 }
 
-impl Adam {
-    /// PyTorch's defaults for these named parameters: betas (0.9, 0.999), eps 1e-8, no weight decay.
-    pub fn new(params: Vec<(String, Var)>, lr: f64) -> Self {
+impl Default for AdamConfig {
+    fn default() -> Self {
         Self {
+            lr: 1e-3,
             betas: (0.9, 0.999),
             eps: 1e-8,
-            decoupled: false,
-            params: Params::new(params, lr, &["exp_avg", "exp_avg_sq"]),
+            weight_decay: 0.0,
+            amsgrad: false,
+            maximize: false,
         }
-    }
-
-    /// Sets the decay rates of the running averages of the gradient and of its square, each in `[0, 1)`.
-    pub fn betas(mut self, betas: (f64, f64)) -> Self {
-        self.betas = betas;
-        self
-    }
-
-    /// Sets the number that is added to the denominator.
-    pub fn eps(mut self, eps: f64) -> Self {
-        self.eps = eps;
-        self
-    }
-
-    /// Sets the L2 penalty, which is added to the gradient.
-    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
-        self.params.weight_decay = weight_decay;
-        self
-    }
-
-    /// Sets learning rates and penalties of some parameters.
-    ///
-    /// # Errors
-    /// [`Error::Config`](crate::Error::Config) when a rule is out of range or matches no parameter.
-    pub fn rules(mut self, rules: &[ParamRule]) -> Result<Self> {
-        self.params.set_rules(rules)?;
-        Ok(self)
-    }
-}
-
-impl Optimizer for Adam {
-    fn step(&mut self, grads: &GradStore) -> Result<()> {
-        let (betas, eps, decoupled) = (self.betas, self.eps, self.decoupled);
-        self.params.step(grads, |at: Settings| {
-            let t = at.steps as f64;
-            let (keep, weight_decay) = if decoupled {
-                (1.0 - at.lr * at.weight_decay, 0.0)
-            } else {
-                (1.0, at.weight_decay)
-            };
-            Update::Adam {
-                keep,
-                weight_decay,
-                betas,
-                eps,
-                step_size: at.lr / (1.0 - betas.0.powf(t)),
-                correction2_sqrt: (1.0 - betas.1.powf(t)).sqrt(),
-            }
-        })
-    }
-
-    fn lr(&self) -> f64 {
-        self.params.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.params.lr = lr;
-    }
-
-    fn momentum(&self) -> Option<f64> {
-        Some(self.betas.0)
-    }
-
-    fn set_momentum(&mut self, momentum: f64) {
-        self.betas.0 = momentum;
-    }
-
-    fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
-        self.params.state_dict()
-    }
-
-    fn load_state_dict(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
-        self.params.load_state_dict(tensors)
     }
 }
 
 /// Adam with decoupled weight decay (Loshchilov and Hutter 2017), as
 /// [`torch.optim.AdamW`](https://docs.pytorch.org/docs/stable/generated/torch.optim.AdamW.html).
-///
-/// Settings are used as they are; [`OptimizerConfig`](super::OptimizerConfig) checks their ranges.
-pub struct AdamW(pub(super) Adam);
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdamWConfig {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay rates of the running averages of the gradient and of its square, each in `[0, 1)`.
+    pub betas: (f64, f64),
+    /// Added to the denominator.
+    pub eps: f64,
+    /// Share of a parameter that a step takes away, times the learning rate.
+    pub weight_decay: f64,
+    /// Divides by the largest running average of the square so far: AMSGrad (Reddi et al. 2018).
+    #[serde(skip_serializing_if = "super::is_false")]
+    pub amsgrad: bool,
+    /// Maximizes the loss instead of minimizing it.
+    #[serde(skip_serializing_if = "super::is_false")]
+    pub maximize: bool,
+}
 
-impl AdamW {
-    /// PyTorch's defaults for these named parameters: betas (0.9, 0.999), eps 1e-8, weight decay 0.01.
-    pub fn new(params: Vec<(String, Var)>, lr: f64) -> Self {
-        let mut adam = Adam::new(params, lr).weight_decay(0.01);
-        adam.decoupled = true;
-        Self(adam)
-    }
-
-    /// Sets the decay rates of the running averages of the gradient and of its square, each in `[0, 1)`.
-    pub fn betas(self, betas: (f64, f64)) -> Self {
-        Self(self.0.betas(betas))
-    }
-
-    /// Sets the number that is added to the denominator.
-    pub fn eps(self, eps: f64) -> Self {
-        Self(self.0.eps(eps))
-    }
-
-    /// Sets the decoupled weight decay: the share of a parameter that a step takes away, times the learning rate.
-    pub fn weight_decay(self, weight_decay: f64) -> Self {
-        Self(self.0.weight_decay(weight_decay))
-    }
-
-    /// Sets learning rates and weight decays of some parameters.
-    ///
-    /// # Errors
-    /// [`Error::Config`](crate::Error::Config) when a rule is out of range or matches no parameter.
-    pub fn rules(self, rules: &[ParamRule]) -> Result<Self> {
-        self.0.rules(rules).map(Self)
+impl Default for AdamWConfig {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            weight_decay: 1e-2,
+            amsgrad: false,
+            maximize: false,
+        }
     }
 }
 
-impl Optimizer for AdamW {
-    fn step(&mut self, grads: &GradStore) -> Result<()> {
-        self.0.step(grads)
+/// Names of the state of the optimizers of Adam's family.
+pub(super) const AVERAGES: &[&str] = &["exp_avg", "exp_avg_sq"];
+
+fn moments(amsgrad: bool) -> &'static [&'static str] {
+    match amsgrad {
+        true => &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
+        false => AVERAGES,
     }
-    fn lr(&self) -> f64 {
-        self.0.lr()
+}
+
+impl AdamConfig {
+    pub(super) fn moments(&self) -> &'static [&'static str] {
+        moments(self.amsgrad)
     }
-    fn set_lr(&mut self, lr: f64) {
-        self.0.set_lr(lr);
+
+    pub(super) fn validate(&self) -> Result<()> {
+        check_adam(self.betas, self.eps)
     }
-    fn momentum(&self) -> Option<f64> {
-        self.0.momentum()
+
+    pub(super) fn update(&self, at: &Settings) -> AdamUpdate {
+        AdamUpdate {
+            weight_decay: at.weight_decay,
+            ..AdamUpdate::new(at, self.betas, self.eps, self.amsgrad, self.maximize)
+        }
     }
-    fn set_momentum(&mut self, momentum: f64) {
-        self.0.set_momentum(momentum);
+}
+
+impl AdamWConfig {
+    pub(super) fn moments(&self) -> &'static [&'static str] {
+        moments(self.amsgrad)
     }
-    fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
-        self.0.state_dict()
+
+    pub(super) fn validate(&self) -> Result<()> {
+        check_adam(self.betas, self.eps)
     }
-    fn load_state_dict(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
-        self.0.load_state_dict(tensors)
+
+    pub(super) fn update(&self, at: &Settings) -> AdamUpdate {
+        AdamUpdate {
+            keep: 1.0 - at.lr * at.weight_decay,
+            ..AdamUpdate::new(at, self.betas, self.eps, self.amsgrad, self.maximize)
+        }
+    }
+}
+
+pub(super) fn check_adam(betas: (f64, f64), eps: f64) -> Result<()> {
+    not_negative("optimizer.eps", eps)?;
+    check_betas(betas)
+}
+
+pub(super) fn check_betas(betas: (f64, f64)) -> Result<()> {
+    match [betas.0, betas.1]
+        .into_iter()
+        .find(|beta| !(0.0..1.0).contains(beta))
+    {
+        None => Ok(()),
+        Some(beta) => Err(Error::config(
+            "optimizer.betas",
+            format!("{beta} is not in [0, 1)"),
+        )),
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct AdamUpdate {
+    /// Sign of the gradient: -1 to maximize.
+    sign: f64,
+    /// Factor of the parameter before the step: 1 - lr * decay if decoupled, else 1.
+    keep: f64,
+    /// Added to the gradient per parameter value: 0 if decoupled.
+    weight_decay: f64,
+    betas: (f64, f64),
+    eps: f64,
+    /// lr / (1 - beta1^t).
+    step_size: f64,
+    /// sqrt(1 - beta2^t).
+    correction2_sqrt: f64,
+    amsgrad: bool,
+}
+
+impl AdamUpdate {
+    fn new(at: &Settings, betas: (f64, f64), eps: f64, amsgrad: bool, maximize: bool) -> Self {
+        let t = at.steps as f64;
+        Self {
+            sign: if maximize { -1.0 } else { 1.0 },
+            keep: 1.0,
+            weight_decay: 0.0,
+            betas,
+            eps,
+            step_size: at.lr / (1.0 - betas.0.powf(t)),
+            correction2_sqrt: (1.0 - betas.1.powf(t)).sqrt(),
+            amsgrad,
+        }
+    }
+}
+
+impl Update for AdamUpdate {
+    #[inline(always)]
+    fn apply<T: Real>(&self, param: &mut [T], grad: &[T], [m, v, largest]: Moments<&mut [T]>) {
+        let (keep, decay, eps) = (T::of(self.keep), T::of(self.weight_decay), T::of(self.eps));
+        let sign = T::of(self.sign);
+        let (beta1, beta2) = self.betas;
+        let (new1, beta2, new2) = (T::of(1.0 - beta1), T::of(beta2), T::of(1.0 - beta2));
+        let (step_size, root2) = (T::of(self.step_size), T::of(self.correction2_sqrt));
+        let elements = param.iter_mut().zip(grad).zip(m).zip(v);
+        if self.amsgrad {
+            for ((((p, &g), m), v), largest) in elements.zip(largest) {
+                let kept = keep * *p;
+                let g = sign * g + decay * *p;
+                *m = *m + new1 * (g - *m);
+                *v = beta2 * *v + new2 * g * g;
+                *largest = if *v > *largest { *v } else { *largest };
+                *p = kept - step_size * *m / (largest.root() / root2 + eps);
+            }
+            return;
+        }
+        for (((p, &g), m), v) in elements {
+            let kept = keep * *p;
+            let g = sign * g + decay * *p;
+            *m = *m + new1 * (g - *m);
+            *v = beta2 * *v + new2 * g * g;
+            *p = kept - step_size * *m / (v.root() / root2 + eps);
+        }
+    }
+
+    fn reference(
+        &self,
+        param: &Tensor,
+        grad: &Tensor,
+        state: &mut Moments<Option<Tensor>>,
+    ) -> candle_core::Result<Tensor> {
+        let (beta1, beta2) = self.betas;
+        let grad = ((grad * self.sign)? + (param * self.weight_decay)?)?;
+        let m = lerp(&previous(&state[0], param)?, &grad, 1.0 - beta1)?;
+        let v = ((previous(&state[1], param)? * beta2)? + (grad.sqr()? * (1.0 - beta2))?)?;
+        let square = if self.amsgrad {
+            let largest = previous(&state[2], param)?.maximum(&v)?;
+            state[2] = Some(largest.clone());
+            largest
+        } else {
+            v.clone()
+        };
+        let denominator = ((square.sqrt()? / self.correction2_sqrt)? + self.eps)?;
+        let change = ((&m / denominator)? * self.step_size)?;
+        (state[0], state[1]) = (Some(m), Some(v));
+        (param * self.keep)? - change
     }
 }

@@ -1,8 +1,20 @@
-//! Optimizers, equal to PyTorch's step by step.
+//! Optimizers, equal to those of PyTorch and timm step by step.
 
 mod adam;
+mod adjust_lr;
+mod built_in;
 mod config;
+mod lamb;
+mod lars;
+mod lion;
+mod lookahead;
+mod muon;
+mod nadam;
+mod newton_schulz;
+mod norm;
 mod params;
+mod radam;
+mod rmsprop;
 mod rule;
 mod sgd;
 mod update;
@@ -12,17 +24,25 @@ use std::path::Path;
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 
-pub use adam::{Adam, AdamW};
-pub use config::OptimizerConfig;
+pub use adam::{AdamConfig, AdamWConfig};
+pub use adjust_lr::AdjustLr;
+pub use config::{MuonConfig, OptimizerConfig};
+pub use lamb::LambConfig;
+pub use lars::LarsConfig;
+pub use lion::LionConfig;
+pub use lookahead::{Lookahead, LookaheadConfig};
+pub use nadam::NAdamConfig;
+pub use radam::RAdamConfig;
+pub use rmsprop::RmsPropConfig;
 pub use rule::ParamRule;
-pub use sgd::Sgd;
+pub use sgd::SgdConfig;
 
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 
 /// Optimizer: updates parameters from their gradients.
 ///
-/// The built-in optimizers are [`Sgd`], [`Adam`] and [`AdamW`]; [`OptimizerConfig::build`] makes them. An optimizer of your own is
+/// [`OptimizerConfig`] names the built-in optimizers, and [`OptimizerConfig::build`] makes them. An optimizer of your own is
 /// passed to [`Trainer::with_optimizer`](crate::Trainer::with_optimizer):
 ///
 /// ```
@@ -83,6 +103,9 @@ pub trait Optimizer {
     /// [`momentum`](Self::momentum) is `None`. Like the learning rate, it is no part of the state: a resumed run sets it again.
     fn set_momentum(&mut self, _momentum: f64) {}
 
+    /// Tells the number of steps of the run, before the first step. Without effect on an optimizer that does not depend on it.
+    fn set_total_steps(&mut self, _total: u64) {}
+
     /// State by name, for checkpoints: everything a step depends on besides settings, learning rate and parameters. Empty by default,
     /// for an optimizer without state.
     fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
@@ -120,12 +143,20 @@ impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
     fn set_momentum(&mut self, momentum: f64) {
         (**self).set_momentum(momentum);
     }
+    fn set_total_steps(&mut self, total: u64) {
+        (**self).set_total_steps(total);
+    }
     fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
         (**self).state_dict()
     }
     fn load_state_dict(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
         (**self).load_state_dict(tensors)
     }
+}
+
+/// Whether a setting is left out when a recipe is written.
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Writes the state of an optimizer to a safetensors file, atomically.

@@ -1,13 +1,13 @@
 //! Parameters of an optimizer with their state.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, Var};
 
-use super::ParamRule;
-use super::update::Update;
+use super::rule::Member;
+use super::update::{self, Moments, Update};
 use crate::error::{Error, Result};
 
 /// Parameters, their state and the settings that all optimizers have.
@@ -18,13 +18,15 @@ use crate::error::{Error, Result};
 pub(super) struct Params {
     pub lr: f64,
     pub weight_decay: f64,
-    /// Names of the state tensors: momentum, or Adam's two running averages.
+    /// Names of the state tensors: momentum, or Adam's running averages.
     moments: &'static [&'static str],
-    pub(super) slots: Vec<Slot>,
+    /// Whether the product of all momenta belongs to the state, as in NAdam.
+    keeps_mu_product: bool,
+    slots: Vec<Slot>,
 }
 
 /// Parameter with its settings and state.
-pub(super) struct Slot {
+struct Slot {
     name: String,
     var: Var,
     lr_scale: f64,
@@ -32,14 +34,15 @@ pub(super) struct Slot {
     weight_decay: Option<f64>,
     /// Steps that this parameter has taken.
     steps: u64,
-    pub(super) state: State,
+    mu_product: f64,
+    state: State,
 }
 
 /// State in the form in which a parameter keeps it.
-pub(super) enum State {
-    F32([Vec<f32>; 2]),
-    F64([Vec<f64>; 2]),
-    Tensors([Option<Tensor>; 2]),
+enum State {
+    F32(Moments<Vec<f32>>),
+    F64(Moments<Vec<f64>>),
+    Tensors(Moments<Option<Tensor>>),
 }
 
 /// Settings of one step of one parameter.
@@ -48,61 +51,100 @@ pub(super) struct Settings {
     pub weight_decay: f64,
     /// Steps including this one, from 1.
     pub steps: u64,
+    /// Product of the momenta of all steps; NAdam multiplies it.
+    pub mu_product: f64,
 }
 
+/// State of all parameters, checked and in the form in which they keep it.
+pub(super) struct Loaded(Vec<(u64, f64, State)>);
+
 impl Params {
-    /// Parameters without weight decay, and a state of zeros.
-    pub fn new(params: Vec<(String, Var)>, lr: f64, moments: &'static [&'static str]) -> Self {
-        let slots = params.into_iter().map(|(name, var)| Slot {
-            lr_scale: 1.0,
-            weight_decay: None,
+    /// Parameters with a state of zeros.
+    pub fn new(
+        members: Vec<Member>,
+        lr: f64,
+        weight_decay: f64,
+        moments: &'static [&'static str],
+    ) -> Self {
+        let slots = members.into_iter().map(|member| Slot {
             steps: 0,
-            state: State::zeros(moments.len(), &var),
-            name,
-            var,
+            mu_product: 1.0,
+            state: State::zeros(moments.len(), &member.var),
+            name: member.name,
+            var: member.var,
+            lr_scale: member.lr_scale,
+            weight_decay: member.weight_decay,
         });
         Self {
             lr,
-            weight_decay: 0.0,
+            weight_decay,
             moments,
+            keeps_mu_product: false,
             slots: slots.collect(),
         }
     }
 
-    /// Changes which state is kept, and sets it to zeros.
-    pub fn keep(&mut self, moments: &'static [&'static str]) {
-        self.moments = moments;
+    /// Keeps the product of all momenta too.
+    pub fn keep_mu_product(mut self) -> Self {
+        self.keeps_mu_product = true;
+        self
+    }
+
+    /// Keeps the state in tensors, for updates by tensor operations.
+    pub fn use_tensors(mut self) -> Self {
         for slot in &mut self.slots {
-            slot.state = State::zeros(moments.len(), &slot.var);
-            slot.steps = 0;
+            slot.state = State::Tensors([None, None, None]);
         }
+        self
     }
 
-    /// Whether steps keep state besides their number.
-    pub fn has_state(&self) -> bool {
-        !self.moments.is_empty()
+    /// Gradients of the parameters that have one.
+    pub fn gradients<'a>(&'a self, grads: &'a GradStore) -> impl Iterator<Item = &'a Tensor> {
+        self.slots
+            .iter()
+            .filter_map(move |slot| grads.get(&slot.var))
     }
 
-    /// Applies to each parameter the first rule that matches it.
-    pub fn set_rules(&mut self, rules: &[ParamRule]) -> Result<()> {
-        let matches = |rule: &ParamRule, slot: &Slot| rule.matches(&slot.name, slot.var.rank());
-        for rule in rules {
-            rule.validate()?;
-            if !self.slots.iter().any(|slot| matches(rule, slot)) {
-                let message = format!("{rule:?} matches no parameter");
-                return Err(Error::config("rules", message));
+    /// Updates every parameter that has a gradient, and tells whether there was any; `update` gives the numbers of its step, in `f64`
+    /// as PyTorch computes them.
+    pub fn step<U: Update>(
+        &mut self,
+        grads: &GradStore,
+        mut update: impl FnMut(&mut Settings) -> U,
+    ) -> Result<bool> {
+        self.for_each(grads, |slot, grad, mut at| {
+            let update = update(&mut at);
+            slot.mu_product = at.mu_product;
+            slot.apply(&update, grad)
+        })
+    }
+
+    /// Like [`step`](Self::step), for an update that is made of tensor operations alone: from settings, parameter, gradient and state
+    /// to the new parameter.
+    pub fn step_tensors(
+        &mut self,
+        grads: &GradStore,
+        mut update: impl FnMut(
+            &Settings,
+            &Tensor,
+            &Tensor,
+            &mut Moments<Option<Tensor>>,
+        ) -> candle_core::Result<Tensor>,
+    ) -> Result<bool> {
+        self.for_each(grads, |slot, grad, at| match &mut slot.state {
+            State::Tensors(state) => {
+                let new = update(&at, &slot.var.as_detached_tensor(), &grad.detach(), state)?;
+                slot.var.set(&new)
             }
-        }
-        for slot in &mut self.slots {
-            if let Some(rule) = rules.iter().find(|rule| matches(rule, slot)) {
-                (slot.lr_scale, slot.weight_decay) = (rule.lr_scale, rule.weight_decay);
-            }
-        }
-        Ok(())
+            _ => candle_core::bail!("the state of `{}` is not in tensors", slot.name),
+        })
     }
 
-    /// Updates every parameter that has a gradient; `update` gives the numbers of its step, in `f64` as PyTorch computes them.
-    pub fn step(&mut self, grads: &GradStore, update: impl Fn(Settings) -> Update) -> Result<()> {
+    fn for_each(
+        &mut self,
+        grads: &GradStore,
+        mut step: impl FnMut(&mut Slot, &Tensor, Settings) -> candle_core::Result<()>,
+    ) -> Result<bool> {
         let mut found = false;
         for slot in &mut self.slots {
             let Some(grad) = grads.get(&slot.var) else {
@@ -111,18 +153,15 @@ impl Params {
             found = true;
             slot.check(grad)?;
             slot.steps += 1;
-            let update = update(Settings {
+            let at = Settings {
                 lr: self.lr * slot.lr_scale,
                 weight_decay: slot.weight_decay.unwrap_or(self.weight_decay),
                 steps: slot.steps,
-            });
-            slot.apply(&update, grad)?;
+                mu_product: slot.mu_product,
+            };
+            step(slot, grad, at)?;
         }
-        if found {
-            Ok(())
-        } else {
-            Err(Error::NoGradients)
-        }
+        Ok(found)
     }
 
     /// State by name: `<parameter>.momentum_buffer`, or `<parameter>.exp_avg` and `<parameter>.exp_avg_sq`, in the parameter's shape,
@@ -133,14 +172,32 @@ impl Params {
             for (index, kind) in self.moments.iter().enumerate() {
                 tensors.push((format!("{}.{kind}", slot.name), slot.tensor(index)?));
             }
+            if self.keeps_mu_product {
+                let product = Tensor::new(slot.mu_product, &Device::Cpu)?;
+                tensors.push((format!("{}.mu_product", slot.name), product));
+            }
             let step = Tensor::new(slot.steps as i64, &Device::Cpu)?;
             tensors.push((format!("{}.step", slot.name), step));
         }
         Ok(tensors)
     }
 
-    /// Restores a state from [`state_dict`](Self::state_dict). Changes nothing when names or shapes differ.
-    pub fn load_state_dict(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
+    /// Names that [`state_dict`](Self::state_dict) gives.
+    pub fn state_names(&self) -> HashSet<String> {
+        let scalars = ["step", "mu_product"].into_iter();
+        let scalars = scalars.take(1 + usize::from(self.keeps_mu_product));
+        let kinds: Vec<&str> = self.moments.iter().copied().chain(scalars).collect();
+        let names = |slot: &Slot| {
+            kinds
+                .iter()
+                .map(|kind| format!("{}.{kind}", slot.name))
+                .collect::<Vec<_>>()
+        };
+        self.slots.iter().flat_map(names).collect()
+    }
+
+    /// Checks a state from [`state_dict`](Self::state_dict), which [`accept`](Self::accept) takes.
+    pub fn check_state(&self, tensors: &[(String, Tensor)]) -> Result<Loaded> {
         let by_name: HashMap<&str, &Tensor> =
             tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
         let wrong = |message: String| Error::config("optimizer state", message);
@@ -151,7 +208,7 @@ impl Params {
         let mut loaded = Vec::with_capacity(self.slots.len());
         let mut expected = 0;
         for slot in &self.slots {
-            let mut moments = [None, None];
+            let mut moments = [None, None, None];
             for (index, kind) in self.moments.iter().enumerate() {
                 let tensor = find(format!("{}.{kind}", slot.name))?;
                 if tensor.shape() != slot.var.shape() {
@@ -166,11 +223,16 @@ impl Params {
                 moments[index] = Some(moved.to_dtype(slot.var.dtype())?);
                 expected += 1;
             }
+            let mut mu_product = 1.0;
+            if self.keeps_mu_product {
+                mu_product = find(format!("{}.mu_product", slot.name))?.to_scalar::<f64>()?;
+                expected += 1;
+            }
             let steps = find(format!("{}.step", slot.name))?.to_scalar::<i64>()?;
             let steps = u64::try_from(steps)
                 .map_err(|_| wrong(format!("{}.step is {steps}", slot.name)))?;
             expected += 1;
-            loaded.push((steps, slot.restored(moments)?));
+            loaded.push((steps, mu_product, slot.restored(moments)?));
         }
         if by_name.len() != expected {
             return Err(wrong(format!(
@@ -178,11 +240,14 @@ impl Params {
                 by_name.len()
             )));
         }
-        for (slot, (steps, state)) in self.slots.iter_mut().zip(loaded) {
-            slot.steps = steps;
-            slot.state = state;
+        Ok(Loaded(loaded))
+    }
+
+    /// Replaces the state.
+    pub fn accept(&mut self, loaded: Loaded) {
+        for (slot, (steps, mu_product, state)) in self.slots.iter_mut().zip(loaded.0) {
+            (slot.steps, slot.mu_product, slot.state) = (steps, mu_product, state);
         }
-        Ok(())
     }
 }
 
@@ -190,11 +255,11 @@ impl State {
     /// State of `moments` tensors as large as `var`.
     fn zeros(moments: usize, var: &Var) -> Self {
         let length = |index| if index < moments { var.elem_count() } else { 0 };
-        let lengths = [length(0), length(1)];
+        let lengths = [length(0), length(1), length(2)];
         match (var.device().is_cpu(), var.dtype()) {
             (true, DType::F32) => State::F32(lengths.map(|n| vec![0.0; n])),
             (true, DType::F64) => State::F64(lengths.map(|n| vec![0.0; n])),
-            _ => State::Tensors([None, None]),
+            _ => State::Tensors([None, None, None]),
         }
     }
 }
@@ -218,9 +283,12 @@ impl Slot {
         Ok(())
     }
 
-    fn apply(&mut self, update: &Update, grad: &Tensor) -> candle_core::Result<()> {
-        if let State::Tensors(tensors) = &mut self.state {
-            return update.reference(&self.var, grad, tensors);
+    fn apply<U: Update>(&mut self, update: &U, grad: &Tensor) -> candle_core::Result<()> {
+        if let State::Tensors(state) = &mut self.state {
+            let param = self.var.as_detached_tensor();
+            return self
+                .var
+                .set(&update.reference(&param, &grad.detach(), state)?);
         }
         let grad = grad.contiguous()?;
         let fused = Fused {
@@ -243,28 +311,33 @@ impl Slot {
     }
 
     /// `moments` in the form in which this parameter keeps them.
-    fn restored(&self, moments: [Option<Tensor>; 2]) -> candle_core::Result<State> {
-        fn flat<T: candle_core::WithDType>(t: &Option<Tensor>) -> candle_core::Result<Vec<T>> {
-            match t {
-                Some(tensor) => tensor.flatten_all()?.to_vec1(),
-                None => Ok(Vec::new()),
+    fn restored(&self, moments: Moments<Option<Tensor>>) -> candle_core::Result<State> {
+        fn flat<T: candle_core::WithDType>(
+            moments: &Moments<Option<Tensor>>,
+        ) -> candle_core::Result<Moments<Vec<T>>> {
+            let mut all = Moments::default();
+            for (values, tensor) in all.iter_mut().zip(moments) {
+                if let Some(tensor) = tensor {
+                    *values = tensor.flatten_all()?.to_vec1()?;
+                }
             }
+            Ok(all)
         }
         Ok(match &self.state {
-            State::F32(_) => State::F32([flat(&moments[0])?, flat(&moments[1])?]),
-            State::F64(_) => State::F64([flat(&moments[0])?, flat(&moments[1])?]),
+            State::F32(_) => State::F32(flat(&moments)?),
+            State::F64(_) => State::F64(flat(&moments)?),
             State::Tensors(_) => State::Tensors(moments),
         })
     }
 }
 
-/// Update of a parameter in place by [`Update::run`].
-struct Fused<'a> {
-    update: &'a Update,
+/// Update of a parameter in place by [`update::run`].
+struct Fused<'a, U> {
+    update: &'a U,
     state: RefCell<&'a mut State>,
 }
 
-impl InplaceOp2 for Fused<'_> {
+impl<U: Update> InplaceOp2 for Fused<'_, U> {
     fn name(&self) -> &'static str {
         "optimizer-step"
     }
@@ -284,10 +357,10 @@ impl InplaceOp2 for Fused<'_> {
         };
         match (param, grad, &mut **self.state.borrow_mut()) {
             (CpuStorage::F32(p), CpuStorage::F32(g), State::F32(state)) => {
-                self.update.run(&mut p[p0..p1], &g[g0..g1], state);
+                update::run(self.update, &mut p[p0..p1], &g[g0..g1], state);
             }
             (CpuStorage::F64(p), CpuStorage::F64(g), State::F64(state)) => {
-                self.update.run(&mut p[p0..p1], &g[g0..g1], state);
+                update::run(self.update, &mut p[p0..p1], &g[g0..g1], state);
             }
             _ => candle_core::bail!("the parameter, its gradient and its state differ in type"),
         }

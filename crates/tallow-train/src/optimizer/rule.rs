@@ -1,11 +1,13 @@
+use candle_core::Var;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, not_negative};
+use crate::error::{Error, Result, not_negative};
 
 /// Settings for some of the parameters: PyTorch's parameter groups, selected by name or shape.
 ///
 /// The first rule that matches a parameter applies to it. A rule without conditions matches all parameters. Without weight decay for
-/// biases and batch norm: `ParamRule { max_dims: Some(1), weight_decay: Some(0.0), ..Default::default() }`.
+/// biases and batch norm: [`TrainConfig::decay_norm_and_bias`](crate::TrainConfig::decay_norm_and_bias), or
+/// `ParamRule { max_dims: Some(1), weight_decay: Some(0.0), ..Default::default() }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ParamRule {
@@ -39,16 +41,63 @@ impl Default for ParamRule {
 }
 
 impl ParamRule {
-    pub(super) fn matches(&self, name: &str, dims: usize) -> bool {
+    fn matches(&self, name: &str, dims: usize) -> bool {
         self.name_contains
             .as_deref()
             .is_none_or(|part| name.contains(part))
             && self.max_dims.is_none_or(|max| dims <= max)
     }
 
-    pub(super) fn validate(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         not_negative("rules.lr_scale", self.lr_scale)?;
         self.weight_decay
             .map_or(Ok(()), |decay| not_negative("rules.weight_decay", decay))
     }
+}
+
+/// Parameter with the settings of its group.
+pub(super) struct Member {
+    pub name: String,
+    pub var: Var,
+    /// Factor of the learning rate.
+    pub lr_scale: f64,
+    /// In place of the optimizer's.
+    pub weight_decay: Option<f64>,
+}
+
+/// Gives each parameter the settings of the first rule that matches it. Without `decay_norm_and_bias`, parameters of at most one
+/// dimension and those named `bias` have no weight decay, as in timm, unless a rule sets one.
+///
+/// Fails when a rule is out of range or matches no parameter, as after a typing mistake.
+pub(super) fn members(
+    params: Vec<(String, Var)>,
+    rules: &[ParamRule],
+    decay_norm_and_bias: bool,
+) -> Result<Vec<Member>> {
+    for rule in rules {
+        rule.validate()?;
+        if !params
+            .iter()
+            .any(|(name, var)| rule.matches(name, var.rank()))
+        {
+            let message = format!("{rule:?} matches no parameter");
+            return Err(Error::config("rules", message));
+        }
+    }
+    let member = |(name, var): (String, Var)| {
+        let rule = rules.iter().find(|rule| rule.matches(&name, var.rank()));
+        let decays = decay_norm_and_bias || !is_norm_or_bias(&name, var.rank());
+        let weight_decay = rule.and_then(|rule| rule.weight_decay);
+        Member {
+            lr_scale: rule.map_or(1.0, |rule| rule.lr_scale),
+            weight_decay: weight_decay.or((!decays).then_some(0.0)),
+            name,
+            var,
+        }
+    };
+    Ok(params.into_iter().map(member).collect())
+}
+
+fn is_norm_or_bias(name: &str, dims: usize) -> bool {
+    dims <= 1 || name.ends_with(".bias")
 }

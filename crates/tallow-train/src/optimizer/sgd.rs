@@ -1,120 +1,140 @@
-use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
-use super::params::{Params, Settings};
-use super::update::Update;
-use super::{Optimizer, ParamRule};
-use crate::error::Result;
+use super::params::Settings;
+use super::update::{Moments, Real, Update, previous};
+use crate::error::{Error, Result, not_negative};
 
 /// Stochastic gradient descent, as [`torch.optim.SGD`](https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html).
-///
-/// ```
-/// use candle_core::{Device, Var};
-/// use tallow_train::{Optimizer, Sgd};
-///
-/// let w = Var::new(&[1f32, -2.0], &Device::Cpu)?;
-/// let mut optimizer = Sgd::new(vec![("w".into(), w.clone())], 0.25);
-/// let loss = w.sqr()?.sum_all()?;
-/// optimizer.step(&loss.backward()?)?;
-/// assert_eq!(w.to_vec1::<f32>()?, [0.5, -1.0]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// Settings are used as they are; [`OptimizerConfig`](super::OptimizerConfig) checks their ranges.
-pub struct Sgd {
-    momentum: f64,
-    dampening: f64,
-    nesterov: bool,
-    pub(super) params: Params,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SgdConfig {
+    /// Learning rate.
+    pub lr: f64,
+    /// Momentum; 0 keeps no state.
+    #[serde(default)]
+    pub momentum: f64,
+    /// Share of each gradient that does not enter the momentum, except in the first step of a parameter.
+    #[serde(default)]
+    pub dampening: f64,
+    /// L2 penalty, added to the gradient.
+    #[serde(default)]
+    pub weight_decay: f64,
+    /// Nesterov's momentum; needs a momentum and no dampening.
+    #[serde(default)]
+    pub nesterov: bool,
+    /// Maximizes the loss instead of minimizing it.
+    #[serde(default, skip_serializing_if = "super::is_false")]
+    pub maximize: bool,
 }
 
-impl Sgd {
-    /// Gradient descent without momentum and weight decay, for these named parameters.
-    pub fn new(params: Vec<(String, Var)>, lr: f64) -> Self {
+impl Default for SgdConfig {
+    fn default() -> Self {
         Self {
+            lr: 1e-3,
             momentum: 0.0,
             dampening: 0.0,
+            weight_decay: 0.0,
             nesterov: false,
-            params: Params::new(params, lr, &[]),
+            maximize: false,
         }
-    }
-
-    /// Sets the momentum, and the state to 0.
-    pub fn momentum(mut self, momentum: f64) -> Self {
-        self.momentum = momentum;
-        let moments: &[_] = if momentum == 0.0 {
-            &[]
-        } else {
-            &["momentum_buffer"]
-        };
-        self.params.keep(moments);
-        self
-    }
-
-    /// Sets the share of each gradient that does not enter the momentum, except in the first step of a parameter.
-    pub fn dampening(mut self, dampening: f64) -> Self {
-        self.dampening = dampening;
-        self
-    }
-
-    /// Turns Nesterov's momentum on or off. It needs a momentum and no dampening.
-    pub fn nesterov(mut self, nesterov: bool) -> Self {
-        self.nesterov = nesterov;
-        self
-    }
-
-    /// Sets the L2 penalty, which is added to the gradient.
-    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
-        self.params.weight_decay = weight_decay;
-        self
-    }
-
-    /// Sets learning rates and penalties of some parameters.
-    ///
-    /// # Errors
-    /// [`Error::Config`](crate::Error::Config) when a rule is out of range or matches no parameter.
-    pub fn rules(mut self, rules: &[ParamRule]) -> Result<Self> {
-        self.params.set_rules(rules)?;
-        Ok(self)
     }
 }
 
-impl Optimizer for Sgd {
-    fn step(&mut self, grads: &GradStore) -> Result<()> {
-        let (momentum, dampening, nesterov) = (self.momentum, self.dampening, self.nesterov);
-        self.params.step(grads, |at: Settings| Update::Sgd {
-            lr: at.lr,
-            weight_decay: at.weight_decay,
-            momentum,
-            share: if at.steps == 1 { 1.0 } else { 1.0 - dampening },
-            nesterov,
-        })
-    }
-
-    fn lr(&self) -> f64 {
-        self.params.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.params.lr = lr;
-    }
-
-    /// `None` if made without momentum: there is no buffer for it.
-    fn momentum(&self) -> Option<f64> {
-        self.params.has_state().then_some(self.momentum)
-    }
-
-    fn set_momentum(&mut self, momentum: f64) {
-        if self.params.has_state() {
-            self.momentum = momentum;
+impl SgdConfig {
+    pub(super) fn moments(&self) -> &'static [&'static str] {
+        match self.momentum == 0.0 {
+            true => &[],
+            false => &["momentum_buffer"],
         }
     }
 
-    fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
-        self.params.state_dict()
+    pub(super) fn validate(&self) -> Result<()> {
+        check_momentum(self.momentum, self.dampening, self.nesterov)
     }
 
-    fn load_state_dict(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
-        self.params.load_state_dict(tensors)
+    pub(super) fn update(&self, at: &Settings) -> SgdUpdate {
+        SgdUpdate {
+            lr: at.lr,
+            sign: if self.maximize { -1.0 } else { 1.0 },
+            weight_decay: at.weight_decay,
+            momentum: self.momentum,
+            share: if at.steps == 1 {
+                1.0
+            } else {
+                1.0 - self.dampening
+            },
+            nesterov: self.nesterov,
+        }
+    }
+}
+
+pub(super) fn check_momentum(momentum: f64, dampening: f64, nesterov: bool) -> Result<()> {
+    not_negative("optimizer.momentum", momentum)?;
+    if !dampening.is_finite() {
+        return Err(Error::config(
+            "optimizer.dampening",
+            format!("{dampening} is not a number"),
+        ));
+    }
+    if nesterov && (momentum == 0.0 || dampening != 0.0) {
+        return Err(Error::config(
+            "optimizer.nesterov",
+            "Nesterov's momentum needs a momentum and no dampening",
+        ));
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct SgdUpdate {
+    pub lr: f64,
+    /// Sign of the gradient: -1 to maximize.
+    pub sign: f64,
+    pub weight_decay: f64,
+    pub momentum: f64,
+    /// Share of the gradient that enters the momentum: 1 - dampening, 1 in the first step.
+    pub share: f64,
+    pub nesterov: bool,
+}
+
+impl Update for SgdUpdate {
+    #[inline(always)]
+    fn apply<T: Real>(&self, param: &mut [T], grad: &[T], [buffer, ..]: Moments<&mut [T]>) {
+        let (lr, sign, decay) = (T::of(self.lr), T::of(self.sign), T::of(self.weight_decay));
+        if self.momentum == 0.0 {
+            for (p, &g) in param.iter_mut().zip(grad) {
+                *p = *p - lr * (sign * g + decay * *p);
+            }
+            return;
+        }
+        let (momentum, share, nesterov) = (T::of(self.momentum), T::of(self.share), self.nesterov);
+        for ((p, &g), m) in param.iter_mut().zip(grad).zip(buffer) {
+            let g = sign * g + decay * *p;
+            *m = momentum * *m + share * g;
+            let direction = if nesterov { g + momentum * *m } else { *m };
+            *p = *p - lr * direction;
+        }
+    }
+
+    fn reference(
+        &self,
+        param: &Tensor,
+        grad: &Tensor,
+        state: &mut Moments<Option<Tensor>>,
+    ) -> candle_core::Result<Tensor> {
+        let grad = ((grad * self.sign)? + (param * self.weight_decay)?)?;
+        let direction = if self.momentum == 0.0 {
+            grad
+        } else {
+            let m = ((previous(&state[0], param)? * self.momentum)? + (&grad * self.share)?)?;
+            state[0] = Some(m.clone());
+            if self.nesterov {
+                (grad + (m * self.momentum)?)?
+            } else {
+                m
+            }
+        };
+        param - (direction * self.lr)?
     }
 }

@@ -1,42 +1,49 @@
 //! Step of one parameter, implemented twice.
 //!
-//! [`Update::run`] passes once over parameter, gradient and state, in place, on slices.
-//! [`Update::reference`] does the same with candle's tensor operations, for every device and
-//! type. The tests compare the two.
+//! [`run`] passes over parameter, gradient and state in place, on slices, as [`Update::apply`] says. [`Update::reference`] does the same
+//! with candle's tensor operations, for every device and type. The tests compare the two.
 
 use std::sync::OnceLock;
 
-use candle_core::{Tensor, Var};
+use candle_core::Tensor;
 use pulp::Arch;
 use rayon::prelude::*;
 
 /// Most elements that one task updates. A shorter parameter is updated on the calling thread, since
 /// waking another thread takes longer than updating some thousand elements.
-const CHUNK: usize = 1 << 15;
+pub(super) const CHUNK: usize = 1 << 15;
 
-/// Coefficients of one step, the same for every element of a parameter.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Update {
-    Sgd {
-        lr: f64,
-        weight_decay: f64,
-        momentum: f64,
-        /// Share of the gradient that enters the momentum: 1 - dampening, 1 in the first step.
-        share: f64,
-        nesterov: bool,
-    },
-    Adam {
-        /// Factor of the parameter before the step: 1 - lr * decay if decoupled, else 1.
-        keep: f64,
-        /// Added to the gradient per parameter value: 0 if decoupled.
-        weight_decay: f64,
-        betas: (f64, f64),
-        eps: f64,
-        /// lr / (1 - beta1^t).
-        step_size: f64,
-        /// sqrt(1 - beta2^t).
-        correction2_sqrt: f64,
-    },
+/// State of one parameter, in slices or vectors: the first of the three are used.
+pub(super) type Moments<M> = [M; 3];
+
+/// Coefficients of one step of one parameter, the same for every element, and what is done with them.
+pub(super) trait Update: Copy + Sync {
+    /// Updates some of the elements and their state in place. A state that the update does not use is empty.
+    fn apply<T: Real>(&self, param: &mut [T], grad: &[T], state: Moments<&mut [T]>);
+
+    /// Updates the state tensors, and returns the new parameter.
+    fn reference(
+        &self,
+        param: &Tensor,
+        grad: &Tensor,
+        state: &mut Moments<Option<Tensor>>,
+    ) -> candle_core::Result<Tensor>;
+
+    /// Whether norms over the whole parameter enter the step. Then [`measure`](Self::measure) passes over all elements before
+    /// [`apply`](Self::apply).
+    fn is_layer_wise(&self) -> bool {
+        false
+    }
+
+    /// Sums of squares of two quantities over some of the elements.
+    fn measure<T: Real>(&self, _: &[T], _: &[T], _: Moments<&mut [T]>) -> [f64; 2] {
+        [0.0; 2]
+    }
+
+    /// The update with the two norms, the roots of the sums of squares.
+    fn with_norms(self, _: [f64; 2]) -> Self {
+        self
+    }
 }
 
 /// Element type: `f32` or `f64`.
@@ -44,6 +51,7 @@ pub(super) trait Real:
     Copy
     + Send
     + Sync
+    + PartialOrd
     + std::ops::Add<Output = Self>
     + std::ops::Sub<Output = Self>
     + std::ops::Mul<Output = Self>
@@ -51,6 +59,7 @@ pub(super) trait Real:
 {
     fn of(value: f64) -> Self;
     fn root(self) -> Self;
+    fn to_f64(self) -> f64;
 }
 
 impl Real for f32 {
@@ -62,6 +71,10 @@ impl Real for f32 {
     fn root(self) -> Self {
         self.sqrt()
     }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self.into()
+    }
 }
 
 impl Real for f64 {
@@ -72,6 +85,10 @@ impl Real for f64 {
     #[inline(always)]
     fn root(self) -> Self {
         self.sqrt()
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
     }
 }
 
@@ -87,149 +104,107 @@ fn arch() -> Arch {
     })
 }
 
-impl Update {
-    /// Updates `param` and `state` in place. A state vector that the update does not use is empty.
-    ///
-    /// Elements are independent of each other, so the bits are the same for any number of threads.
-    pub(super) fn run<T: Real>(&self, param: &mut [T], grad: &[T], state: &mut [Vec<T>; 2]) {
-        let [first, second] = state;
-        if param.len() <= CHUNK {
-            return self.run_chunk(param, grad, first, second);
-        }
-        let tasks = param.par_chunks_mut(CHUNK).zip(grad.par_chunks(CHUNK));
-        match (first.is_empty(), second.is_empty()) {
-            (true, _) => tasks.for_each(|(p, g)| self.run_chunk(p, g, &mut [], &mut [])),
-            (false, true) => tasks
-                .zip(first.par_chunks_mut(CHUNK))
-                .for_each(|((p, g), a)| self.run_chunk(p, g, a, &mut [])),
-            (false, false) => tasks
-                .zip(first.par_chunks_mut(CHUNK))
-                .zip(second.par_chunks_mut(CHUNK))
-                .for_each(|(((p, g), a), b)| self.run_chunk(p, g, a, b)),
-        }
-    }
+/// Elements that one task updates.
+struct Chunk<'a, T> {
+    param: &'a mut [T],
+    grad: &'a [T],
+    state: Moments<&'a mut [T]>,
+}
 
-    /// Updates a chunk with the vector instructions of [`arch`].
-    fn run_chunk<T: Real>(&self, param: &mut [T], grad: &[T], first: &mut [T], second: &mut [T]) {
-        arch().dispatch(
-            #[inline(always)]
-            || self.run_elements(param, grad, first, second),
-        );
-    }
+fn chunks<'a, T>(
+    param: &'a mut [T],
+    grad: &'a [T],
+    state: &'a mut Moments<Vec<T>>,
+) -> Vec<Chunk<'a, T>> {
+    let mut state = state.each_mut().map(|moment| moment.chunks_mut(CHUNK));
+    let parts = param.chunks_mut(CHUNK).zip(grad.chunks(CHUNK));
+    let chunk = |(param, grad)| Chunk {
+        param,
+        grad,
+        state: state.each_mut().map(|m| m.next().unwrap_or_default()),
+    };
+    parts.map(chunk).collect()
+}
 
-    #[inline(always)]
-    fn run_elements<T: Real>(
-        &self,
-        param: &mut [T],
-        grad: &[T],
-        first: &mut [T],
-        second: &mut [T],
-    ) {
-        match *self {
-            Update::Sgd {
-                lr,
-                weight_decay,
-                momentum: 0.0,
-                ..
-            } => {
-                let (lr, decay) = (T::of(lr), T::of(weight_decay));
-                for (p, &g) in param.iter_mut().zip(grad) {
-                    *p = *p - lr * (g + decay * *p);
-                }
-            }
-            Update::Sgd {
-                lr,
-                weight_decay,
-                momentum,
-                share,
-                nesterov,
-            } => {
-                let (lr, decay) = (T::of(lr), T::of(weight_decay));
-                let (momentum, share) = (T::of(momentum), T::of(share));
-                for ((p, &g), m) in param.iter_mut().zip(grad).zip(first) {
-                    let g = g + decay * *p;
-                    *m = momentum * *m + share * g;
-                    let direction = if nesterov { g + momentum * *m } else { *m };
-                    *p = *p - lr * direction;
-                }
-            }
-            Update::Adam {
-                keep,
-                weight_decay,
-                betas,
-                eps,
-                step_size,
-                correction2_sqrt,
-            } => {
-                let (keep, decay, eps) = (T::of(keep), T::of(weight_decay), T::of(eps));
-                let (new1, beta2, new2) =
-                    (T::of(1.0 - betas.0), T::of(betas.1), T::of(1.0 - betas.1));
-                let (step_size, root2) = (T::of(step_size), T::of(correction2_sqrt));
-                for (((p, &g), m), v) in param.iter_mut().zip(grad).zip(first).zip(second) {
-                    let kept = keep * *p;
-                    let g = g + decay * *p;
-                    *m = *m + new1 * (g - *m);
-                    *v = beta2 * *v + new2 * g * g;
-                    *p = kept - step_size * *m / (v.root() / root2 + eps);
-                }
-            }
-        }
-    }
-
-    /// Update by tensor operations: sets `param`, and replaces the state tensors.
-    pub(super) fn reference(
-        &self,
-        param: &Var,
-        grad: &Tensor,
-        state: &mut [Option<Tensor>; 2],
-    ) -> candle_core::Result<()> {
-        let p = param.as_detached_tensor();
-        let grad = grad.detach();
-        let previous = |slot: &Option<Tensor>| match slot {
-            Some(tensor) => Ok(tensor.clone()),
-            None => p.zeros_like(),
+/// Updates `param` and `state` in place. A state vector that the update does not use is empty.
+///
+/// The bits are the same for any number of threads: elements are independent of each other, and sums have a fixed partition.
+pub(super) fn run<T: Real, U: Update>(
+    update: &U,
+    param: &mut [T],
+    grad: &[T],
+    state: &mut Moments<Vec<T>>,
+) {
+    let measured;
+    let update = if update.is_layer_wise() {
+        let sums = |chunk: Chunk<'_, T>| measure_chunk(update, chunk);
+        let sums: Vec<[f64; 2]> = match param.len() <= CHUNK {
+            true => chunks(param, grad, state).into_iter().map(sums).collect(),
+            false => chunks(param, grad, state)
+                .into_par_iter()
+                .map(sums)
+                .collect(),
         };
-        match *self {
-            Update::Sgd {
-                lr,
-                weight_decay,
-                momentum,
-                share,
-                nesterov,
-            } => {
-                let grad = (&grad + (&p * weight_decay)?)?;
-                let direction = if momentum == 0.0 {
-                    grad
-                } else {
-                    let m = ((previous(&state[0])? * momentum)? + (&grad * share)?)?;
-                    state[0] = Some(m.clone());
-                    if nesterov {
-                        (grad + (m * momentum)?)?
-                    } else {
-                        m
-                    }
-                };
-                param.set(&(&p - (direction * lr)?)?)
-            }
-            Update::Adam {
-                keep,
-                weight_decay,
-                betas,
-                eps,
-                step_size,
-                correction2_sqrt,
-            } => {
-                let grad = (&grad + (&p * weight_decay)?)?;
-                let (m, v) = (previous(&state[0])?, previous(&state[1])?);
-                let m = (&m + ((&grad - &m)? * (1.0 - betas.0))?)?;
-                let v = ((v * betas.1)? + (grad.sqr()? * (1.0 - betas.1))?)?;
-                let denominator = ((v.sqrt()? / correction2_sqrt)? + eps)?;
-                let change = ((&m / denominator)? * step_size)?;
-                *state = [Some(m), Some(v)];
-                param.set(&((&p * keep)? - change)?)
-            }
+        let total = |which: usize| sums.iter().map(|sums| sums[which]).sum::<f64>();
+        measured = update.with_norms([total(0).sqrt(), total(1).sqrt()]);
+        &measured
+    } else {
+        update
+    };
+    if param.len() <= CHUNK {
+        let state = state.each_mut().map(Vec::as_mut_slice);
+        apply_chunk(update, Chunk { param, grad, state });
+    } else {
+        chunks(param, grad, state)
+            .into_par_iter()
+            .for_each(|chunk| apply_chunk(update, chunk));
+    }
+}
+
+/// Updates a chunk with the vector instructions of [`arch`].
+fn apply_chunk<T: Real, U: Update>(update: &U, chunk: Chunk<'_, T>) {
+    arch().dispatch(
+        #[inline(always)]
+        || update.apply(chunk.param, chunk.grad, chunk.state),
+    );
+}
+
+fn measure_chunk<T: Real, U: Update>(update: &U, chunk: Chunk<'_, T>) -> [f64; 2] {
+    arch().dispatch(
+        #[inline(always)]
+        || update.measure(chunk.param, chunk.grad, chunk.state),
+    )
+}
+
+/// Sum of squares, in `f64` and in an order that depends on nothing but the length.
+#[inline(always)]
+pub(super) fn sum_of_squares<T: Real>(values: &[T]) -> f64 {
+    // Independent sums, so that the compiler may use vectors.
+    const LANES: usize = 16;
+    let mut sums = [0.0; LANES];
+    let mut whole = values.chunks_exact(LANES);
+    for values in &mut whole {
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += value.to_f64() * value.to_f64();
         }
     }
+    for (sum, value) in sums.iter_mut().zip(whole.remainder()) {
+        *sum += value.to_f64() * value.to_f64();
+    }
+    sums.iter().sum()
+}
+
+/// Previous value of a state tensor: zeros before the first step.
+pub(super) fn previous(slot: &Option<Tensor>, like: &Tensor) -> candle_core::Result<Tensor> {
+    match slot {
+        Some(tensor) => Ok(tensor.clone()),
+        None => like.zeros_like(),
+    }
+}
+
+/// `from + weight (to - from)`, as `torch.lerp`.
+pub(super) fn lerp(from: &Tensor, to: &Tensor, weight: f64) -> candle_core::Result<Tensor> {
+    from + ((to - from)? * weight)?
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use tallow_ops::ParamStore;
 use tallow_train::{
     BatchEnd, CONTINUE, Callback, Error, Flow, GradientNorms, GradientRow, History, LossConfig,
-    OptimizerConfig, TrainConfig, Trainer,
+    OptimizerConfig, SgdConfig, TrainConfig, Trainer,
 };
 
 fn accelerator() -> Option<Device> {
@@ -50,13 +50,13 @@ fn train(device: &Device, config: &TrainConfig) -> (ParamStore, History, Vec<Gra
 #[test]
 fn steps_are_those_of_the_cpu() {
     let Some(device) = accelerator() else { return };
-    let sgd = OptimizerConfig::Sgd {
+    let sgd = OptimizerConfig::Sgd(SgdConfig {
         lr: 0.02,
         momentum: 0.9,
-        dampening: 0.,
         weight_decay: 1e-3,
         nesterov: true,
-    };
+        ..SgdConfig::default()
+    });
     let losses = [
         LossConfig::default(),
         LossConfig::CrossEntropy {

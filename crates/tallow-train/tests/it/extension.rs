@@ -9,7 +9,7 @@ use tallow_metrics::{Accuracy, TopK};
 use tallow_ops::ParamStore;
 use tallow_train::{
     BeforeStep, Callback, CrossEntropy, Error, ForwardBackward, Loss, Optimizer, OptimizerConfig,
-    Per, Result, Schedule, Sgd, StepInput, StepOutput, Target, TrainConfig, TrainStep, Trainer,
+    Per, Result, Schedule, StepInput, StepOutput, Target, TrainConfig, TrainStep, Trainer,
 };
 
 use crate::common::{CLASSES, bytes, loaders, net, recipe};
@@ -46,7 +46,7 @@ fn built_in_parts_passed_by_hand_give_the_same_bits() {
     };
     let trainer = Trainer::new(other)
         .with_loss(Counted(&calls))
-        .with_optimizer(|params| Ok(Sgd::new(params, 0.05).momentum(0.9)))
+        .with_optimizer(|params| OptimizerConfig::sgd_momentum(0.05, 0.9).build(params))
         .with_schedule(recipe(2).schedule)
         .with_step(ForwardBackward);
     assert!(weights(trainer) == expected);

@@ -6,6 +6,7 @@ mod extension;
 mod fixtures;
 mod kill;
 mod odd_data;
+mod optimizers;
 mod record;
 mod steps;
 mod training;

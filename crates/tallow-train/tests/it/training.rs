@@ -11,7 +11,7 @@ use tallow_ops::ParamStore;
 use tallow_train::{
     BatchEnd, CONTINUE, Callback, CrossEntropy, Curve, EarlyStopping, EpochEnd, Error, FitStart,
     Flow, History, KeepBest, LogProgress, Loss, Monitor, OptimizerConfig, Per, ScheduleConfig,
-    Target, TrainConfig, Trainer,
+    SgdConfig, Target, TrainConfig, Trainer,
 };
 
 #[test]
@@ -494,14 +494,13 @@ fn frozen_parameters_stay_and_batch_norm_follows_the_data() {
     let before = store.state_dict().unwrap();
     let (train, _) = loaders(0, 0);
     let config = TrainConfig {
-        optimizer: OptimizerConfig::Sgd {
+        optimizer: OptimizerConfig::Sgd(SgdConfig {
             lr: 0.05,
             momentum: 0.9,
-            dampening: 0.0,
             // Decay would shrink even what has no gradient, if it were given to the optimizer.
             weight_decay: 0.1,
-            nesterov: false,
-        },
+            ..SgdConfig::default()
+        }),
         freeze: vec!["conv".into(), "bn*".into()],
         ..recipe(1)
     };
