@@ -156,7 +156,56 @@ pub enum Problem {
     /// Permutation of another length than the number of pixels, or with an index out of range.
     #[error("the permutation is not one of the {0} pixels of a channel")]
     Permutation(usize),
+    /// Setting of a transform outside its range.
+    #[error("{key} is {found}, expected {expected}")]
+    Parameter {
+        /// Key in a recipe.
+        key: &'static str,
+        /// Value found.
+        found: String,
+        /// Values accepted.
+        expected: &'static str,
+    },
+    /// List with neither one value nor one per channel.
+    #[error(
+        "{key} has {found} values and the image {expected} channels: give one value, or one per channel"
+    )]
+    ValuesPerChannel {
+        /// Key in a recipe.
+        key: &'static str,
+        /// Channels of the image.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// Bicubic interpolation of a warp after to-tensor.
+    #[error(
+        "bicubic interpolation works on the u8 image: move it before to-tensor, or choose bilinear"
+    )]
+    BicubicF32,
+    /// Normally distributed values for a u8 image.
+    #[error(
+        "value = \"random\" draws normally distributed numbers: move it after to-tensor, or give a number"
+    )]
+    NormalU8,
+    /// Corners of a perspective map of which three are on one line.
+    #[error("three of the four corners are on one line: no perspective map has them")]
+    Corners,
     /// Error of a transform that is not built in.
     #[error("{0}")]
     Custom(String),
+}
+
+impl Problem {
+    pub(crate) fn parameter(
+        key: &'static str,
+        found: impl std::fmt::Display,
+        expected: &'static str,
+    ) -> Self {
+        Self::Parameter {
+            key,
+            found: found.to_string(),
+            expected,
+        }
+    }
 }

@@ -40,24 +40,26 @@ impl<'a> ImageRef<'a> {
 
     /// The fields are public, so every pipeline checks them before it relies on them.
     pub(crate) fn check(&self) -> Result<()> {
-        let sides = 1..=MAX_SIDE;
-        let bytes = self
-            .channels
-            .checked_mul(self.height.saturating_mul(self.width));
-        if self.channels == 0
-            || !sides.contains(&self.height)
-            || !sides.contains(&self.width)
-            || bytes != Some(self.data.len())
-        {
-            return Err(Error::Image {
-                channels: self.channels,
-                height: self.height,
-                width: self.width,
-                bytes: self.data.len(),
-            });
-        }
-        Ok(())
+        check_shape(self.shape(), self.data.len())
     }
+}
+
+fn check_shape((channels, height, width): (usize, usize, usize), values: usize) -> Result<()> {
+    let sides = 1..=MAX_SIDE;
+    let expected = channels.checked_mul(height.saturating_mul(width));
+    if channels == 0
+        || !sides.contains(&height)
+        || !sides.contains(&width)
+        || expected != Some(values)
+    {
+        return Err(Error::Image {
+            channels,
+            height,
+            width,
+            bytes: values,
+        });
+    }
+    Ok(())
 }
 
 /// Image that a transform changes in place: planar, `C x H x W` in row-major order, of u8 or f32.
@@ -73,6 +75,23 @@ pub struct Image<T> {
 }
 
 impl<T: Copy + Default> Image<T> {
+    /// Image of `shape` `(C, H, W)` with the values `data`, one plane after the other.
+    ///
+    /// # Errors
+    /// [`Error::Image`] unless the length of `data` is that of the shape, and no side is 0 or above
+    /// [`MAX_SIDE`](crate::MAX_SIDE).
+    pub fn new(data: Vec<T>, shape: (usize, usize, usize)) -> Result<Self> {
+        let (channels, height, width) = shape;
+        check_shape(shape, data.len())?;
+        Ok(Self {
+            data,
+            spare: Vec::new(),
+            channels,
+            height,
+            width,
+        })
+    }
+
     /// Shape `(C, H, W)`.
     pub fn shape(&self) -> (usize, usize, usize) {
         (self.channels, self.height, self.width)

@@ -4,14 +4,16 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
-mod bilinear;
 mod compose;
 mod error;
 mod frame;
+pub mod functional;
 mod fused;
 mod image;
 mod moves;
 mod options;
+mod policy;
+mod resample;
 mod rng;
 mod transform;
 mod transforms;
@@ -21,7 +23,7 @@ pub use compose::Compose;
 pub use error::{Error, Problem, Result};
 pub use image::{Image, ImageRef};
 pub use moves::Move;
-pub use options::{Interpolation, MAX_SIDE, PadMode, Padding, Size};
+pub use options::{Interpolation, Interval, MAX_SIDE, PadMode, Padding, Size};
 pub use rng::{SampleRng, permutation};
 pub use transform::{Kind, Stage, Transform};
 pub use transforms::*;

@@ -99,6 +99,13 @@ impl Move {
     }
 }
 
+impl PadMode {
+    /// A side can be padded by so much.
+    pub(crate) fn check(self, padding: usize, side: usize) -> Result<(), Problem> {
+        check_border(padding, side, self)
+    }
+}
+
 fn check_border(padding: usize, side: usize, mode: PadMode) -> Result<(), Problem> {
     if padding > MAX_SIDE {
         return Err(Problem::Padding(padding));

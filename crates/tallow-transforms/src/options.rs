@@ -142,18 +142,64 @@ pub enum PadMode {
     Symmetric,
 }
 
-/// Interpolation of [`Resize`](crate::Resize).
+/// Interpolation between pixels, of [`Resize`](crate::Resize) and of rotations and other warps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Interpolation {
     /// Antialiased bilinear on u8, as PIL's: a triangle filter as wide as the reduction, along rows and then along
-    /// columns, in fixed point with 22 fractional bits, rounded to u8 after each. Before to-tensor only.
+    /// columns, in fixed point with 22 fractional bits, rounded to u8 after each. Scaling works before to-tensor only.
     ///
     /// Equal to Pillow to the bit up to version 12. Pillow 13 filters columns first where the height shrinks much more
     /// than the width, and torch's kernel for u8 tensors has less precise weights: both may differ by 1 grey level.
+    ///
+    /// A warp takes the four pixels around a position, as PIL's `Image.transform`.
     #[default]
     Bilinear,
+    /// Antialiased bicubic on u8, as PIL's (`a = -0.5`): as bilinear with a filter of twice the width. A warp takes the 16
+    /// pixels around a position. Before to-tensor only.
+    Bicubic,
     /// Nearest pixel by centers, as PIL's `NEAREST`. (torch's `nearest-exact` differs only for centers halfway
     /// between two pixels, where it rounds in f32.)
     Nearest,
+}
+
+/// Interval from which a parameter is drawn uniformly: one number, whose meaning depends on the parameter, or `[min, max]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a number or [min, max]")]
+pub enum Interval {
+    /// One number: a distance from a centre on both sides, or the value itself.
+    One(f64),
+    /// `[min, max]`.
+    Both([f64; 2]),
+}
+
+impl Interval {
+    /// `[min, max]`, where one number is the distance from `center`.
+    pub fn around(self, center: f64) -> [f64; 2] {
+        match self {
+            Self::One(distance) => [center - distance, center + distance],
+            Self::Both(ends) => ends,
+        }
+    }
+
+    /// `[min, max]`, where one number is both.
+    pub fn ends(self) -> [f64; 2] {
+        match self {
+            Self::One(value) => [value; 2],
+            Self::Both(ends) => ends,
+        }
+    }
+}
+
+impl From<f64> for Interval {
+    fn from(value: f64) -> Self {
+        Self::One(value)
+    }
+}
+
+impl From<[f64; 2]> for Interval {
+    /// From `[min, max]`.
+    fn from(ends: [f64; 2]) -> Self {
+        Self::Both(ends)
+    }
 }

@@ -47,6 +47,52 @@ impl SampleRng {
     pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * (f64::from(self.0.next_u32()) / 4_294_967_296.0)
     }
+
+    /// Number drawn from the normal distribution with mean 0 and variance 1 (Box and Muller 1958): with the next words `u`
+    /// and `v` of the stream, `sqrt(-2 ln((u + 1) / 2^32)) cos(2 pi v / 2^32)`.
+    pub fn normal(&mut self) -> f64 {
+        let [u, v] = [self.0.next_u32(), self.0.next_u32()].map(f64::from);
+        let radius = (-2.0 * libm::log((u + 1.0) / 4_294_967_296.0)).sqrt();
+        radius * libm::cos(std::f64::consts::TAU * (v / 4_294_967_296.0))
+    }
+
+    /// Number drawn from the Gamma distribution of parameter `shape`, above 0, and scale 1 (Marsaglia and Tsang 2000), from
+    /// as many words as it takes.
+    pub(crate) fn gamma(&mut self, shape: f64) -> f64 {
+        // Not 0, whose logarithm is infinite.
+        let open = |rng: &mut Self| (f64::from(rng.0.next_u32()) + 0.5) / 4_294_967_296.0;
+        if shape < 1.0 {
+            let power = libm::pow(open(self), 1.0 / shape);
+            return self.gamma(shape + 1.0) * power;
+        }
+        let d = shape - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        loop {
+            let x = self.normal();
+            let v = (1.0 + c * x).powi(3);
+            if v > 0.0 && libm::log(open(self)) < 0.5 * x * x + d - d * v + d * libm::log(v) {
+                return d * v;
+            }
+        }
+    }
+
+    /// Generator of its own stream, whose key are the next eight words. A transform that draws as many numbers as the image
+    /// or its settings ask for draws them from a fork, so that later transforms draw the same numbers whatever it did.
+    pub fn fork(&mut self) -> Self {
+        let mut key = [0; 32];
+        self.0.fill_bytes(&mut key);
+        Self(ChaCha8Rng::from_seed(key))
+    }
+
+    /// Seed, epoch and index of the sample, as given to [`new`](Self::new). Not those of a [`fork`](Self::fork).
+    pub fn sample(&self) -> (u64, u64, u64) {
+        let key = self.0.get_seed();
+        let word = |i: usize| {
+            let bytes = key[8 * i..].first_chunk().copied().unwrap_or_default();
+            u64::from_le_bytes(bytes)
+        };
+        (word(0), word(1), word(2))
+    }
 }
 
 /// Permutation of `0..n` that [`PermutePixels`](crate::PermutePixels) applies: output pixel `i` (row-major) takes the

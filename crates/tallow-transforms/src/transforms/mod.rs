@@ -1,20 +1,48 @@
 //! The built-in transforms, one file each, and the list of them.
 
+mod alternating_flip;
+mod aug_mix;
+mod auto_augment;
 mod center_crop;
+mod color_jitter;
+mod cutout;
+mod gaussian_blur;
 mod grayscale;
 mod normalize;
+mod on_either;
 mod pad;
 mod permute_pixels;
+mod policy_options;
+mod rand_augment;
+mod random_adjust_sharpness;
+mod random_affine;
+mod random_autocontrast;
 mod random_crop;
+mod random_equalize;
+mod random_erasing;
+mod random_grayscale;
 mod random_horizontal_flip;
+mod random_invert;
+mod random_perspective;
+mod random_posterize;
+mod random_resized_crop;
+mod random_rotation;
+mod random_solarize;
+mod random_vertical_flip;
 mod resize;
 mod to_tensor;
+mod trivial_augment_wide;
+mod window;
+
+pub use auto_augment::AutoAugmentPolicy;
+pub use random_affine::Shear;
+pub use random_erasing::{ErasingValue, RandomValue};
 
 use std::any::Any;
 
 use serde::{Deserialize, Serialize};
 
-use crate::options::{Padding, Size};
+use crate::options::{Interval, Padding, Size};
 use crate::transform::Transform;
 
 /// Defines [`TransformConfig`] and re-exports the transforms. A line gives the module, which is also the name of the
@@ -92,6 +120,32 @@ transforms! {
     pad::Pad(padding: impl Into<Padding>);
     grayscale::Grayscale(num_output_channels: usize);
     permute_pixels::PermutePixels(seed: u64);
+    random_vertical_flip::RandomVerticalFlip(p: f64);
+    alternating_flip::AlternatingFlip();
+    random_resized_crop::RandomResizedCrop(size: impl Into<Size>);
+    random_rotation::RandomRotation(degrees: impl Into<Interval>);
+    random_affine::RandomAffine(degrees: impl Into<Interval>);
+    random_perspective::RandomPerspective(distortion_scale: f64, p: f64);
+    color_jitter::ColorJitter(
+        brightness: impl Into<Interval>,
+        contrast: impl Into<Interval>,
+        saturation: impl Into<Interval>,
+        hue: impl Into<Interval>
+    );
+    random_grayscale::RandomGrayscale(p: f64);
+    random_invert::RandomInvert(p: f64);
+    random_posterize::RandomPosterize(bits: u32, p: f64);
+    random_solarize::RandomSolarize(threshold: f64, p: f64);
+    random_adjust_sharpness::RandomAdjustSharpness(sharpness_factor: f64, p: f64);
+    random_autocontrast::RandomAutocontrast(p: f64);
+    random_equalize::RandomEqualize(p: f64);
+    gaussian_blur::GaussianBlur(kernel_size: impl Into<Size>);
+    random_erasing::RandomErasing(p: f64);
+    cutout::Cutout(size: usize);
+    auto_augment::AutoAugment(policy: AutoAugmentPolicy);
+    rand_augment::RandAugment(num_ops: usize, magnitude: usize);
+    trivial_augment_wide::TrivialAugmentWide();
+    aug_mix::AugMix(severity: usize);
 }
 
 impl TransformConfig {

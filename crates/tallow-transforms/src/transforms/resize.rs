@@ -1,9 +1,7 @@
-use std::cell::RefCell;
-
 use serde::{Deserialize, Serialize};
 
-use crate::bilinear::Resizer;
 use crate::error::Problem;
+use crate::functional;
 use crate::image::Image;
 use crate::moves::Move;
 use crate::options::{Interpolation, MAX_SIDE, Size};
@@ -11,7 +9,7 @@ use crate::rng::SampleRng;
 use crate::transform::{Kind, Stage, Transform};
 use crate::values::check_size;
 
-/// Scaling to a size (torchvision's `Resize`). Bilinear interpolation works before to-tensor only.
+/// Scaling to a size (torchvision's `Resize`). Bilinear and bicubic interpolation work before to-tensor only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resize {
@@ -48,12 +46,12 @@ impl Transform for Resize {
     fn kind(&self) -> Kind {
         match self.interpolation {
             Interpolation::Nearest => Kind::Geometry,
-            Interpolation::Bilinear => Kind::General,
+            Interpolation::Bilinear | Interpolation::Bicubic => Kind::General,
         }
     }
 
     fn check(&self, stage: Stage) -> Result<(), Problem> {
-        if stage == Stage::F32 && self.interpolation == Interpolation::Bilinear {
+        if stage == Stage::F32 && self.interpolation != Interpolation::Nearest {
             return Err(Problem::AfterToTensor);
         }
         check_size(self.size)
@@ -91,17 +89,8 @@ impl Transform for Resize {
     }
 
     fn apply_u8(&self, image: &mut Image<u8>, _: &mut SampleRng) -> Result<(), Problem> {
-        let before = image.shape();
-        let (height, width) = self.output_size(image.size())?;
-        RESIZER.with_borrow_mut(|resizer| {
-            image.replace((before.0, height, width), |old, new| {
-                resizer.resize(old, before, (height, width), new);
-            });
-        });
-        Ok(())
+        let before = image.size();
+        let size = self.output_size(before)?;
+        functional::resized_crop(image, (0, 0), before, size, self.interpolation)
     }
-}
-
-thread_local! {
-    static RESIZER: RefCell<Resizer> = RefCell::default();
 }

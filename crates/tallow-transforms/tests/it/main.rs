@@ -1,5 +1,6 @@
 //! Integration tests of tallow-transforms.
 
+mod augmentation;
 mod config;
 mod errors;
 mod own_transform;

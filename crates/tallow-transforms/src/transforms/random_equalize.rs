@@ -1,0 +1,49 @@
+use serde::{Deserialize, Serialize};
+
+use super::on_either::on_either;
+use crate::error::Problem;
+use crate::functional::{self, ImageMut};
+use crate::image::Image;
+use crate::rng::SampleRng;
+use crate::transform::{Stage, Transform};
+use crate::values::check_probability;
+
+/// Equalisation of the histogram of each channel with probability `p` (torchvision's `RandomEqualize`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RandomEqualize {
+    /// Probability in `[0, 1]`.
+    #[serde(default = "half")]
+    pub p: f64,
+}
+
+impl RandomEqualize {
+    /// Equalisation with probability `p`.
+    pub fn new(p: f64) -> Self {
+        Self { p }
+    }
+
+    /// Draws one word.
+    fn apply(&self, image: ImageMut<'_>, rng: &mut SampleRng) -> Result<(), Problem> {
+        if rng.chance(self.p) {
+            functional::equalize(image);
+        }
+        Ok(())
+    }
+}
+
+impl Transform for RandomEqualize {
+    fn name(&self) -> &'static str {
+        "random-equalize"
+    }
+
+    fn check(&self, _: Stage) -> Result<(), Problem> {
+        check_probability(self.p)
+    }
+
+    on_either!();
+}
+
+fn half() -> f64 {
+    0.5
+}
