@@ -109,3 +109,28 @@ pub fn permutation(seed: u64, n: u32) -> Vec<u32> {
     }
     order
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gamma_variates_have_the_mean_and_variance_of_their_shape() {
+        for shape in [0.1, 0.5, 1.0, 2.0, 20.0] {
+            let mut rng = SampleRng::new(5, 0, 0);
+            let numbers: Vec<f64> = (0..100_000).map(|_| rng.gamma(shape)).collect();
+            let mean = numbers.iter().sum::<f64>() / 1e5;
+            let variance = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 1e5;
+            // Five standard errors: the fourth central moment is 3 shape^2 + 6 shape.
+            assert!(
+                (mean - shape).abs() < 5.0 * (shape / 1e5).sqrt(),
+                "{shape}: {mean}"
+            );
+            let error = ((2.0 * shape * shape + 6.0 * shape) / 1e5).sqrt();
+            assert!(
+                (variance - shape).abs() < 5.0 * error,
+                "{shape}: {variance}"
+            );
+        }
+    }
+}

@@ -113,9 +113,10 @@ fn unknown_fields_and_names_are_refused() {
             error(list)
         );
     }
-    let unknown = error(r#"{ name = "random-rotation" }"#);
+    let unknown = error(r#"{ name = "elastic-transform" }"#);
     assert!(
-        unknown.contains("unknown variant `random-rotation`") && unknown.contains("`random-crop`"),
+        unknown.contains("unknown variant `elastic-transform`")
+            && unknown.contains("`random-crop`"),
         "{unknown}"
     );
     assert!(error(r#"{ name = "permute-pixels" }"#).contains("missing field `seed`"));

@@ -1,6 +1,9 @@
 //! Integration tests of tallow-transforms.
 
 mod augmentation;
+mod augmentation_config;
+mod augmentation_draws;
+mod augmentations;
 mod config;
 mod errors;
 mod own_transform;

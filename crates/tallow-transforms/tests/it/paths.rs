@@ -6,6 +6,8 @@ use tallow_transforms::{
     TransformConfig,
 };
 
+use crate::augmentations;
+
 fn size() -> impl Strategy<Value = Size> {
     prop_oneof![
         (1_usize..=12).prop_map(Size::One),
@@ -60,6 +62,7 @@ fn anywhere() -> impl Strategy<Value = TransformConfig> {
         1 => any::<u64>().prop_map(TransformConfig::permute_pixels),
         1 => prop_oneof![Just(1_usize), Just(3)]
             .prop_map(TransformConfig::grayscale),
+        6 => augmentations::anywhere(),
     ]
 }
 
@@ -70,7 +73,7 @@ fn before() -> impl Strategy<Value = TransformConfig> {
             interpolation: Interpolation::Bilinear,
         })
     };
-    prop_oneof![6 => anywhere(), 1 => size().prop_map(bilinear)]
+    prop_oneof![6 => anywhere(), 1 => size().prop_map(bilinear), 2 => augmentations::before()]
 }
 
 fn after() -> impl Strategy<Value = TransformConfig> {
@@ -79,7 +82,7 @@ fn after() -> impl Strategy<Value = TransformConfig> {
         let (mean, std): (Vec<f32>, Vec<f32>) = values.into_iter().unzip();
         TransformConfig::normalize(mean, std)
     });
-    prop_oneof![1 => anywhere(), 1 => normalize]
+    prop_oneof![4 => anywhere(), 4 => normalize, 1 => augmentations::after()]
 }
 
 fn transforms() -> impl Strategy<Value = Vec<TransformConfig>> {
