@@ -229,8 +229,10 @@ impl Values {
             ));
         }
         let wrong: Vec<usize> = (0..found.len())
-            // Not within the tolerance, so that NaN is a difference.
-            .filter(|&i| !((found[i] - expected[i]).abs() <= tolerance))
+            .filter(|&i| {
+                let difference = (found[i] - expected[i]).abs();
+                difference.is_nan() || difference > tolerance
+            })
             .collect();
         let &first = wrong.first()?;
         Some(format!(

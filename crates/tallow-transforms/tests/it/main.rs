@@ -6,6 +6,7 @@ mod augmentation_draws;
 mod augmentations;
 mod config;
 mod errors;
+mod gallery;
 mod own_transform;
 mod paths;
 mod random;
