@@ -4,6 +4,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod activation;
 mod batch_norm;
 mod conv;
 mod conv_block;
@@ -19,18 +20,21 @@ mod generator;
 pub mod gradcheck;
 mod init;
 mod kernels;
+mod layer_norm;
 mod layout;
 mod linear;
 mod norm_add_relu;
 mod pool;
 pub mod reference;
 mod relu;
+mod squeeze_excite;
 mod store;
 mod tape;
 mod tensor_ops;
 mod to_layout;
 mod weighted;
 
+pub use activation::{Activation, gelu, gelu_tanh, hard_sigmoid, hard_swish, sigmoid, silu};
 pub use batch_norm::{BatchNormConfig, Norm, batch_norm_eval, batch_norm_train};
 pub use conv::{Conv2dConfig, conv2d};
 pub use conv_bn_eval::{conv_bn_add_relu_eval, conv_bn_eval, conv_bn_relu_eval};
@@ -42,11 +46,13 @@ pub use error::{Error, Result};
 pub use generator::{Generator, GeneratorState};
 pub use init::Init;
 pub use kernels::simd::instruction_set;
+pub use layer_norm::{layer_norm, layer_norm_2d};
 pub use layout::Layout;
 pub use linear::linear;
 pub use norm_add_relu::{add_relu, batch_norm_add_relu_train};
 pub use pool::{Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d};
 pub use relu::relu;
+pub use squeeze_excite::{SqueezeExciteConfig, squeeze_excite};
 pub use store::{LoadReport, MisShaped, ParamPath, ParamStore};
 pub use tape::{Tape, no_grad};
 pub use tensor_ops::{add, pad_with_zeros};

@@ -2,7 +2,7 @@ use super::float::Float;
 use super::parallel::pieces;
 
 /// Elements in one piece of work; fixed, so that a piece is small against the second-level cache.
-const PIECE: usize = 1 << 14;
+pub(super) const PIECE: usize = 1 << 14;
 
 /// `y = f(a)`.
 pub(crate) fn map1<T: Float>(a: &[T], y: &mut [T], f: impl Fn(T) -> T + Send + Sync) {

@@ -121,8 +121,18 @@ fn for_each_chunk2_of<A: Send, B: Send>(
     });
 }
 
-/// Calls `work(index, piece)` for each piece of `piece` elements of `out`, with the vector instructions of the CPU, provided
-/// that `work` and all that it calls are `#[inline(always)]`. `cost` is the number of elements that one call touches.
+/// Calls `work(index, piece)` for each piece of `piece` elements of `out`. `cost` is the number of elements that one call touches.
+pub(crate) fn chunks<T: Send>(
+    out: &mut [T],
+    piece: usize,
+    cost: usize,
+    work: impl Fn(usize, &mut [T]) + Send + Sync,
+) {
+    let threads = Threads::for_elements(out.len() / piece * cost);
+    for_each_chunk_of(out, piece, threads, fewest(cost), work);
+}
+
+/// [`chunks`] with the vector instructions of the CPU, provided that `work` and all that it calls are `#[inline(always)]`.
 pub(crate) fn pieces<T: Send>(
     out: &mut [T],
     piece: usize,
@@ -130,8 +140,7 @@ pub(crate) fn pieces<T: Send>(
     work: impl Fn(usize, &mut [T]) + Send + Sync,
 ) {
     let arch = arch();
-    let threads = Threads::for_elements(out.len() / piece * cost);
-    for_each_chunk_of(out, piece, threads, fewest(cost), |i, out| {
+    chunks(out, piece, cost, |i, out| {
         arch.dispatch(
             #[inline(always)]
             || work(i, out),

@@ -1,5 +1,6 @@
 use candle_core::{DType, Tensor, Var};
 
+use super::wide::wide;
 use crate::batch_norm::config::{BatchNormConfig, check, check_train};
 use crate::error::Result;
 use crate::layout::Layout;
@@ -59,14 +60,6 @@ fn channels(c: usize, layout: Layout) -> ([usize; 3], (usize, usize, usize, usiz
     match layout {
         Layout::Nchw => ([0, 2, 3], (1, c, 1, 1)),
         Layout::Nhwc => ([0, 1, 2], (1, 1, 1, c)),
-    }
-}
-
-fn wide(x: &Tensor) -> DType {
-    if x.dtype() == DType::F64 {
-        DType::F64
-    } else {
-        DType::F32
     }
 }
 

@@ -1,5 +1,6 @@
 //! Integration tests of tallow-ops.
 
+mod activation;
 mod batch_norm;
 mod conv;
 mod conv_bn_relu;
@@ -7,9 +8,11 @@ mod conv_relu;
 mod device;
 mod dropout;
 mod generator;
+mod layer_norm;
 mod linear;
 mod loss;
 mod pool;
+mod squeeze_excite;
 mod store;
 mod tape;
 mod torch;

@@ -16,6 +16,13 @@ pub fn fixture(part: &str) -> Value {
     all[part].clone()
 }
 
+/// A part of the fixture of activation functions, layer norm and squeeze-and-excitation.
+pub fn activation_norm(part: &str) -> Value {
+    let all: Value =
+        serde_json::from_str(include_str!("../../fixtures/activation_norm.json")).unwrap();
+    all[part].clone()
+}
+
 /// `{"shape": .., "values": ..}`; JSON has no NaN, so what is not finite comes as a string.
 pub fn tensor(value: &Value, dtype: DType) -> Tensor {
     let number = |v: &Value| {

@@ -1,20 +1,14 @@
-//! Convolution with one input channel to a group: shifted multiply-adds of whole rows (NCHW) or whole pixels (NHWC).
+//! Shifted multiply-adds of whole rows (NCHW) or whole pixels (NHWC): any element type and any number of outputs per channel.
 
-use super::geometry::Geometry;
-use super::passes::Gradients;
+use crate::kernels::conv::{Geometry, Gradients};
 use crate::kernels::parallel::{Threads, for_each_chunk};
 use crate::kernels::real::Real;
 use crate::kernels::scratch;
 use crate::kernels::simd::arch;
 use crate::layout::Layout;
 
-/// True if this algorithm can run the convolution.
-pub(crate) fn suits(g: &Geometry) -> bool {
-    g.group_in() == 1 && g.groups > 1
-}
-
 /// `y = x * w + bias`.
-pub(crate) fn forward<T: Real>(
+pub(super) fn forward<T: Real>(
     g: &Geometry,
     layout: Layout,
     x: &[T],
@@ -69,7 +63,7 @@ pub(crate) fn forward<T: Real>(
 }
 
 /// The gradients of input and weight.
-pub(crate) fn backward<T: Real>(
+pub(super) fn backward<T: Real>(
     g: &Geometry,
     layout: Layout,
     x: &[T],
@@ -248,7 +242,7 @@ fn for_each_pair(g: &Geometry, oy: usize, mut f: impl FnMut(usize, usize, usize,
 }
 
 /// The weight `(o, tap)` as `(tap, o)`.
-fn by_tap<T: Real>(g: &Geometry, w: &[T]) -> Vec<T> {
+pub(super) fn by_tap<T: Real>(g: &Geometry, w: &[T]) -> Vec<T> {
     (0..w.len())
         .map(|i| w[i % g.out_channels * g.taps() + i / g.out_channels])
         .collect()

@@ -1,0 +1,183 @@
+//! What the positions along one axis see, forward and for the gradient of the input.
+
+use crate::kernels::conv::Geometry;
+
+/// Kernel position and source position.
+pub(super) type Tap = (usize, usize);
+
+/// Destinations of equal taps, evenly spaced, as the sources that they see are.
+#[derive(Debug, PartialEq)]
+pub(super) struct Span {
+    /// First destination.
+    pub(super) first: usize,
+    /// Number of destinations.
+    pub(super) count: usize,
+    /// Taps of the first destination, in the order of the kernel.
+    pub(super) taps: Vec<Tap>,
+}
+
+/// Destinations along an axis.
+#[derive(Debug)]
+pub(super) struct Axis {
+    /// Number of destinations.
+    pub(super) len: usize,
+    /// From one destination of a span to the next.
+    pub(super) step: usize,
+    /// From the source that it sees to the next one's.
+    pub(super) source_step: usize,
+    kernel: usize,
+    padding: usize,
+    dilation: usize,
+    /// Number of sources.
+    sources: usize,
+    forward: bool,
+}
+
+impl Axis {
+    /// Rows and columns of the result, which see those of the input.
+    pub(super) fn forward(g: &Geometry) -> [Self; 2] {
+        Self::pair(g, true)
+    }
+
+    /// Rows and columns of the input, which see those of the result.
+    pub(super) fn gradient(g: &Geometry) -> [Self; 2] {
+        Self::pair(g, false)
+    }
+
+    fn pair(g: &Geometry, forward: bool) -> [Self; 2] {
+        let axis = |input, output, kernel, stride, padding, dilation| Self {
+            len: if forward { output } else { input },
+            step: if forward { 1 } else { stride },
+            source_step: if forward { stride } else { 1 },
+            kernel,
+            padding,
+            dilation,
+            sources: if forward { input } else { output },
+            forward,
+        };
+        [
+            axis(
+                g.height,
+                g.out_height,
+                g.kernel.0,
+                g.stride.0,
+                g.padding.0,
+                g.dilation.0,
+            ),
+            axis(
+                g.width,
+                g.out_width,
+                g.kernel.1,
+                g.stride.1,
+                g.padding.1,
+                g.dilation.1,
+            ),
+        ]
+    }
+
+    /// Source position of `destination` through kernel position `k`, counted from the first source; it may lie outside.
+    pub(super) fn source(&self, destination: usize, k: usize) -> Option<isize> {
+        let (destination, shift) = (destination as isize, (k * self.dilation) as isize);
+        let padding = self.padding as isize;
+        if self.forward {
+            return Some(destination * self.source_step as isize + shift - padding);
+        }
+        let (at, step) = (destination + padding - shift, self.step as isize);
+        (at.rem_euclid(step) == 0).then_some(at.div_euclid(step))
+    }
+
+    /// Taps of a destination that lie inside.
+    pub(super) fn taps(&self, destination: usize) -> Vec<Tap> {
+        (0..self.kernel)
+            .filter_map(|k| {
+                let source = usize::try_from(self.source(destination, k)?).ok()?;
+                (source < self.sources).then_some((k, source))
+            })
+            .collect()
+    }
+
+    /// All destinations.
+    pub(super) fn spans(&self) -> Vec<Span> {
+        let mut spans: Vec<Span> = Vec::new();
+        for phase in 0..self.step.min(self.len) {
+            for destination in (phase..self.len).step_by(self.step) {
+                let taps = self.taps(destination);
+                if let Some(last) = spans.last_mut() {
+                    let shift = last.count * self.source_step;
+                    let moved = last.taps.iter().map(|&(k, source)| (k, source + shift));
+                    if last.first + last.count * self.step == destination
+                        && moved.eq(taps.iter().copied())
+                    {
+                        last.count += 1;
+                        continue;
+                    }
+                }
+                spans.push(Span {
+                    first: destination,
+                    count: 1,
+                    taps,
+                });
+            }
+        }
+        spans
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::conv::geometry::tests::geometry;
+
+    #[test]
+    fn the_two_directions_have_the_same_pairs() {
+        for (width, kernel, stride, padding, dilation) in [
+            (5, 3, 1, 1, 1),
+            (7, 3, 2, 1, 1),
+            (16, 5, 2, 2, 1),
+            (9, 2, 3, 0, 2),
+            (1, 3, 1, 5, 2),
+            (6, 1, 4, 3, 1),
+        ] {
+            let g = geometry(
+                (1, 1, 1, width),
+                1,
+                (1, kernel),
+                (1, stride),
+                (0, padding),
+                (1, dilation),
+            );
+            let pairs = |axis: &Axis, turned: bool| {
+                let mut pairs = Vec::new();
+                for span in axis.spans() {
+                    for j in 0..span.count {
+                        for &(k, source) in &span.taps {
+                            let (a, b) =
+                                (span.first + j * axis.step, source + j * axis.source_step);
+                            pairs.push(if turned { (k, b, a) } else { (k, a, b) });
+                        }
+                    }
+                }
+                pairs.sort_unstable();
+                pairs
+            };
+            let forward = pairs(&Axis::forward(&g)[1], false);
+            assert_eq!(forward, pairs(&Axis::gradient(&g)[1], true));
+            let mut expected = Vec::new();
+            for k in 0..kernel {
+                let (inside, first) = g.columns_inside(k);
+                expected.extend(inside.enumerate().map(|(j, o)| (k, o, first + j * stride)));
+            }
+            expected.sort_unstable();
+            assert_eq!(forward, expected);
+        }
+    }
+
+    #[test]
+    fn the_inner_destinations_are_one_span() {
+        let g = geometry((1, 1, 1, 16), 1, (1, 3), (1, 1), (0, 1), (1, 1));
+        let spans = Axis::forward(&g)[1].spans();
+        let counts: Vec<usize> = spans.iter().map(|span| span.count).collect();
+        assert_eq!(counts, [1, 14, 1]);
+        assert_eq!(spans[1].taps, [(0, 0), (1, 1), (2, 2)]);
+    }
+}
