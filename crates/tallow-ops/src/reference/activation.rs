@@ -16,17 +16,17 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
 /// Reference of [`crate::hard_sigmoid`]. Half types are computed in `f32`.
 pub fn hard_sigmoid(x: &Tensor) -> Result<Tensor> {
     in_wide(x, |x| {
-        let inner = x.affine(1. / 6., 0.5)?;
-        between(x, &x.zeros_like()?, &inner, &x.ones_like()?)
+        let nan = x.ne(x)?.where_cond(&x.detach(), &x.zeros_like()?)?;
+        between(x, &nan, &x.ones_like()?, |x| Ok(x.affine(1. / 6., 0.5)?))
     })
 }
 
 /// Reference of [`crate::hard_swish`]. Half types are computed in `f32`.
 pub fn hard_swish(x: &Tensor) -> Result<Tensor> {
     in_wide(x, |x| {
-        let inner = x.mul(&x.affine(1. / 6., 0.5)?)?;
         // NaN for minus infinity, as in PyTorch.
-        between(x, &(x * 0.)?, &inner, x)
+        let below = (x.detach() * 0.)?;
+        between(x, &below, x, |x| Ok(x.mul(&x.affine(1. / 6., 0.5)?)?))
     })
 }
 
@@ -67,10 +67,17 @@ fn logistic(x: &Tensor) -> Result<Tensor> {
     Ok(x.ge(&x.zeros_like()?)?.where_cond(&large, &small)?)
 }
 
-/// `below` up to -3, `above` from 3 on, `inner` between them. NaN stays NaN, without a gradient of `inner`.
-fn between(x: &Tensor, below: &Tensor, inner: &Tensor, above: &Tensor) -> Result<Tensor> {
+/// `inner` of `x` between -3 and 3, `above` from 3 on, `below` otherwise, so for NaN too.
+fn between(
+    x: &Tensor,
+    below: &Tensor,
+    above: &Tensor,
+    inner: impl FnOnce(&Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
     let three = x.ones_like()?.affine(3., 0.)?;
-    let outer = x.ge(&three)?.where_cond(above, &(x.detach() * 1.)?)?;
-    let outer = x.le(&three.neg()?)?.where_cond(below, &outer)?;
-    Ok(x.abs()?.lt(&three)?.where_cond(inner, &outer)?)
+    let inside = x.abs()?.lt(&three)?;
+    // Zeros elsewhere, since an infinity times a gradient of 0 would be NaN.
+    let inner = inner(&inside.where_cond(x, &x.zeros_like()?)?)?;
+    let outer = x.ge(&three)?.where_cond(above, below)?;
+    Ok(inside.where_cond(&inner, &outer)?)
 }

@@ -35,13 +35,17 @@ fn values_and_gradients_equal_pytorch() {
                 _ => tolerance,
             };
             for f in [fast, plain] {
-                let (got, grads) =
+                let (y_got, grads) =
                     differentiate(|t| f(&t[0]), std::slice::from_ref(&x), Some(&up)).unwrap();
-                assert_close(name, &got, &y, tolerance);
+                assert_close(name, &y_got, &y, tolerance);
                 let expected = tensor(&case["grads"][0], dtype);
+                // At NaN the gradient means nothing.
+                let number = x.eq(&x).unwrap();
+                let [got, expected] = [&grads[0], &expected]
+                    .map(|t| number.where_cond(t, &t.zeros_like().unwrap()).unwrap());
                 assert_close(
                     &format!("gradient of {name}"),
-                    &grads[0],
+                    &got,
                     &expected,
                     grad_tolerance,
                 );
