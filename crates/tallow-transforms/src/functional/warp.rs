@@ -94,14 +94,15 @@ pub(super) fn warp_u8(
             Interpolation::Nearest => {}
             Interpolation::Bilinear => for_each_position(size, matrix, bend, |to, x, y| {
                 if let Some(window) = Window::<2>::at(x, y, size) {
-                    let planes = new.chunks_exact_mut(pixels).zip(old.chunks_exact(pixels));
-                    for (new, old) in planes {
-                        let [above, below] = window.rows.map(|row| {
-                            let [left, right] =
-                                window.columns.map(|column| f64::from(old[row + column]));
-                            left + (right - left) * window.dx
-                        });
-                        new[to] = (above + (below - above) * window.dy) as u8;
+                    let ([top, bottom], [left, right]) = (window.rows, window.columns);
+                    // Indices: slices of the planes cost as much as the interpolation.
+                    for plane in (0..new.len()).step_by(pixels) {
+                        let at = |row: usize, column: usize| f64::from(old[plane + row + column]);
+                        let (a, b) = (at(top, left), at(top, right));
+                        let (c, d) = (at(bottom, left), at(bottom, right));
+                        let above = a + (b - a) * window.dx;
+                        let below = c + (d - c) * window.dx;
+                        new[plane + to] = (above + (below - above) * window.dy) as u8;
                     }
                 }
             }),
@@ -124,9 +125,9 @@ pub(super) fn warp_u8(
 
 /// The floor, without a call where the processor lacks the instruction.
 #[inline(always)]
-fn floor(x: f64) -> isize {
-    let whole = x as isize;
-    whole - isize::from(x < whole as f64)
+fn floor(x: f64) -> i32 {
+    let whole = x as i32;
+    whole - i32::from(x < f64::from(whole))
 }
 
 /// Pillow's cubic through four values, at `d` between the second and the third.
@@ -155,15 +156,15 @@ impl<const N: usize> Window<N> {
         }
         let (x, y) = (x - 0.5, y - 0.5);
         let (left, top) = (floor(x), floor(y));
-        let first = N as isize / 2 - 1;
-        let clamped = |start: isize, i: usize, side: usize| {
-            (start - first + i as isize).clamp(0, side as isize - 1) as usize
+        let first = N as i32 / 2 - 1;
+        let clamped = |start: i32, i: usize, side: usize| {
+            (start - first + i as i32).clamp(0, side as i32 - 1) as usize
         };
         Some(Self {
             rows: std::array::from_fn(|i| clamped(top, i, height) * width),
             columns: std::array::from_fn(|i| clamped(left, i, width)),
-            dx: x - left as f64,
-            dy: y - top as f64,
+            dx: x - f64::from(left),
+            dy: y - f64::from(top),
         })
     }
 }
