@@ -9,6 +9,7 @@ pub(crate) use self::config::{check_labels, check_probabilities, read_labels};
 use crate::cpu;
 use crate::custom_op::{self, for_float};
 use crate::error::Result;
+use crate::kernels::fresh::fresh;
 use crate::kernels::softmax;
 use crate::{reference, tape};
 
@@ -96,9 +97,9 @@ impl CustomOp1 for Hard {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         for_float!(custom_op::dtype(storage), self.name(), T => {
             let z = cpu::slice::<T>(self.name(), storage, layout)?;
-            let mut p = custom_op::zeros::<T>(z.len());
             let mut log_sum = vec![0.; self.labels.len()];
-            softmax::forward(z, self.classes, &mut p, &mut log_sum);
+            // SAFETY: the softmax writes every element.
+            let p = unsafe { fresh(z.len(), |p| softmax::forward(z, self.classes, p, &mut log_sum)) };
             let loss = softmax::loss(z, self.classes, &log_sum, &self.labels, self.smoothing);
             custom_op::save(&self.softmax, Softmax { probabilities: custom_op::storage(p), log_sum })?;
             Ok((custom_op::storage(vec![loss as T]), Shape::from(())))
@@ -114,9 +115,11 @@ impl CustomOp1 for Hard {
         let Softmax { probabilities, .. } = custom_op::saved(&self.softmax)?;
         for_float!(logits.dtype(), self.name(), T => {
             let p = probabilities.as_slice::<T>()?;
-            let mut gz = custom_op::zeros::<T>(p.len());
             let scale = grad.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
-            softmax::loss_backward(p, self.classes, &self.labels, self.smoothing, scale, &mut gz);
+            // SAFETY: the pass writes every element.
+            let gz = unsafe {
+                fresh(p.len(), |gz| softmax::loss_backward(p, self.classes, &self.labels, self.smoothing, scale, gz))
+            };
             Ok(Some(custom_op::tensor(gz, logits.shape())?))
         })
     }
@@ -137,9 +140,9 @@ impl CustomOp2 for Soft {
         for_float!(custom_op::dtype(logits), self.name(), T => {
             let z = cpu::slice::<T>(self.name(), logits, logits_layout)?;
             let q = cpu::slice::<T>(self.name(), targets, targets_layout)?;
-            let mut p = custom_op::zeros::<T>(z.len());
             let mut log_sum = vec![0.; z.len() / self.classes];
-            softmax::forward(z, self.classes, &mut p, &mut log_sum);
+            // SAFETY: the softmax writes every element.
+            let p = unsafe { fresh(z.len(), |p| softmax::forward(z, self.classes, p, &mut log_sum)) };
             let loss = softmax::soft_loss(z, self.classes, &log_sum, q);
             custom_op::save(&self.softmax, Softmax { probabilities: custom_op::storage(p), log_sum })?;
             Ok((custom_op::storage(vec![loss as T]), Shape::from(())))
@@ -162,8 +165,8 @@ impl CustomOp2 for Soft {
             let (storage, layout) = targets.storage_and_layout();
             let q = cpu::locked::<T>(self.name(), &storage, layout)?;
             let scale = grad.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
-            let mut gz = custom_op::zeros::<T>(p.len());
-            softmax::soft_loss_backward(p, q, self.classes, scale, &mut gz);
+            // SAFETY: the pass writes every element.
+            let gz = unsafe { fresh(p.len(), |gz| softmax::soft_loss_backward(p, q, self.classes, scale, gz)) };
             let gz = custom_op::tensor(gz, logits.shape())?;
             // Targets are mostly data, without a gradient.
             if !targets.track_op() {

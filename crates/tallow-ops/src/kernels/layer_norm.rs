@@ -106,9 +106,18 @@ fn sums<T: Float, const N: usize>(x: &[T], term: impl Fn(T) -> [T; N]) -> [f64; 
     lanes.map(total)
 }
 
+/// Sum of the lanes, in halves, which are vectors too.
 #[inline(always)]
-fn total<T: Float>(lanes: [T; LANES]) -> f64 {
-    lanes.iter().map(|lane| lane.to_f64()).sum()
+fn total<T: Float>(mut lanes: [T; LANES]) -> f64 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            let other = lanes[lane + half];
+            lanes[lane] += other;
+        }
+        half /= 2;
+    }
+    lanes[0].to_f64()
 }
 
 /// Gradients of [`forward_rows`]; `grads` are those of weight and bias, one behind the other.
@@ -156,18 +165,25 @@ fn backward_row<T: Float>(
     let (weight, dy, dx) = (&weight[..k], &dy[..k], &mut dx[..k]);
     let (dw, db) = (&mut dw[..k], &mut db[..k]);
     let (mut sum, mut product) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-    let whole = k - k % LANES;
-    for at in (0..k).step_by(LANES) {
-        // Written twice, so that in the first the length is known when it is compiled.
-        if at < whole {
-            let x: [&[T]; 3] = [x, weight, dy].map(|x| &x[at..][..LANES]);
-            let grads = (&mut dw[at..][..LANES], &mut db[at..][..LANES]);
-            add_terms(x, (mean, inverse), grads, (&mut sum, &mut product));
-        } else {
-            let x: [&[T]; 3] = [x, weight, dy].map(|x| &x[at..]);
-            let grads = (&mut dw[at..], &mut db[at..]);
-            add_terms(x, (mean, inverse), grads, (&mut sum, &mut product));
-        }
+    let ((xs, x_rest), (weights, w_rest)) = (x.as_chunks(), weight.as_chunks());
+    let (dys, dy_rest) = dy.as_chunks();
+    let ((dws, dw_rest), (dbs, db_rest)) = (dw.as_chunks_mut(), db.as_chunks_mut());
+    let inputs = xs.iter().zip(weights).zip(dys);
+    for (((x, w), dy), (dw, db)) in inputs.zip(dws.iter_mut().zip(dbs)) {
+        let sums = (&mut sum, &mut product);
+        add_terms::<T, LANES>([x, w, dy], (mean, inverse), (dw, db), sums);
+    }
+    for lane in 0..x_rest.len() {
+        let terms = [x_rest, w_rest, dy_rest].map(|x| std::array::from_ref(&x[lane]));
+        let grads = (
+            std::array::from_mut(&mut dw_rest[lane]),
+            std::array::from_mut(&mut db_rest[lane]),
+        );
+        let sums = (
+            std::array::from_mut(&mut sum[lane]),
+            std::array::from_mut(&mut product[lane]),
+        );
+        add_terms::<T, 1>(terms, (mean, inverse), grads, sums);
     }
     let average = |lanes| T::from_f64(total(lanes) / k as f64);
     let (sum, product) = (average(sum), average(product));
@@ -177,15 +193,15 @@ fn backward_row<T: Float>(
     }
 }
 
-/// Adds the terms of up to `LANES` elements to the sums of a row and to the gradients of the parameters.
+/// Adds the terms of `N` elements to the sums of a row and to the gradients of the parameters.
 #[inline(always)]
-fn add_terms<T: Float>(
-    [x, weight, dy]: [&[T]; 3],
+fn add_terms<T: Float, const N: usize>(
+    [x, weight, dy]: [&[T; N]; 3],
     (mean, inverse): (T, T),
-    (dw, db): (&mut [T], &mut [T]),
-    (sum, product): (&mut [T; LANES], &mut [T; LANES]),
+    (dw, db): (&mut [T; N], &mut [T; N]),
+    (sum, product): (&mut [T; N], &mut [T; N]),
 ) {
-    for lane in 0..x.len() {
+    for lane in 0..N {
         let normal = (x[lane] - mean) * inverse;
         let g = dy[lane] * weight[lane];
         sum[lane] += g;
@@ -328,8 +344,8 @@ pub(crate) fn backward_planes<T: Float>(
                             add_pixels(inputs, w, sums, lanes);
                         }
                     }
-                    dw[channel] += weights.into_iter().sum();
-                    db[channel] += biases.into_iter().sum();
+                    dw[channel] += T::from_f64(total(weights));
+                    db[channel] += T::from_f64(total(biases));
                 }
                 let count = T::from_f64(1. / c as f64);
                 for (sum, product) in sum.iter_mut().zip(&mut product) {

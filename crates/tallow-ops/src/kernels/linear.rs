@@ -1,6 +1,7 @@
 //! The fully connected layer: `y = x w^T + b` with `x` `(n, i)`, `w` `(o, i)`, `y` `(n, o)`.
 
 use super::gemm::{Matrix, MatrixMut, gemm};
+use super::packed;
 use super::parallel::Threads;
 use super::real::Real;
 
@@ -19,6 +20,14 @@ impl Shape {
 }
 
 pub(crate) fn forward<T: Real>(s: Shape, x: &[T], w: &[T], b: Option<&[T]>, y: &mut [T]) {
+    if packed::suits(s.batch, s.outputs, s.inputs)
+        && let (Some(x), Some(w)) = (T::f32s(x), T::f32s(w))
+        && let Some(y) = T::f32s_mut(y)
+    {
+        let bias = b.and_then(T::f32s);
+        let w = packed::transposed(w, s.outputs, s.inputs);
+        return packed::product(s.threads(), x, &w, s.inputs, bias, y, s.outputs);
+    }
     if let Some(b) = b {
         y.chunks_exact_mut(s.outputs)
             .for_each(|row| row.copy_from_slice(b));
@@ -38,6 +47,13 @@ pub(crate) fn forward<T: Real>(s: Shape, x: &[T], w: &[T], b: Option<&[T]>, y: &
 
 /// `dx = dy w`.
 pub(crate) fn grad_input<T: Real>(s: Shape, w: &[T], dy: &[T], dx: &mut [T]) {
+    if packed::suits(s.batch, s.inputs, s.outputs)
+        && let (Some(w), Some(dy)) = (T::f32s(w), T::f32s(dy))
+        && let Some(dx) = T::f32s_mut(dx)
+    {
+        let w = packed::rows(w, s.outputs, s.inputs);
+        return packed::product(s.threads(), dy, &w, s.outputs, None, dx, s.inputs);
+    }
     let (w, dy) = (
         Matrix::dense(w, s.outputs, s.inputs),
         Matrix::dense(dy, s.batch, s.outputs),
@@ -53,6 +69,14 @@ pub(crate) fn grad_input<T: Real>(s: Shape, w: &[T], dy: &[T], dx: &mut [T]) {
 
 /// `dw = dy^T x`.
 pub(crate) fn grad_weight<T: Real>(s: Shape, x: &[T], dy: &[T], dw: &mut [T]) {
+    if packed::suits(s.outputs, s.inputs, s.batch)
+        && let (Some(x), Some(dy)) = (T::f32s(x), T::f32s(dy))
+        && let Some(dw) = T::f32s_mut(dw)
+    {
+        let dy = packed::transposed_rows(dy, s.batch, s.outputs);
+        let x = packed::rows(x, s.batch, s.inputs);
+        return packed::product(s.threads(), &dy, &x, s.batch, None, dw, s.inputs);
+    }
     let (x, dy) = (
         Matrix::dense(x, s.batch, s.inputs),
         Matrix::dense(dy, s.batch, s.outputs),

@@ -14,6 +14,7 @@ pub(crate) mod gemm;
 pub(crate) mod lanes;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
+mod packed;
 pub(crate) mod panel;
 pub(crate) mod parallel;
 pub(crate) mod pool;

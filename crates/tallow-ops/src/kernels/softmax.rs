@@ -16,7 +16,7 @@ pub(crate) fn forward<T: Float>(z: &[T], classes: usize, p: &mut [T], log_sum: &
             let z = &z[row * classes..][..classes];
             let max = largest(z);
             for (p, &z) in p.iter_mut().zip(z) {
-                *p = (z - max).exp();
+                *p = (z - max).exp_of_negative();
             }
             let sum = sum(p);
             let inverse = T::from_f64(1. / sum);
@@ -100,11 +100,13 @@ pub(crate) fn loss_backward<T: Float>(
         #[inline(always)]
         |row, gz| {
             let p = &p[row * classes..][..classes];
-            gz.iter_mut().zip(p).for_each(|(gz, &p)| *gz = p - even);
-            if let Some(gz) = gz.get_mut(labels[row] as usize) {
-                *gz = *gz - hard;
+            for (gz, &p) in gz.iter_mut().zip(p) {
+                *gz = (p - even) * scale;
             }
-            gz.iter_mut().for_each(|gz| *gz = *gz * scale);
+            let label = labels[row] as usize;
+            if let (Some(gz), Some(&p)) = (gz.get_mut(label), p.get(label)) {
+                *gz = (p - even - hard) * scale;
+            }
         },
     );
 }

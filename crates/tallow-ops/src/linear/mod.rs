@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, DType, Device, Tensor, WithDType};
 pub(crate) use self::shape::shape;
 use crate::cpu;
 use crate::error::Result;
+use crate::kernels::fresh::fresh;
 use crate::kernels::linear::{Shape, forward, grad_bias, grad_input, grad_weight};
 use crate::kernels::real::Real;
 use crate::weighted::{Argument, Weighted, apply_weighted};
@@ -60,8 +61,9 @@ impl Linear {
             cpu::slice::<T>(NAME, w.0, w.1)?,
         );
         let b = b.map(|b| cpu::slice::<T>(NAME, b.0, b.1)).transpose()?;
-        let mut y = vec![T::ZERO; self.shape.batch * self.shape.outputs];
-        forward(self.shape, x, w, b, &mut y);
+        let fill = |y: &mut [T]| forward(self.shape, x, w, b, y);
+        // SAFETY: the product writes every element.
+        let y = unsafe { fresh(self.shape.batch * self.shape.outputs, fill) };
         Ok(T::to_cpu_storage_owned(y))
     }
 
@@ -86,8 +88,12 @@ impl Linear {
             if !of.track_op() {
                 return Ok(None);
             }
-            let mut values = vec![T::ZERO; of.elem_count()];
-            fill(&mut values);
+            let values = if s.batch == 0 {
+                vec![T::ZERO; of.elem_count()]
+            } else {
+                // SAFETY: every pass writes all of its result, if there are rows.
+                unsafe { fresh(of.elem_count(), fill) }
+            };
             Tensor::from_vec(values, of.shape(), &Device::Cpu).map(Some)
         };
         Ok([

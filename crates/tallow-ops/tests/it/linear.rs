@@ -81,6 +81,47 @@ proptest! {
     }
 }
 
+/// Sizes around those from which the right operand is packed: whole panels of 16 columns, 16 or more of the rest.
+#[test]
+fn packed_sizes_agree() {
+    for (n, i, o) in [
+        (16, 16, 16),
+        (17, 32, 48),
+        (33, 100, 64),
+        (64, 784, 16),
+        (15, 64, 64),
+        (130, 48, 33),
+    ] {
+        for bias in [false, true] {
+            assert_agrees(n, i, o, bias, false);
+        }
+    }
+}
+
+#[test]
+fn packed_products_have_the_same_bits_on_any_number_of_threads() {
+    let arguments = [
+        values(&[130, 320], 1),
+        values(&[96, 320], 2),
+        values(&[96], 3),
+    ];
+    let dy = values(&[130, 96], 4);
+    let bits = |threads| -> Vec<Vec<f64>> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            run(linear, &arguments, &dy, DType::F32, false)
+                .iter()
+                .map(flat)
+                .collect()
+        })
+    };
+    let one = bits(1);
+    assert!(one == bits(2) && one == bits(5));
+}
+
 #[test]
 fn large_layers_agree_for_any_number_of_threads() {
     for threads in [1, 2, 5] {

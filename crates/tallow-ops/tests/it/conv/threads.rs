@@ -50,6 +50,23 @@ fn large() -> Vec<Case> {
                 (3, 3),
                 Conv2dConfig { groups: 24, ..same },
             ),
+            case(
+                [6, 24, 31, 30],
+                1,
+                (3, 3),
+                Conv2dConfig { groups: 24, ..same },
+            ),
+            case(
+                [35, 37, 29, 17],
+                1,
+                (5, 5),
+                Conv2dConfig {
+                    groups: 37,
+                    stride: (2, 2),
+                    padding: (2, 2),
+                    ..plain
+                },
+            ),
             case([17, 1, 28, 28], 6, (5, 5), plain),
             case([19, 6, 12, 12], 16, (5, 5), plain),
             case([5, 16, 24, 30], 21, (3, 3), same),
@@ -85,6 +102,35 @@ fn the_same_call_gives_the_same_bits() {
         let first = bits();
         for _ in 0..3 {
             assert!(first == bits(), "bits differ: {case:?}");
+        }
+    }
+}
+
+/// Not promised of other convolutions.
+#[test]
+fn depthwise_convolutions_have_the_same_bits_on_any_number_of_threads() {
+    for layout in [Layout::Nchw, Layout::Nhwc] {
+        for stride in [1, 2] {
+            let config = Conv2dConfig {
+                groups: 20,
+                stride: (stride, stride),
+                padding: (1, 1),
+                layout,
+                ..Default::default()
+            };
+            let case = case([35, 20, 30, 31], 1, (3, 3), config);
+            let arguments = case.arguments(DType::F32);
+            let bits = |threads| -> Vec<u32> {
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .unwrap();
+                let tensors = pool.install(|| run(conv2d, &case, &arguments, false));
+                let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                tensors.iter().flat_map(flat).map(f32::to_bits).collect()
+            };
+            let one = bits(1);
+            assert!(one == bits(2) && one == bits(5), "bits differ: {case:?}");
         }
     }
 }
