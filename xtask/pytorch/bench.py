@@ -210,7 +210,7 @@ def operator(case):
     backward = op.get("backward", False)
     if op["name"] == "adam":
         return adam(op)
-    four_axes = op["name"] in ("conv", "max-pool", "batch-norm")
+    four_axes = op["name"] in ("conv", "max-pool", "batch-norm", "activation", "squeeze-excite")
     runs = {}
     for layout in FORMATS if four_axes else ["nchw"]:
         torch.manual_seed(0)
@@ -224,6 +224,13 @@ def operator(case):
             x, layer = like(torch.randn(batch, op["maps"], op["side"], op["side"])), nn.MaxPool2d(2)
         elif op["name"] == "batch-norm":
             x, layer = like(torch.randn(batch, op["maps"], op["side"], op["side"])), nn.BatchNorm2d(op["maps"])
+        elif op["name"] == "layer-norm":
+            x, layer = torch.randn(batch, op["side"], op["side"], op["maps"]), nn.LayerNorm(op["maps"])
+        elif op["name"] == "activation":
+            x, layer = like(torch.randn(batch, op["maps"], op["side"], op["side"])), getattr(F, op["function"])
+        elif op["name"] == "squeeze-excite":
+            x = like(torch.randn(batch, op["maps"], op["side"], op["side"]))
+            layer = torchvision.ops.SqueezeExcitation(op["maps"], op["squeezed"]).to(memory_format=FORMATS[layout])
         elif op["name"] == "linear":
             x, layer = torch.randn(batch, op["inputs"]), nn.Linear(op["inputs"], op["outputs"])
         elif op["name"] == "cross-entropy":

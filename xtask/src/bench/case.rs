@@ -137,6 +137,33 @@ pub enum Operator {
         outputs: usize,
         backward: bool,
     },
+    /// `torch.nn.LayerNorm` over the last axis of `(N, H, W, C)`.
+    LayerNorm {
+        /// Channels.
+        maps: usize,
+        /// Height and width of the images.
+        side: usize,
+        backward: bool,
+    },
+    /// Activation function of `torch.nn.functional`.
+    Activation {
+        function: Function,
+        /// Channels.
+        maps: usize,
+        /// Height and width of the images.
+        side: usize,
+        backward: bool,
+    },
+    /// `torchvision.ops.SqueezeExcitation`.
+    SqueezeExcite {
+        /// Channels.
+        maps: usize,
+        /// Channels between the two layers.
+        squeezed: usize,
+        /// Height and width of the images.
+        side: usize,
+        backward: bool,
+    },
     /// `torch.nn.functional.cross_entropy`.
     CrossEntropy { classes: usize, backward: bool },
     /// Adam's step for all parameters of a network.
@@ -144,6 +171,15 @@ pub enum Operator {
         /// A network's name here and in the registry.
         network: String,
     },
+}
+
+/// Activation function, with the name of `torch.nn.functional`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Function {
+    Gelu,
+    Silu,
+    HardSwish,
 }
 
 const MNIST: (usize, usize, usize) = (1, 28, 28);
@@ -225,6 +261,12 @@ fn operators() -> Vec<Case> {
             ops.push((format!("conv3x3-{maps}{suffix}"), op));
         }
     }
+    let activation = |function| Operator::Activation {
+        function,
+        maps: 64,
+        side: 32,
+        backward: true,
+    };
     let network = "vgg16-slim".to_string();
     #[rustfmt::skip]
     let others = [
@@ -232,8 +274,16 @@ fn operators() -> Vec<Case> {
         ("conv1x1", conv(256, 64, 16, 1, 1, 1, true)),
         ("conv5x5-grey", conv(1, 6, 28, 5, 1, 1, true)),
         ("depthwise3x3", conv(128, 128, 16, 3, 1, 128, true)),
+        ("depthwise3x3-stride2", conv(96, 96, 32, 3, 2, 96, true)),
+        ("depthwise5x5", conv(240, 240, 14, 5, 1, 240, true)),
+        ("depthwise7x7", conv(96, 96, 32, 7, 1, 96, true)),
+        ("squeeze-excite", Operator::SqueezeExcite { maps: 240, squeezed: 64, side: 14, backward: true }),
         ("max-pool", Operator::MaxPool { maps: 64, side: 32, backward: true }),
         ("batch-norm", Operator::BatchNorm { maps: 64, side: 32, backward: true }),
+        ("layer-norm", Operator::LayerNorm { maps: 96, side: 32, backward: true }),
+        ("gelu", activation(Function::Gelu)),
+        ("silu", activation(Function::Silu)),
+        ("hard-swish", activation(Function::HardSwish)),
         ("linear", Operator::Linear { inputs: 512, outputs: 512, backward: true }),
         ("cross-entropy", Operator::CrossEntropy { classes: 1000, backward: true }),
         ("adam-vgg16-slim", Operator::Adam { network }),

@@ -4,12 +4,13 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor, Var};
 use tallow_models::{Model, find};
 use tallow_ops::{
-    BatchNormConfig, Conv2dConfig, CrossEntropyConfig, Layout, Pool2dConfig, batch_norm_train,
-    conv2d, cross_entropy, linear, max_pool2d,
+    BatchNormConfig, Conv2dConfig, CrossEntropyConfig, Layout, Pool2dConfig, SqueezeExciteConfig,
+    Tape, batch_norm_train, conv2d, cross_entropy, gelu, hard_swish, layer_norm, linear,
+    max_pool2d, silu, squeeze_excite,
 };
 use tallow_train::{CrossEntropy, Loss, OptimizerConfig, Target};
 
-use super::case::Operator;
+use super::case::{Function, Operator};
 use super::job::{Job, noise};
 
 /// The operator, with gradients of input and parameters if it says so.
@@ -78,6 +79,55 @@ pub fn job(op: &Operator, batch: usize) -> Result<Job> {
                 Box::new(move || Ok(batch_norm_train(&x, &weight, &bias, &mean, &var, &config)?));
             (forward, backward, None)
         }
+        Operator::LayerNorm {
+            maps,
+            side,
+            backward,
+        } => {
+            let x = images(batch, maps, side, Layout::Nhwc, backward)?;
+            let (weight, bias) = (normal(&[maps], backward)?, normal(&[maps], backward)?);
+            let forward: Forward =
+                Box::new(move || Ok(layer_norm(&x, Some(&weight), Some(&bias), 1e-5)?));
+            (forward, backward, None)
+        }
+        Operator::Activation {
+            function,
+            maps,
+            side,
+            backward,
+        } => {
+            let x = images(batch, maps, side, Layout::Nhwc, backward)?;
+            let function = match function {
+                Function::Gelu => gelu,
+                Function::Silu => silu,
+                Function::HardSwish => hard_swish,
+            };
+            let forward: Forward = Box::new(move || Ok(function(&x)?));
+            (forward, backward, None)
+        }
+        Operator::SqueezeExcite {
+            maps,
+            squeezed,
+            side,
+            backward,
+        } => {
+            let layout = Layout::Nhwc;
+            let x = images(batch, maps, side, layout, backward)?;
+            let layer = |outputs: usize, inputs: usize| -> candle_core::Result<_> {
+                let weight = normal(&[outputs, inputs], backward)?;
+                Ok((weight, normal(&[outputs], backward)?))
+            };
+            let (fc1, fc2) = (layer(squeezed, maps)?, layer(maps, squeezed)?);
+            let config = SqueezeExciteConfig {
+                layout,
+                ..Default::default()
+            };
+            let forward: Forward = Box::new(move || {
+                let layers = ((&fc1.0, &fc1.1), (&fc2.0, &fc2.1));
+                Ok(squeeze_excite(&x, layers.0, layers.1, &config)?)
+            });
+            (forward, backward, None)
+        }
         Operator::Linear {
             inputs,
             outputs,
@@ -105,11 +155,14 @@ pub fn job(op: &Operator, batch: usize) -> Result<Job> {
         gflop: multiply_adds.map(|n| passes * 2e-9 * batch as f64 * n as f64),
         pieces: 1,
         run: Box::new(move || {
-            let y = forward()?;
-            if backward {
-                // Of ones, which candle makes in every call; PyTorch's side does likewise.
-                y.backward()?;
+            if !backward {
+                forward()?;
+                return Ok(None);
             }
+            // As the trainer does it. The gradient of the output is ones, which are made in every call; PyTorch's side does likewise.
+            let tape = Tape::record();
+            let y = forward()?;
+            tape.backward(&y)?;
             Ok(None)
         }),
     })
