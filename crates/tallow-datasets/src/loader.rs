@@ -12,7 +12,7 @@ use tallow_transforms::Compose;
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::sampler::{RandomSampler, Sampler, SequentialSampler, ShardedSampler};
+use crate::sampler::{FixedSampler, RandomSampler, Sampler, SequentialSampler, ShardedSampler};
 pub use batch::Batch;
 pub use config::LoaderConfig;
 pub use epoch::Epoch;
@@ -94,6 +94,17 @@ impl DataLoader {
     pub fn shard(self, rank: usize, world: usize) -> Result<Self> {
         let sampler = ShardedSampler::new(self.sampler.clone(), rank, world)?;
         Ok(self.with_sampler(Arc::new(sampler)))
+    }
+
+    /// Loader of the first `batches` batches of epoch 0, the same samples in the same order in every epoch. Random transforms still
+    /// differ from epoch to epoch.
+    #[must_use]
+    pub fn first_batches(&self, batches: usize) -> Self {
+        let mut indices = self.sampler.indices(0);
+        indices.truncate(self.num_samples());
+        indices.truncate(batches.saturating_mul(self.config.batch_size));
+        self.clone()
+            .with_sampler(Arc::new(FixedSampler::new(indices)))
     }
 
     /// Number of batches in an epoch.

@@ -53,6 +53,28 @@ pub trait Sampler: fmt::Debug + Send + Sync {
     fn indices(&self, epoch: u64) -> Vec<usize>;
 }
 
+/// Sampler of the same indices in every epoch.
+#[derive(Clone, Debug)]
+pub(crate) struct FixedSampler {
+    indices: Vec<usize>,
+}
+
+impl FixedSampler {
+    pub fn new(indices: Vec<usize>) -> Self {
+        Self { indices }
+    }
+}
+
+impl Sampler for FixedSampler {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn indices(&self, _epoch: u64) -> Vec<usize> {
+        self.indices.clone()
+    }
+}
+
 /// Sampler of every index in order, in every epoch.
 #[derive(Clone, Debug)]
 pub struct SequentialSampler {

@@ -1,12 +1,13 @@
 //! Last batch of an epoch that has one sample.
 
-use candle_core::{Tensor, Var};
+use candle_core::Tensor;
 use candle_nn::ModuleT;
 use tallow_datasets::{DataLoader, LoaderConfig};
 use tallow_ops::{ParamStore, no_grad};
 
 use crate::batch::to_store;
 use crate::error::{Error, Result};
+use crate::snapshot::Snapshot;
 
 /// Checks before training that `model` can be trained on the last batch of an epoch of `train`, if that batch has one sample.
 ///
@@ -55,32 +56,4 @@ pub fn check_last_batch(model: &dyn ModuleT, store: &ParamStore, train: &DataLoa
     };
     before.restore(store)?;
     result
-}
-
-/// State of a store.
-struct Snapshot {
-    vars: Vec<(Var, Tensor)>,
-    generator: tallow_ops::GeneratorState,
-}
-
-impl Snapshot {
-    fn of(store: &ParamStore) -> Result<Self> {
-        let vars = store.parameters().into_iter().chain(store.buffers());
-        let vars = vars.map(|(_, var)| {
-            let copy = var.as_detached_tensor().copy()?;
-            Ok((var, copy))
-        });
-        Ok(Self {
-            vars: vars.collect::<candle_core::Result<_>>()?,
-            generator: store.generator().state(),
-        })
-    }
-
-    fn restore(&self, store: &ParamStore) -> Result<()> {
-        for (var, value) in &self.vars {
-            var.set(value)?;
-        }
-        store.generator().set_state(&self.generator);
-        Ok(())
-    }
 }

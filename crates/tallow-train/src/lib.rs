@@ -18,10 +18,13 @@ mod grid;
 mod history;
 mod last_batch;
 mod loss;
+mod lr_finder;
 mod optimizer;
 mod record;
 mod schedule;
+mod snapshot;
 mod tally;
+mod teacher;
 mod tensorboard;
 mod trainer;
 mod unused;
@@ -39,16 +42,20 @@ pub use grid::make_grid;
 pub use history::{Evaluation, History};
 pub use last_batch::check_last_batch;
 pub use loss::{
-    BinaryCrossEntropy, ClassWeights, CrossEntropy, Loss, LossConfig, SoftmaxCrossEntropy,
-    SquaredError, Target,
+    BinaryCrossEntropy, ClassWeights, CrossEntropy, Distillation, Focal, Loss, LossConfig,
+    SigmoidFocal, SoftmaxCrossEntropy, SquaredError, Target,
 };
+pub use lr_finder::{LrFinder, LrPoint, LrRange};
 pub use optimizer::{
     AdamConfig, AdamWConfig, AdjustLr, LambConfig, LarsConfig, LionConfig, Lookahead,
     LookaheadConfig, MuonConfig, NAdamConfig, Optimizer, OptimizerConfig, ParamRule, RAdamConfig,
     RmsPropConfig, SgdConfig,
 };
 pub use record::{RunRecord, dataset_record};
-pub use schedule::{Anneal, Curve, Per, Schedule, ScheduleConfig, Warmup};
+pub use schedule::{
+    Anneal, Curve, OneCycle, Per, Plateau, Schedule, ScheduleConfig, ThresholdMode, Warmup,
+    WarmupKind,
+};
 pub use tallow_record::{ClassScore, Environment, EpochRow, GradientRow, RunInfo, Summary};
 pub use tallow_tensorboard::{EventWriter, Image};
 pub use tensorboard::TensorBoard;

@@ -1,5 +1,7 @@
 //! Training loop: everything from [`Trainer::fit`] to the optimizer's step is in this file.
 
+mod sanity;
+
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -21,8 +23,9 @@ use crate::history::{Evaluation, History, finite_metrics};
 use crate::last_batch::check_last_batch;
 use crate::loss::{Loss, Target};
 use crate::optimizer::Optimizer;
-use crate::schedule::{Per, Schedule};
+use crate::schedule::{Per, Schedule, check_momentum};
 use crate::tally::{TestTally, TrainTally};
+use crate::teacher::{check_teacher, taught};
 use crate::unused::{check_patterns, check_used};
 use tallow_record::EpochRow;
 
@@ -154,6 +157,7 @@ pub struct Trainer<'a> {
     optimizer: Option<Box<BuildOptimizer<'a>>>,
     schedule: Option<Box<dyn Schedule + 'a>>,
     step: Option<Box<dyn TrainStep + 'a>>,
+    teacher: Option<&'a dyn ModuleT>,
     metrics: RefCell<Vec<Box<dyn Metric + 'a>>>,
     callbacks: Callbacks<'a>,
     checkpoints: Option<Checkpoints>,
@@ -170,6 +174,7 @@ impl<'a> Trainer<'a> {
             optimizer: None,
             schedule: None,
             step: None,
+            teacher: None,
             metrics: RefCell::default(),
             callbacks: Callbacks::default(),
             checkpoints: None,
@@ -203,6 +208,13 @@ impl<'a> Trainer<'a> {
     /// Sets a training step of the caller's own, in place of [`ForwardBackward`].
     pub fn with_step(mut self, step: impl TrainStep + 'a) -> Self {
         self.step = Some(Box::new(step));
+        self
+    }
+
+    /// Sets the teacher of a [`Distillation`](crate::Distillation). Its logits for the images of each training batch, in evaluation mode,
+    /// come with the targets: [`Target::Teacher`].
+    pub fn with_teacher(mut self, teacher: &'a dyn ModuleT) -> Self {
+        self.teacher = Some(teacher);
         self
     }
 
@@ -264,9 +276,11 @@ impl<'a> Trainer<'a> {
             None => config.epochs * steps,
         };
         let epochs = all_steps.div_ceil(steps);
-        let schedule: &dyn Schedule = match &self.schedule {
-            Some(schedule) => &**schedule,
-            None => &config.schedule,
+        let own = self.own_parts();
+        let mut built = config.schedule.build(steps);
+        let schedule: &mut dyn Schedule = match &mut self.schedule {
+            Some(schedule) => &mut **schedule,
+            None => &mut *built,
         };
         let total = match schedule.per() {
             Per::Epoch => epochs as u64,
@@ -274,6 +288,9 @@ impl<'a> Trainer<'a> {
         };
         schedule.validate(total)?;
         let loss = &*choose_loss(&self.loss, config, &**train.dataset())?;
+        if self.loss.is_none() {
+            check_teacher(&config.loss, self.teacher.is_some())?;
+        }
         let trained_params = trained(store.parameters(), &config.freeze)?;
         check_patterns(&trained_params, &config.allow_unused)?;
         let mut optimizer: Box<dyn Optimizer + '_> = match &self.optimizer {
@@ -285,11 +302,11 @@ impl<'a> Trainer<'a> {
         if self.step.is_none() && all_steps >= steps {
             check_last_batch(model, store, train)?;
         }
-        let own = self.own_parts();
         for warning in config.warnings_except(steps, &own) {
             tracing::warn!("{warning}");
         }
-        let base_lr = optimizer.lr();
+        let (base_lr, base_momentum) = (optimizer.lr(), optimizer.momentum());
+        check_momentum(schedule, base_momentum, total)?;
         let mut default_step = ForwardBackward;
         let setup = Setup {
             config: config.clone(),
@@ -318,6 +335,8 @@ impl<'a> Trainer<'a> {
             })
         })?;
 
+        schedule.observe(&history.rows)?;
+
         for epoch in history.rows.len()..epochs {
             if history.stopped.is_some() {
                 break;
@@ -334,6 +353,7 @@ impl<'a> Trainer<'a> {
                     Per::Epoch => epoch,
                     Per::Step => epoch * steps + step,
                 };
+                let target = taught(self.teacher, &images, Target::Classes(labels.clone()))?;
                 let lr = schedule.lr(base_lr, time as u64, total);
 
                 // Forward, loss, backward: `ForwardBackward` above, unless the caller has another step.
@@ -342,7 +362,7 @@ impl<'a> Trainer<'a> {
                     store,
                     loss,
                     images: &images,
-                    target: &Target::Classes(labels.clone()),
+                    target: &target,
                     epoch,
                     step,
                 })?;
@@ -360,6 +380,10 @@ impl<'a> Trainer<'a> {
                 };
                 callbacks.tell(|callback| callback.on_before_optimizer_step(&mut before))?;
                 optimizer.set_lr(lr);
+                if let Some(base) = base_momentum {
+                    let momentum = schedule.momentum(time as u64, total);
+                    optimizer.set_momentum(momentum.unwrap_or(base));
+                }
                 optimizer.step(&output.grads)?;
 
                 let end = BatchEnd {
@@ -409,6 +433,7 @@ impl<'a> Trainer<'a> {
                 })
             })?;
             history.rows.push(row);
+            schedule.observe(&history.rows)?;
             if let Some(dir) = &self.checkpoints {
                 dir.save(&setup, store, &*optimizer, &history)?;
             }
@@ -429,6 +454,7 @@ impl<'a> Trainer<'a> {
             ("optimizer", self.optimizer.is_some()),
             ("schedule", self.schedule.is_some()),
             ("step", self.step.is_some()),
+            ("teacher", self.teacher.is_some()),
         ];
         let own = parts.into_iter().filter(|&(_, own)| own);
         own.map(|(name, _)| name.to_string()).collect()

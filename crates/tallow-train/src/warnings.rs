@@ -2,7 +2,7 @@
 
 use crate::config::TrainConfig;
 use crate::loss::LossConfig;
-use crate::schedule::{Curve, Per, Schedule, ScheduleConfig};
+use crate::schedule::{Curve, Per, ScheduleConfig};
 
 impl TrainConfig {
     /// Settings that do not do what they seem to in a run of `steps_per_epoch` steps per epoch, one sentence each: a schedule that
@@ -19,16 +19,12 @@ impl TrainConfig {
         let is_own = |part: &str| own.iter().any(|own| own == part);
         let all = self.epochs.saturating_mul(steps_per_epoch);
         let steps = self.max_steps.map_or(all, |most| most.min(all));
-        let total = match self.schedule.per {
-            Per::Epoch => steps.div_ceil(steps_per_epoch.max(1)),
-            Per::Step => steps,
-        };
         let mut found = Vec::new();
         if !is_own("optimizer") {
             let lr = self.optimizer.lr();
             found.extend(of_learning_rate(lr));
             if !is_own("schedule") {
-                found.extend(of_schedule(&self.schedule, lr, total as u64));
+                found.extend(of_schedule(&self.schedule, lr, steps, steps_per_epoch));
             }
         }
         if !is_own("loss") {
@@ -42,31 +38,58 @@ fn of_learning_rate(lr: f64) -> Option<String> {
     (lr == 0.0).then(|| "optimizer.lr is 0: the parameters do not change".to_string())
 }
 
-fn of_schedule(schedule: &ScheduleConfig, lr: f64, total: u64) -> Option<String> {
+/// Warning for a schedule in a run of so many `steps` in all.
+fn of_schedule(
+    config: &ScheduleConfig,
+    lr: f64,
+    steps: usize,
+    steps_per_epoch: usize,
+) -> Option<String> {
+    let schedule = config.build(steps_per_epoch);
+    let epochs = steps.div_ceil(steps_per_epoch.max(1));
+    let in_unit = |per| match per {
+        Per::Epoch => epochs as u64,
+        Per::Step => steps as u64,
+    };
+    let total = in_unit(schedule.per());
     if total == 0 || lr == 0.0 {
         return None;
     }
-    let length = match (schedule.per, total) {
+    let length = |per| match (per, in_unit(per)) {
         (Per::Epoch, 1) => "1 epoch".to_string(),
         (Per::Epoch, total) => format!("{total} epochs"),
         (Per::Step, 1) => "1 step".to_string(),
         (Per::Step, total) => format!("{total} steps"),
     };
-    let warmup = schedule.warmup.as_ref().map_or(0, |warmup| warmup.length);
-    if warmup >= total {
-        return Some(format!(
-            "schedule.warmup.length is {warmup}, but the run has {length}: the learning rate of the optimizer is never reached"
-        ));
+    let mut warmup_here = 0;
+    if let Some(warmup) = &config.warmup {
+        let unit = warmup.unit.unwrap_or(config.per);
+        if warmup.length >= in_unit(unit) {
+            return Some(format!(
+                "{} is {}, but the run has {}: the learning rate of the optimizer is never reached",
+                warmup.setting(),
+                warmup.length,
+                length(unit)
+            ));
+        }
+        if unit == config.per {
+            warmup_here = warmup.length;
+        }
     }
-    if let Curve::MultiStep { milestones, .. } = &schedule.curve {
-        let late = milestones.iter().filter(|&&m| m >= total - warmup);
+    let total_here = in_unit(config.per);
+    let length_here = length(config.per);
+    if let Curve::MultiStep { milestones, .. } | Curve::Sequence { milestones, .. } = &config.curve
+    {
+        let late = milestones
+            .iter()
+            .filter(|&&m| m >= total_here - warmup_here);
         let late: Vec<String> = late.map(u64::to_string).collect();
         if !late.is_empty() {
             return Some(format!(
-                "schedule.milestones: {} {} after the end of the run, which has {length}{}",
+                "schedule.milestones: {} {} after the end of the run, which has {length_here}{}",
                 late.join(", "),
                 if late.len() == 1 { "is" } else { "are" },
-                match warmup {
+                match warmup_here {
                     0 => String::new(),
                     warmup => format!(", {warmup} of them warmup"),
                 },
@@ -74,15 +97,16 @@ fn of_schedule(schedule: &ScheduleConfig, lr: f64, total: u64) -> Option<String>
         }
     }
     let changes = (1..total).any(|time| schedule.lr(lr, time, total) != schedule.lr(lr, 0, total));
-    if changes || schedule.curve == (Curve::Constant {}) {
+    // A plateau shows only in the run.
+    if changes || matches!(config.curve, Curve::Constant {} | Curve::ReduceOnPlateau(_)) {
         return None;
     }
-    let remedy = match schedule.per {
+    let remedy = match config.per {
         Per::Epoch => "; with `per = \"step\"` it can change at every step",
         Per::Step => "",
     };
     Some(format!(
-        "schedule: the learning rate is {} throughout the run, which has {length}{remedy}",
+        "schedule: the learning rate is {} throughout the run, which has {length_here}{remedy}",
         schedule.lr(lr, 0, total)
     ))
 }
@@ -128,6 +152,9 @@ mod tests {
             r#"{"curve": {"name": "cosine"}, "per": "step", "warmup": {"length": 5}}"#,
             r#"{"curve": {"name": "one-cycle"}}"#,
             r#"{"warmup": {"length": 9}}"#,
+            r#"{"warmup": {"steps": 49}}"#,
+            r#"{"curve": {"name": "multi-step", "milestones": [7]}, "warmup": {"steps": 10}}"#,
+            r#"{"curve": {"name": "reduce-on-plateau"}}"#,
         ] {
             assert_eq!(warnings(schedule), [""; 0], "{schedule}");
         }
@@ -157,6 +184,10 @@ mod tests {
             (
                 r#"{"curve": {"name": "multi-step", "milestones": [8]}, "warmup": {"length": 2}}"#,
                 "schedule.milestones: 8 is after the end of the run, which has 10 epochs, 2 of them warmup".into(),
+            ),
+            (
+                r#"{"warmup": {"steps": 50}}"#,
+                "schedule.warmup.steps is 50, but the run has 50 steps: the learning rate of the optimizer is never reached".into(),
             ),
             (
                 r#"{"warmup": {"length": 10}}"#,

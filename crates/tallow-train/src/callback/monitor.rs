@@ -50,19 +50,31 @@ impl Monitor {
         let Some(best) = best else {
             return Some(f64::INFINITY);
         };
+        Some(match self.higher_is_better() {
+            true => value - best,
+            false => best - value,
+        })
+    }
+
+    /// Whether higher values are better.
+    pub(crate) fn higher_is_better(self) -> bool {
         match self {
-            Monitor::TestAccuracy => Some(value - best),
-            Monitor::TrainLoss | Monitor::TestLoss => Some(best - value),
+            Monitor::TestAccuracy => true,
+            Monitor::TrainLoss | Monitor::TestLoss => false,
         }
     }
 
     pub(super) fn value(self, row: &EpochRow) -> Option<f64> {
-        let value = match self {
+        self.raw(row).filter(|value| !value.is_nan())
+    }
+
+    /// Value in `row`, which may be NaN; `None` if the run does not measure it.
+    pub(crate) fn raw(self, row: &EpochRow) -> Option<f64> {
+        match self {
             Monitor::TrainLoss => Some(row.train_loss),
             Monitor::TestLoss => row.test_loss,
             Monitor::TestAccuracy => row.test_accuracy,
-        };
-        value.filter(|value| !value.is_nan())
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use tallow_ops::Init;
 
 use super::*;
 use crate::optimizer::OptimizerConfig;
-use crate::schedule::Schedule;
 use tallow_record::EpochRow;
 
 fn data() -> Data {
@@ -39,7 +38,7 @@ fn setup(config: &TrainConfig) -> Setup {
         config: config.clone(),
         own: Vec::new(),
         data: data(),
-        extendable: !config.schedule.depends_on_total(),
+        extendable: !config.schedule.build(1).depends_on_total(),
     }
 }
 

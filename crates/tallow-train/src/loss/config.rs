@@ -1,8 +1,11 @@
 use serde::{Deserialize, Serialize};
 use tallow_datasets::Dataset;
 
-use super::{ClassWeights, CrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError};
-use crate::error::{Error, Result};
+use super::{
+    BinaryCrossEntropy, ClassWeights, CrossEntropy, Distillation, Focal, Loss, SigmoidFocal,
+    SoftmaxCrossEntropy, SquaredError,
+};
+use crate::error::{Error, Result, not_negative};
 
 /// Built-in loss and its settings.
 ///
@@ -26,6 +29,44 @@ pub enum LossConfig {
         #[serde(default)]
         label_smoothing: f64,
     },
+    /// [`Focal`].
+    Focal {
+        /// Exponent, at least 0.
+        #[serde(default = "default_gamma")]
+        gamma: f64,
+        /// Weights of the classes; 1 by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class_weights: Option<ClassWeights>,
+    },
+    /// [`SigmoidFocal`].
+    SigmoidFocal {
+        /// Weight of a class that is present, in `[0, 1]`, or -1 for no weights.
+        #[serde(default = "default_focal_alpha")]
+        alpha: f64,
+        /// Exponent, at least 0.
+        #[serde(default = "default_gamma")]
+        gamma: f64,
+    },
+    /// [`BinaryCrossEntropy`].
+    BinaryCrossEntropy {
+        /// Weight of each class where it is present; 1 by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pos_weight: Option<Vec<f64>>,
+    },
+    /// [`Distillation`] from a trained model.
+    Distillation {
+        /// Folder of the teacher's run. Recipes load it; a program calls [`Trainer::with_teacher`](crate::Trainer::with_teacher).
+        teacher: String,
+        /// Temperature, above 0.
+        #[serde(default = "default_temperature")]
+        temperature: f64,
+        /// Share of the teacher in the loss, in `[0, 1]`.
+        #[serde(default = "default_alpha")]
+        alpha: f64,
+        /// Share of each label that is spread over all classes, in `[0, 1]`.
+        #[serde(default)]
+        label_smoothing: f64,
+    },
     /// [`SquaredError`].
     SquaredError {
         /// Target of the label's class.
@@ -35,6 +76,22 @@ pub enum LossConfig {
         #[serde(default)]
         off: f64,
     },
+}
+
+fn default_gamma() -> f64 {
+    Focal::default().gamma
+}
+
+fn default_focal_alpha() -> f64 {
+    SigmoidFocal::default().alpha
+}
+
+fn default_temperature() -> f64 {
+    Distillation::default().temperature
+}
+
+fn default_alpha() -> f64 {
+    Distillation::default().alpha
 }
 
 fn default_on() -> f64 {
@@ -56,17 +113,14 @@ impl LossConfig {
     /// # Errors
     /// [`Error::Config`] when a setting is out of range, or the number of class weights is not that of the classes.
     pub fn build_for(&self, dataset: &dyn Dataset) -> Result<Box<dyn Loss>> {
-        match self {
-            Self::CrossEntropy {
-                label_smoothing,
-                class_weights: Some(weights),
-            } => Self::CrossEntropy {
-                label_smoothing: *label_smoothing,
-                class_weights: Some(ClassWeights::Fixed(weights.of(dataset)?)),
-            }
-            .build(),
-            other => other.build(),
+        let mut fixed = self.clone();
+        if let Self::CrossEntropy { class_weights, .. } | Self::Focal { class_weights, .. } =
+            &mut fixed
+            && let Some(weights) = class_weights
+        {
+            *weights = ClassWeights::Fixed(weights.of(dataset)?);
         }
+        fixed.build()
     }
 
     /// The loss.
@@ -82,25 +136,51 @@ impl LossConfig {
                 ref class_weights,
             } => Box::new(CrossEntropy {
                 label_smoothing,
-                weight: match class_weights {
-                    None => None,
-                    Some(ClassWeights::Fixed(weights)) => Some(weights.clone()),
-                    Some(ClassWeights::Balanced) => {
-                        let message = "`balanced` needs a dataset: use `LossConfig::build_for`";
-                        return Err(Error::config("loss.class_weights", message));
-                    }
-                },
+                weight: fixed(class_weights.as_ref())?,
             }),
             Self::SoftmaxCrossEntropy { label_smoothing } => {
                 Box::new(SoftmaxCrossEntropy { label_smoothing })
             }
+            Self::Focal {
+                gamma,
+                ref class_weights,
+            } => Box::new(Focal {
+                gamma,
+                weight: fixed(class_weights.as_ref())?,
+            }),
+            Self::SigmoidFocal { alpha, gamma } => Box::new(SigmoidFocal { alpha, gamma }),
+            Self::BinaryCrossEntropy { ref pos_weight } => Box::new(BinaryCrossEntropy {
+                pos_weight: pos_weight.clone(),
+            }),
+            Self::Distillation {
+                temperature,
+                alpha,
+                label_smoothing,
+                ..
+            } => Box::new(Distillation {
+                temperature,
+                alpha,
+                label_smoothing,
+            }),
             Self::SquaredError { on, off } => Box::new(SquaredError { on, off }),
         })
+    }
+
+    /// Folder of the teacher's run, for distillation.
+    pub fn teacher(&self) -> Option<&str> {
+        match self {
+            Self::Distillation { teacher, .. } => Some(teacher),
+            _ => None,
+        }
     }
 
     /// Checks the ranges of the settings.
     pub fn validate(&self) -> Result<()> {
         if let Self::CrossEntropy {
+            class_weights: Some(weights),
+            ..
+        }
+        | Self::Focal {
             class_weights: Some(weights),
             ..
         } = self
@@ -112,18 +192,53 @@ impl LossConfig {
                 label_smoothing, ..
             }
             | Self::SoftmaxCrossEntropy { label_smoothing }
-                if !(0.0..=1.0).contains(&label_smoothing) =>
-            {
-                Err(Error::config(
-                    "loss.label_smoothing",
-                    format!("{label_smoothing} is not in [0, 1]"),
-                ))
-            }
+            | Self::Distillation {
+                label_smoothing, ..
+            } if !(0.0..=1.0).contains(&label_smoothing) => Err(Error::config(
+                "loss.label_smoothing",
+                format!("{label_smoothing} is not in [0, 1]"),
+            )),
             Self::SquaredError { on, off } if !(on.is_finite() && off.is_finite()) => {
                 Err(Error::config("loss.on", "targets must be finite numbers"))
             }
+            Self::Focal { gamma, .. } => not_negative("loss.gamma", gamma),
+            Self::SigmoidFocal { alpha, gamma } => {
+                if alpha.is_nan() || alpha > 1.0 {
+                    let message = format!("{alpha} is not in [0, 1], nor negative for no weights");
+                    return Err(Error::config("loss.alpha", message));
+                }
+                not_negative("loss.gamma", gamma)
+            }
+            Self::BinaryCrossEntropy {
+                pos_weight: Some(ref weights),
+            } => (weights.iter()).try_for_each(|&weight| not_negative("loss.pos_weight", weight)),
+            Self::Distillation {
+                temperature, alpha, ..
+            } => {
+                if !(temperature > 0.0 && temperature.is_finite()) {
+                    let message = format!("{temperature} is not a finite number above 0");
+                    return Err(Error::config("loss.temperature", message));
+                }
+                if !(0.0..=1.0).contains(&alpha) {
+                    let message = format!("{alpha} is not in [0, 1]");
+                    return Err(Error::config("loss.alpha", message));
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
+    }
+}
+
+/// Weights of the classes that are known without a dataset.
+fn fixed(weights: Option<&ClassWeights>) -> Result<Option<Vec<f64>>> {
+    match weights {
+        None => Ok(None),
+        Some(ClassWeights::Fixed(weights)) => Ok(Some(weights.clone())),
+        Some(ClassWeights::Balanced) => Err(Error::config(
+            "loss.class_weights",
+            "`balanced` needs a dataset: use `LossConfig::build_for`",
+        )),
     }
 }
 
@@ -132,7 +247,7 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     use super::*;
-    use crate::loss::{BinaryCrossEntropy, Target};
+    use crate::loss::Target;
 
     fn value(loss: &dyn Loss, output: &[[f32; 3]; 2], target: &Target) -> f32 {
         let output = Tensor::new(output, &Device::Cpu).unwrap();
@@ -212,10 +327,10 @@ mod tests {
             (if t == 1.0 { -x } else { x }).exp().ln_1p()
         });
         let expected = terms.sum::<f64>() / 6.0;
-        let found = value(&BinaryCrossEntropy, &OUTPUT, &target);
+        let found = value(&BinaryCrossEntropy::default(), &OUTPUT, &target);
         assert!((f64::from(found) - expected).abs() < 1e-6, "{found}");
         let large = [[1e4, -1e4, 1e4], [-1e4, -1e4, 1e4]];
-        assert_eq!(value(&BinaryCrossEntropy, &large, &target), 0.0);
+        assert_eq!(value(&BinaryCrossEntropy::default(), &large, &target), 0.0);
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn cross_entropy(
             let probabilities = smooth(probabilities, label_smoothing)?;
             Ok(tallow_ops::cross_entropy_soft(logits, &probabilities)?)
         }
-        Target::MultiLabel(_) => Err(unsupported(loss, target)),
+        Target::MultiLabel(_) | Target::Teacher { .. } => Err(unsupported(loss, target)),
     }
 }
 
@@ -77,17 +77,10 @@ fn weighted(
     weight: &[f64],
 ) -> Result<Tensor> {
     let (samples, classes) = logits.dims2()?;
-    if weight.len() != classes {
-        let message = format!(
-            "{} weights, but the model has {classes} outputs",
-            weight.len()
-        );
-        return Err(Error::config("loss.class_weights", message));
-    }
-    if matches!(target, Target::MultiLabel(_)) {
+    let weight = class_weights(weight, logits)?;
+    if !matches!(target, Target::Classes(_) | Target::Soft(_)) {
         return Err(unsupported(loss, target));
     }
-    let weight = Tensor::new(weight, logits.device())?.to_dtype(logits.dtype())?;
     let target_of_labels = target.probabilities(classes)?.to_dtype(logits.dtype())?;
     let targets = smooth(target_of_labels.clone(), label_smoothing)?.broadcast_mul(&weight)?;
     let targets = match target {
@@ -100,6 +93,19 @@ fn weighted(
     Ok(tallow_ops::cross_entropy_soft(logits, &targets)?)
 }
 
+/// Weights of the classes `(K)` for logits `(N, K)`.
+pub(super) fn class_weights(weight: &[f64], logits: &Tensor) -> Result<Tensor> {
+    let classes = logits.dim(1)?;
+    if weight.len() != classes {
+        let message = format!(
+            "{} weights, but the model has {classes} outputs",
+            weight.len()
+        );
+        return Err(Error::config("loss.class_weights", message));
+    }
+    Ok(Tensor::new(weight, logits.device())?.to_dtype(logits.dtype())?)
+}
+
 /// Targets `(N, K)` of which a share is spread over all classes.
 fn smooth(targets: Tensor, label_smoothing: f64) -> Result<Tensor> {
     if label_smoothing == 0.0 {
@@ -109,7 +115,7 @@ fn smooth(targets: Tensor, label_smoothing: f64) -> Result<Tensor> {
     Ok(targets.affine(1.0 - label_smoothing, each)?)
 }
 
-fn unsupported(loss: &'static str, target: &Target) -> Error {
+pub(super) fn unsupported(loss: &'static str, target: &Target) -> Error {
     let target = target.kind();
     Error::Target { loss, target }
 }

@@ -4,6 +4,8 @@ mod binary_cross_entropy;
 mod class_weights;
 mod config;
 mod cross_entropy;
+mod distillation;
+mod focal;
 mod squared_error;
 mod target;
 
@@ -13,6 +15,8 @@ pub use binary_cross_entropy::BinaryCrossEntropy;
 pub use class_weights::ClassWeights;
 pub use config::LossConfig;
 pub use cross_entropy::{CrossEntropy, SoftmaxCrossEntropy};
+pub use distillation::Distillation;
+pub use focal::{Focal, SigmoidFocal};
 pub use squared_error::SquaredError;
 pub use target::Target;
 
@@ -20,32 +24,35 @@ use crate::error::Result;
 
 /// Loss to minimize.
 ///
-/// The built-in losses are [`CrossEntropy`], [`SoftmaxCrossEntropy`], [`SquaredError`] and [`BinaryCrossEntropy`]. A loss of your own
-/// is passed to [`Trainer::with_loss`](crate::Trainer::with_loss):
+/// The built-in losses are [`CrossEntropy`], [`SoftmaxCrossEntropy`], [`Focal`], [`SigmoidFocal`], [`BinaryCrossEntropy`],
+/// [`SquaredError`] and [`Distillation`]; [`LossConfig::build`] makes them. A loss of your own is passed to
+/// [`Trainer::with_loss`](crate::Trainer::with_loss):
 ///
 /// ```
 /// use candle_core::{D, Device, Tensor};
-/// use tallow_train::{Loss, Result, Target};
+/// use tallow_train::{CrossEntropy, Loss, Result, Target};
 ///
-/// /// Focal loss (Lin et al. 2017): cross entropy of each sample, times `(1 - p)^gamma`.
-/// struct Focal {
-///     gamma: f64,
+/// /// Poly-1 loss (Leng et al. 2022): cross entropy plus `epsilon (1 - p)`, with the probability `p` of the label.
+/// struct Poly1 {
+///     epsilon: f64,
 /// }
 ///
-/// impl Loss for Focal {
+/// impl Loss for Poly1 {
 ///     fn loss(&self, logits: &Tensor, target: &Target) -> Result<Tensor> {
+///         let cross_entropy = CrossEntropy::default().loss(logits, target)?;
 ///         let target = target.probabilities(logits.dim(1)?)?.to_dtype(logits.dtype())?;
-///         let log_p = candle_nn::ops::log_softmax(logits, D::Minus1)?;
-///         let weight = (1.0 - log_p.exp()?)?.powf(self.gamma)?;
-///         Ok((weight * log_p * target)?.sum(D::Minus1)?.neg()?.mean_all()?)
+///         let p = (candle_nn::ops::softmax(logits, D::Minus1)? * target)?.sum(D::Minus1)?;
+///         Ok((cross_entropy + (p.affine(-1.0, 1.0)?.mean_all()? * self.epsilon)?)?)
 ///     }
 /// }
 ///
 /// let logits = Tensor::new(&[[2f32, 0.0], [-1.0, 1.0]], &Device::Cpu)?;
 /// let target = Target::Classes(Tensor::new(&[0u32, 1], &Device::Cpu)?);
-/// let cross_entropy = Focal { gamma: 0.0 }.loss(&logits, &target)?.to_scalar::<f32>()?;
+/// let cross_entropy = Poly1 { epsilon: 0.0 }.loss(&logits, &target)?.to_scalar::<f32>()?;
 /// assert!((cross_entropy - 0.126_928).abs() < 1e-5);
-/// assert!(Focal { gamma: 2.0 }.loss(&logits, &target)?.to_scalar::<f32>()? < cross_entropy);
+/// // Both labels have the probability 1 / (1 + e^-2).
+/// let more = Poly1 { epsilon: 1.0 }.loss(&logits, &target)?.to_scalar::<f32>()?;
+/// assert!((more - cross_entropy - 0.119_203).abs() < 1e-5);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Loss: Send + Sync {

@@ -11,10 +11,18 @@ pub enum Target {
     Soft(Tensor),
     /// Multi-label targets `(N, K)`: 1 for each class that is present, else 0.
     MultiLabel(Tensor),
+    /// Targets with the logits `(N, K)` of a teacher for the same images, see [`Distillation`](super::Distillation).
+    Teacher {
+        /// Targets without the teacher.
+        target: Box<Target>,
+        /// Logits of the teacher `(N, K)`, without gradient.
+        logits: Tensor,
+    },
 }
 
 impl Target {
-    /// Targets as `(N, K)`: soft labels and multi-label targets as they are, class indices as one-hot rows of `f32`.
+    /// Targets as `(N, K)`: soft labels and multi-label targets as they are, class indices as one-hot rows of `f32`. A teacher's logits
+    /// are left out.
     ///
     /// # Errors
     /// [`Error::Label`] when a class index is not below `classes`, [`Error::LabelType`] when the indices are not `u32`.
@@ -22,6 +30,7 @@ impl Target {
         match self {
             Target::Soft(values) | Target::MultiLabel(values) => Ok(values.clone()),
             Target::Classes(labels) => one_hot(labels, classes),
+            Target::Teacher { target, .. } => target.probabilities(classes),
         }
     }
 
@@ -31,6 +40,7 @@ impl Target {
             Target::Classes(_) => "class indices",
             Target::Soft(_) => "soft labels",
             Target::MultiLabel(_) => "multi-label targets",
+            Target::Teacher { .. } => "the logits of a teacher",
         }
     }
 }

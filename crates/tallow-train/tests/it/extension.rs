@@ -47,7 +47,7 @@ fn built_in_parts_passed_by_hand_give_the_same_bits() {
     let trainer = Trainer::new(other)
         .with_loss(Counted(&calls))
         .with_optimizer(|params| OptimizerConfig::sgd_momentum(0.05, 0.9).build(params))
-        .with_schedule(recipe(2).schedule)
+        .with_schedule(recipe(2).schedule.build(19))
         .with_step(ForwardBackward);
     assert!(weights(trainer) == expected);
     // Two epochs of 19 training and 7 test batches.

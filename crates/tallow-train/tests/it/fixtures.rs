@@ -3,7 +3,7 @@
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use serde::Deserialize;
-use tallow_train::{OptimizerConfig, ParamRule, Schedule, ScheduleConfig};
+use tallow_train::{OptimizerConfig, ParamRule};
 
 #[derive(Deserialize)]
 struct Optimizers {
@@ -94,79 +94,5 @@ fn optimizers_step_as_pytorch() {
             let what = format!("{} f64 after {steps}", case.case);
             assert_close(&double[steps - 1], expected, 1e-13, &what);
         }
-    }
-}
-
-#[derive(Deserialize)]
-struct Schedules {
-    base_lr: f64,
-    cases: Vec<ScheduleCase>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ScheduleCase {
-    case: String,
-    schedule: ScheduleConfig,
-    total: u64,
-    rates: Vec<f64>,
-}
-
-#[test]
-fn schedules_are_pytorchs() {
-    let all: Schedules = serde_json::from_str(include_str!("../fixtures/schedules.json")).unwrap();
-    assert_eq!(all.cases.len(), 12);
-    for case in &all.cases {
-        case.schedule.validate(case.total).unwrap();
-        let rates: Vec<f64> = (0..case.total)
-            .map(|time| case.schedule.lr(all.base_lr, time, case.total))
-            .collect();
-        assert_close(&rates, &case.rates, 1e-15, &case.case);
-    }
-}
-
-#[test]
-fn schedules_out_of_range_are_refused() {
-    let refused = |text: &str, setting: &str| {
-        let schedule: ScheduleConfig = serde_json::from_str(text).unwrap();
-        let message = schedule.validate(10).unwrap_err().to_string();
-        assert!(message.starts_with(setting), "{text}: {message}");
-    };
-    refused(r#"{"curve": {"name": "step", "size": 0}}"#, "schedule.size");
-    refused(
-        r#"{"curve": {"name": "step", "size": 1, "gamma": -1}}"#,
-        "schedule.gamma",
-    );
-    refused(
-        r#"{"curve": {"name": "cosine", "t_max": 0}}"#,
-        "schedule.t_max",
-    );
-    refused(
-        r#"{"curve": {"name": "one-cycle", "pct_start": 1.5}}"#,
-        "schedule.pct_start",
-    );
-    refused(
-        r#"{"curve": {"name": "one-cycle", "div_factor": 0}}"#,
-        "schedule.div_factor",
-    );
-    refused(
-        r#"{"warmup": {"length": 3, "start_factor": 0}}"#,
-        "schedule.warmup.start_factor",
-    );
-    refused(
-        r#"{"curve": {"name": "cosine"}, "warmup": {"length": 10}}"#,
-        "schedule.warmup.length",
-    );
-    for unknown in [
-        r#"{"curve": {"name": "cosine", "tmax": 3}}"#,
-        r#"{"curve": {"name": "constant", "gamma": 3}}"#,
-        r#"{"curve": {"name": "cosin"}}"#,
-        r#"{"warm": {"length": 3}}"#,
-        r#"{"per": "batch"}"#,
-    ] {
-        assert!(
-            serde_json::from_str::<ScheduleConfig>(unknown).is_err(),
-            "{unknown}"
-        );
     }
 }
