@@ -5,6 +5,9 @@ mod build;
 mod checkpoints;
 mod common;
 mod device;
+mod formats;
+#[path = "../../../tallow-datasets/tests/it/formats/table.rs"]
+mod formats_table;
 mod grad_cam;
 mod hostile_weights;
 mod init;

@@ -165,7 +165,7 @@ fn values_that_are_not_finite_are_an_error_that_names_the_tensor() {
 }
 
 /// Safetensors of these tensors of a state dict, with metadata.
-fn safetensors(tensors: &[(String, Tensor)]) -> Vec<u8> {
+pub fn safetensors(tensors: &[(String, Tensor)]) -> Vec<u8> {
     let (mut header, mut data) = (
         serde_json::json!({"__metadata__": {"format": "pt"}}),
         vec![],
