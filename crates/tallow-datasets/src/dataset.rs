@@ -1,5 +1,6 @@
 //! The trait [`Dataset`] and the in-memory [`ImageSet`].
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -139,6 +140,12 @@ pub trait Dataset: Send + Sync {
 
     /// `(C, H, W)` when all images are known to share it. `None` by default.
     fn shape(&self) -> Option<(usize, usize, usize)> {
+        None
+    }
+
+    /// Name of sample `index` for people, such as the path of its file: errors and lists of mistakes give it beside the index. `None` by
+    /// default, and beyond the end.
+    fn name(&self, _index: usize) -> Option<Cow<'_, str>> {
         None
     }
 

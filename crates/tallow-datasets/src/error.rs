@@ -11,7 +11,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// Unknown dataset name.
-    #[error("unknown dataset `{name}`: expected folder:PATH or one of {}", known.join(", "))]
+    #[error("unknown dataset `{name}`: expected folder:PATH, csv:PATH, npz:PATH or one of {}", known.join(", "))]
     UnknownDataset {
         /// Name that was asked for.
         name: String,
@@ -78,21 +78,26 @@ pub enum Error {
     #[error("{0}")]
     Argument(String),
     /// A transform failed on one sample of a batch.
-    #[error("sample {index}: {source}")]
+    #[error("{}: {source}", sample(*index, name.as_deref()))]
     Sample {
         /// Index of the sample.
         index: usize,
+        /// Name of the sample, where [`Dataset::name`](crate::Dataset::name) gives one.
+        name: Option<String>,
         /// Error of the transform.
         source: tallow_transforms::Error,
     },
     /// The images of a batch are not all of one shape after the transforms.
     #[error(
-        "sample {index} is {found:?} after the transforms, the first of its batch {expected:?}: all images of a batch \
-         need one shape (C, H, W); add a resize or crop to a fixed size"
+        "{} is {found:?} after the transforms, the first of its batch {expected:?}: all images of a batch \
+         need one shape (C, H, W); add a resize or crop to a fixed size",
+        sample(*index, name.as_deref())
     )]
     Shapes {
         /// Index of the first sample that differs.
         index: usize,
+        /// Name of that sample, where [`Dataset::name`](crate::Dataset::name) gives one.
+        name: Option<String>,
         /// Shape of the first image of the batch.
         expected: (usize, usize, usize),
         /// Shape of this one.
@@ -173,6 +178,13 @@ impl Error {
             expected: expected.into(),
             found: found.into(),
         }
+    }
+}
+
+fn sample(index: usize, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("sample {index} ({name})"),
+        None => format!("sample {index}"),
     }
 }
 

@@ -1,7 +1,10 @@
 //! A folder of picture files, one subfolder a class, as torchvision's `ImageFolder`.
 
+mod list;
 mod scan;
 
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +18,7 @@ use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::options::{Alpha, PictureOptions};
 use crate::picture::{Opened, PictureNote};
+use list::Item;
 use scan::{EXTENSIONS, Layout, LeftOut};
 
 /// Dataset of pictures in a folder, decoded when asked for, so that it may be larger than memory.
@@ -46,6 +50,7 @@ pub struct ImageFolder {
 struct Said {
     alpha: AtomicBool,
     frames: AtomicBool,
+    high_byte: AtomicBool,
 }
 
 impl ImageFolder {
@@ -73,7 +78,7 @@ impl ImageFolder {
         if let Some(class) = listing.empty.first() {
             return Err(no_pictures(&root.join(class), class));
         }
-        Ok(listing.into_folder(root, name(root), split, options, &[]))
+        Ok(listing.into_folder(root, name(root), split, options, (FOLDER, &[])))
     }
 
     /// Opens a split of a folder with subfolders `train` and `test` (or `val`, `valid`, `validation`), each with a folder for every class.
@@ -131,7 +136,42 @@ impl ImageFolder {
                 return Err(no_pictures(&folder.join(class), class));
             }
         }
-        Ok(listing.into_folder(folder, name(root), split, options, &layout.unused))
+        let remarks = (FOLDER, &layout.unused[..]);
+        Ok(listing.into_folder(folder, name(root), split, options, remarks))
+    }
+
+    /// Opens a split of pictures that a list names: `train.csv` and `test.csv` (or `val`, `valid`, `validation`) in the folder `root`, also as
+    /// `.jsonl`, or `metadata.csv` or `metadata.jsonl` in the folders `train` and `test`, as of Hugging Face's `imagefolder`.
+    ///
+    /// A list has a column of paths (`path`, `file_name`, `filename`, `file`, `image` or `image_path`), relative to its own folder, and one of
+    /// labels (`label`, `class`, `target` or `category`). Classes are the labels of both splits, in the order of numbers if all are whole numbers,
+    /// else of names.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names the list and the line.
+    pub fn open_list(
+        root: impl AsRef<Path>,
+        split: Split,
+        options: PictureOptions,
+    ) -> Result<Self> {
+        let root = root.as_ref();
+        let Some(list) = list::find(root, split) else {
+            let expected = format!("a list of the {split} split, {split}.csv or {split}.jsonl");
+            return Err(Error::invalid(root, expected, "none"));
+        };
+        let own = list::read(&list)?;
+        let other = match split {
+            Split::Train => Split::Test,
+            Split::Test => Split::Train,
+        };
+        let others = match list::find(root, other) {
+            Some(list) => list::read(&list)?,
+            None => Vec::new(),
+        };
+        let listing = Listing::of_list(&list, &own, &others, split)?;
+        let folder = list.parent().unwrap_or(root);
+        let kind = format!("list {}", relative(root, &list).display());
+        Ok(listing.into_folder(folder, name(root), split, options, (&kind, &[])))
     }
 
     /// Reads the header of every file, in parallel; when all images have the same size,
@@ -179,6 +219,7 @@ impl ImageFolder {
             let said = match note {
                 PictureNote::AlphaDropped | PictureNote::Blended(_) => &self.said.alpha,
                 PictureNote::FirstFrame => &self.said.frames,
+                PictureNote::HighByte => &self.said.high_byte,
                 _ => continue,
             };
             if !said.swap(true, Ordering::Relaxed) {
@@ -202,6 +243,11 @@ impl Dataset for ImageFolder {
         self.shape
     }
 
+    /// Path of the file relative to the root; bytes that are no Unicode are replaced.
+    fn name(&self, index: usize) -> Option<Cow<'_, str>> {
+        Some(self.items.get(index)?.0.to_string_lossy())
+    }
+
     fn label(&self, index: usize) -> Result<u32> {
         Ok(self.item(index)?.1)
     }
@@ -223,6 +269,9 @@ impl Dataset for ImageFolder {
         })
     }
 }
+
+/// Kind of a dataset in its provenance.
+const FOLDER: &str = "image folder";
 
 /// Pictures of a split, in order.
 struct Listing {
@@ -249,12 +298,7 @@ impl Listing {
             }
             for file in files {
                 let path = relative(root, &file.path);
-                for part in &path {
-                    hash.update(part.as_encoded_bytes());
-                    hash.update([b'/']);
-                }
-                hash.update(file.size.to_le_bytes());
-                hash.update((label as u32).to_le_bytes());
+                count(&mut hash, &path, file.size, label as u32);
                 items.push((path, label as u32));
             }
         }
@@ -270,13 +314,65 @@ impl Listing {
         })
     }
 
+    /// Pictures of a list; `others` is the list of the other split.
+    fn of_list(list: &Path, own: &[Item], others: &[Item], split: Split) -> Result<Self> {
+        let (train, test) = match split {
+            Split::Train => (own, others),
+            Split::Test => (others, own),
+        };
+        let known: HashSet<&str> = train.iter().map(|item| item.label.as_str()).collect();
+        if let Some(item) = (test.iter()).find(|item| !known.contains(item.label.as_str()))
+            && !known.is_empty()
+        {
+            return Err(Error::invalid(
+                list,
+                "labels of the test split that the training split has too",
+                format!(
+                    "the class `{}` (line {}), which is in the test split only",
+                    item.label, item.line
+                ),
+            ));
+        }
+        let classes = list::classes(own.iter().chain(others).map(|item| item.label.as_str()));
+        let labels: HashMap<&str, u32> = (classes.iter().map(String::as_str)).zip(0..).collect();
+        let folder = list.parent().unwrap_or(Path::new("."));
+        let mut items = Vec::with_capacity(own.len());
+        let mut hash = Sha256::new();
+        for item in own {
+            let file = folder.join(&item.path);
+            let size = match fs::metadata(&file) {
+                Ok(metadata) if metadata.is_file() => metadata.len(),
+                _ => {
+                    let expected = format!("a picture at line {}", item.line);
+                    let found = format!("no file {}", file.display());
+                    return Err(Error::invalid(list, expected, found));
+                }
+            };
+            let label = labels.get(item.label.as_str()).copied().unwrap_or_default();
+            count(&mut hash, &item.path, size, label);
+            items.push((item.path.clone(), label));
+        }
+        let there: HashSet<u32> = items.iter().map(|(_, label)| *label).collect();
+        let empty = classes
+            .iter()
+            .zip(0..)
+            .filter(|(_, label)| !there.contains(label));
+        Ok(Self {
+            empty: empty.map(|(class, _)| class.clone()).collect(),
+            classes,
+            items,
+            left_out: LeftOut::default(),
+            digest: hex(&hash.finalize()),
+        })
+    }
+
     fn into_folder(
         self,
         root: &Path,
         name: String,
         split: Split,
         options: PictureOptions,
-        unused: &[&str],
+        (kind, unused): (&str, &[&str]),
     ) -> ImageFolder {
         let mut remarks = Vec::new();
         if !self.left_out.is_empty() {
@@ -300,7 +396,7 @@ impl Listing {
             Alpha::Blend => "alpha blended",
         };
         let how = format!("decoded by tallow-jpeg and image, {exif}, {alpha}");
-        let remarks = [vec![format!("image folder; {how}")], remarks].concat();
+        let remarks = [vec![format!("{kind}; {how}")], remarks].concat();
         let info = DatasetInfo {
             provenance: format!("{name} ({})", remarks.join("; ")),
             name,
@@ -318,6 +414,16 @@ impl Listing {
             said: Said::default(),
         }
     }
+}
+
+/// Adds a picture to the digest of a dataset.
+fn count(hash: &mut Sha256, path: &Path, size: u64, label: u32) {
+    for part in path {
+        hash.update(part.as_encoded_bytes());
+        hash.update([b'/']);
+    }
+    hash.update(size.to_le_bytes());
+    hash.update(label.to_le_bytes());
 }
 
 fn no_pictures(folder: &Path, class: &str) -> Error {

@@ -9,6 +9,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod arrays;
 mod catalog;
 #[cfg(feature = "pictures")]
 mod contain;

@@ -48,6 +48,8 @@ pub enum PictureNote {
     Blended(&'static str),
     /// The file has several frames or pages; the first one was taken.
     FirstFrame,
+    /// A grey picture of 16 bits: the high byte was taken, where Pillow's `convert("RGB")` makes every value above 255 white.
+    HighByte,
 }
 
 impl fmt::Display for PictureNote {
@@ -58,6 +60,9 @@ impl fmt::Display for PictureNote {
             Self::AlphaDropped => f.write_str("its transparency was dropped, not blended"),
             Self::Blended(ground) => write!(f, "its transparent parts made {ground}"),
             Self::FirstFrame => f.write_str("the first of its frames was taken"),
+            Self::HighByte => f.write_str(
+                "of its 16 bits of grey the high byte was taken, where Pillow's convert(\"RGB\") clips at 255",
+            ),
         }
     }
 }
@@ -121,12 +126,13 @@ impl<'a> Opened<'a> {
     pub fn new(bytes: &'a [u8], options: &PictureOptions) -> Result<Self, PictureError> {
         let format = match image::guess_format(bytes) {
             Ok(format) if format.reading_enabled() => format,
-            Ok(format) => return Err(PictureError::Unsupported(name(format).to_string())),
-            // The photos of iPhones.
-            Err(_) if matches!(bytes.get(4..11), Some(b"ftyphei" | b"ftyphev" | b"ftypmif")) => {
-                return Err(PictureError::Unsupported("HEIC".to_string()));
+            Ok(format) => return Err(unsupported(name(format))),
+            Err(_) => {
+                return Err(match foreign(bytes) {
+                    Some(name) => unsupported(name),
+                    None => PictureError::NotAnImage(kind_of(bytes)),
+                });
             }
-            Err(_) => return Err(PictureError::NotAnImage(kind_of(bytes))),
         };
         let mut opened = Opened {
             bytes,
@@ -140,6 +146,9 @@ impl<'a> Opened<'a> {
             let headers = jpeg::Headers::read(bytes);
             if !headers.whole {
                 return Err(PictureError::Truncated);
+            }
+            if let Some(kind) = headers.unsupported() {
+                return Err(PictureError::Unsupported(format!("{kind} JPEG image")));
             }
             let size = headers.size;
             opened.stored = size.ok_or(PictureError::Damaged("no frame header".into()))?;
@@ -209,6 +218,16 @@ impl<'a> Opened<'a> {
                     ));
                 }
                 let colour = image.color().has_color();
+                if matches!(
+                    image,
+                    DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)
+                ) {
+                    let kind = format!("a {} image of floating-point numbers", name(format));
+                    return Err(PictureError::Unsupported(kind));
+                }
+                if matches!(image, DynamicImage::ImageLuma16(_)) {
+                    notes.push(PictureNote::HighByte);
+                }
                 let alpha = pixels::planes(image, out);
                 if let Some(alpha) = alpha.filter(|alpha| alpha.iter().any(|&a| a != 255)) {
                     notes.push(match options.alpha {
@@ -264,6 +283,14 @@ fn decoder<'a>(
     Ok(Box::new(reader.into_decoder().map_err(damaged)?))
 }
 
+fn unsupported(name: &str) -> PictureError {
+    let article = match name.starts_with(['A', 'H', 'I', 'O', 'S']) {
+        true => "an",
+        false => "a",
+    };
+    PictureError::Unsupported(format!("{article} {name} image"))
+}
+
 fn damaged(error: image::ImageError) -> PictureError {
     PictureError::Damaged(error.to_string())
 }
@@ -272,6 +299,27 @@ fn damaged(error: image::ImageError) -> PictureError {
 fn contained<T>(work: impl FnOnce() -> Result<T, PictureError>) -> Result<T, PictureError> {
     contain::contained(work)
         .unwrap_or_else(|_| Err(PictureError::Damaged("its decoder failed on it".into())))
+}
+
+/// Name of a format that `image` does not know.
+fn foreign(bytes: &[u8]) -> Option<&'static str> {
+    const KNOWN: [(usize, &[u8], &str); 10] = [
+        // The photos of iPhones.
+        (4, b"ftyphei", "HEIC"),
+        (4, b"ftyphev", "HEIC"),
+        (4, b"ftypmif", "HEIC"),
+        (0, b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+        (0, b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (0, b"\xff\x0a", "JPEG XL"),
+        (0, b"8BPS", "Photoshop"),
+        (0, b"<svg", "SVG"),
+        (0, b"\x0a\x05\x01\x08", "PCX"),
+    ];
+    let known = KNOWN
+        .iter()
+        .find(|(at, magic, _)| bytes.get(*at..).is_some_and(|rest| rest.starts_with(magic)));
+    known.map(|(_, _, name)| *name)
 }
 
 fn name(format: ImageFormat) -> &'static str {

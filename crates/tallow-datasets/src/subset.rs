@@ -2,6 +2,7 @@
 
 mod split;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -102,6 +103,10 @@ impl Dataset for Subset {
 
     fn shape(&self) -> Option<(usize, usize, usize)> {
         self.dataset.shape()
+    }
+
+    fn name(&self, index: usize) -> Option<Cow<'_, str>> {
+        self.dataset.name(*self.indices.get(index)?)
     }
 
     fn label(&self, index: usize) -> Result<u32> {

@@ -1,5 +1,7 @@
 //! Observations recorded besides the accuracy: statistics of the inputs, predictions, mistakes and calibration.
 
+use std::borrow::Cow;
+
 use tallow_datasets::DataLoader;
 use tallow_metrics::{Calibration, CalibrationError};
 use tallow_models::Model;
@@ -82,7 +84,12 @@ pub(crate) fn outputs(model: &Model, test: &DataLoader) -> Result<Outputs> {
             top.sort_by(|a, b| b.1.total_cmp(&a.1));
             top.truncate(3);
             let label = label as usize;
-            let prediction = Prediction { index, label, top };
+            let prediction = Prediction {
+                index,
+                name: None,
+                label,
+                top,
+            };
             if predictions.len() < PREDICTIONS {
                 predictions.push(prediction.clone());
             }
@@ -94,6 +101,10 @@ pub(crate) fn outputs(model: &Model, test: &DataLoader) -> Result<Outputs> {
     mistakes
         .sort_by(|a, b| (b.confidence().total_cmp(&a.confidence())).then(a.index.cmp(&b.index)));
     mistakes.truncate(MISTAKES);
+    for prediction in predictions.iter_mut().chain(&mut mistakes) {
+        let name = test.dataset().name(prediction.index);
+        prediction.name = name.map(Cow::into_owned);
+    }
     Ok(Outputs {
         predictions,
         mistakes,

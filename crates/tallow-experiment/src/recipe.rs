@@ -25,7 +25,7 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// Name in the catalogue of datasets, or `folder:PATH`, relative to the current directory.
+    /// Name in the catalogue of datasets, or `folder:PATH`, `csv:PATH` or `npz:PATH`, relative to the current directory.
     pub dataset: String,
     /// Transforms of training and test images.
     pub transforms: Vec<TransformConfig>,

@@ -74,6 +74,9 @@ pub struct Histogram {
 pub struct Prediction {
     /// Index of the image in the test data.
     pub index: usize,
+    /// Name of the image, such as its file; `None` for data without names and in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// True class.
     pub label: usize,
     /// Most probable classes with their probabilities, the most probable first; a probability that is not finite is

@@ -109,7 +109,8 @@ fn list(data_dir: Option<PathBuf>) -> Result<()> {
         align_right(&mut table, column);
     }
     output::print(&format!(
-        "{table}\nAlso folder:PATH, a folder of images with subfolders train and test.\n"
+        "{table}\nAlso folder:PATH, a folder of images with subfolders train and test; csv:PATH, one with the lists train.csv and test.csv; \
+         npz:PATH, NumPy arrays.\n"
     ))
 }
 

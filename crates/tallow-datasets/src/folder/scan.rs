@@ -14,7 +14,7 @@ pub(super) const EXTENSIONS: [&str; 9] = [
 ];
 
 /// Names of the folder of the test split, in order of preference.
-const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
+pub(super) const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
 
 /// Deeper nesting than this is taken for a loop of links.
 const MAX_DEPTH: usize = 32;

@@ -7,6 +7,7 @@ pub(crate) mod cifar_python;
 #[cfg(feature = "sample")]
 pub(crate) mod embedded;
 pub(crate) mod idx;
+pub(crate) mod npy;
 pub(crate) mod npz;
 #[cfg(feature = "parquet")]
 mod parquet_file;

@@ -8,12 +8,8 @@ use zip::ZipArchive;
 
 use crate::error::{Error, Result};
 use crate::formats::idx::classes;
+use crate::formats::npy;
 use crate::storage::{Contents, Format, Reading, Storage};
-
-/// Longest header of an array.
-const HEADER: u64 = 1 << 16;
-/// Largest ratio by which a deflate stream can grow.
-const MAX_RATIO: u64 = 1032;
 
 /// One archive that holds `x_train`, `y_train`, `x_test` and `y_test`.
 pub(crate) const fn keras(archive: &'static [&'static str; 1]) -> Storage {
@@ -75,9 +71,7 @@ fn array(path: &Path, name: &str, most: usize, rest: &[usize]) -> Result<Array> 
         .min(path.metadata().map_err(|e| Error::io(path, e))?.len());
     let size = member.size();
     let mut reader = member.take(size);
-    let header = header(&mut reader).map_err(|found| {
-        Error::invalid(&at, "an array of NumPy's format 1 or 2 in C order", found)
-    })?;
+    let header = npy::header(&mut reader, &at)?;
     let count = header.shape.first().copied().unwrap_or(0);
     if header.shape.get(1..) != Some(rest) || count == 0 || count > most {
         return Err(Error::invalid(
@@ -91,73 +85,6 @@ fn array(path: &Path, name: &str, most: usize, rest: &[usize]) -> Result<Array> 
         return Err(Error::invalid(&at, "an array of bytes (u1)", found));
     }
     let bytes = (count * rest.iter().product::<usize>()) as u64;
-    // The stored bytes bound what is allocated.
-    if bytes > stored.saturating_mul(MAX_RATIO) {
-        let found = format!("{stored} bytes, too few to hold them");
-        return Err(Error::invalid(&at, format!("{bytes} bytes"), found));
-    }
-    let mut data = Vec::new();
-    let wrong = |found: String| Error::invalid(&at, format!("{bytes} bytes of data"), found);
-    reader
-        .by_ref()
-        .take(bytes)
-        .read_to_end(&mut data)
-        .map_err(|e| wrong(e.to_string()))?;
-    // Reading on also makes the archive compare its checksum.
-    match reader.read(&mut [0]) {
-        Ok(0) if data.len() as u64 == bytes => {}
-        Ok(0) => return Err(wrong(format!("{} bytes", data.len()))),
-        Ok(_) => return Err(wrong("more bytes after these".into())),
-        Err(e) => return Err(wrong(e.to_string())),
-    }
+    let data = npy::data(&mut reader, &at, bytes, stored)?;
     Ok(Array { count, data })
-}
-
-struct Header {
-    /// Such as `u1` or `i8`, without byte order.
-    kind: String,
-    shape: Vec<usize>,
-}
-
-/// The header of a `.npy` array: a Python dict as text.
-fn header(reader: &mut impl Read) -> Result<Header, String> {
-    let text = |e: std::io::Error| e.to_string();
-    let mut start = [0; 8];
-    reader.read_exact(&mut start).map_err(text)?;
-    let [magic @ .., major, _] = start;
-    if &magic != b"\x93NUMPY" {
-        return Err("no array".into());
-    }
-    let mut length = [0; 4];
-    let width = if major == 1 { 2 } else { 4 };
-    reader.read_exact(&mut length[..width]).map_err(text)?;
-    let length = u64::from(u32::from_le_bytes(length));
-    if length > HEADER {
-        return Err(format!("a header of {length} bytes"));
-    }
-    let mut header = String::new();
-    reader
-        .by_ref()
-        .take(length)
-        .read_to_string(&mut header)
-        .map_err(text)?;
-    let wrong = || format!("the header {}", header.trim_end());
-    let value = |key: &str| Some(header.split_once(&format!("'{key}':"))?.1.trim_start());
-    if !value("fortran_order").is_some_and(|v| v.starts_with("False")) {
-        return Err(wrong());
-    }
-    let kind = value("descr").and_then(|v| v.strip_prefix('\''));
-    let kind = kind.and_then(|v| Some(v.split_once('\'')?.0));
-    let shape = value("shape").and_then(|v| v.strip_prefix('('));
-    let shape = shape.and_then(|v| Some(v.split_once(')')?.0));
-    let (Some(kind), Some(shape)) = (kind, shape) else {
-        return Err(wrong());
-    };
-    let sizes = shape.split(',').map(str::trim).filter(|s| !s.is_empty());
-    Ok(Header {
-        kind: kind.trim_start_matches(['|', '<']).into(),
-        shape: sizes
-            .map(|size| size.parse().map_err(|_| wrong()))
-            .collect::<Result<_, _>>()?,
-    })
 }

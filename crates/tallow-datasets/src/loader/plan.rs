@@ -1,6 +1,7 @@
 //! Plan of one epoch: everything that its batches depend on, and the making of one batch.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,7 +84,12 @@ impl Plan {
             if self.stopped.load(Ordering::Relaxed) {
                 return Err(Error::Loader("stopped".into()));
             }
-            let at_sample = |source| Error::Sample { index, source };
+            let name = || self.dataset.name(index).map(Cow::into_owned);
+            let at_sample = |source| Error::Sample {
+                index,
+                name: name(),
+                source,
+            };
             let image = self.dataset.image(index, scratch)?;
             if image.shape() != input {
                 input = image.shape();
@@ -105,6 +111,7 @@ impl Plan {
             } else if output != first {
                 return Err(Error::Shapes {
                     index,
+                    name: name(),
                     expected: first,
                     found: output,
                 });

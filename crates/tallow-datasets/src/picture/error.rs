@@ -10,8 +10,8 @@ pub enum PictureError {
     /// The bytes are no image.
     #[error("is no image but {0}; expected a {KINDS} image")]
     NotAnImage(String),
-    /// The image is of a format that is not read.
-    #[error("is a {0} image, which is not read here; expected a {KINDS} image")]
+    /// The image is of a kind that is not read: a description with its article.
+    #[error("is {0}, which is not read here; expected a {KINDS} image")]
     Unsupported(String),
     /// The header promises more pixels than the limit. Nothing was allocated for them.
     #[error(

@@ -6,6 +6,8 @@ use image::metadata::Orientation;
 pub(super) struct Headers {
     /// Height and width of the frame header.
     pub size: Option<(usize, usize)>,
+    /// Marker of the frame header, which tells the process, and bits of a sample.
+    process: (u8, u8),
     /// Number of colour components.
     pub components: u8,
     /// EXIF orientation, 1 to 8.
@@ -26,9 +28,21 @@ impl Headers {
         Self::walk(bytes, 0xda)
     }
 
+    /// Kind of the image with its article, if it is one that no decoder here reads.
+    pub fn unsupported(&self) -> Option<&'static str> {
+        match self.process {
+            (0xc9 | 0xca | 0xcd | 0xce, _) => Some("an arithmetic-coded"),
+            (0xc3 | 0xc7 | 0xcb | 0xcf, _) => Some("a lossless"),
+            (0xc5 | 0xc6, _) => Some("a hierarchical"),
+            (_, 12) => Some("a 12-bit"),
+            _ => None,
+        }
+    }
+
     fn walk(bytes: &[u8], last: u8) -> Self {
         let mut headers = Headers {
             size: None,
+            process: (0xc0, 8),
             components: 0,
             orientation: 1,
             whole: false,
@@ -61,10 +75,11 @@ impl Headers {
             match (marker, body) {
                 (
                     0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf,
-                    [_, h1, h0, w1, w0, n, ..],
+                    [bits, h1, h0, w1, w0, n, ..],
                 ) if headers.size.is_none() => {
                     let number = |high: u8, low: u8| usize::from(u16::from_be_bytes([high, low]));
                     headers.size = Some((number(*h1, *h0), number(*w1, *w0)));
+                    headers.process = (marker, *bits);
                     headers.components = *n;
                 }
                 (0xe1, [b'E', b'x', b'i', b'f', 0, _, chunk @ ..]) if !exif => {

@@ -1,6 +1,7 @@
 //! Integration tests, in one program: the data loader, subsets, and datasets from files.
 
 mod features;
+mod formats;
 mod loader;
 mod sets;
 mod subset;

@@ -243,11 +243,14 @@ fn trained_on(path: &Path, digest: &str) -> Result<String> {
     }
 }
 
-/// Names of a dataset's classes: of the catalogue, or of the folder's subfolders.
+/// Beginnings of the names of datasets that are not in the catalogue.
+const OWN: [&str; 3] = ["folder:", "csv:", "npz:"];
+
+/// Names of a dataset's classes: of the catalogue, or of the dataset at a path.
 fn classes(dataset: &str, data: Option<PathBuf>) -> Result<Vec<String>> {
     match entry(dataset) {
         Ok(entry) => Ok(entry.classes.iter().map(|c| c.to_string()).collect()),
-        Err(_) if dataset.starts_with("folder:") => {
+        Err(_) if OWN.iter().any(|prefix| dataset.starts_with(prefix)) => {
             let train = load_split(dataset, Split::Train, &data::options(data, None))?;
             Ok(train.info().classes.clone())
         }

@@ -66,7 +66,7 @@ pub fn variant(run: &Run, extras: &Extras) -> Result<Markup> {
             details {
                 summary { "Most confident mistakes" }
                 (table("Test images", &["image", "true class", "predicted class", "probability"], mistakes.iter().map(|mistake| vec![
-                    html! { (mistake.index) },
+                    html! { @match &mistake.name { Some(name) => { (name) } None => { (mistake.index) } } },
                     html! { (class_name(classes, mistake.label)) },
                     html! { (guess(classes, mistake)) },
                     html! { (mistake.class().map_or("—".to_string(), |_| percent(mistake.confidence()))) },

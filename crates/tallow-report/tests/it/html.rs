@@ -91,7 +91,11 @@ fn record(dir: &Path, variant: &str, seed: u64, epochs: usize, png: &[u8]) -> Ru
     );
     write(
         "mistakes.json",
-        json!([{ "index": 7, "label": 3, "top": [[5, 0.99], [3, 0.01]] }]).to_string(),
+        json!([
+            { "index": 7, "label": 3, "top": [[5, 0.99], [3, 0.01]] },
+            { "index": 8, "name": "crow/IMG_1.jpg", "label": 3, "top": [[5, 0.9], [3, 0.1]] },
+        ])
+        .to_string(),
     );
     write(
         "layers.json",
@@ -139,6 +143,8 @@ fn page_shows_the_records() {
         "cnn: gradient norm of each layer",
         "cnn: network inputs",
         "Most confident mistakes",
+        "<td>7</td>",
+        "crow/IMG_1.jpg",
         "99.00\u{a0}%",
         "Conv2d",
         "Training loss",

@@ -26,6 +26,7 @@ fn unlike_shapes_are_an_error() {
                 error,
                 Error::Shapes {
                     index: 5,
+                    name: None,
                     expected: (1, 2, 5),
                     found: (1, 2, 3)
                 }

@@ -6,16 +6,16 @@ use tar::{Builder, Header};
 use crate::sets::make::*;
 
 /// Records of the given label bytes and the pictures of the PNG fixtures.
-fn records(labels: &[&[u8]]) -> Vec<u8> {
+pub fn records(labels: &[&[u8]]) -> Vec<u8> {
     let pixels = fixture_bytes("cifar-png.bin");
     let record = |(i, l): (usize, &&[u8])| [l, &pixels[i * 3072..][..3072]].concat();
     labels.iter().enumerate().flat_map(record).collect()
 }
 
-const FIVE: [&[u8]; 5] = [&[3], &[0], &[9], &[3], &[7]];
-const FIVE_OF_100: [&[u8]; 5] = [&[10, 49], &[4, 0], &[13, 99], &[10, 49], &[7, 7]];
+pub const FIVE: [&[u8]; 5] = [&[3], &[0], &[9], &[3], &[7]];
+pub const FIVE_OF_100: [&[u8]; 5] = [&[10, 49], &[4, 0], &[13, 99], &[10, 49], &[7, 7]];
 
-fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
     for (name, bytes) in files {
         let mut header = Header::new_gnu();
@@ -26,7 +26,7 @@ fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-fn ten() -> Vec<(&'static str, Vec<u8>)> {
+pub fn ten() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("cifar-10-batches-bin/readme.html", b"hello".to_vec()),
         ("cifar-10-batches-bin/data_batch_1.bin", records(&FIVE[..1])),

@@ -1,8 +1,12 @@
 //! A folder of image files.
 
 use std::fs;
+use std::sync::Arc;
 
-use tallow_datasets::{Dataset, Error, ImageFolder, PictureOptions, Split};
+use tallow_datasets::{
+    DataLoader, Dataset, Error, ImageFolder, LoaderConfig, PictureOptions, Split, Subset,
+};
+use tallow_transforms::{Compose, TransformConfig};
 
 use crate::sets::make::*;
 
@@ -50,6 +54,9 @@ fn classes_and_images_are_numbered_as_torchvision_does() {
     let found: Vec<_> = (0..set.len()).map(|i| set.path(i).unwrap()).collect();
     assert_eq!(found, expected.map(|e| dir.path("root").join(e)));
     assert_eq!(labels(&set), [0, 0, 0, 0, 1, 1]);
+    let names: Vec<_> = (0..set.len()).map(|i| set.name(i).unwrap()).collect();
+    assert_eq!(names, expected);
+    assert_eq!(set.name(6), None);
     assert!(matches!(
         set.path(6),
         Err(Error::Index { index: 6, len: 6 })
@@ -344,4 +351,34 @@ fn crc32(bytes: &[u8]) -> u32 {
     let mut sum = flate2::Crc::new();
     sum.update(bytes);
     sum.sum()
+}
+
+#[test]
+fn errors_of_a_batch_name_the_picture() {
+    let dir = insects();
+    let small = image::RgbImage::new(5, 5);
+    small.save(dir.path("root/bee/small.png")).unwrap();
+    let set = ImageFolder::open(dir.path("root"), Split::Train).unwrap();
+    // Their order in the subset is not that of the folder.
+    let set = Subset::new(Arc::new(set), vec![5, 6]).unwrap();
+    assert_eq!(set.name(0).as_deref(), Some("bee/2.png"));
+    assert_eq!(set.name(2), None);
+    let set: Arc<dyn Dataset> = Arc::new(set);
+    let error = |transforms: Vec<TransformConfig>| {
+        let transforms = Compose::new(transforms).unwrap();
+        let loader = DataLoader::new(set.clone(), transforms, LoaderConfig::default()).unwrap();
+        loader.epoch(0).next().unwrap().unwrap_err().to_string()
+    };
+    let message = error(vec![TransformConfig::to_tensor()]);
+    let name = fixture_name("bee", "small.png");
+    assert!(
+        message.contains(&format!("sample 1 ({name}) is (3, 5, 5)")),
+        "{message}"
+    );
+    let crop = r#"[{"name": "random-crop", "size": 9}, {"name": "to-tensor"}]"#;
+    let message = error(serde_json::from_str(crop).unwrap());
+    assert!(
+        message.contains(&format!("sample 1 ({name}): ")),
+        "{message}"
+    );
 }

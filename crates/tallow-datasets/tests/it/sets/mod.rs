@@ -1,16 +1,19 @@
 //! Datasets from files: contents, refused files, messages.
 
-mod cifar;
+mod arrays;
+pub mod cifar;
 mod damage;
 #[cfg(feature = "pictures")]
 mod folder;
 mod idx;
+#[cfg(feature = "pictures")]
+mod lists;
 pub mod make;
 #[cfg(feature = "parquet")]
-mod parquet;
+pub mod parquet;
 #[cfg(feature = "pictures")]
-mod pictures;
-mod python;
+pub mod pictures;
+pub mod python;
 mod real;
 #[cfg(feature = "sample")]
 mod sample;

@@ -7,14 +7,14 @@ use tallow_datasets::Split;
 use crate::sets::make::*;
 
 /// A byte string as Python 2 pickles it.
-fn text(bytes: &[u8]) -> Vec<u8> {
+pub fn text(bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![b'T'];
     out.extend((bytes.len() as u32).to_le_bytes());
     out.extend(bytes);
     out
 }
 
-fn integers(labels: &[u8]) -> Vec<u8> {
+pub fn integers(labels: &[u8]) -> Vec<u8> {
     let items = labels.iter().flat_map(|&n| [b'K', n]).collect::<Vec<_>>();
     [b"](", &items[..], b"e"].concat()
 }
@@ -24,7 +24,7 @@ const BYTES: &[u8] =
     b"cnumpy\ndtype\nU\x02u1K\0K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb";
 
 /// Array of shape (n, 3072) of Python 2; `data` is pickled bytes.
-fn array(n: u8, data: &[u8]) -> Vec<u8> {
+pub fn array(n: u8, data: &[u8]) -> Vec<u8> {
     [
         b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\x01b\x87R(K\x01K",
         &[n][..],
@@ -37,7 +37,7 @@ fn array(n: u8, data: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut out = b"\x80\x02}(".to_vec();
     for (key, value) in entries {
         out.extend(text(key.as_bytes()));
@@ -47,7 +47,7 @@ fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
     out
 }
 
-fn batch(pixels: &[u8], key: &str, labels: &[u8]) -> Vec<u8> {
+pub fn batch(pixels: &[u8], key: &str, labels: &[u8]) -> Vec<u8> {
     dict(&[
         ("batch_label", text(b"a batch")),
         (key, integers(labels)),
@@ -55,7 +55,7 @@ fn batch(pixels: &[u8], key: &str, labels: &[u8]) -> Vec<u8> {
     ])
 }
 
-fn tar_gz(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub fn tar_gz(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in files {
         let mut header = tar::Header::new_gnu();
@@ -65,7 +65,7 @@ fn tar_gz(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     gz(tar.into_inner().unwrap())
 }
 
-fn five() -> Vec<(String, Vec<u8>)> {
+pub fn five() -> Vec<(String, Vec<u8>)> {
     let all = pixels(5, 3072);
     (0..5)
         .map(|i| {
@@ -210,13 +210,13 @@ fn wrong_pickles_are_named_and_nothing_is_run() {
 }
 
 /// A `.npy` array of bytes.
-fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+pub fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
     let length = (header.len() as u16).to_le_bytes();
     [b"\x93NUMPY\x01\0", &length[..], header.as_bytes(), data].concat()
 }
 
-fn npz(arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub fn npz(arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in arrays {
         let options = zip::write::SimpleFileOptions::default();
