@@ -1,6 +1,7 @@
 //! `cargo xtask`: the commands of `tallow`, and the chores of this repository.
 
 mod bench;
+mod damage;
 mod layers;
 mod pages;
 
@@ -11,6 +12,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use tallow_cli::{Command, Program, Registry, dispatch, git_commit};
 
 use bench::args::{BenchArgs, WorkerArgs};
+use damage::DamageArgs;
 use layers::LayersArgs;
 use pages::DocsArgs;
 
@@ -59,6 +61,12 @@ enum Chore {
     /// does not allow, or when files import each other in a circle.
     #[command(after_help = "Example: {tallow} layers")]
     Layers(LayersArgs),
+    /// Read damaged files, to find faults of the readers.
+    ///
+    /// Each file is one of the fixtures of the tests with a few bytes changed, removed, inserted or moved; its seed makes it again. Exits
+    /// with 1 when a file is neither read nor refused within 2 seconds and 1 GiB, or causes a panic.
+    #[command(after_help = damage::EXAMPLES)]
+    Damage(DamageArgs),
     /// Worker process of `bench`; not for people.
     #[command(hide = true, after_help = "Example: {tallow} bench starts it")]
     BenchWorker(WorkerArgs),
@@ -97,6 +105,7 @@ fn main() -> ExitCode {
         Chore::Bench(args) => bench::bench(args),
         Chore::Docs(args) => pages::docs(args),
         Chore::Layers(args) => layers::layers(args),
+        Chore::Damage(args) => damage::damage(args),
         Chore::BenchWorker(args) => bench::work(args),
     })
 }
