@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use tallow_experiment::outcome::{Outcome, Variant};
-use tallow_record::{Statistic, percent, thousands};
+use tallow_record::{Statistic, Verdict, percent, thousands};
 
 use crate::table::{align_right, new_table};
 
@@ -48,15 +48,25 @@ pub fn render(outcome: &Outcome) -> String {
             .unwrap_or(0);
         text.push('\n');
         for claim in &outcome.claims {
-            let verdict = match claim.holds {
-                Some(true) => "holds",
-                Some(false) => "FAILS",
-                None => "-",
+            let verdict = match claim.verdict() {
+                Verdict::Holds => "holds",
+                Verdict::DoesNotHold => "FAILS",
+                Verdict::Undecided => "undecided",
+                _ => "-",
             };
             let _ = writeln!(
                 text,
-                "{verdict:>6}  {:width$}  {}",
-                claim.text, claim.figures
+                "{verdict:>9}  {:width$}  {}{}",
+                claim.text,
+                claim.figures,
+                claim.intervals()
+            );
+        }
+        if outcome.claims.iter().any(|c| !c.intervals().is_empty()) {
+            let _ = writeln!(
+                text,
+                "{:9}  in brackets: one-sided 95 % confidence bounds of left minus right",
+                ""
             );
         }
     }
@@ -96,7 +106,7 @@ fn mean_and_spread(statistic: &Statistic) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tallow_record::{ClaimResult, Dataset, Published, Tier};
+    use tallow_record::{ClaimResult, Dataset, Difference, Published, Tier};
 
     fn outcome() -> Outcome {
         let variant = |name: &str, parameters, values: &[f64], published: &[f64]| Variant {
@@ -117,6 +127,15 @@ mod tests {
             text: text.to_string(),
             holds,
             figures: "0.9 > 0.8".to_string(),
+            differences: Vec::new(),
+        };
+        let undecided = ClaimResult {
+            differences: vec![Difference {
+                mean: 0.1,
+                interval: Some([-0.02, 0.22]),
+                seeds: 2,
+            }],
+            ..verdict("cnn > lenet", None)
         };
         Outcome {
             experiment: "small".to_string(),
@@ -137,6 +156,7 @@ mod tests {
                 verdict("cnn > fc", Some(true)),
                 verdict("cnn.test_accuracy > 0.99", Some(false)),
                 verdict("vgg > fc", None),
+                undecided,
             ],
             statements: Vec::new(),
             facts: Default::default(),
@@ -159,8 +179,11 @@ mod tests {
         assert!(line("9,231,114").contains("—"));
         assert!(line("test accuracy, 2 seeds").contains("published"));
         assert_eq!(line("published: "), "published: the paper");
-        assert!(line("cnn > fc").starts_with(" holds  cnn > fc"));
-        assert!(line("> 0.99").starts_with(" FAILS"));
-        assert!(line("vgg > fc").starts_with("     -"));
+        assert!(line("cnn > fc").starts_with("    holds  cnn > fc"));
+        assert!(line("> 0.99").starts_with("    FAILS"));
+        assert!(line("vgg > fc").starts_with("        -"));
+        assert!(line("cnn > lenet").starts_with("undecided"));
+        assert!(line("cnn > lenet").ends_with("0.9 > 0.8 [-0.0200, 0.2200]"));
+        assert!(line("95 %").contains("left minus right"));
     }
 }

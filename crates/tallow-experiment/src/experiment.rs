@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use tallow_datasets::PictureOptions;
 pub use tallow_record::Tier;
-use tallow_record::{METRICS, Published};
-use tallow_regress::{Claim, FACTS};
+use tallow_record::{ClaimResult, METRICS, Published};
+use tallow_regress::{Claim, FACTS, Figure, Rule};
 use toml::Table;
 
 use crate::analysis::Analysis;
@@ -114,6 +114,19 @@ fn refuse<T>(message: impl Into<String>) -> Result<T> {
 }
 
 impl Experiment {
+    /// Judges the claims and the statements by the rule of the tier. `figure(variant, metric)` has the values of a metric; `None` if the
+    /// variant was not run.
+    pub fn judge(
+        &self,
+        figure: impl Fn(&str, &str) -> Option<Figure>,
+    ) -> (Vec<ClaimResult>, Vec<tallow_record::Statement>) {
+        let rule = Rule::of(self.tier);
+        let claims = self.claims.iter().map(|claim| claim.judge(rule, &figure));
+        let statements = self.statements.iter();
+        let statements = statements.map(|statement| statement.judge(rule, &figure));
+        (claims.collect(), statements.collect())
+    }
+
     /// Loads the built-in experiment of this name, or the file if `name` ends in `.toml`, at one tier, with the assignments
     /// `sets` (each `key=value`) applied to every variant.
     pub fn load(name: &str, tier: Tier, sets: &[String]) -> Result<Self> {

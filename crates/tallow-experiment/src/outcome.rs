@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use tallow_record::{ClaimResult, Dataset, Published, Run, Statement, Statistic, Tier, by_variant};
-use tallow_regress::FACTS;
+use tallow_regress::{FACTS, Figure};
 
 use crate::experiment::Experiment;
 
@@ -75,29 +75,23 @@ pub(crate) fn of_runs(experiment: &Experiment, runs: &[Run]) -> Vec<Variant> {
     variants.collect()
 }
 
-/// Mean of a metric over the seeds of a variant, or the figure of an analysis: `None` if the variant was not run, NaN if it has no
-/// such figure (a loss that is not finite), so that no claim about it holds.
-pub fn mean(
-    variants: &[Variant],
-    facts: &BTreeMap<String, f64>,
-    name: &str,
-    metric: &str,
-) -> Option<f64> {
-    let of = |name: &str| variants.iter().find(|v| v.name == name).map(|v| &v.metrics);
-    figure(of, facts, name, metric)
-}
-
-/// The same for variants whose metrics `of` returns.
+/// Values of a metric of a variant, or the figure of an analysis: `None` if the variant was not run, NaN if it has no such figure (a
+/// loss that is not finite), so that no claim about it holds. `of` returns the seeds and metrics of a variant.
 pub fn figure<'a>(
-    of: impl Fn(&str) -> Option<&'a BTreeMap<String, Statistic>>,
+    of: impl Fn(&str) -> Option<(&'a [u64], &'a BTreeMap<String, Statistic>)>,
     facts: &BTreeMap<String, f64>,
     name: &str,
     metric: &str,
-) -> Option<f64> {
+) -> Option<Figure> {
     if name == FACTS {
-        return Some(facts.get(metric).copied().unwrap_or(f64::NAN));
+        let value = facts.get(metric).copied().unwrap_or(f64::NAN);
+        return Some(Figure::Constant(value));
     }
-    Some(of(name)?.get(metric).map_or(f64::NAN, |s| s.mean))
+    let (seeds, metrics) = of(name)?;
+    Some(match metrics.get(metric) {
+        Some(statistic) => Figure::of(metric, seeds, statistic),
+        None => Figure::Constant(f64::NAN),
+    })
 }
 
 #[cfg(test)]
@@ -107,11 +101,19 @@ mod tests {
     #[test]
     fn what_was_not_run_is_not_judged_and_what_is_missing_fails() {
         let metrics = BTreeMap::new();
-        let of = |name: &str| (name == "cnn").then_some(&metrics);
+        let of = |name: &str| (name == "cnn").then_some((&[0][..], &metrics));
         let facts = BTreeMap::from([("maps".to_string(), 4.0)]);
         assert_eq!(figure(of, &facts, "fc", "test_accuracy"), None);
-        assert!(figure(of, &facts, "cnn", "test_accuracy").unwrap().is_nan());
-        assert_eq!(figure(of, &facts, FACTS, "maps"), Some(4.0));
-        assert!(figure(of, &facts, FACTS, "other").unwrap().is_nan());
+        assert!(
+            figure(of, &facts, "cnn", "test_accuracy")
+                .unwrap()
+                .mean()
+                .is_nan()
+        );
+        assert_eq!(
+            figure(of, &facts, FACTS, "maps"),
+            Some(Figure::Constant(4.0))
+        );
+        assert!(figure(of, &facts, FACTS, "other").unwrap().mean().is_nan());
     }
 }

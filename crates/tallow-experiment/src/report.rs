@@ -84,13 +84,13 @@ fn known(name: &str, runs: &[Run]) -> Option<Experiment> {
 fn judge(story: &mut Report<'_>, experiment: &Experiment) -> Result<()> {
     let variants = by_variant(story.runs);
     let facts = analysis::compute(&experiment.analyses)?;
-    let of = |name: &str| variants.iter().find(|v| v.name == name).map(|v| &v.metrics);
-    let mean = |name: &str, metric: &str| outcome::figure(of, &facts, name, metric);
+    let of = |name: &str| {
+        let variant = variants.iter().find(|v| v.name == name)?;
+        Some((&variant.seeds[..], &variant.metrics))
+    };
+    let figure = |name: &str, metric: &str| outcome::figure(of, &facts, name, metric);
     story.question = Some(experiment.question.clone());
-    story.claims = experiment.claims.iter().map(|c| c.judge(mean)).collect();
-    story.statements = (experiment.statements.iter())
-        .map(|s| s.judge(mean))
-        .collect();
+    (story.claims, story.statements) = experiment.judge(figure);
     for variant in &experiment.variants {
         let (name, published) = (variant.name.clone(), variant.published.clone());
         story.published.insert(name, published);

@@ -21,13 +21,10 @@ pub fn judged_anew(path: &Path) -> Result<Option<Results>> {
     let at = || path.display().to_string();
     let tier: Tier = results.tier.parse().context(at)?;
     let experiment = Experiment::load(&results.experiment, tier, &[]).context(at)?;
-    let of = |name: &str| results.variant(name).map(|v| &v.metrics);
-    let mean = |name: &str, metric: &str| outcome::figure(of, &results.facts, name, metric);
-    let claims = experiment.claims.iter().map(|c| c.judge(mean)).collect();
-    let statements = experiment.statements.iter().map(|s| s.judge(mean));
-    let statements = statements.collect();
-    results.claims = claims;
-    results.statements = statements;
+    let of = |name: &str| results.variant(name).map(|v| (&v.seeds[..], &v.metrics));
+    let figure = |name: &str, metric: &str| outcome::figure(of, &results.facts, name, metric);
+    let (claims, statements) = experiment.judge(figure);
+    (results.claims, results.statements) = (claims, statements);
     results.question = experiment.question;
     Ok((results != before).then_some(results))
 }

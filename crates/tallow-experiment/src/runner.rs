@@ -127,15 +127,18 @@ impl Runner {
         let runs: Vec<Run> = (folders.iter()).map(Run::read).collect::<Result<_, _>>()?;
         let variants = outcome::of_runs(experiment, &runs);
         let facts = analysis::compute(&experiment.analyses)?;
-        let mean = |name: &str, metric: &str| outcome::mean(&variants, &facts, name, metric);
+        let of = |name: &str| {
+            let variant = variants.iter().find(|v| v.name == name)?;
+            Some((&variant.seeds[..], &variant.metrics))
+        };
+        let figure = |name: &str, metric: &str| outcome::figure(of, &facts, name, metric);
+        let (claims, statements) = experiment.judge(figure);
         let outcome = Outcome {
             experiment: experiment.name.clone(),
             tier: experiment.tier,
             dataset: splits.description(),
-            claims: experiment.claims.iter().map(|c| c.judge(mean)).collect(),
-            statements: (experiment.statements.iter())
-                .map(|s| s.judge(mean))
-                .collect(),
+            claims,
+            statements,
             variants,
             facts,
             runs: folders,

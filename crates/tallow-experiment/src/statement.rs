@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use tallow_record::{ClaimResult, Verdict};
-use tallow_regress::Claim;
+use tallow_regress::{Claim, Figure, Rule};
 
 use crate::error::{Error, Result};
 
@@ -44,10 +44,15 @@ impl FileStatement {
 }
 
 impl Statement {
-    /// Judges the checks. `mean(variant, metric)` is the mean over the seeds; `None` if the variant was not run.
-    pub fn judge(&self, mean: impl Fn(&str, &str) -> Option<f64>) -> tallow_record::Statement {
-        let checks: Vec<ClaimResult> = self.checks.iter().map(|c| c.judge(&mean)).collect();
-        let verdict = Verdict::of(checks.iter().map(|check| check.holds));
+    /// Judges the checks. `figure(variant, metric)` has the values of a metric; `None` if the variant was not run.
+    pub fn judge(
+        &self,
+        rule: Rule,
+        figure: impl Fn(&str, &str) -> Option<Figure>,
+    ) -> tallow_record::Statement {
+        let checks = self.checks.iter().map(|check| check.judge(rule, &figure));
+        let checks: Vec<ClaimResult> = checks.collect();
+        let verdict = Verdict::of(&checks);
         tallow_record::Statement {
             text: self.text.clone(),
             zh: self.zh.clone(),
@@ -63,16 +68,23 @@ mod tests {
 
     #[test]
     fn verdicts() {
-        let mean = |variant: &str, _: &str| match variant {
-            "a" => Some(0.5),
-            "b" => Some(0.6),
-            _ => None,
+        let figure = |variant: &str, _: &str| {
+            let values = match variant {
+                "a" => [0.5, 0.51],
+                "b" => [0.6, 0.62],
+                "wide" => [0.3, 0.7],
+                _ => return None,
+            };
+            Some(Figure::BySeed(vec![(0, values[0]), (1, values[1])]))
         };
         for (checks, verdict) in [
             (vec!["b > a"], Verdict::Holds),
             (vec!["b > a", "a > 0.4"], Verdict::Holds),
             (vec!["b > a", "a > 0.9"], Verdict::HoldsPartly),
             (vec!["a > b"], Verdict::DoesNotHold),
+            (vec!["wide > a"], Verdict::Undecided),
+            (vec!["b > a", "wide > a"], Verdict::Undecided),
+            (vec!["b > a", "wide > a", "a > b"], Verdict::HoldsPartly),
             (vec!["a > b", "c > b"], Verdict::NotJudged),
         ] {
             let statement = FileStatement {
@@ -81,7 +93,8 @@ mod tests {
                 checks: checks.iter().map(|c| c.to_string()).collect(),
             };
             let statement = statement.read(|text| Ok(Claim::parse(text)?)).unwrap();
-            assert_eq!(statement.judge(mean).verdict, verdict, "{checks:?}");
+            let judged = statement.judge(Rule::Confidence, figure);
+            assert_eq!(judged.verdict, verdict, "{checks:?}");
         }
     }
 }

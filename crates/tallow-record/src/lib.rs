@@ -34,7 +34,9 @@ pub use info::{Dataset, Environment, EnvironmentFile, RunInfo};
 pub use layout::to_json;
 pub use metric::{Better, Format, METRICS, Metric, Varies};
 pub use number::{percent, thousands};
-pub use results::{ClaimResult, Published, Results, RunResults, Statement, Variant, Verdict};
+pub use results::{
+    ClaimResult, Difference, Published, Results, RunResults, Statement, Variant, Verdict,
+};
 pub use run::Run;
 pub use statistic::Statistic;
 pub use summary::{ClassScore, Summary};

@@ -48,16 +48,57 @@ pub struct Results {
     pub variants: Vec<Variant>,
 }
 
-/// Claim about metrics, judged.
+/// Claim about metrics, judged over the seeds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimResult {
     /// Text of the claim, such as `cnn - fc > 0.01`.
     pub text: String,
-    /// Whether it holds; `None` if one of its variants was not run to its end.
+    /// Whether it holds. `None` if the seeds do not decide it, or if one of its variants was not run to its end; see
+    /// [`verdict`](Self::verdict).
     pub holds: Option<bool>,
     /// Claim with numbers in place of names, such as `0.0207 > 0.0100`.
     pub figures: String,
+    /// Differences of the compared sums, one for each comparison; none if a variant was not run to its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
+}
+
+impl ClaimResult {
+    /// Verdict on the claim.
+    pub fn verdict(&self) -> Verdict {
+        match self.holds {
+            Some(true) => Verdict::Holds,
+            Some(false) => Verdict::DoesNotHold,
+            None if self.differences.is_empty() => Verdict::NotJudged,
+            None => Verdict::Undecided,
+        }
+    }
+
+    /// Bounds of the differences, such as ` [0.0051, 0.0217]`; empty without bounds.
+    pub fn intervals(&self) -> String {
+        let bounds = self.differences.iter().filter_map(|d| d.interval);
+        let number = |value: f64| match value.abs() < 1e-3 && value != 0.0 {
+            true => format!("{value:.2e}"),
+            false => format!("{value:.4}"),
+        };
+        bounds
+            .map(|[low, high]| format!(" [{}, {}]", number(low), number(high)))
+            .collect()
+    }
+}
+
+/// Difference of two sums of metrics, the left one minus the right one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Difference {
+    /// Mean over the seeds.
+    pub mean: f64,
+    /// Lower and upper one-sided 95 % confidence bounds of the mean; `None` without at least two seeds, and where nothing depends on
+    /// the seed.
+    pub interval: Option<[f64; 2]>,
+    /// Smallest number of seeds of a variant in it; 0 if nothing in it depends on the seed.
+    pub seeds: usize,
 }
 
 /// Statement made by others, with the claims that decide it.
@@ -83,25 +124,32 @@ pub enum Verdict {
     /// Some checks hold.
     #[serde(rename = "holds partly")]
     HoldsPartly,
-    /// No check holds.
+    /// The opposite of every check holds.
     #[serde(rename = "does not hold")]
     DoesNotHold,
+    /// The seeds do not decide a check, and the others do not differ.
+    #[serde(rename = "undecided")]
+    Undecided,
     /// A check could not be judged, or there is none.
     #[serde(rename = "not judged")]
     NotJudged,
 }
 
 impl Verdict {
-    /// Verdict over checks, given whether each holds; `None` is one that could not be judged.
-    pub fn of(holds: impl IntoIterator<Item = Option<bool>>) -> Self {
-        let Some(holds) = holds.into_iter().collect::<Option<Vec<bool>>>() else {
-            return Self::NotJudged;
-        };
-        match holds.iter().filter(|&&holds| holds).count() {
-            _ if holds.is_empty() => Self::NotJudged,
-            0 => Self::DoesNotHold,
-            held if held == holds.len() => Self::Holds,
-            _ => Self::HoldsPartly,
+    /// Verdict over checks.
+    pub fn of(checks: &[ClaimResult]) -> Self {
+        let verdicts: Vec<Self> = checks.iter().map(ClaimResult::verdict).collect();
+        let all = |verdict| verdicts.iter().all(|&v| v == verdict);
+        if verdicts.is_empty() || verdicts.contains(&Self::NotJudged) {
+            Self::NotJudged
+        } else if all(Self::Holds) {
+            Self::Holds
+        } else if all(Self::DoesNotHold) {
+            Self::DoesNotHold
+        } else if verdicts.contains(&Self::Holds) && verdicts.contains(&Self::DoesNotHold) {
+            Self::HoldsPartly
+        } else {
+            Self::Undecided
         }
     }
 }

@@ -6,9 +6,11 @@
 
 use std::fmt;
 
-use tallow_record::ClaimResult;
+use tallow_record::{ClaimResult, Difference, Tier};
 
+use crate::confidence::{self, Part};
 use crate::error::{Error, Result};
+use crate::figure::Figure;
 use crate::format::number;
 
 /// Metric of a claim that names a variant alone.
@@ -17,18 +19,44 @@ pub(crate) const DEFAULT_METRIC: &str = "test_accuracy";
 /// Name in place of a variant for computed figures that belong to no variant: `facts.name`.
 pub const FACTS: &str = "facts";
 
+/// Rule by which a claim is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Every claim by its one-sided 95 % confidence bounds over the seeds.
+    Confidence,
+    /// Floors and ranges of one variant by its mean, the others by confidence: for short runs of one seed that only a fault can bring
+    /// below a floor far from the usual value.
+    FloorsByMean,
+}
+
+impl Rule {
+    /// Rule of a tier: the smoke tier trains one seed for a few steps and has floors, the others have claims.
+    pub fn of(tier: Tier) -> Self {
+        match tier {
+            Tier::Smoke => Self::FloorsByMean,
+            _ => Self::Confidence,
+        }
+    }
+}
+
 /// Claim about the metrics of variants, parsed from text.
 ///
+/// It holds when the confidence bound of each compared difference is on the right side, does not hold when that of one is on the wrong
+/// side, and is undecided otherwise. One seed never decides a claim about a metric that depends on the seed. docs/claims.md has the
+/// rule's rates of error.
+///
 /// ```
-/// let claim = tallow_regress::Claim::parse("cnn - fc > 0.02")?;
-/// let mean = |variant: &str, _metric: &str| match variant {
-///     "cnn" => Some(0.95),
-///     "fc" => Some(0.91),
+/// use tallow_regress::{Claim, Figure, Rule};
+///
+/// let claim = Claim::parse("cnn - fc > 0.02")?;
+/// let accuracy = |variant: &str, _metric: &str| match variant {
+///     "cnn" => Some(Figure::BySeed(vec![(0, 0.95), (1, 0.96), (2, 0.94)])),
+///     "fc" => Some(Figure::BySeed(vec![(0, 0.91), (1, 0.91), (2, 0.90)])),
 ///     _ => None,
 /// };
-/// let result = claim.judge(mean);
+/// let result = claim.judge(Rule::Confidence, accuracy);
 /// assert_eq!(result.holds, Some(true));
-/// assert_eq!(result.figures, "0.0400 > 0.0200");
+/// assert_eq!(result.figures, "0.0433 > 0.0200");
 /// # Ok::<(), tallow_regress::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +106,19 @@ impl Operator {
             Self::LessOrEqual => left <= right,
             Self::Greater => left > right,
             Self::GreaterOrEqual => left >= right,
+        }
+    }
+
+    /// Whether a difference holds that is between these bounds; `None` if they do not decide it.
+    fn decide(self, [low, high]: [f64; 2]) -> Option<bool> {
+        let (worst, best) = match self {
+            Self::Less | Self::LessOrEqual => (high, low),
+            Self::Greater | Self::GreaterOrEqual => (low, high),
+        };
+        match (self.holds(worst, 0.0), self.holds(best, 0.0)) {
+            (true, _) => Some(true),
+            (false, false) => Some(false),
+            (false, true) => None,
         }
     }
 }
@@ -155,31 +196,62 @@ impl Claim {
             })
     }
 
-    /// Judges the claim. `mean(variant, metric)` returns the mean over the seeds, or `None` for a variant that was not run.
+    /// Judges the claim. `figure(variant, metric)` returns the values of a metric, or `None` for a variant that was not run.
     ///
-    /// The result has `holds: None` if a variant was not run. A comparison with NaN does not hold.
-    pub fn judge(&self, mean: impl Fn(&str, &str) -> Option<f64>) -> ClaimResult {
-        let values = self.sums.iter().map(|terms| sum(terms, &mean));
-        let (holds, figures) = match values.collect::<Option<Vec<f64>>>() {
-            Some(values) => {
-                let mut figures = number(values[0]);
-                let mut holds = true;
-                for (pair, comparison) in values.windows(2).zip(&self.comparisons) {
-                    holds &= comparison.holds(pair[0], pair[1]);
-                    figures += &format!(" {comparison} {}", number(pair[1]));
-                }
-                (Some(holds), figures)
-            }
-            None => (
-                None,
-                "not judged: a variant was not run to its end".to_string(),
-            ),
+    /// The result has no differences if a variant was not run. A comparison with NaN does not hold.
+    pub fn judge(&self, rule: Rule, figure: impl Fn(&str, &str) -> Option<Figure>) -> ClaimResult {
+        let sums = self.sums.iter().map(|terms| values(terms, &figure));
+        let Some(sums) = sums.collect::<Option<Vec<_>>>() else {
+            return ClaimResult {
+                text: self.text.clone(),
+                holds: None,
+                figures: "not judged: a variant was not run to its end".to_string(),
+                differences: Vec::new(),
+            };
         };
+        let means: Vec<f64> = sums.iter().map(|terms| mean(terms)).collect();
+        let by_mean = rule == Rule::FloorsByMean && self.is_floor();
+        let mut figures = number(means[0]);
+        let mut differences = Vec::new();
+        let mut verdicts = Vec::new();
+        for (i, comparison) in self.comparisons.iter().enumerate() {
+            figures += &format!(" {comparison} {}", number(means[i + 1]));
+            let right = sums[i + 1].iter().map(|part| part.negated());
+            let parts: Vec<Part> = sums[i].iter().cloned().chain(right).collect();
+            let mut difference = confidence::difference(&parts);
+            // Sums that are equal as written differ by rounding when subtracted term by term.
+            difference.mean = means[i] - means[i + 1];
+            verdicts.push(match difference {
+                _ if by_mean || means[i].is_nan() || means[i + 1].is_nan() => {
+                    Some(comparison.holds(means[i], means[i + 1]))
+                }
+                Difference { seeds: 0, .. } => Some(comparison.holds(means[i], means[i + 1])),
+                Difference { interval, .. } => interval.and_then(|ends| comparison.decide(ends)),
+            });
+            // What is not a number has no difference, which JSON could not hold.
+            if difference.mean.is_finite() {
+                differences.push(difference);
+            }
+        }
         ClaimResult {
             text: self.text.clone(),
-            holds,
+            // A comparison that does not hold decides the claim, whatever the others are.
+            holds: match verdicts.contains(&Some(false)) {
+                true => Some(false),
+                false => verdicts
+                    .into_iter()
+                    .try_fold(true, |all, holds| Some(all & holds?)),
+            },
             figures,
+            differences,
         }
+    }
+
+    /// Whether it compares a single variant with numbers.
+    fn is_floor(&self) -> bool {
+        let mut variants = self.metrics().map(|(variant, _)| variant);
+        let first = variants.next();
+        variants.all(|variant| Some(variant) == first)
     }
 }
 
@@ -292,9 +364,42 @@ fn sum(terms: &[Term], mean: impl Fn(&str, &str) -> Option<f64>) -> Option<f64> 
     })
 }
 
+/// Terms with the values of their metrics.
+fn values(terms: &[Term], figure: impl Fn(&str, &str) -> Option<Figure>) -> Option<Vec<Part>> {
+    let part = |term: &Term| {
+        Some(match &term.value {
+            Value::Number(number) => Part {
+                factor: term.sign,
+                variant: String::new(),
+                figure: Figure::Constant(*number),
+            },
+            Value::Metric { variant, metric } => Part {
+                factor: term.sign,
+                variant: variant.clone(),
+                figure: figure(variant, metric)?,
+            },
+        })
+    };
+    terms.iter().map(part).collect()
+}
+
+fn mean(terms: &[Part]) -> f64 {
+    terms
+        .iter()
+        .fold(0.0, |total, part| total + part.factor * part.figure.mean())
+}
+
 #[cfg(test)]
 mod tests {
+    use tallow_record::Verdict;
+
     use super::*;
+
+    /// Two seeds close to each value, so that all is decided.
+    fn figure(variant: &str, metric: &str) -> Option<Figure> {
+        let mean = mean(variant, metric)?;
+        Some(Figure::BySeed(vec![(0, mean - 1e-9), (1, mean + 1e-9)]))
+    }
 
     fn mean(variant: &str, metric: &str) -> Option<f64> {
         match (variant, metric) {
@@ -307,13 +412,14 @@ mod tests {
     }
 
     fn holds(text: &str) -> Option<bool> {
-        Claim::parse(text).unwrap().judge(mean).holds
+        let claim = Claim::parse(text).unwrap();
+        claim.judge(Rule::Confidence, figure).holds
     }
 
     #[test]
     fn floors() {
-        assert_eq!(holds("cnn.test_accuracy >= 0.95"), Some(true));
-        assert_eq!(holds("cnn.test_accuracy > 0.95"), Some(false));
+        assert_eq!(holds("cnn.test_accuracy >= 0.94"), Some(true));
+        assert_eq!(holds("cnn.test_accuracy > 0.96"), Some(false));
         assert_eq!(holds("cnn.test_loss<0.3"), Some(true));
     }
 
@@ -335,24 +441,73 @@ mod tests {
 
     #[test]
     fn ranges() {
-        assert_eq!(holds("0.8 < fc <= 0.85"), Some(true));
+        assert_eq!(holds("0.8 < fc <= 0.86"), Some(true));
         assert_eq!(holds("0.86 < fc <= 0.9"), Some(false));
         assert_eq!(holds("cnn > fc > cnn-permuted"), Some(true));
         assert_eq!(holds("cnn > cnn-permuted > fc"), Some(false));
-        let verdict = Claim::parse("0.1 < cnn.test_loss<0.3").unwrap().judge(mean);
+        let claim = Claim::parse("0.1 < cnn.test_loss<0.3").unwrap();
+        let verdict = claim.judge(Rule::Confidence, figure);
         assert_eq!(verdict.figures, "0.1000 < 0.2000 < 0.3000");
     }
 
     #[test]
     fn not_judged_without_the_variant() {
-        let verdict = Claim::parse("cnn > vgg").unwrap().judge(mean);
-        assert_eq!(verdict.holds, None);
+        let claim = Claim::parse("cnn > vgg").unwrap();
+        let result = claim.judge(Rule::Confidence, figure);
+        assert_eq!((result.holds, result.verdict()), (None, Verdict::NotJudged));
+    }
+
+    #[test]
+    fn seeds_that_do_not_decide_leave_it_undecided() {
+        let accuracies = |variant: &str, _: &str| {
+            let values: &[f64] = match variant {
+                "cnn" => &[0.95, 0.92, 0.96],
+                "fc" => &[0.94, 0.93, 0.94],
+                "one" => &[0.99],
+                _ => return None,
+            };
+            let seeds = 0..values.len() as u64;
+            Some(Figure::BySeed(seeds.zip(values.iter().copied()).collect()))
+        };
+        let judge = |text: &str, rule| Claim::parse(text).unwrap().judge(rule, accuracies);
+        let result = judge("cnn > fc", Rule::Confidence);
+        assert_eq!((result.holds, result.verdict()), (None, Verdict::Undecided));
+        assert_eq!(result.figures, "0.9433 > 0.9367");
+        // Neither holds its opposite, and a wide margin is decided.
+        assert_eq!(judge("cnn < fc", Rule::Confidence).holds, None);
+        assert_eq!(judge("cnn - fc > 0.2", Rule::Confidence).holds, Some(false));
+        assert_eq!(judge("fc > 0.9", Rule::Confidence).holds, Some(true));
+        // One of two comparisons is undecided, or wrong.
+        assert_eq!(judge("0.5 < cnn < 0.95", Rule::Confidence).holds, None);
+        assert_eq!(
+            judge("0.95 > cnn > 1.2", Rule::Confidence).holds,
+            Some(false)
+        );
+        // One seed decides nothing but a floor by its mean.
+        assert_eq!(judge("one > 0.5", Rule::Confidence).holds, None);
+        assert_eq!(judge("one > 0.5", Rule::FloorsByMean).holds, Some(true));
+        assert_eq!(judge("one < 0.5", Rule::FloorsByMean).holds, Some(false));
+        assert_eq!(judge("one > fc", Rule::FloorsByMean).holds, None);
+    }
+
+    #[test]
+    fn what_does_not_depend_on_the_seed_is_compared_exactly() {
+        let figure = |_: &str, _: &str| Some(Figure::Constant(9760.0));
+        let holds = |text: &str| {
+            Claim::parse(text)
+                .unwrap()
+                .judge(Rule::Confidence, figure)
+                .holds
+        };
+        assert_eq!(holds("lenet.parameters <= 9760"), Some(true));
+        assert_eq!(holds("lenet.parameters < 9760"), Some(false));
     }
 
     #[test]
     fn a_figure_that_is_not_a_number_fails() {
         let claim = Claim::parse("cnn > 0.1").unwrap();
-        assert_eq!(claim.judge(|_, _| Some(f64::NAN)).holds, Some(false));
+        let result = claim.judge(Rule::Confidence, |_, _| Some(Figure::Constant(f64::NAN)));
+        assert_eq!(result.holds, Some(false));
     }
 
     #[test]

@@ -7,8 +7,10 @@
 pub mod baseline;
 mod claim;
 mod compare;
+mod confidence;
 mod error;
 mod external;
+mod figure;
 mod findings;
 mod format;
 mod guard;
@@ -22,13 +24,14 @@ mod rounds;
 pub mod table;
 
 pub use baseline::Baseline;
-pub use claim::{Claim, FACTS, Sum};
+pub use claim::{Claim, FACTS, Rule, Sum};
 pub use compare::{Bits, Comparison, VariantComparison};
 pub use error::{Error, Result, TrainError};
 pub use external::{
     Direction, Directions, ExternalBaseline, ExternalBaselineVariant, ExternalResults,
     ExternalVariant, Selection, compare as compare_external, level,
 };
+pub use figure::Figure;
 pub use findings::Findings;
 pub use guard::{Guard, Worse};
 pub use judge::{FRESH_ROUNDS, FRESH_SEEDS, Judgement, MetricComparison};

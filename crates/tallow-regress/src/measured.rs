@@ -6,6 +6,7 @@ use serde_json::Value;
 use tallow_record::{EpochRow, Results, Run, Statistic, Variant, sha256_file};
 
 use crate::error::Result;
+use crate::figure::Figure;
 use crate::guard::{EPOCHS_TO_THRESHOLD, GUARDS, SPEED};
 use crate::plan::{Plan, PlannedVariant};
 use crate::recipe::comparable;
@@ -134,12 +135,17 @@ impl Measured {
             .collect()
     }
 
-    /// Mean of a metric of the summaries over the seeds that have it, for claims; NaN if most seeds have not.
-    pub fn mean(&self, metric: &str) -> f64 {
-        let values: Vec<f64> = self.values(metric, None).into_iter().flatten().collect();
+    /// Values of a metric of the summaries for the seeds that have it, for claims; NaN if most seeds have not.
+    pub fn figure(&self, metric: &str) -> Figure {
+        let values = self.seeds.iter().zip(self.values(metric, None));
+        let values: Vec<(u64, f64)> = values.filter_map(|(&seed, v)| Some((seed, v?))).collect();
+        if 2 * values.len() <= self.seeds.len() {
+            return Figure::Constant(f64::NAN);
+        }
+        let (seeds, values): (Vec<u64>, Vec<f64>) = values.into_iter().unzip();
         match Statistic::of(&values) {
-            Some(statistic) if 2 * values.len() > self.seeds.len() => statistic.mean,
-            _ => f64::NAN,
+            Some(statistic) => Figure::of(metric, &seeds, &statistic),
+            None => Figure::Constant(f64::NAN),
         }
     }
 }
@@ -193,7 +199,7 @@ mod tests {
                     .map(|a| a.map(|_| 1.0))
                     .collect::<Vec<_>>()
             );
-            measured.mean("test_accuracy")
+            measured.figure("test_accuracy").mean()
         };
         assert_eq!(of(&[Some(0.5), None, Some(1.0)]), 0.75);
         assert!(of(&[None, None, Some(1.0)]).is_nan());

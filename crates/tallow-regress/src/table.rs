@@ -236,8 +236,10 @@ fn faults(report: &Comparison) -> Vec<String> {
     let mut faults: Vec<String> = report.reason.iter().cloned().collect();
     for claim in report.claims.iter().filter(|c| c.holds == Some(false)) {
         faults.push(format!(
-            "the floor {} is missed: {}",
-            claim.text, claim.figures
+            "the floor {} is missed: {}{}",
+            claim.text,
+            claim.figures,
+            claim.intervals()
         ));
     }
     for variant in &report.variants {

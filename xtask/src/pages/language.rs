@@ -39,13 +39,9 @@ impl Language {
             Verdict::Holds => self.pick("holds", "成立"),
             Verdict::HoldsPartly => self.pick("holds partly", "部分成立"),
             Verdict::DoesNotHold => self.pick("does not hold", "不成立"),
+            Verdict::Undecided => self.pick("undecided", "尚不能定"),
             Verdict::NotJudged => self.pick("not judged", "未判定"),
         }
-    }
-
-    /// Verdict of a single comparison.
-    pub fn holds(self, holds: Option<bool>) -> &'static str {
-        self.verdict(Verdict::of([holds]))
     }
 
     /// Words one after the other.

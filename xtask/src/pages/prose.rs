@@ -79,8 +79,12 @@ pub fn statements(results: &Results, language: Language) -> Result<String> {
             .to_string());
     }
     let headings = language.pick(
-        ["statement", "verdict", "what decides it"],
-        ["论断", "结论", "判定依据"],
+        [
+            "statement",
+            "verdict",
+            "what decides it [bounds of the difference]",
+        ],
+        ["论断", "结论", "判定依据 [差的置信界]"],
     );
     let mut table = Table::new(&headings.map(str::to_string), 3);
     for statement in &results.statements {
@@ -98,27 +102,23 @@ pub fn statements(results: &Results, language: Language) -> Result<String> {
     Ok(table.finish())
 }
 
-/// `cnn - fc > 0.01`: 0.0934 > 0.0100, holds.
+/// ✓ `cnn - fc > 0.01`: 0.0934 > 0.0100 [0.0801, 0.0867].
 fn decided(check: &ClaimResult, language: Language) -> String {
-    let ClaimResult {
-        text,
-        figures,
-        holds,
-    } = check;
-    let mark = match holds {
-        Some(true) => "✓",
-        Some(false) => "✗",
-        None => {
-            return format!(
-                "`{text}`{}{}",
-                language.pick(": ", "："),
-                language.holds(None)
-            );
+    let (text, verdict) = (&check.text, check.verdict());
+    let mark = match verdict {
+        Verdict::Holds => "✓",
+        Verdict::DoesNotHold => "✗",
+        Verdict::NotJudged => {
+            let verdict = language.verdict(verdict);
+            let colon = language.pick(": ", "：");
+            return format!("`{text}`{colon}{verdict}");
         }
+        _ => "?",
     };
+    let (figures, intervals) = (&check.figures, check.intervals());
     language.pick(
-        format!("{mark} `{text}`: {figures}"),
-        format!("{mark} `{text}`：{figures}"),
+        format!("{mark} `{text}`: {figures}{intervals}"),
+        format!("{mark} `{text}`：{figures}{intervals}"),
     )
 }
 
@@ -129,23 +129,20 @@ pub fn claims(results: &Results, language: Language) -> Result<String> {
             .pick("*Nothing is claimed.*", "*没有需要检查的断言。*")
             .to_string());
     }
-    let headings = language.pick(["claim", "figures", "verdict"], ["断言", "数值", "结论"]);
+    let headings = language.pick(
+        ["claim", "figures [bounds of the difference]", "verdict"],
+        ["断言", "数值 [差的置信界]", "结论"],
+    );
     let mut table = Table::new(&headings.map(str::to_string), 3);
-    for ClaimResult {
-        text,
-        figures,
-        holds,
-    } in &results.claims
-    {
-        let figures = if holds.is_some() {
-            figures.as_str()
-        } else {
-            "—"
+    for claim in &results.claims {
+        let figures = match claim.verdict() {
+            Verdict::NotJudged => "—".to_string(),
+            _ => format!("{}{}", claim.figures, claim.intervals()),
         };
         table.row(&[
-            format!("`{text}`"),
-            figures.to_string(),
-            language.holds(*holds).to_string(),
+            format!("`{}`", claim.text),
+            figures,
+            language.verdict(claim.verdict()).to_string(),
         ]);
     }
     Ok(table.finish())
@@ -192,13 +189,7 @@ pub fn summary(page: &Page<'_>) -> Result<String> {
                 results.statements.iter().map(|statement| statement.verdict),
                 language,
             ),
-            count(
-                results
-                    .claims
-                    .iter()
-                    .map(|claim| Verdict::of([claim.holds])),
-                language,
-            ),
+            count(results.claims.iter().map(ClaimResult::verdict), language),
         ]);
     }
     Ok(table.finish())
@@ -221,6 +212,7 @@ fn count(verdicts: impl Iterator<Item = Verdict>, language: Language) -> String 
         Verdict::Holds,
         Verdict::HoldsPartly,
         Verdict::DoesNotHold,
+        Verdict::Undecided,
         Verdict::NotJudged,
     ];
     let parts = kinds.into_iter().filter_map(|kind| {
@@ -231,6 +223,7 @@ fn count(verdicts: impl Iterator<Item = Verdict>, language: Language) -> String 
             (_, _, Verdict::Holds) => "hold",
             (_, _, Verdict::HoldsPartly) => "hold partly",
             (_, _, Verdict::DoesNotHold) => "do not hold",
+            (_, _, Verdict::Undecided) => "undecided",
             (_, _, Verdict::NotJudged) => "not judged",
         };
         Some(language.pick(format!("{count} {word}"), format!("{word} {count} 条")))

@@ -1,6 +1,7 @@
 //! Tests of the chores of `cargo xtask`.
 
 mod bench;
+mod claims;
 mod cli;
 mod common;
 mod docs;

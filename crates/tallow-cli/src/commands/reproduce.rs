@@ -93,15 +93,11 @@ fn command(args: &ReproduceArgs, program: &Program, experiment: &str) -> String 
 fn render(outcomes: &[Outcome]) -> String {
     let mut table = new_table(&["experiment", "claims", "statements", "time"]);
     for outcome in outcomes {
-        let claims = outcome.claims.iter();
-        let failed = claims.clone().filter(|c| c.holds == Some(false)).count();
+        let claims: Vec<Verdict> = outcome.claims.iter().map(|c| c.verdict()).collect();
         let statements: Vec<Verdict> = outcome.statements.iter().map(|s| s.verdict).collect();
         table.add_row([
             outcome.experiment.clone(),
-            match failed {
-                0 => format!("all {} hold", claims.len()),
-                n => format!("{n} of {} FAIL", claims.len()),
-            },
+            count(&claims),
             count(&statements),
             duration(outcome.seconds),
         ]);
@@ -118,6 +114,7 @@ fn count(verdicts: &[Verdict]) -> String {
         (Verdict::Holds, "holds", "hold"),
         (Verdict::HoldsPartly, "holds partly", "hold partly"),
         (Verdict::DoesNotHold, "does not hold", "do not hold"),
+        (Verdict::Undecided, "undecided", "undecided"),
         (Verdict::NotJudged, "not judged", "not judged"),
     ] {
         match verdicts.iter().filter(|v| **v == verdict).count() {

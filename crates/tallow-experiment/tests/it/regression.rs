@@ -75,7 +75,7 @@ fn runs_that_diverge_are_seen_through_and_found() {
         assert_eq!(measured.values("steps", None), [None]);
         assert_eq!(measured.values("epochs_to_threshold", Some(0.1)), [None]);
         assert_eq!(measured.weights, [None]);
-        assert!(measured.mean("test_accuracy").is_nan());
+        assert!(measured.figure("test_accuracy").mean().is_nan());
     }
 
     let mut found = baseline::find(&baselines(), "guard", Tier::Smoke).unwrap();

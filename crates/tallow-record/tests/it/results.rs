@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tallow_record::{ClaimResult, Error, GradientRow, Results, Statement, Verdict};
+use tallow_record::{ClaimResult, Difference, Error, GradientRow, Results, Statement, Verdict};
 
 /// Results file with the required keys alone.
 const LEAST: &str = r#"{
@@ -29,12 +29,17 @@ fn what_is_written_reads_back() {
         text: "fc > 0.1".to_string(),
         holds: Some(true),
         figures: "0.3000 > 0.1000".to_string(),
+        differences: vec![Difference {
+            mean: 0.2,
+            interval: Some([0.1, 0.3]),
+            seeds: 2,
+        }],
     }];
     results.claims = checks.clone();
     results.statements.push(Statement {
         text: "It is.".to_string(),
         zh: "是的。".to_string(),
-        verdict: Verdict::of(checks.iter().map(|check| check.holds)),
+        verdict: Verdict::of(&checks),
         checks,
     });
     results.facts.insert("third".to_string(), 1.0 / 3.0);
@@ -92,13 +97,33 @@ fn unknown_keys_are_refused_and_the_file_is_named() {
 
 #[test]
 fn verdicts() {
-    for (holds, verdict) in [
-        (vec![Some(true), Some(true)], Verdict::Holds),
-        (vec![Some(true), Some(false)], Verdict::HoldsPartly),
-        (vec![Some(false)], Verdict::DoesNotHold),
-        (vec![Some(true), None], Verdict::NotJudged),
+    let check = |holds, judged| ClaimResult {
+        text: "a > b".to_string(),
+        holds,
+        figures: "0.3 > 0.2".to_string(),
+        differences: match judged {
+            true => vec![Difference {
+                mean: 0.1,
+                interval: None,
+                seeds: 1,
+            }],
+            false => Vec::new(),
+        },
+    };
+    let (holds, fails) = (check(Some(true), true), check(Some(false), true));
+    let (undecided, not_run) = (check(None, true), check(None, false));
+    for (checks, verdict) in [
+        (vec![&holds, &holds], Verdict::Holds),
+        (vec![&holds, &fails], Verdict::HoldsPartly),
+        (vec![&holds, &fails, &undecided], Verdict::HoldsPartly),
+        (vec![&holds, &undecided], Verdict::Undecided),
+        (vec![&fails, &undecided], Verdict::Undecided),
+        (vec![&undecided], Verdict::Undecided),
+        (vec![&fails], Verdict::DoesNotHold),
+        (vec![&holds, &undecided, &not_run], Verdict::NotJudged),
         (vec![], Verdict::NotJudged),
     ] {
-        assert_eq!(Verdict::of(holds.clone()), verdict, "{holds:?}");
+        let checks: Vec<ClaimResult> = checks.into_iter().cloned().collect();
+        assert_eq!(Verdict::of(&checks), verdict, "{checks:?}");
     }
 }

@@ -157,34 +157,40 @@ fn results(report: &Report, variants: &[Variant]) -> Markup {
 }
 
 fn claims(report: &Report) -> Markup {
-    let verdict = |holds: Option<bool>| match holds {
-        Some(true) => html! { span class="yes" { "✓\u{a0}holds" } },
-        Some(false) => html! { span class="no" { "✗\u{a0}fails" } },
-        None => html! { span { "not judged" } },
+    let verdict = |verdict: Verdict| match verdict {
+        Verdict::Holds => html! { span class="yes" { "✓\u{a0}holds" } },
+        Verdict::HoldsPartly => html! { span { "holds partly" } },
+        Verdict::DoesNotHold => html! { span class="no" { "✗ does not hold" } },
+        Verdict::Undecided => html! { span { "undecided" } },
+        Verdict::NotJudged => html! { span { "not judged" } },
     };
+    let figures = |claim: &ClaimResult| {
+        html! { (claim.figures) span class="note" { (claim.intervals()) } }
+    };
+    let bounds = (report.claims.iter())
+        .chain(report.statements.iter().flat_map(|s| &s.checks))
+        .any(|claim| !claim.intervals().is_empty());
     html! {
         @if !report.claims.is_empty() {
             (parts::table("Claims", &["claim", "values", "verdict"], report.claims.iter().map(|claim| vec![
                 html! { code { (claim.text) } },
-                html! { (claim.figures) },
-                verdict(claim.holds),
+                figures(claim),
+                verdict(claim.verdict()),
             ])))
         }
         @if !report.statements.is_empty() {
             (parts::table("Statements of others", &["statement", "verdict", "checks"], report.statements.iter().map(|statement| vec![
                 html! { (statement.text) },
-                match statement.verdict {
-                    Verdict::Holds => html! { span class="yes" { "✓\u{a0}holds" } },
-                    Verdict::HoldsPartly => html! { span { "holds partly" } },
-                    Verdict::DoesNotHold => html! { span class="no" { "✗ does not hold" } },
-                    Verdict::NotJudged => html! { span { "not judged" } },
-                },
+                verdict(statement.verdict),
                 html! {
                     @for check in &statement.checks {
-                        div { code { (check.text) } " : " (check.figures) }
+                        div { code { (check.text) } " : " (figures(check)) }
                     }
                 },
             ])))
+        }
+        @if bounds {
+            p class="note" { "In brackets: one-sided 95 % confidence bounds, over the seeds, of the left side minus the right side." }
         }
     }
 }
