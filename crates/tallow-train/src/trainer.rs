@@ -187,7 +187,7 @@ impl<'a> Trainer<'a> {
         self
     }
 
-    /// Sets an optimizer of the caller's own, in place of [`TrainConfig::optimizer`] and [`TrainConfig::rules`].
+    /// Sets an optimizer of the caller's own, in place of [`TrainConfig::optimizer`], its groups and its lookahead.
     ///
     /// Each call of [`fit`](Self::fit) calls `build` with the named parameters that are not frozen, in the order of the store. The
     /// learning rate of the new optimizer is the base of the schedule.
