@@ -9,6 +9,7 @@ use crate::commands::data::{self, DataCommand};
 use crate::commands::doctor::{self, DoctorArgs};
 use crate::commands::evaluate::{self, EvaluateArgs};
 use crate::commands::list;
+use crate::commands::lr_find::{self, LrFindArgs};
 use crate::commands::predict::{self, PredictArgs};
 use crate::commands::regress::{self, RegressArgs};
 use crate::commands::report::{self, ReportArgs};
@@ -31,6 +32,13 @@ pub enum Command {
     /// claim does not hold. Claims are judged on the recipe that was run: after --set they may fail.
     #[command(after_help = run::EXAMPLES)]
     Run(RunArgs),
+    /// Suggest a learning rate: a short training at rising rates, and a plot of the loss.
+    ///
+    /// Trains each variant for --steps steps, at rates that rise exponentially from --min-lr to --max-lr, and suggests the rate at which the
+    /// smoothed loss falls most steeply. Weights are not kept. The plot and the losses are written below the folder of the experiment's
+    /// run records.
+    #[command(after_help = lr_find::EXAMPLES)]
+    LrFind(LrFindArgs),
     /// Run all experiments, or some, one after the other, and judge their claims.
     ///
     /// The smoke tier takes about three minutes on two cores, with less data, fewer epochs and its own limits; the standard tier
@@ -112,6 +120,7 @@ pub fn dispatch(command: &Command, program: &Program) -> Result<Ending> {
     match command {
         Command::List => list::list(program),
         Command::Run(args) => run::run(args, program),
+        Command::LrFind(args) => lr_find::lr_find(args, program),
         Command::Reproduce(args) => reproduce::reproduce(args, program),
         Command::Regress(args) => regress::regress(args, program),
         Command::Evaluate(args) => evaluate::evaluate(args, program),

@@ -1,5 +1,7 @@
 //! One run: one variant with one seed, built, trained and recorded.
 
+mod trial;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +12,7 @@ use tallow_models::LoadWeights;
 use tallow_record::{LayerRow, RunInfo, Tier, write_atomic};
 use tallow_train::{
     BatchEnd, CONTINUE, Callback, EpochEnd, FitStart, Flow, GradientNorms, RunRecord, TensorBoard,
-    Trainer, capture_environment, check_last_batch, dataset_record,
+    capture_environment, check_last_batch, dataset_record,
 };
 use tallow_transforms::Compose;
 
@@ -55,6 +57,8 @@ pub(crate) struct Setting<'a> {
     pub device: &'a Device,
     /// Models by name.
     pub registry: &'a Registry,
+    /// Teachers of distillation by their names in the recipes.
+    pub teachers: &'a [(String, Model)],
 }
 
 /// End of a run.
@@ -167,6 +171,11 @@ impl<'a> Job<'a> {
         &self.notes
     }
 
+    /// Number of images in the first batches.
+    pub fn images_in(&self, batches: usize) -> usize {
+        self.train.first_batches(batches).num_samples()
+    }
+
     /// Amount of work: multiply-adds of the forward passes.
     pub fn work(&self) -> Result<f64> {
         let images = self.steps(self.recipe.train.epochs) * self.recipe.train.batch_size;
@@ -207,7 +216,7 @@ impl<'a> Job<'a> {
         let dir = record.dir().to_path_buf();
         let fitted = {
             let mut observer = progress.run(&self.info, &dir);
-            Trainer::new(self.recipe.train.config())
+            self.trainer(self.recipe.train.config())
                 .with_callback(&mut record)
                 .with_callback(&mut gradients)
                 .with_callback(&mut events)

@@ -29,7 +29,9 @@ pub mod results;
 pub mod runner;
 mod statement;
 pub mod suggest;
+mod teacher;
 mod tiers;
+mod trial;
 pub mod weights;
 
 pub use error::{Error, Result};
@@ -42,3 +44,4 @@ pub use progress::{NoProgress, PlannedRun, Progress};
 pub use recipe::Recipe;
 pub use runner::{Runner, RunnerOptions};
 pub use statement::Statement;
+pub use trial::{FoundLr, Overfit};

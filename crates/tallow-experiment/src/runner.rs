@@ -15,7 +15,7 @@ use crate::job::{Ended, Job, Setting};
 use crate::model::Registry;
 use crate::outcome::{self, Outcome};
 use crate::progress::{PlannedRun, Progress};
-use crate::{analysis, report, results, weights};
+use crate::{analysis, report, results, teacher, weights};
 
 /// Options of a [`Runner`].
 #[derive(Clone, Debug)]
@@ -107,6 +107,12 @@ impl Runner {
             splits: &splits,
             device: &self.options.device,
             registry: &self.options.registry,
+            teachers: &teacher::load(
+                experiment,
+                &splits,
+                &self.options.device,
+                &self.options.registry,
+            )?,
         };
         let (plan, notes) = plan(&setting, &weights)?;
         for note in &notes {
@@ -201,7 +207,7 @@ impl Runner {
     }
 
     /// Files of weights of the variants, in their order.
-    fn weights(&self, experiment: &Experiment) -> Result<Vec<Option<PathBuf>>> {
+    pub(crate) fn weights(&self, experiment: &Experiment) -> Result<Vec<Option<PathBuf>>> {
         let mut files = Vec::new();
         for variant in &experiment.variants {
             let model = &variant.recipe.model;
@@ -213,7 +219,11 @@ impl Runner {
         Ok(files)
     }
 
-    fn load(&mut self, experiment: &Experiment, progress: &mut dyn Progress) -> Result<Splits> {
+    pub(crate) fn load(
+        &mut self,
+        experiment: &Experiment,
+        progress: &mut dyn Progress,
+    ) -> Result<Splits> {
         let data = (experiment.dataset().to_string(), experiment.pictures());
         if let Some((_, splits)) = self.loaded.iter().find(|(known, _)| *known == data) {
             return Ok(splits.clone());
@@ -227,7 +237,7 @@ impl Runner {
     }
 }
 
-/// The runs to come, and notes on them for the user. Builds each variant once.
+/// The runs to come, and notes on them for the user. Builds each variant once, and tries it on one batch.
 fn plan(
     setting: &Setting<'_>,
     weights: &[Option<PathBuf>],
@@ -239,6 +249,10 @@ fn plan(
             break;
         };
         let (work, found, about_weights) = Job::new(setting, variant, file.as_deref(), *first)
+            .and_then(|job| {
+                job.sanity_check()?;
+                Ok(job)
+            })
             .and_then(|job| Ok((job.work()?, job.warnings(), job.notes().to_vec())))
             .context(|| format!("variant `{}`", variant.name))?;
         let found = found.into_iter();

@@ -15,6 +15,7 @@ mod page;
 mod pictures;
 mod prose;
 mod regression;
+mod schedules;
 mod store;
 mod tables;
 mod value;
@@ -47,7 +48,7 @@ Marks in a page:
   <!-- /tallow -->
   ... reaches <!-- tallow: value mnist-pixel-order cnn percent --><!-- /tallow --> ...
 Blocks: results, metrics, statements, claims, setup, per-class, predictions, facts, curves, bars, waterfall, confusion,
-gradients, inputs, samples, summary, mutations, repeats. Formats of values: percent, points, number:N, count, seconds, minutes.";
+gradients, inputs, samples, summary, mutations, repeats, schedules. Formats of values: percent, points, number:N, count, seconds, minutes.";
 
 /// Arguments of `docs`.
 #[derive(Args, Debug)]

@@ -6,6 +6,8 @@ pub mod data;
 pub mod doctor;
 pub mod evaluate;
 pub mod list;
+pub mod lr_find;
+pub mod overfit;
 pub mod predict;
 pub mod regress;
 pub mod report;

@@ -9,6 +9,7 @@ use tallow_experiment::report::shell_quoted;
 use tallow_record::Tier;
 
 use crate::args::{RunnerArgs, Seeds, parse_seeds, tier_parser};
+use crate::commands::overfit::overfit;
 use crate::console::status;
 use crate::ending::Ending;
 use crate::program::Program;
@@ -24,9 +25,10 @@ pub const EXAMPLES: &str = "Examples:
   {tallow} run quickstart --only cnn --set 'train.optimizer={name=\"adam\",lr=0.002}'
   {tallow} run residual --tier standard --results results
   {tallow} run cifar10-cnn --tui
+  {tallow} run cifar10-cnn --overfit-batches 1
   {tallow} run cifar10-cnn --events events.jsonl
 
-Exit codes: 0 all claims hold; 1 a claim failed; 2 bad input, missing data or another error; 130 interrupted.
+Exit codes: 0 all claims hold; 1 a claim failed, or a batch was not learnt; 2 bad input, missing data or another error; 130 interrupted.
 
 Each line of --events is an object whose `event` is its kind: run_started, batch (every --events-every batches),
 epoch_ended (the line of metrics.jsonl), run_ended, run_stopped, claims_judged. docs/running.md lists their fields.";
@@ -52,6 +54,10 @@ pub struct RunArgs {
     /// Also write the results with the curves of all runs into this folder, as `EXPERIMENT.json`.
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
+    /// Instead of the run, train each variant on its first N batches alone, without augmentation and schedule, until their loss is 1 % of
+    /// its first value. Exits with 1 when that takes more than 500 steps: then the network, the loss or the data have a fault.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "results")]
+    pub overfit_batches: Option<u16>,
     /// Place and manner of training.
     #[command(flatten)]
     pub runner: RunnerArgs,
@@ -95,6 +101,9 @@ pub fn run(args: &RunArgs, program: &Program) -> Result<Ending> {
         experiment.seeds.clone_from(seeds);
     }
     interrupt::listen()?;
+    if let Some(batches) = args.overfit_batches {
+        return overfit(&mut runner, &experiment, batches.into(), args.json);
+    }
     let Some(outcome) = runner.run(&experiment, &args.command(program))? else {
         return Ok(Ending::Interrupted);
     };

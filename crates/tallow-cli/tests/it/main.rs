@@ -14,4 +14,5 @@ mod sandbox;
 #[cfg(unix)]
 mod screen;
 mod tiers;
+mod trials;
 mod weights;

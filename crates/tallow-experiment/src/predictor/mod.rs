@@ -3,7 +3,7 @@
 mod drawing;
 mod fit;
 mod picture;
-mod trained;
+pub(crate) mod trained;
 
 use std::path::{Path, PathBuf};
 

@@ -47,7 +47,7 @@ pub struct WeightsRequest {
 }
 
 /// Model with its weights, its images and its classes.
-pub(super) struct Trained {
+pub(crate) struct Trained {
     /// Model.
     pub model: Model,
     /// File of its weights.
@@ -69,7 +69,7 @@ pub(super) struct Trained {
 }
 
 /// Model of a finished run record.
-pub(super) fn of_run(dir: &Path, device: &Device, registry: &Registry) -> Result<Trained> {
+pub(crate) fn of_run(dir: &Path, device: &Device, registry: &Registry) -> Result<Trained> {
     let refuse = |message: &str| {
         Err(Error::RunRecord(format!(
             "{message} (`tallow runs` lists the run records)"
@@ -91,8 +91,16 @@ pub(super) fn of_run(dir: &Path, device: &Device, registry: &Registry) -> Result
     }
     let recipe = recorded(&record.config).context(|| config.display().to_string())?;
     let mut source = format!("of the run record {}", config.display());
-    if let LossConfig::SquaredError { .. } = recipe.train.loss {
-        source += "; trained with the squared error: the softmax over its outputs gives values that are not calibrated probabilities";
+    let trained_with = match recipe.train.loss {
+        LossConfig::SquaredError { .. } => Some("the squared error"),
+        LossConfig::BinaryCrossEntropy { .. } => Some("the binary cross entropy of each class"),
+        LossConfig::SigmoidFocal { .. } => Some("the focal loss of each class"),
+        _ => None,
+    };
+    if let Some(loss) = trained_with {
+        source += &format!(
+            "; trained with {loss}: the softmax over its outputs gives values that are not calibrated probabilities"
+        );
     }
     let classes = record.info.dataset.classes;
     build(

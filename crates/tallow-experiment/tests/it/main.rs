@@ -5,3 +5,4 @@ mod predict;
 mod regression;
 mod run;
 mod support;
+mod trials;

@@ -14,6 +14,8 @@ mod frame;
 mod gradients;
 mod histograms;
 mod labels;
+mod lr_range;
+mod panels;
 mod reliability;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,8 @@ pub use confusion::confusion;
 pub use curves::{Curve, curves};
 pub use gradients::{GradientPanel, gradients, layers};
 pub use histograms::histograms;
+pub use lr_range::lr_range;
+pub use panels::panels;
 pub use reliability::reliability;
 pub use waterfall::{Step, waterfall};
 

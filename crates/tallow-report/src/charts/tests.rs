@@ -270,3 +270,51 @@ fn histograms_share_an_axis() {
     assert!(!texts.contains(&"void"));
     assert_eq!(svg.matches("<polygon").count(), 2);
 }
+
+#[test]
+fn range_tests_mark_the_suggestion() {
+    let point = |i: i32| {
+        let loss = 3.0 - f64::from(i) / 8.0;
+        (10f64.powf(-8.0 + f64::from(i) / 4.0), loss + 0.1, loss)
+    };
+    let mut points: Vec<(f64, f64, f64)> = (0..32).map(point).collect();
+    points[31].1 = f64::NAN;
+    let svg = picture(|| lr_range("small: cnn", &points, Some(1e-3)));
+    let found = texts(&svg);
+    for text in [
+        "small: cnn",
+        "learning rate",
+        "loss",
+        "1e-8",
+        "steepest descent: 1.00e-3",
+    ] {
+        assert!(found.contains(&text), "no {text} in {found:?}");
+    }
+    let without = picture(|| lr_range("small: cnn", &points, None));
+    assert!(!texts(&without).contains(&"steepest descent: 1.00e-3"));
+    assert!(matches!(
+        lr_range("t", &[], None),
+        Err(Error::NothingToDraw { .. })
+    ));
+}
+
+#[test]
+fn panels_share_their_axes() {
+    let series = [
+        ("constant", vec![1.0; 5]),
+        ("linear", vec![1.0, 0.5, 0.0]),
+        ("a & b", vec![0.25, f64::NAN, 0.5]),
+        ("d", vec![0.1]),
+        ("e", vec![0.2, 0.3]),
+    ];
+    let svg = picture(|| panels("rates", &series));
+    let found = texts(&svg);
+    assert_eq!(
+        found,
+        ["rates", "constant", "linear", "a &amp; b", "d", "e"]
+    );
+    assert!(matches!(
+        panels("t", &[("a", vec![])]),
+        Err(Error::NothingToDraw { .. })
+    ));
+}

@@ -1,0 +1,99 @@
+//! Short trials of a run that leave no record: a sanity check, a learning-rate range test, and learning a few batches by heart.
+
+use std::ops::ControlFlow;
+
+use tallow_train::{
+    CONTINUE, Callback, EpochEnd, Flow, LrFinder, LrRange, ScheduleConfig, TrainConfig, Trainer,
+};
+
+use super::{Job, Stop};
+use crate::error::Result;
+use crate::interrupt::StopFlag;
+
+/// Epochs of fewer steps show their faults soon enough.
+const SANITY_STEPS: usize = 50;
+
+impl Job<'_> {
+    /// Trainer with everything of the recipe but callbacks.
+    pub(super) fn trainer<'t>(&'t self, config: TrainConfig) -> Trainer<'t> {
+        let trainer = Trainer::new(config);
+        let name = self.recipe.train.loss.teacher();
+        let mut teachers = self.setting.teachers.iter();
+        match teachers.find(|(known, _)| Some(known.as_str()) == name) {
+            Some((_, teacher)) => trainer.with_teacher(teacher),
+            None => trainer,
+        }
+    }
+
+    /// Trains and evaluates one batch if the epochs are long.
+    pub fn sanity_check(&self) -> Result<()> {
+        if self.train.num_batches() < SANITY_STEPS {
+            return Ok(());
+        }
+        let mut trainer = self.trainer(self.recipe.train.config());
+        let (store, test) = (self.model.store(), Some(&self.test));
+        Ok(trainer.sanity_check(&self.model, store, &self.train, test)?)
+    }
+
+    /// Learning-rate range test.
+    pub fn find_lr(&self, finder: &LrFinder, stop: &StopFlag) -> Result<LrRange> {
+        let config = self.recipe.train.config();
+        let with = |config| self.trainer(config).with_callback(Stop(stop));
+        Ok(finder.run(&config, with, &self.model, self.model.store(), &self.train)?)
+    }
+
+    /// Trains on the first `batches` batches again and again until their loss is at most `share` of its first value, for up to `steps`
+    /// steps. Returns the first and the last loss, and the number of steps.
+    pub fn overfit(
+        &self,
+        batches: usize,
+        share: f64,
+        steps: usize,
+        stop: &StopFlag,
+    ) -> Result<(f64, f64, usize)> {
+        let few = self.train.first_batches(batches);
+        let per_epoch = few.num_batches().max(1);
+        let config = TrainConfig {
+            epochs: steps.div_ceil(per_epoch),
+            max_steps: None,
+            schedule: ScheduleConfig::constant(),
+            ..self.recipe.train.config()
+        };
+        let mut learnt = Learnt {
+            share,
+            first: None,
+            last: f64::NAN,
+            epochs: 0,
+        };
+        self.trainer(config)
+            .with_callback(&mut learnt)
+            .with_callback(Stop(stop))
+            .fit(&self.model, self.model.store(), &few, Some(&few))?;
+        let first = learnt.first.unwrap_or(f64::NAN);
+        Ok((first, learnt.last, learnt.epochs * per_epoch))
+    }
+}
+
+/// Callback that ends training when the loss is a `share` of its first value, in training or in evaluation.
+struct Learnt {
+    share: f64,
+    first: Option<f64>,
+    last: f64,
+    epochs: usize,
+}
+
+impl Callback for Learnt {
+    fn on_epoch_end(&mut self, end: &EpochEnd) -> Flow {
+        let first = *self.first.get_or_insert(end.row.train_loss);
+        // Dropout and augmentation keep the training loss up, the running statistics of batch norm lag behind in an evaluation.
+        self.last = end
+            .row
+            .test_loss
+            .map_or(end.row.train_loss, |loss| loss.min(end.row.train_loss));
+        self.epochs += 1;
+        if self.last <= self.share * first {
+            return Ok(ControlFlow::Break("learnt".to_string()));
+        }
+        CONTINUE
+    }
+}
