@@ -5,6 +5,7 @@ use tallow_metrics::{Accuracy, ConfusionMatrix, MeanMetric, Metric, TopK};
 
 use crate::error::{Error, Result};
 use crate::history::Evaluation;
+use crate::loss::scalar;
 
 /// Batches whose results stay on the device before they are read.
 const WAITING: usize = 32;
@@ -127,7 +128,8 @@ impl TrainTally {
 pub(crate) struct TestTally<'m, 'a> {
     /// Metrics that the caller added.
     metrics: &'m mut [Box<dyn Metric + 'a>],
-    loss: f64,
+    /// Sum of the losses, and the divisor of their mean.
+    loss: (f64, f64),
     samples: u64,
     classes: Option<(ConfusionMatrix, Option<TopK>)>,
 }
@@ -138,17 +140,23 @@ impl<'m, 'a> TestTally<'m, 'a> {
         metrics.iter_mut().for_each(|metric| metric.reset());
         Self {
             metrics,
-            loss: 0.0,
+            loss: (0.0, 0.0),
             samples: 0,
             classes: None,
         }
     }
 
-    /// Counts a batch. The loss may be infinite or NaN: a model that has diverged can still be evaluated.
-    pub fn add(&mut self, loss: &Tensor, output: &Tensor, labels: &Tensor) -> Result<()> {
-        let samples = labels.elem_count();
-        self.loss += scalar(loss)? * samples as f64;
-        self.samples += samples as u64;
+    /// Counts a batch with the sum of its losses and the divisor of their mean. The loss may be infinite or NaN: a model that has
+    /// diverged can still be evaluated.
+    pub fn add(
+        &mut self,
+        (loss, divisor): (f64, f64),
+        output: &Tensor,
+        labels: &Tensor,
+    ) -> Result<()> {
+        self.loss.0 += loss;
+        self.loss.1 += divisor;
+        self.samples += labels.elem_count() as u64;
         let classes = output.dim(1)?;
         let (confusion, top5) = match &mut self.classes {
             Some(known) => known,
@@ -173,21 +181,13 @@ impl<'m, 'a> TestTally<'m, 'a> {
     pub fn finish(self) -> Option<Evaluation> {
         let (confusion, top5) = self.classes?;
         Some(Evaluation {
-            loss: self.loss / self.samples as f64,
+            loss: self.loss.0 / self.loss.1,
             accuracy: confusion.accuracy().unwrap_or(0.0),
             top5: top5.and_then(|top5| top5.compute()),
             confusion,
             samples: self.samples,
             metrics: self.metrics.iter().flat_map(|m| m.values()).collect(),
         })
-    }
-}
-
-fn scalar(loss: &Tensor) -> candle_core::Result<f64> {
-    match loss.dtype() {
-        DType::F64 => loss.to_scalar(),
-        DType::F32 => Ok(loss.to_scalar::<f32>()?.into()),
-        _ => Ok(loss.to_dtype(DType::F32)?.to_scalar::<f32>()?.into()),
     }
 }
 
@@ -283,8 +283,7 @@ mod tests {
         let (output, labels) = batch(0);
         let labels = labels.to_dtype(DType::I64).unwrap();
         let mut tally = TestTally::new(&mut []);
-        let loss = Tensor::new(1f32, &Device::Cpu).unwrap();
-        let error = tally.add(&loss, &output, &labels).unwrap_err();
+        let error = tally.add((1.0, 7.0), &output, &labels).unwrap_err();
         assert!(
             matches!(error, Error::LabelType { found: DType::I64 }),
             "{error}"

@@ -490,8 +490,8 @@ fn evaluate(
     for (step, batch) in loader.epoch(0).enumerate() {
         let (images, labels) = to_store(&batch?, store)?;
         let logits = no_grad(|| model.forward_t(&images, false))?.detach();
-        let loss = loss.loss(&logits, &Target::Classes(labels.clone()))?;
-        tally.add(&loss, &logits, &labels)?;
+        let loss = loss.sum(&logits, &labels)?;
+        tally.add(loss, &logits, &labels)?;
         progress(step + 1)?;
     }
     tally.finish().ok_or_else(|| Error::EmptyLoader {

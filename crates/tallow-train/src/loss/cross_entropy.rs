@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 use tallow_ops::CrossEntropyConfig;
 
-use super::{Loss, Target};
+use super::{Loss, Target, scalar};
 use crate::error::{Error, Result};
 
 /// Cross entropy of logits, as [`torch.nn.CrossEntropyLoss`](https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html):
@@ -25,6 +25,20 @@ impl Loss for CrossEntropy {
             None => cross_entropy(name, logits, target, self.label_smoothing),
             Some(weight) => weighted(name, logits, target, self.label_smoothing, weight),
         }
+    }
+
+    /// The divisor is the sum of the weights of the labels: the loss of a whole set is PyTorch's, however it is cut into batches.
+    fn sum(&self, logits: &Tensor, labels: &Tensor) -> Result<(f64, f64)> {
+        let target = Target::Classes(labels.clone());
+        let samples = labels.elem_count() as f64;
+        let Some(weight) = &self.weight else {
+            return Ok((scalar(&self.loss(logits, &target)?)? * samples, samples));
+        };
+        let name = "cross entropy";
+        let (targets, total) =
+            weighted_targets(name, logits, &target, self.label_smoothing, weight)?;
+        let mean = tallow_ops::cross_entropy_soft(logits, &targets)?;
+        Ok((scalar(&mean)? * samples, scalar(&total)?))
     }
 }
 
@@ -67,8 +81,8 @@ fn cross_entropy(
 
 /// Weighted cross entropy as one with soft labels, whose rows need not sum to 1.
 ///
-/// For class indices the target of sample `n` is `(1 - s) w[y_n]` at its label `y_n`, plus `s / K w[c]` for every class `c`, times
-/// the number of samples and divided by the sum of `w[y_n]`: the mean over the samples becomes the weighted mean.
+/// For class indices the targets are multiplied by the number of samples and divided by the sum of `w[y_n]`: the mean over the samples
+/// becomes the weighted mean.
 fn weighted(
     loss: &'static str,
     logits: &Tensor,
@@ -76,21 +90,34 @@ fn weighted(
     label_smoothing: f64,
     weight: &[f64],
 ) -> Result<Tensor> {
-    let (samples, classes) = logits.dims2()?;
+    let samples = logits.dim(0)? as f64;
+    let (targets, total) = weighted_targets(loss, logits, target, label_smoothing, weight)?;
+    let targets = match target {
+        Target::Classes(_) => (targets * samples)?.broadcast_div(&total)?,
+        _ => targets,
+    };
+    Ok(tallow_ops::cross_entropy_soft(logits, &targets)?)
+}
+
+/// Targets `(N, K)` times the weight of each class, and the sum of the weights of the targets without smoothing.
+///
+/// For class indices row `n` is `(1 - s) w[y_n]` at its label `y_n`, plus `s / K w[c]` for every class `c`, and the sum that of `w[y_n]`.
+fn weighted_targets(
+    loss: &'static str,
+    logits: &Tensor,
+    target: &Target,
+    label_smoothing: f64,
+    weight: &[f64],
+) -> Result<(Tensor, Tensor)> {
+    let classes = logits.dim(1)?;
     let weight = class_weights(weight, logits)?;
     if !matches!(target, Target::Classes(_) | Target::Soft(_)) {
         return Err(unsupported(loss, target));
     }
     let target_of_labels = target.probabilities(classes)?.to_dtype(logits.dtype())?;
     let targets = smooth(target_of_labels.clone(), label_smoothing)?.broadcast_mul(&weight)?;
-    let targets = match target {
-        Target::Classes(_) => {
-            let total = target_of_labels.broadcast_mul(&weight)?.sum_all()?;
-            (targets * samples as f64)?.broadcast_div(&total)?
-        }
-        _ => targets,
-    };
-    Ok(tallow_ops::cross_entropy_soft(logits, &targets)?)
+    let total = target_of_labels.broadcast_mul(&weight)?.sum_all()?;
+    Ok((targets, total))
 }
 
 /// Weights of the classes `(K)` for logits `(N, K)`.

@@ -9,7 +9,7 @@ mod focal;
 mod squared_error;
 mod target;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 pub use binary_cross_entropy::BinaryCrossEntropy;
 pub use class_weights::ClassWeights;
@@ -61,16 +61,44 @@ pub trait Loss: Send + Sync {
     /// # Errors
     /// When shapes or types do not fit, or [`Error::Target`](crate::Error::Target) when the loss does not support this kind of target.
     fn loss(&self, logits: &Tensor, target: &Target) -> Result<Tensor>;
+
+    /// Sum of the losses of a batch with class indices `labels`, and the divisor that makes a mean of sums: the number of samples, unless
+    /// the mean is a weighted one. Sums and divisors of all batches give the loss of a whole test set.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    fn sum(&self, logits: &Tensor, labels: &Tensor) -> Result<(f64, f64)> {
+        let samples = labels.elem_count() as f64;
+        let loss = self.loss(logits, &Target::Classes(labels.clone()))?;
+        Ok((scalar(&loss)? * samples, samples))
+    }
 }
 
 impl<L: Loss + ?Sized> Loss for &L {
     fn loss(&self, logits: &Tensor, target: &Target) -> Result<Tensor> {
         (**self).loss(logits, target)
     }
+
+    fn sum(&self, logits: &Tensor, labels: &Tensor) -> Result<(f64, f64)> {
+        (**self).sum(logits, labels)
+    }
 }
 
 impl<L: Loss + ?Sized> Loss for Box<L> {
     fn loss(&self, logits: &Tensor, target: &Target) -> Result<Tensor> {
         (**self).loss(logits, target)
+    }
+
+    fn sum(&self, logits: &Tensor, labels: &Tensor) -> Result<(f64, f64)> {
+        (**self).sum(logits, labels)
+    }
+}
+
+/// Value of a scalar of any floating-point type.
+pub(crate) fn scalar(loss: &Tensor) -> candle_core::Result<f64> {
+    match loss.dtype() {
+        DType::F64 => loss.to_scalar(),
+        DType::F32 => Ok(loss.to_scalar::<f32>()?.into()),
+        _ => Ok(loss.to_dtype(DType::F32)?.to_scalar::<f32>()?.into()),
     }
 }

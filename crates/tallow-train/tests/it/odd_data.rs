@@ -2,15 +2,18 @@
 //! different frequency.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{LayerNorm, Linear, Module, ModuleT, VarBuilder, VarMap};
-use tallow_datasets::{DataLoader, LoaderConfig, Split};
+use tallow_datasets::{DataLoader, Dataset, ImageSet, LoaderConfig, Split};
 use tallow_ops::{BatchNormConfig, Generator, Init, ParamStore};
 use tallow_train::{
     ClassWeights, Error, ForwardBackward, History, LossConfig, Result, TrainConfig, Trainer,
     check_last_batch,
 };
+
+use tallow_transforms::{Compose, TransformConfig};
 
 use crate::common::{CLASSES, bytes, loader, net, recipe, textures};
 
@@ -260,4 +263,59 @@ fn balanced_weights_are_those_of_the_training_labels() {
         error.to_string(),
         "loss.class_weights: 1 weights, but the dataset has 6 classes"
     );
+}
+
+/// Model whose logits are the images.
+struct Pixels;
+
+impl ModuleT for Pixels {
+    fn forward_t(&self, x: &Tensor, _: bool) -> candle_core::Result<Tensor> {
+        x.flatten_from(1)
+    }
+}
+
+/// `fixtures/make_weighted_loss.py`: a mean over batches would differ from PyTorch's weighted mean over the set.
+#[test]
+fn the_weighted_loss_of_a_set_is_pytorchs_for_any_batch_size() {
+    #[derive(serde::Deserialize)]
+    struct Case {
+        weights: Vec<f64>,
+        label_smoothing: f64,
+        loss: f64,
+    }
+    #[derive(serde::Deserialize)]
+    struct Fixture {
+        pixels: Vec<u8>,
+        labels: Vec<u32>,
+        cases: Vec<Case>,
+    }
+    let fixture: Fixture =
+        serde_json::from_str(include_str!("../fixtures/weighted_loss.json")).unwrap();
+    let classes = ["a", "b", "c"].map(String::from).to_vec();
+    let (pixels, labels) = (fixture.pixels, fixture.labels);
+    let set = ImageSet::from_parts("s", Split::Test, "s", classes, (3, 1, 1), pixels, labels);
+    let set: Arc<dyn Dataset> = Arc::new(set.unwrap());
+    let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
+    for case in fixture.cases {
+        let mut config = recipe(1);
+        config.loss = LossConfig::CrossEntropy {
+            label_smoothing: case.label_smoothing,
+            class_weights: Some(ClassWeights::Fixed(case.weights)),
+        };
+        for batch_size in 1..=11 {
+            let to_tensor = Compose::new(vec![TransformConfig::to_tensor()]).unwrap();
+            let loader = LoaderConfig {
+                batch_size,
+                ..LoaderConfig::default()
+            };
+            let loader = DataLoader::new(set.clone(), to_tensor, loader).unwrap();
+            let trainer = Trainer::new(config.clone());
+            let found = trainer.evaluate(&Pixels, &store, &loader).unwrap().loss;
+            assert!(
+                (found - case.loss).abs() < 1e-6,
+                "{batch_size}: {found} {}",
+                case.loss
+            );
+        }
+    }
 }
