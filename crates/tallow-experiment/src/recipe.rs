@@ -212,10 +212,79 @@ mod tests {
         assert_eq!(normal(&short), normal(&long));
         long["train"]["shuffle"] = false.into();
         assert_ne!(normal(&short), normal(&long));
-        for key in ["allow_unused", "class_weights"] {
+        for key in [
+            "allow_unused",
+            "class_weights",
+            "decay_norm_and_bias",
+            "lookahead",
+            "amsgrad",
+        ] {
             assert!(!normal(&short).to_string().contains(key), "{key}");
         }
         long["train"]["sufle"] = false.into();
         assert!(Recipe::normalize(&long).is_err());
+    }
+
+    /// Settings in the page about optimizers, and every name of its table.
+    #[test]
+    fn optimizers_of_the_docs_are_read() {
+        let page = include_str!("../../../docs/optimizers.md");
+        let blocks = page.split("```toml\n").skip(1);
+        let mut texts: Vec<String> = blocks
+            .map(|rest| rest.split("```").next().unwrap().to_string())
+            .collect();
+        assert_eq!(texts.len(), 5);
+        let names = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+            .filter(|(_, rest)| rest.contains("optim."))
+            .map(|(name, _)| name);
+        texts.extend(
+            names.map(|name| format!("train.optimizer = {{ name = \"{name}\", lr = 0.01 }}")),
+        );
+        assert_eq!(texts.len(), 5 + 10);
+        for text in texts {
+            let block: toml::Table = toml::from_str(&text).unwrap();
+            let block = serde_json::to_value(&block).unwrap();
+            let mut recipe = serde_json::json!({
+                "data": { "dataset": "mnist", "transforms": [{ "name": "to-tensor" }] },
+                "model": { "name": "mlp" },
+                "train": { "epochs": 1, "batch_size": 8, "optimizer": { "name": "sgd", "lr": 0.1 } },
+            });
+            for (key, value) in block["train"].as_object().unwrap() {
+                recipe["train"][key] = value.clone();
+            }
+            let recipe: Recipe =
+                serde_json::from_value(recipe).unwrap_or_else(|error| panic!("{text}: {error}"));
+            recipe
+                .check()
+                .unwrap_or_else(|error| panic!("{text}: {error}"));
+        }
+    }
+
+    #[test]
+    fn lookahead_and_groups_reach_the_trainer() {
+        let recipe: Recipe = serde_json::from_value(serde_json::json!({
+            "data": { "dataset": "mnist", "transforms": [{ "name": "to-tensor" }] },
+            "model": { "name": "mlp" },
+            "train": {
+                "epochs": 1,
+                "batch_size": 8,
+                "optimizer": { "name": "lion" },
+                "decay_norm_and_bias": false,
+                "lookahead": { "k": 5 },
+            },
+        }))
+        .unwrap();
+        let config = recipe.train.config();
+        assert!(!config.decay_norm_and_bias);
+        assert_eq!(config.lookahead.unwrap().k, 5);
+        let mut wrong = recipe;
+        wrong.train.lookahead = Some(LookaheadConfig {
+            k: 0,
+            ..LookaheadConfig::default()
+        });
+        let message = wrong.check().unwrap_err().to_string();
+        assert!(message.contains("lookahead.k"), "{message}");
     }
 }
