@@ -136,6 +136,12 @@ impl DataLoader {
 
     /// Batches of one epoch. Workers, if any, start now.
     pub fn epoch(&self, epoch: u64) -> Epoch {
+        self.epoch_from(epoch, 0)
+    }
+
+    /// Batches of one epoch from batch `first` on, the same as those that [`epoch`](Self::epoch) gives after `first` others. The
+    /// skipped ones are not made: no image of them is read. None from the end of the epoch on.
+    pub fn epoch_from(&self, epoch: u64, first: usize) -> Epoch {
         let plan = Plan::new(
             self.dataset.clone(),
             self.transform.clone(),
@@ -145,6 +151,7 @@ impl DataLoader {
         );
         Epoch::start(
             Arc::new(plan),
+            first,
             self.config.num_workers,
             self.config.prefetch,
         )

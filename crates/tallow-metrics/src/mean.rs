@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use crate::sum::ExactSum;
 
 /// Weighted mean, as `torchmetrics.MeanMetric`: `sum(value * weight) / sum(weight)`.
@@ -5,13 +7,15 @@ use crate::sum::ExactSum;
 /// Both sums are exact until they are read, so merging and any order of the terms give the same bits. With an infinite
 /// or NaN term the mean is infinite or NaN.
 ///
+/// Written with `serde` and read again, by a format that keeps every bit of a float, it goes on with the same bits.
+///
 /// ```
 /// let mut loss = tallow_metrics::MeanMetric::default();
 /// loss.add(0.5, 64.0); // the mean of a batch, and its size
 /// loss.add(0.25, 16.0);
 /// assert_eq!(loss.compute(), Some(0.45));
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MeanMetric {
     sum: ExactSum,
     weight: ExactSum,

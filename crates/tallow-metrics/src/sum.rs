@@ -1,5 +1,7 @@
 //! Sum of floating point numbers that does not depend on the order of its terms.
 
+use serde::{Deserialize, Serialize};
+
 /// Exact running sum of `f64` values: Shewchuk's non-overlapping partial sums, rounded once when it is read
 /// as Python's `math.fsum` does (Shewchuk 1997, "Adaptive Precision Floating-Point Arithmetic and Fast Robust
 /// Geometric Predicates").
@@ -7,7 +9,7 @@
 /// Since nothing is rounded until [`ExactSum::total`], any order and any grouping of the same terms gives the same
 /// bits. Infinities and NaN are summed apart and take precedence over the finite part. A finite sum that exceeds the
 /// range of `f64` on the way becomes infinite, which is the one case that can depend on the order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ExactSum {
     /// Non-overlapping terms in increasing magnitude; two or three of them in practice.
     partials: Vec<f64>,

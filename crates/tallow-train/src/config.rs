@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use tallow_ops::ParamStore;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::freeze::trained;
 use crate::loss::LossConfig;
 use crate::optimizer::{Lookahead, LookaheadConfig, Optimizer, OptimizerConfig, ParamRule};
@@ -17,6 +17,10 @@ pub struct TrainConfig {
     /// evaluated like the others. `epochs` remains a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<usize>,
+    /// Maximum wall time of training and evaluation in minutes, as Lightning's `max_time`: training ends after the step in which it has
+    /// passed, and the model is evaluated as at the end of an epoch. The time before a resumption counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_minutes: Option<f64>,
     /// Optimizer.
     pub optimizer: OptimizerConfig,
     /// Learning-rate schedule.
@@ -62,6 +66,7 @@ impl TrainConfig {
         Self {
             epochs,
             max_steps: None,
+            max_minutes: None,
             optimizer,
             schedule: ScheduleConfig::constant(),
             loss: LossConfig::default(),
@@ -93,5 +98,25 @@ impl TrainConfig {
             Some(lookahead) => Box::new(Lookahead::new(optimizer, params, lookahead)?),
             None => optimizer,
         })
+    }
+
+    /// The most seconds that a run may take; infinity without a limit.
+    pub(crate) fn most_seconds(&self) -> Result<f64> {
+        match self.max_minutes {
+            None => Ok(f64::INFINITY),
+            Some(minutes) if minutes > 0.0 && minutes.is_finite() => Ok(minutes * 60.0),
+            Some(minutes) => Err(Error::config(
+                "max_minutes",
+                format!("{minutes} is not a finite number above 0"),
+            )),
+        }
+    }
+
+    /// Reason for the end of a run after the most seconds.
+    pub(crate) fn out_of_time(&self) -> String {
+        format!(
+            "max_minutes = {} have passed",
+            self.max_minutes.unwrap_or_default()
+        )
     }
 }

@@ -188,6 +188,26 @@ impl Error {
         }
     }
 
+    /// For `map_err`: an error about a file of the checkpoint in `dir`, with the remedy.
+    pub(crate) fn in_checkpoint(dir: &Path) -> impl Fn(Self) -> Self {
+        let dir = dir.to_path_buf();
+        move |error| {
+            let (path, message) = match error {
+                Error::Mismatch { path, message } => (path, message),
+                Error::Io { path, source } => (path, source.to_string()),
+                Error::Ops(tallow_ops::Error::Weights { path, message }) => (path, message),
+                Error::Ops(tallow_ops::Error::Io { path, source }) => (path, source.to_string()),
+                other => return other,
+            };
+            let message = format!(
+                "{message}; if the file is damaged, delete the folder {}: the run continues from the checkpoint before it, or starts \
+                 again if there is none",
+                dir.display()
+            );
+            Error::Mismatch { path, message }
+        }
+    }
+
     /// For `map_err`: error of the operating system about `path`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();

@@ -1,12 +1,14 @@
 //! Gradient norms of each parameter.
 
+use serde::{Deserialize, Serialize};
 use tallow_record::GradientRow;
 
 use crate::callback::{BeforeStep, CONTINUE, Callback, FitStart, Flow};
 use crate::error::{Error, Result};
+use crate::parts::PartState;
 
 /// Callback that measures the L2 norm of the gradient of each parameter: at the first step, and averaged over the last
-/// steps of each epoch.
+/// steps of each epoch. A checkpoint contains the rows.
 ///
 /// ```
 /// let mut norms = tallow_train::GradientNorms::over(10);
@@ -15,6 +17,11 @@ use crate::error::{Error, Result};
 /// ```
 pub struct GradientNorms {
     window: usize,
+    measured: Measured,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Measured {
     rows: Vec<GradientRow>,
     /// Sum over the steps of this epoch's window so far, and their number.
     sum: Option<(GradientRow, usize)>,
@@ -25,22 +32,33 @@ impl GradientNorms {
     pub fn over(window: usize) -> Self {
         Self {
             window: window.max(1),
-            rows: Vec::new(),
-            sum: None,
+            measured: Measured::default(),
         }
     }
 
     /// Row of the first step, then one per epoch.
     pub fn rows(&self) -> &[GradientRow] {
-        &self.rows
+        &self.measured.rows
     }
 }
 
 impl Callback for GradientNorms {
     fn on_fit_start(&mut self, _fit: &FitStart) -> Flow {
-        self.rows.clear();
-        self.sum = None;
+        self.measured = Measured::default();
         CONTINUE
+    }
+
+    fn state_key(&self) -> Option<&str> {
+        Some("gradient-norms")
+    }
+
+    fn state_dict(&self) -> Result<PartState> {
+        PartState::of_values(&self.measured)
+    }
+
+    fn load_state_dict(&mut self, state: PartState) -> Result<()> {
+        self.measured = state.read_values()?;
+        Ok(())
     }
 
     fn on_before_optimizer_step(&mut self, at: &mut BeforeStep) -> Result<()> {
@@ -51,19 +69,19 @@ impl Callback for GradientNorms {
         }
         let row = measure(at)?;
         if first {
-            self.rows.push(row.clone());
+            self.measured.rows.push(row.clone());
         }
         if !in_window {
             return Ok(());
         }
-        let sum = match self.sum.take() {
+        let sum = match self.measured.sum.take() {
             Some((sum, steps)) => (add(sum, &row)?, steps + 1),
             None => (row, 1),
         };
         if at.step + 1 == at.steps {
-            self.rows.push(mean(sum.0, sum.1));
+            self.measured.rows.push(mean(sum.0, sum.1));
         } else {
-            self.sum = Some(sum);
+            self.measured.sum = Some(sum);
         }
         Ok(())
     }

@@ -17,6 +17,14 @@ pub struct History {
     /// Last evaluation of the test data; not part of a checkpoint.
     #[serde(skip)]
     pub evaluation: Option<Evaluation>,
+    /// Epoch whose weights were restored at the end, see [`Trainer::with_restore_best`](crate::Trainer::with_restore_best). Not part
+    /// of a checkpoint.
+    #[serde(skip)]
+    pub restored: Option<usize>,
+    /// Whether the run was interrupted and is not at its end, see [`Trainer::with_interrupt`](crate::Trainer::with_interrupt). Not part
+    /// of a checkpoint.
+    #[serde(skip)]
+    pub interrupted: bool,
 }
 
 /// Metrics of a model on a dataset, in evaluation mode.
@@ -45,13 +53,14 @@ pub(crate) fn finite_metrics(evaluation: &Evaluation) -> BTreeMap<String, Option
 }
 
 impl History {
-    /// Row with the highest test accuracy; the first of several that are equal.
+    /// Row with the highest validation accuracy, or test accuracy in a run without validation; the first of several that are equal.
     pub fn best(&self) -> Option<&EpochRow> {
+        let accuracy = |row: &EpochRow| row.validation_accuracy.or(row.test_accuracy);
         self.rows
             .iter()
-            .filter(|row| row.test_accuracy.is_some())
+            .filter(|row| accuracy(row).is_some())
             .reduce(|best, row| {
-                if row.test_accuracy > best.test_accuracy {
+                if accuracy(row) > accuracy(best) {
                     row
                 } else {
                     best
@@ -81,6 +90,7 @@ mod tests {
             seconds: 1.5,
             images_per_second: 100.0,
             metrics: Default::default(),
+            ..EpochRow::default()
         }
     }
 

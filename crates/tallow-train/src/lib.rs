@@ -5,12 +5,14 @@
 )]
 
 mod batch;
+mod best_weights;
 mod callback;
 mod checkpoint;
 mod config;
 mod differences;
 mod environment;
 mod error;
+mod evaluate;
 mod files;
 mod freeze;
 mod gradient_norms;
@@ -20,9 +22,12 @@ mod last_batch;
 mod loss;
 mod lr_finder;
 mod optimizer;
+mod parts;
+mod position;
 mod record;
 mod schedule;
 mod snapshot;
+mod step;
 mod tally;
 mod teacher;
 mod tensorboard;
@@ -34,6 +39,7 @@ pub use callback::{
     BatchEnd, BeforeStep, CONTINUE, Callback, EarlyStopping, EpochEnd, FitStart, Flow, KeepBest,
     LogProgress, Monitor,
 };
+pub use checkpoint::{CheckpointConfig, newest_checkpoint};
 pub use config::TrainConfig;
 pub use environment::capture_environment;
 pub use error::{Error, Result};
@@ -51,12 +57,14 @@ pub use optimizer::{
     LookaheadConfig, MuonConfig, NAdamConfig, Optimizer, OptimizerConfig, ParamRule, RAdamConfig,
     RmsPropConfig, SgdConfig,
 };
-pub use record::{RunRecord, dataset_record};
+pub use parts::PartState;
+pub use record::{RunRecord, dataset_record, experiment_folder};
 pub use schedule::{
     Anneal, Curve, OneCycle, Per, Plateau, Schedule, ScheduleConfig, ThresholdMode, Warmup,
     WarmupKind,
 };
+pub use step::{StepInput, StepOutput, TrainStep};
 pub use tallow_record::{ClassScore, Environment, EpochRow, GradientRow, RunInfo, Summary};
 pub use tallow_tensorboard::{EventWriter, Image};
 pub use tensorboard::TensorBoard;
-pub use trainer::{ForwardBackward, StepInput, StepOutput, TrainStep, Trainer};
+pub use trainer::{ForwardBackward, Trainer};

@@ -15,7 +15,8 @@ use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::schedule::{Per, Schedule};
 use crate::snapshot::Snapshot;
-use crate::trainer::{ForwardBackward, StepInput, StepOutput, TrainStep, Trainer};
+use crate::step::{StepInput, StepOutput, TrainStep};
+use crate::trainer::{ForwardBackward, Trainer};
 
 /// Learning-rate range test (Smith 2017, arXiv 1506.01186), as `Tuner.lr_find` of Lightning: training steps at exponentially rising
 /// learning rates, and the rate of the steepest descent of the loss.

@@ -49,7 +49,7 @@ impl RunRecord {
         environment: Environment,
         config: &str,
     ) -> Result<Self> {
-        let parent = runs.join(file_name(&info.experiment));
+        let parent = experiment_folder(runs, &info.experiment);
         fs::create_dir_all(&parent).map_err(Error::io(&parent))?;
         let name = format!(
             "{}-{}-s{}",
@@ -155,6 +155,11 @@ impl Callback for RunRecord {
     }
 }
 
+/// Folder of the run records of an experiment below `runs`.
+pub fn experiment_folder(runs: &Path, experiment: &str) -> PathBuf {
+    runs.join(file_name(experiment))
+}
+
 /// Description of a dataset for the record of a run that trains on it.
 pub fn dataset_record(info: &DatasetInfo) -> Dataset {
     Dataset {
@@ -182,6 +187,15 @@ fn summarize(run: RunInfo, history: &History) -> Summary {
         for (name, value) in &row.metrics {
             put(name, Some(value.unwrap_or(f64::NAN)));
         }
+        // Of the final weights: the rows of a run with validation have no test metrics, and the last row is not that of restored weights.
+        if let Some(test) = &history.evaluation {
+            put("test_loss", Some(test.loss));
+            put("test_accuracy", Some(test.accuracy));
+            put("test_top5", test.top5);
+            for (name, &value) in &test.metrics {
+                put(name, Some(value));
+            }
+        }
         // These two are of the whole run.
         let rates = history.rows.iter().map(|row| row.images_per_second);
         put("seconds", Some(history.seconds()));
@@ -192,7 +206,11 @@ fn summarize(run: RunInfo, history: &History) -> Summary {
     }
     if let Some(best) = history.best() {
         put("best_test_accuracy", best.test_accuracy);
+        put("best_validation_accuracy", best.validation_accuracy);
         put("best_epoch", Some(best.epoch as f64));
+    }
+    if let Some(epoch) = history.restored {
+        put("restored_epoch", Some(epoch as f64));
     }
     let confusion = history.evaluation.as_ref().map(|e| &e.confusion);
     Summary {

@@ -1,6 +1,7 @@
 //! Loss and accuracy of one pass over the data.
 
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use serde::{Deserialize, Serialize};
 use tallow_metrics::{Accuracy, ConfusionMatrix, MeanMetric, Metric, TopK};
 
 use crate::error::{Error, Result};
@@ -16,10 +17,16 @@ const WAITING: usize = 32;
 /// work before it, so the results of several batches are read together.
 pub(crate) struct TrainTally {
     gather: bool,
+    counted: TallyState,
+    waiting: Vec<Waiting>,
+}
+
+/// What a [`TrainTally`] has counted, for checkpoints.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TallyState {
     loss: MeanMetric,
     right: u64,
     samples: u64,
-    waiting: Vec<Waiting>,
 }
 
 struct Waiting {
@@ -30,15 +37,18 @@ struct Waiting {
 }
 
 impl TrainTally {
-    /// Empty tally of batches on `device`.
-    pub fn new(device: &Device) -> Self {
+    /// Tally of batches on `device` that goes on from `counted`.
+    pub fn new(device: &Device, counted: TallyState) -> Self {
         Self {
             gather: !device.is_cpu(),
-            loss: MeanMetric::new(),
-            right: 0,
-            samples: 0,
+            counted,
             waiting: Vec::new(),
         }
+    }
+
+    /// What was counted, without the results that are still on the device.
+    pub fn state(&self) -> TallyState {
+        self.counted.clone()
     }
 
     /// Counts a batch. Fails when its loss, or one that is read now, is not finite.
@@ -94,17 +104,17 @@ impl TrainTally {
 
     /// Mean loss so far; NaN before the first batch.
     pub fn mean_loss(&self) -> f64 {
-        self.loss.compute().unwrap_or(f64::NAN)
+        self.counted.loss.compute().unwrap_or(f64::NAN)
     }
 
     /// Accuracy so far.
     pub fn accuracy(&self) -> f64 {
-        self.right as f64 / self.samples.max(1) as f64
+        self.counted.right as f64 / self.counted.samples.max(1) as f64
     }
 
     /// Number of samples so far.
     pub fn samples(&self) -> u64 {
-        self.samples
+        self.counted.samples
     }
 
     fn count(
@@ -117,10 +127,17 @@ impl TrainTally {
         if !loss.is_finite() {
             return Err(Error::NonFiniteLoss { epoch, step, loss });
         }
+        self.counted.count(loss, right, samples);
+        Ok(())
+    }
+}
+
+impl TallyState {
+    /// Counts a batch with this mean loss and number of right predictions.
+    pub fn count(&mut self, loss: f64, right: u64, samples: usize) {
         self.loss.add(loss, samples as f64);
         self.right += right;
         self.samples += samples as u64;
-        Ok(())
     }
 }
 
@@ -235,7 +252,7 @@ mod tests {
     }
 
     fn tally(gather: bool, steps: usize, diverges_at: usize) -> Result<TrainTally> {
-        let mut tally = TrainTally::new(&Device::Cpu);
+        let mut tally = TrainTally::new(&Device::Cpu, TallyState::default());
         tally.gather = gather;
         for step in 0..steps {
             let (output, labels) = batch(step);

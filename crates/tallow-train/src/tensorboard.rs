@@ -22,7 +22,7 @@ const FILTER_SIZE: usize = 24;
 ///
 /// | tag | content |
 /// | --- | --- |
-/// | `train/loss`, `train/accuracy`, `test/loss`, `test/accuracy`, `test/top5`, `lr`, `images_per_second` | metrics of each epoch, as `f32` |
+/// | `train/loss`, `train/accuracy`, `test/loss`, `test/accuracy`, `test/top5`, `lr`, `images_per_second` | metrics of each epoch, as `f32`; `validation/...` instead of `test/...` in a run with validation data |
 /// | `test/<name>` | metrics of [`Trainer::with_metric`](crate::Trainer::with_metric) |
 /// | `gradients/total` | norm of the gradient, by [`gradients`](Self::gradients) |
 /// | `parameters/<name>` | histogram of the values of each parameter, at up to 20 epochs and the last one |
@@ -67,7 +67,9 @@ impl TensorBoard {
                 continue;
             }
             let tag = match name.split_once('_') {
-                Some((split @ ("train" | "test"), metric)) => format!("{split}/{metric}"),
+                Some((split @ ("train" | "validation" | "test"), metric)) => {
+                    format!("{split}/{metric}")
+                }
                 _ => name.to_string(),
             };
             self.writer.scalar(&tag, row.epoch, value as f32)?;
@@ -103,8 +105,12 @@ impl Callback for TensorBoard {
     fn on_epoch_end(&mut self, end: &EpochEnd) -> Flow {
         self.metrics(end.row)?;
         let epoch = end.row.epoch;
+        let data = match end.row.validation_loss {
+            Some(_) => "validation",
+            None => "test",
+        };
         for (name, value) in end.evaluation.iter().flat_map(|e| &e.metrics) {
-            let tag = format!("test/{name}");
+            let tag = format!("{data}/{name}");
             self.writer.scalar(&tag, epoch, *value as f32)?;
         }
         if epoch.is_multiple_of(self.every) || epoch + 1 == end.epochs {

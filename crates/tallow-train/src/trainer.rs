@@ -4,125 +4,33 @@ mod sanity;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
-use std::time::Instant;
 
-use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
+use candle_core::Var;
 use candle_nn::ModuleT;
-use tallow_datasets::{DataLoader, Dataset};
+use tallow_datasets::DataLoader;
 use tallow_metrics::Metric;
-use tallow_ops::{ParamStore, Tape, no_grad};
+use tallow_ops::{ParamStore, Tape};
 
 use crate::batch::to_store;
-use crate::callback::{BatchEnd, BeforeStep, Callback, Callbacks, EpochEnd, FitStart};
-use crate::checkpoint::{Checkpoints, Data, Setup};
+use crate::best_weights::{BEST, BestWeights};
+use crate::callback::{BatchEnd, BeforeStep, Callback, Callbacks, EpochEnd, FitStart, Monitor};
+use crate::checkpoint::{CheckpointConfig, Checkpoints, Data, Resumed, Saved, Setup};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
+use crate::evaluate::{choose_loss, evaluate};
 use crate::freeze::trained;
 use crate::history::{Evaluation, History, finite_metrics};
 use crate::last_batch::check_last_batch;
 use crate::loss::{Loss, Target};
 use crate::optimizer::Optimizer;
+use crate::parts::Parts;
+use crate::position::{Clock, Position};
 use crate::schedule::{Per, Schedule, check_momentum};
-use crate::tally::{TestTally, TrainTally};
+use crate::step::{StepInput, StepOutput, TrainStep};
+use crate::tally::TrainTally;
 use crate::teacher::{check_teacher, taught};
 use crate::unused::{check_patterns, check_used};
 use tallow_record::EpochRow;
-
-/// Training step: from a batch to the gradients of its loss. The default is [`ForwardBackward`].
-///
-/// A training step of your own is passed to [`Trainer::with_step`]: for several losses, distillation from a teacher, or more than one
-/// backward pass, as in sharpness-aware minimization (Foret et al. 2020):
-///
-/// ```
-/// use candle_core::DType;
-/// use tallow_train::{ForwardBackward, Result, StepInput, StepOutput, TrainStep};
-///
-/// /// Gradients at the point of highest loss within a distance `rho`, to first order.
-/// struct Sam {
-///     rho: f64,
-/// }
-///
-/// impl TrainStep for Sam {
-///     fn step(&mut self, input: &StepInput) -> Result<StepOutput> {
-///         let first = ForwardBackward.step(input)?;
-///         let mut square = 0.0;
-///         let mut moved = Vec::new();
-///         for (_, parameter) in input.store.parameters() {
-///             if let Some(grad) = first.grads.get(&parameter) {
-///                 square += grad.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
-///                 let before = parameter.as_detached_tensor().copy()?;
-///                 moved.push((parameter, before, grad));
-///             }
-///         }
-///         let scale = self.rho / (square.sqrt() + 1e-12);
-///         for (parameter, before, grad) in &moved {
-///             parameter.set(&(before + (*grad * scale)?)?)?;
-///         }
-///         let second = ForwardBackward.step(input)?;
-///         for (parameter, before, _) in &moved {
-///             parameter.set(before)?;
-///         }
-///         Ok(StepOutput { grads: second.grads, ..first })
-///     }
-/// }
-/// # use candle_core::{Device, Tensor, Var};
-/// # use tallow_ops::{Init, ParamStore};
-/// # use tallow_train::{SquaredError, Target};
-/// # struct Line(Var);
-/// # impl candle_nn::ModuleT for Line {
-/// #     fn forward_t(&self, x: &Tensor, _: bool) -> candle_core::Result<Tensor> {
-/// #         x.matmul(&self.0.t()?)
-/// #     }
-/// # }
-/// # let store = ParamStore::new(DType::F64, &Device::Cpu, 0);
-/// # let weight = store.root().param("weight", (1, 1), Init::Const(1.0))?;
-/// # let images = Tensor::new(&[[1f64]], &Device::Cpu)?;
-/// # let target = Target::Soft(Tensor::new(&[[0f64]], &Device::Cpu)?);
-/// # let (model, loss) = (Line(weight.clone()), SquaredError::default());
-/// # let input = StepInput { model: &model, store: &store, loss: &loss, images: &images, target: &target, epoch: 0, step: 0 };
-/// // The loss is w² at w = 1: the gradient at w + 0.5 is 3, and w itself is restored.
-/// let output = Sam { rho: 0.5 }.step(&input)?;
-/// let grad = output.grads.get(&weight).unwrap().to_vec2::<f64>()?[0][0];
-/// assert!((grad - 3.0).abs() < 1e-9);
-/// assert_eq!(weight.to_vec2::<f64>()?, [[1.0]]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub trait TrainStep {
-    /// Gradients of the batch, with its loss and logits.
-    ///
-    /// # Errors
-    /// Any error ends the run.
-    fn step(&mut self, input: &StepInput) -> Result<StepOutput>;
-}
-
-/// Input of a [`TrainStep`].
-pub struct StepInput<'a> {
-    /// Model, from images `(N, C, H, W)` to logits `(N, K)`.
-    pub model: &'a dyn ModuleT,
-    /// Parameters of the model.
-    pub store: &'a ParamStore,
-    /// Loss to minimize.
-    pub loss: &'a dyn Loss,
-    /// Images `(N, C, H, W)`, on the device and of the type of the parameters.
-    pub images: &'a Tensor,
-    /// Targets of the images: the class indices of the data loader.
-    pub target: &'a Target,
-    /// Epoch, from 0.
-    pub epoch: usize,
-    /// Step within the epoch, from 0.
-    pub step: usize,
-}
-
-/// Output of a [`TrainStep`].
-pub struct StepOutput {
-    /// Loss of the batch, a scalar, for the training loss of the epoch.
-    pub loss: Tensor,
-    /// Logits `(N, K)`, for the training accuracy of the epoch.
-    pub logits: Tensor,
-    /// Gradients for the optimizer.
-    pub grads: GradStore,
-}
 
 /// Default training step: forward, loss, backward.
 #[derive(Clone, Copy, Debug, Default)]
@@ -161,6 +69,9 @@ pub struct Trainer<'a> {
     metrics: RefCell<Vec<Box<dyn Metric + 'a>>>,
     callbacks: Callbacks<'a>,
     checkpoints: Option<Checkpoints>,
+    validation: Option<DataLoader>,
+    restore_best: Option<Monitor>,
+    interrupt: Option<Box<dyn Fn() -> bool + 'a>>,
 }
 
 type BuildOptimizer<'a> = dyn Fn(Vec<(String, Var)>) -> Result<Box<dyn Optimizer + 'a>> + 'a;
@@ -178,6 +89,9 @@ impl<'a> Trainer<'a> {
             metrics: RefCell::default(),
             callbacks: Callbacks::default(),
             checkpoints: None,
+            validation: None,
+            restore_best: None,
+            interrupt: None,
         }
     }
 
@@ -231,11 +145,43 @@ impl<'a> Trainer<'a> {
         self
     }
 
-    /// Saves a checkpoint in this directory after every epoch. [`fit`](Self::fit) continues from the newest one that is there.
+    /// Saves a checkpoint in this directory after every epoch, and when a callback stops the run. [`fit`](Self::fit) continues from the
+    /// newest one that is there, in the middle of an epoch too.
     ///
-    /// An own loss, schedule or training step must not have state that changes during training: a checkpoint does not contain it.
-    pub fn with_checkpoints(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.checkpoints = Some(Checkpoints::new(dir));
+    /// It contains the states of weights, generator, optimizer, and of the callbacks with a [`Callback::state_key`]. An own loss,
+    /// schedule or training step must not have state that changes during training: a checkpoint does not contain it.
+    pub fn with_checkpoints(self, dir: impl Into<PathBuf>) -> Self {
+        self.with_checkpoints_at(dir, CheckpointConfig::every_epoch())
+    }
+
+    /// Saves checkpoints as [`with_checkpoints`](Self::with_checkpoints), at the times that `config` gives.
+    pub fn with_checkpoints_at(
+        mut self,
+        dir: impl Into<PathBuf>,
+        config: CheckpointConfig,
+    ) -> Self {
+        self.checkpoints = Some(Checkpoints::new(dir, config));
+        self
+    }
+
+    /// Sets validation data: it is evaluated after every epoch in place of the test data, which is not read before the last epoch is
+    /// done (and the best weights are restored, if that is set), and is evaluated once then.
+    pub fn with_validation(mut self, validation: DataLoader) -> Self {
+        self.validation = Some(validation);
+        self
+    }
+
+    /// Sets the weights to those of the best epoch by `monitor` after the last epoch, as Keras' `restore_best_weights`, and evaluates the
+    /// test data with them. The epoch is in [`History::restored`].
+    pub fn with_restore_best(mut self, monitor: Monitor) -> Self {
+        self.restore_best = Some(monitor);
+        self
+    }
+
+    /// Asks `interrupt` after every step and every epoch, and stops the run when it answers true: a checkpoint is written, if there is a
+    /// directory for them, and nothing more is evaluated. [`History::interrupted`] tells that the run is not at its end.
+    pub fn with_interrupt(mut self, interrupt: impl Fn() -> bool + 'a) -> Self {
+        self.interrupt = Some(Box::new(interrupt));
         self
     }
 
@@ -244,7 +190,8 @@ impl<'a> Trainer<'a> {
         &self.config
     }
 
-    /// Trains `model`, whose parameters are in `store`, and evaluates it after every epoch if there is `test` data.
+    /// Trains `model`, whose parameters are in `store`, and evaluates it after every epoch if there is `test` data, or
+    /// [validation data](Self::with_validation).
     ///
     /// A callback that stops the run is not an error; the reason is in [`History::stopped`].
     ///
@@ -264,7 +211,13 @@ impl<'a> Trainer<'a> {
     ) -> Result<History> {
         let config = &self.config;
         let steps = train.num_batches();
-        for (which, loader) in [("training", Some(train)), ("test", test)] {
+        let validation = self.validation.as_ref();
+        let loaders = [
+            ("training", Some(train)),
+            ("validation", validation),
+            ("test", test),
+        ];
+        for (which, loader) in loaders {
             if let Some(loader) = loader.filter(|loader| loader.num_batches() == 0) {
                 let samples = loader.dataset().len();
                 return Err(Error::EmptyLoader { which, samples });
@@ -276,6 +229,7 @@ impl<'a> Trainer<'a> {
             None => config.epochs * steps,
         };
         let epochs = all_steps.div_ceil(steps);
+        let most_seconds = config.most_seconds()?;
         let own = self.own_parts();
         let mut built = config.schedule.build(steps);
         let schedule: &mut dyn Schedule = match &mut self.schedule {
@@ -312,6 +266,7 @@ impl<'a> Trainer<'a> {
             config: config.clone(),
             own,
             data: Data::of(train),
+            validation: validation.map(Data::of),
             extendable: !schedule.depends_on_total() && !config.lookahead_depends_on_total(),
         };
         let train_step: &mut dyn TrainStep = match &mut self.step {
@@ -321,32 +276,72 @@ impl<'a> Trainer<'a> {
         let mut gradients_checked = false;
         let metrics = self.metrics.get_mut();
         let callbacks = &mut self.callbacks;
-        let mut history = match &self.checkpoints {
-            Some(dir) => dir.resume(&setup, store, &mut *optimizer)?,
-            None => History::default(),
+        let checkpoints = &mut self.checkpoints;
+        let Resumed {
+            mut history,
+            mut position,
+            parts,
+        } = match checkpoints {
+            Some(dir) => {
+                dir.start()?;
+                dir.resume(&setup, store, &mut *optimizer)?
+            }
+            None => Resumed::default(),
         };
+        let mut best = self.restore_best.map(BestWeights::by);
         history.stopped = callbacks.ask(|callback| {
             callback.on_fit_start(&FitStart {
                 epochs,
                 steps_per_epoch: steps,
                 samples: train.num_samples(),
                 history: &history,
+                step: position.as_ref().map_or(0, |position| position.step),
                 store,
             })
         })?;
+        if let Some((mut parts, path)) = parts {
+            let load = || {
+                callbacks.load(&mut parts)?;
+                if let Some(best) = &mut best {
+                    best.load(parts.take(BEST)?, &history.rows)?;
+                }
+                parts.finish()
+            };
+            load().map_err(|error| Error::mismatch(&path, error))?;
+        }
+        // The states of all parts, for a checkpoint.
+        let parts = |callbacks: &Callbacks, best: &Option<BestWeights>| -> Result<Parts> {
+            let mut parts = Parts::default();
+            callbacks.save(&mut parts)?;
+            if let Some(best) = best {
+                parts.put(BEST, best.state())?;
+            }
+            Ok(parts)
+        };
+        let interrupted = || self.interrupt.as_ref().is_some_and(|asked| asked());
 
         schedule.observe(&history.rows)?;
 
         for epoch in history.rows.len()..epochs {
-            if history.stopped.is_some() {
+            if history.stopped.is_none() && history.seconds() >= most_seconds {
+                history.stopped = Some(config.out_of_time());
+            }
+            history.interrupted = interrupted();
+            if history.interrupted || history.stopped.is_some() {
                 break;
             }
-            let started = Instant::now();
-            callbacks.tell(|callback| callback.on_epoch_start(epoch))?;
-            let mut tally = TrainTally::new(store.device());
-
             let steps_left = all_steps - epoch * steps;
-            for (step, batch) in train.epoch(epoch as u64).take(steps_left).enumerate() {
+            let resumed = position.take();
+            if resumed.is_none() {
+                callbacks.tell(|callback| callback.on_epoch_start(epoch))?;
+            }
+            let from = resumed.unwrap_or_else(|| Position::start(optimizer.lr()));
+            let clock = Clock::start(from.seconds);
+            let mut tally = TrainTally::new(store.device(), from.tally);
+            optimizer.set_lr(from.lr);
+
+            let batches = train.epoch_from(epoch as u64, from.step);
+            for (step, batch) in (from.step..steps_left).zip(batches) {
                 callbacks.tell(|callback| callback.on_batch_start(epoch, step))?;
                 let (images, labels) = to_store(&batch?, store)?;
                 let time = match schedule.per() {
@@ -395,53 +390,108 @@ impl<'a> Trainer<'a> {
                     accuracy: tally.accuracy(),
                     lr,
                 };
-                if let Some(reason) = callbacks.ask(|callback| callback.on_batch_end(&end))? {
-                    history.stopped = Some(reason);
+                let stop = callbacks.ask(|callback| callback.on_batch_end(&end))?;
+                let leave = stop.is_some() || interrupted();
+                if let Some(dir) = checkpoints
+                    && (leave || dir.due_after_step(epoch * steps + step + 1))
+                {
+                    tally.read(epoch)?;
+                    let position = Position {
+                        step: step + 1,
+                        tally: tally.state(),
+                        lr,
+                        seconds: clock.seconds(),
+                    };
+                    let saved = Saved {
+                        store,
+                        optimizer: &*optimizer,
+                        history: &history,
+                        position: Some(position),
+                        parts: parts(callbacks, &best)?,
+                    };
+                    dir.save(&setup, saved)?;
+                }
+                if leave {
+                    history.interrupted = stop.is_none();
+                    history.stopped = stop;
                     callbacks.tell(|callback| callback.on_fit_end(&history))?;
                     return Ok(history);
                 }
+                if history.seconds() + clock.seconds() >= most_seconds {
+                    break;
+                }
             }
             tally.read(epoch)?;
-            let trained = started.elapsed().as_secs_f64();
+            let trained = clock.seconds();
 
-            history.evaluation = match test {
-                Some(test) => Some(evaluate(model, store, test, loss, metrics, |done| {
+            let judged = validation.or(test);
+            let evaluation = match judged {
+                Some(judged) => Some(evaluate(model, store, judged, loss, metrics, |done| {
                     callbacks
-                        .tell(|callback| callback.on_evaluation_batch(done, test.num_batches()))
+                        .tell(|callback| callback.on_evaluation_batch(done, judged.num_batches()))
                 })?),
                 None => None,
             };
-            let evaluation = history.evaluation.as_ref();
+            let measured = evaluation.as_ref();
+            let (validated, tested) = match validation {
+                Some(_) => (measured, None),
+                None => (None, measured),
+            };
             let row = EpochRow {
                 epoch,
                 train_loss: tally.mean_loss(),
                 train_accuracy: tally.accuracy(),
-                test_loss: evaluation.map(|e| e.loss),
-                test_accuracy: evaluation.map(|e| e.accuracy),
-                test_top5: evaluation.and_then(|e| e.top5),
+                validation_loss: validated.map(|e| e.loss),
+                validation_accuracy: validated.map(|e| e.accuracy),
+                validation_top5: validated.and_then(|e| e.top5),
+                test_loss: tested.map(|e| e.loss),
+                test_accuracy: tested.map(|e| e.accuracy),
+                test_top5: tested.and_then(|e| e.top5),
                 lr: optimizer.lr(),
-                seconds: started.elapsed().as_secs_f64(),
+                seconds: clock.seconds(),
                 images_per_second: tally.samples() as f64 / trained,
-                metrics: evaluation.map(finite_metrics).unwrap_or_default(),
+                metrics: measured.map(finite_metrics).unwrap_or_default(),
             };
             history.stopped = callbacks.ask(|callback| {
                 callback.on_epoch_end(&EpochEnd {
                     row: &row,
                     epochs,
-                    evaluation,
+                    evaluation: measured,
                     store,
                 })
             })?;
+            if let Some(best) = &mut best {
+                best.see(&row, store)?;
+            }
             history.rows.push(row);
             schedule.observe(&history.rows)?;
-            if let Some(dir) = &self.checkpoints {
-                dir.save(&setup, store, &*optimizer, &history)?;
+            if validation.is_none() {
+                history.evaluation = evaluation;
+            }
+            let (done, stopped) = (history.rows.len(), history.stopped.is_some());
+            if let Some(dir) = checkpoints
+                && (stopped || interrupted() || dir.due_after_epoch(done, done == epochs))
+            {
+                let saved = Saved {
+                    store,
+                    optimizer: &*optimizer,
+                    history: &history,
+                    position: None,
+                    parts: parts(callbacks, &best)?,
+                };
+                dir.save(&setup, saved)?;
             }
         }
 
-        // A run that was resumed at its end has weights, but no evaluation yet. After a stop there is no need for one.
-        if let (None, None, Some(test)) = (&history.stopped, &history.evaluation, test) {
-            history.evaluation = Some(evaluate(model, store, test, loss, metrics, |_| Ok(()))?);
+        if !history.interrupted {
+            if let Some(best) = &best {
+                history.restored = best.restore(store)?;
+                history.evaluation = None;
+            }
+            // With validation this is the first time that the test data is read. A run that was resumed at its end has no evaluation either.
+            if let (None, Some(test)) = (&history.evaluation, test) {
+                history.evaluation = Some(evaluate(model, store, test, loss, metrics, |_| Ok(()))?);
+            }
         }
         callbacks.tell(|callback| callback.on_fit_end(&history))?;
         Ok(history)
@@ -475,39 +525,4 @@ impl<'a> Trainer<'a> {
         let mut metrics = self.metrics.borrow_mut();
         evaluate(model, store, loader, loss, &mut metrics, |_| Ok(()))
     }
-}
-
-/// Evaluation of `model` on `loader`; `progress` is called with the number of batches done.
-fn evaluate(
-    model: &dyn ModuleT,
-    store: &ParamStore,
-    loader: &DataLoader,
-    loss: &dyn Loss,
-    metrics: &mut [Box<dyn Metric + '_>],
-    mut progress: impl FnMut(usize) -> Result<()>,
-) -> Result<Evaluation> {
-    let mut tally = TestTally::new(metrics);
-    for (step, batch) in loader.epoch(0).enumerate() {
-        let (images, labels) = to_store(&batch?, store)?;
-        let logits = no_grad(|| model.forward_t(&images, false))?.detach();
-        let loss = loss.sum(&logits, &labels)?;
-        tally.add(loss, &logits, &labels)?;
-        progress(step + 1)?;
-    }
-    tally.finish().ok_or_else(|| Error::EmptyLoader {
-        which: "test",
-        samples: loader.dataset().len(),
-    })
-}
-
-/// The caller's own loss, or that of the settings for the classes of `dataset`.
-fn choose_loss<'l>(
-    own: &'l Option<Box<dyn Loss + '_>>,
-    config: &TrainConfig,
-    dataset: &dyn Dataset,
-) -> Result<Box<dyn Loss + 'l>> {
-    Ok(match own {
-        Some(loss) => Box::new(loss),
-        None => config.loss.build_for(dataset)?,
-    })
 }

@@ -208,6 +208,7 @@ pub mod tests {
             seconds: 10.0,
             images_per_second: 640.0,
             metrics: Default::default(),
+            ..EpochRow::default()
         };
         let run = |variant: &str, seed, work| Run {
             variant: variant.to_string(),

@@ -22,17 +22,19 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    pub(super) fn start(plan: Arc<Plan>, workers: usize, prefetch: usize) -> Self {
+    /// Epoch from batch `first` on.
+    pub(super) fn start(plan: Arc<Plan>, first: usize, workers: usize, prefetch: usize) -> Self {
         let mut epoch = Self {
+            next: first.min(plan.batches()),
             plan,
-            next: 0,
             scratch: Vec::new(),
             workers: None,
             failure: None,
         };
-        let count = workers.min(epoch.plan.batches());
+        let first = epoch.next;
+        let count = workers.min(epoch.plan.batches() - first);
         if count > 0 {
-            match Workers::start(&epoch.plan, count, prefetch) {
+            match Workers::start(&epoch.plan, first, count, prefetch) {
                 Ok(workers) => epoch.workers = Some(workers),
                 Err(error) => {
                     epoch.failure = Some(Error::Loader(format!("cannot start a thread: {error}")))
@@ -81,19 +83,26 @@ impl Iterator for Epoch {
 
 impl FusedIterator for Epoch {}
 
-/// Threads of which number `i` of `n` makes the batches `i`, `i + n`, `i + 2n`, ... and sends them through a bounded
+/// Threads of which number `i` of `n` makes the batches `first + i`, `first + i + n`, `first + i + 2n`, ... and sends them through a bounded
 /// channel of its own. Taking from the channels in turn gives the batches in order, with nothing to sort or to wait
 /// for but the next one.
 struct Workers {
     plan: Arc<Plan>,
+    first: usize,
     channels: Vec<Receiver<Result<Batch>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Workers {
-    fn start(plan: &Arc<Plan>, count: usize, prefetch: usize) -> std::io::Result<Self> {
+    fn start(
+        plan: &Arc<Plan>,
+        first: usize,
+        count: usize,
+        prefetch: usize,
+    ) -> std::io::Result<Self> {
         let mut workers = Self {
             plan: plan.clone(),
+            first,
             channels: Vec::new(),
             threads: Vec::new(),
         };
@@ -104,13 +113,13 @@ impl Workers {
             workers.channels.push(receiver);
             workers
                 .threads
-                .push(thread.spawn(move || work(&plan, worker, count, &sender))?);
+                .push(thread.spawn(move || work(&plan, first + worker, count, &sender))?);
         }
         Ok(workers)
     }
 
     fn receive(&self, number: usize) -> Result<Batch> {
-        let channel = &self.channels[number % self.channels.len()];
+        let channel = &self.channels[(number - self.first) % self.channels.len()];
         channel.recv().unwrap_or_else(|_| {
             Err(Error::Loader(format!(
                 "the worker for batch {number} has stopped"
@@ -131,9 +140,10 @@ impl Drop for Workers {
     }
 }
 
-fn work(plan: &Plan, worker: usize, workers: usize, channel: &SyncSender<Result<Batch>>) {
+/// Makes batch `first` and every `workers`-th after it.
+fn work(plan: &Plan, first: usize, workers: usize, channel: &SyncSender<Result<Batch>>) {
     let mut scratch = Vec::new();
-    for number in (worker..plan.batches()).step_by(workers) {
+    for number in (first..plan.batches()).step_by(workers) {
         let batch = plan.batch(number, &mut scratch);
         let failed = batch.is_err();
         if channel.send(batch).is_err() || failed {

@@ -33,6 +33,7 @@ fn claimable_metrics() {
         "accepts_other_size",
         "best_epoch",
         "best_test_accuracy",
+        "best_validation_accuracy",
         "calibration_error",
         "first_layer_gradient",
         "gradient_norm_first",
@@ -49,6 +50,9 @@ fn claimable_metrics() {
         "test_top5",
         "train_accuracy",
         "train_loss",
+        "validation_accuracy",
+        "validation_loss",
+        "validation_top5",
     ];
     assert_eq!(names, expected);
 }
@@ -57,6 +61,9 @@ fn claimable_metrics() {
 fn metrics_of_an_epoch_are_the_fields_of_a_row() {
     let mut row = row(0, 0.5);
     row.test_top5 = Some(0.9);
+    row.validation_loss = Some(0.3);
+    row.validation_accuracy = Some(0.6);
+    row.validation_top5 = Some(0.95);
     let measured: Vec<&str> = row.metrics().map(|(metric, _)| metric.name).collect();
     let per_epoch = METRICS.iter().filter(|metric| metric.per_epoch);
     assert_eq!(measured, per_epoch.map(|m| m.name).collect::<Vec<_>>());
@@ -83,6 +90,9 @@ fn curves_and_directions() {
         "test_top5",
         "train_accuracy",
         "train_loss",
+        "validation_accuracy",
+        "validation_loss",
+        "validation_top5",
     ];
     assert_eq!(curves, expected);
     for metric in METRICS {

@@ -19,6 +19,7 @@ pub fn row(epoch: usize, test_accuracy: f64) -> EpochRow {
         seconds: 2.5,
         images_per_second: 100.0,
         metrics: Default::default(),
+        ..EpochRow::default()
     }
 }
 

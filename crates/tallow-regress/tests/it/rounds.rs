@@ -78,6 +78,7 @@ impl Fake {
             seconds: 1.0,
             images_per_second: 1000.0,
             metrics: Default::default(),
+            ..EpochRow::default()
         };
         Run {
             environment: Environment {

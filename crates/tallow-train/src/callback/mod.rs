@@ -17,6 +17,7 @@ pub use monitor::Monitor;
 
 use crate::error::Result;
 use crate::history::{Evaluation, History};
+use crate::parts::{PartState, Parts};
 use tallow_record::EpochRow;
 
 /// Answer of a callback: continue, or stop training for the given reason.
@@ -28,7 +29,8 @@ pub const CONTINUE: Flow = Ok(ControlFlow::Continue(()));
 /// Callback of a [`Trainer`](crate::Trainer). Every method does nothing by default.
 ///
 /// Callbacks run in the order in which they were added. If one of them stops the run, the others still receive the same event. A stop
-/// at the end of a batch discards the unfinished epoch, a stop at the end of an epoch keeps it.
+/// at the end of a batch discards the unfinished epoch, a stop at the end of an epoch keeps it. With checkpoints, a run that was stopped
+/// at the end of a batch continues after that batch when it is resumed.
 ///
 /// A callback may change the gradients before the optimizer uses them:
 ///
@@ -76,13 +78,33 @@ pub const CONTINUE: Flow = Ok(ControlFlow::Continue(()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Callback {
-    /// Before the first epoch, or the first one after a checkpoint was loaded. A callback with state computes it here from the history,
-    /// so that a resumed run behaves like one that was never stopped.
+    /// Before the first epoch, or the first one after a checkpoint was loaded. A callback whose state follows from the history computes
+    /// it here, so that a resumed run behaves like one that was never stopped. Other state goes into the checkpoint:
+    /// [`state_key`](Self::state_key).
     fn on_fit_start(&mut self, _fit: &FitStart) -> Flow {
         CONTINUE
     }
 
-    /// Before an epoch's first batch.
+    /// Name of this callback's state in checkpoints, unique among the callbacks of a trainer; `None`, the default, without a state. A
+    /// checkpoint is resumed only by a run with the same names.
+    fn state_key(&self) -> Option<&str> {
+        None
+    }
+
+    /// State for a checkpoint, after a step or an epoch; asked for only with a [`state_key`](Self::state_key).
+    fn state_dict(&self) -> Result<PartState> {
+        Ok(PartState::default())
+    }
+
+    /// Restores a state from [`state_dict`](Self::state_dict), after [`on_fit_start`](Self::on_fit_start).
+    ///
+    /// # Errors
+    /// Any error ends the run: the state is of another callback or version.
+    fn load_state_dict(&mut self, _state: PartState) -> Result<()> {
+        Ok(())
+    }
+
+    /// Before an epoch's first batch; not when a run is resumed in the middle of the epoch.
     fn on_epoch_start(&mut self, _epoch: usize) -> Result<()> {
         Ok(())
     }
@@ -129,6 +151,8 @@ pub struct FitStart<'a> {
     pub samples: usize,
     /// Epochs already done, if the run was resumed.
     pub history: &'a History,
+    /// Steps already done of the epoch after them.
+    pub step: usize,
     /// Parameters of the model.
     pub store: &'a ParamStore,
 }
@@ -173,7 +197,7 @@ pub struct EpochEnd<'a> {
     pub row: &'a EpochRow,
     /// Number of epochs of the run.
     pub epochs: usize,
-    /// Evaluation on the test data, if there is any.
+    /// Evaluation on the validation data, or on the test data in a run without; `None` with neither.
     pub evaluation: Option<&'a Evaluation>,
     /// Parameters of the model.
     pub store: &'a ParamStore,
@@ -182,6 +206,15 @@ pub struct EpochEnd<'a> {
 impl<C: Callback + ?Sized> Callback for &mut C {
     fn on_fit_start(&mut self, fit: &FitStart) -> Flow {
         (**self).on_fit_start(fit)
+    }
+    fn state_key(&self) -> Option<&str> {
+        (**self).state_key()
+    }
+    fn state_dict(&self) -> Result<PartState> {
+        (**self).state_dict()
+    }
+    fn load_state_dict(&mut self, state: PartState) -> Result<()> {
+        (**self).load_state_dict(state)
     }
     fn on_epoch_start(&mut self, epoch: usize) -> Result<()> {
         (**self).on_epoch_start(epoch)
@@ -213,6 +246,27 @@ pub(crate) struct Callbacks<'a>(Vec<Box<dyn Callback + 'a>>);
 impl<'a> Callbacks<'a> {
     pub fn push(&mut self, callback: impl Callback + 'a) {
         self.0.push(Box::new(callback));
+    }
+
+    /// Puts the states of the callbacks into `parts`.
+    pub fn save(&self, parts: &mut Parts) -> Result<()> {
+        for callback in &self.0 {
+            if let Some(key) = callback.state_key() {
+                parts.put(key, callback.state_dict()?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the states of the callbacks out of `parts` and loads them.
+    pub fn load(&mut self, parts: &mut Parts) -> Result<()> {
+        for callback in &mut self.0 {
+            if let Some(key) = callback.state_key() {
+                let state = parts.take(key)?;
+                callback.load_state_dict(state)?;
+            }
+        }
+        Ok(())
     }
 
     /// Calls `f` with every callback, until the first error.

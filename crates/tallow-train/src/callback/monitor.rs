@@ -8,10 +8,14 @@ use tallow_record::EpochRow;
 pub enum Monitor {
     /// Training loss; lower is better.
     TrainLoss,
-    /// Test loss; lower is better.
+    /// Test loss; lower is better. A run with validation data has none until its end.
     TestLoss,
-    /// Test accuracy; higher is better.
+    /// Test accuracy; higher is better. A run with validation data has none until its end.
     TestAccuracy,
+    /// Validation loss; lower is better.
+    ValidationLoss,
+    /// Validation accuracy; higher is better.
+    ValidationAccuracy,
 }
 
 impl Monitor {
@@ -21,7 +25,14 @@ impl Monitor {
             Monitor::TrainLoss => "train_loss",
             Monitor::TestLoss => "test_loss",
             Monitor::TestAccuracy => "test_accuracy",
+            Monitor::ValidationLoss => "validation_loss",
+            Monitor::ValidationAccuracy => "validation_accuracy",
         }
+    }
+
+    /// Whether higher values are better: those of an accuracy.
+    pub fn higher_is_better(self) -> bool {
+        matches!(self, Monitor::TestAccuracy | Monitor::ValidationAccuracy)
     }
 
     /// Best epoch of a run, the first one if several are equal: the epoch whose weights [`KeepBest`](super::KeepBest) keeps for the
@@ -45,7 +56,7 @@ impl Monitor {
     }
 
     /// Improvement of `row` over `best`; `None` if the metric is missing or NaN.
-    pub(super) fn gain(self, row: &EpochRow, best: Option<f64>) -> Option<f64> {
+    pub(crate) fn gain(self, row: &EpochRow, best: Option<f64>) -> Option<f64> {
         let value = self.value(row)?;
         let Some(best) = best else {
             return Some(f64::INFINITY);
@@ -56,15 +67,7 @@ impl Monitor {
         })
     }
 
-    /// Whether higher values are better.
-    pub(crate) fn higher_is_better(self) -> bool {
-        match self {
-            Monitor::TestAccuracy => true,
-            Monitor::TrainLoss | Monitor::TestLoss => false,
-        }
-    }
-
-    pub(super) fn value(self, row: &EpochRow) -> Option<f64> {
+    pub(crate) fn value(self, row: &EpochRow) -> Option<f64> {
         self.raw(row).filter(|value| !value.is_nan())
     }
 
@@ -74,6 +77,8 @@ impl Monitor {
             Monitor::TrainLoss => Some(row.train_loss),
             Monitor::TestLoss => row.test_loss,
             Monitor::TestAccuracy => row.test_accuracy,
+            Monitor::ValidationLoss => row.validation_loss,
+            Monitor::ValidationAccuracy => row.validation_accuracy,
         }
     }
 }
@@ -94,6 +99,7 @@ mod tests {
             seconds: 1.0,
             images_per_second: 1.0,
             metrics: Default::default(),
+            ..EpochRow::default()
         }
     }
 

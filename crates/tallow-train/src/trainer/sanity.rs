@@ -32,6 +32,7 @@ impl Trainer<'_> {
         let one_step = TrainConfig {
             epochs: 1,
             max_steps: None,
+            max_minutes: None,
             schedule: ScheduleConfig::constant(),
             ..self.config.clone()
         };
@@ -39,12 +40,18 @@ impl Trainer<'_> {
         let callbacks = mem::take(&mut self.callbacks);
         let checkpoints = self.checkpoints.take();
         let schedule = self.schedule.take();
-        let test = test.map(|test| test.first_batches(1));
+        let (interrupt, restore_best) = (self.interrupt.take(), self.restore_best.take());
+        // With validation data the test data is not read before the end.
+        let validation = self.validation.take();
+        let judged = validation.as_ref().or(test);
+        let test = judged.map(|judged| judged.first_batches(1));
         let result = self.fit(model, store, &train.first_batches(1), test.as_ref());
         self.config = config;
         self.callbacks = callbacks;
         self.checkpoints = checkpoints;
         self.schedule = schedule;
+        self.validation = validation;
+        (self.interrupt, self.restore_best) = (interrupt, restore_best);
         before.restore(store)?;
         result.map(drop)
     }

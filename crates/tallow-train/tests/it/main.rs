@@ -14,3 +14,4 @@ mod record;
 mod schedules;
 mod steps;
 mod training;
+mod validation;

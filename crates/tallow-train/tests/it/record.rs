@@ -169,6 +169,7 @@ fn a_loss_that_is_not_finite_is_null_in_the_summary() {
         seconds: 2.5,
         images_per_second: 100.0,
         metrics: Default::default(),
+        ..EpochRow::default()
     };
     let mut second = row.clone();
     (second.epoch, second.test_accuracy, second.images_per_second) = (1, Some(0.5), 50.0);

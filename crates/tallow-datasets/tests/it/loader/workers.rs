@@ -57,6 +57,29 @@ fn workers_change_no_bit() {
     };
     assert!(sample(0) != sample(1) || sample(1) != sample(2));
 }
+
+/// An epoch that starts in its middle gives the rest of the batches, and reads no image of the others.
+#[test]
+fn the_rest_of_an_epoch_is_that_of_the_whole() {
+    for workers in [0, 1, 3, 40] {
+        let told = Told::new(43, |_| Ok(()));
+        let asked = told.asked.clone();
+        let loader = loader(told, random(), config(5, workers));
+        let whole: Vec<_> = loader.epoch(2).map(|batch| bits(&batch.unwrap())).collect();
+        assert_eq!((whole.len(), asked.swap(0, Ordering::SeqCst)), (9, 43));
+        for first in [0, 1, 4, 8, 9, 10, usize::MAX] {
+            let rest = loader.epoch_from(2, first);
+            let rest: Vec<_> = rest.map(|batch| bits(&batch.unwrap())).collect();
+            assert!(
+                rest == whole[first.min(9)..],
+                "from {first}, {workers} workers"
+            );
+            let samples = 43usize.saturating_sub(first.saturating_mul(5));
+            assert_eq!(asked.swap(0, Ordering::SeqCst), samples, "from {first}");
+        }
+    }
+}
+
 #[test]
 fn slow_samples_do_not_change_the_order() {
     let told = Told::new(24, |index| {
