@@ -13,6 +13,7 @@ pub mod output;
 mod program;
 mod progress;
 mod results_table;
+mod resume;
 mod runner;
 pub mod table;
 pub mod text;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tallow_datasets::{
     Batch, DataLoader, Dataset, LoadOptions, LoaderConfig, ProgressFn, Split, load, sort_by_class,
-    take_stratified,
+    stratified_split, take_stratified,
 };
 use tallow_train::dataset_record;
 use tallow_transforms::Compose;
@@ -13,11 +13,13 @@ use tallow_transforms::Compose;
 use crate::error::{Context, Error, Result};
 use crate::recipe;
 
-/// Training and test split of a dataset. Cloning is cheap.
+/// Training and test split of a dataset, and validation data if a recipe asks for it. Cloning is cheap.
 #[derive(Clone)]
 pub struct Splits {
     /// Training data.
     pub train: Arc<dyn Dataset>,
+    /// Validation data.
+    pub validation: Option<Arc<dyn Dataset>>,
     /// Test data.
     pub test: Arc<dyn Dataset>,
 }
@@ -27,11 +29,12 @@ impl Splits {
     pub fn load(name: &str, options: &LoadOptions) -> Result<Self> {
         Ok(Self {
             train: load_split(name, Split::Train, options)?,
+            validation: None,
             test: load_split(name, Split::Test, options)?,
         })
     }
 
-    /// Subsets that a recipe asks for.
+    /// Subsets that a recipe asks for. The validation data is part of the training data, `data.train_samples` of it if that is set.
     pub fn select(&self, data: &recipe::Data) -> Result<Self> {
         let part = |set: &Arc<dyn Dataset>, samples: Option<usize>, key| -> Result<_> {
             let Some(samples) = samples else {
@@ -41,11 +44,27 @@ impl Splits {
             Ok(Arc::new(part) as Arc<dyn Dataset>)
         };
         let mut train = part(&self.train, data.train_samples, "train_samples")?;
+        let mut validation = None;
+        if let Some(part) = &data.validation {
+            let images = part.images(train.len())?;
+            let parts = stratified_split(&train, [train.len() - images, images], 0)
+                .context(|| "data.validation".to_string())?;
+            let mut parts = parts
+                .into_iter()
+                .map(|part| Arc::new(part) as Arc<dyn Dataset>);
+            if let (Some(kept), Some(split)) = (parts.next(), parts.next()) {
+                (train, validation) = (kept, Some(split));
+            }
+        }
         if data.sort_by_class {
             train = Arc::new(sort_by_class(&train)?);
         }
         let test = part(&self.test, data.test_samples, "test_samples")?;
-        Ok(Self { train, test })
+        Ok(Self {
+            train,
+            validation,
+            test,
+        })
     }
 
     /// Name, provenance and digests of both splits, without the names of the classes.

@@ -2,17 +2,17 @@
 
 mod trial;
 
-use std::ops::ControlFlow;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use tallow_datasets::{DataLoader, LoaderConfig};
 use tallow_models::LoadWeights;
-use tallow_record::{LayerRow, RunInfo, Tier, write_atomic};
+use tallow_record::{Environment, LayerRow, RunInfo, Tier, write_atomic};
 use tallow_train::{
-    BatchEnd, CONTINUE, Callback, EpochEnd, FitStart, Flow, GradientNorms, RunRecord, TensorBoard,
-    capture_environment, check_last_batch, dataset_record,
+    GradientNorms, KeepBest, RunRecord, TensorBoard, capture_environment, check_last_batch,
+    dataset_record,
 };
 use tallow_transforms::Compose;
 
@@ -24,6 +24,7 @@ use crate::interrupt::StopFlag;
 use crate::model::{self, Model, ModelConfig, Registry};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
+use crate::unfinished::{Checkpoint, Lock, Resume, Wanted};
 use crate::{observe, pictures, weights};
 
 /// Steps over which the norms of the gradients are averaged.
@@ -31,6 +32,9 @@ const NORM_STEPS: usize = 10;
 
 /// Least batch size for testing: results do not depend on it, the time does.
 const TEST_BATCH: usize = 64;
+
+/// File of a run record with the weights of the best epoch.
+const BEST_FILE: &str = "best.safetensors";
 
 /// File of a run record with the shapes of the model's images: [`Shapes`].
 pub(crate) const SHAPES_FILE: &str = "shapes.json";
@@ -65,10 +69,22 @@ pub(crate) struct Setting<'a> {
 pub(crate) enum Ended {
     /// The run is finished; its record is in this folder.
     Finished(PathBuf),
-    /// The stop flag was set.
-    Stopped,
+    /// The stop flag was set. The run in this folder can be continued; `None` if it has no checkpoints.
+    Stopped(Option<PathBuf>),
     /// The loss was not finite; the unfinished record is in this folder.
     Diverged(PathBuf, Error),
+}
+
+/// What the runs of a runner have in common.
+pub(crate) struct Session<'s> {
+    /// Folder of the run records.
+    pub out: &'s Path,
+    /// Commit of the program's source.
+    pub commit: Option<String>,
+    /// Flag that stops the run.
+    pub stop: &'s StopFlag,
+    /// What to do about unfinished runs.
+    pub resume: &'s Resume,
 }
 
 /// Run that is ready to be trained.
@@ -81,6 +97,7 @@ pub(crate) struct Job<'a> {
     shapes: Shapes,
     notes: Vec<String>,
     train: DataLoader,
+    validation: Option<DataLoader>,
     test: DataLoader,
 }
 
@@ -146,6 +163,9 @@ impl<'a> Job<'a> {
         let job = Self {
             setting,
             train: loader(splits.train, train_transforms, true)?,
+            validation: (splits.validation)
+                .map(|set| loader(set, test_transforms.clone(), false))
+                .transpose()?,
             test: loader(splits.test, test_transforms, false)?,
             info,
             recipe,
@@ -163,7 +183,9 @@ impl<'a> Job<'a> {
     /// Settings of the recipe that have no effect in this run, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let config = self.recipe.train.config();
-        config.warnings(self.train.num_batches())
+        let mut warnings = config.warnings(self.train.num_batches());
+        warnings.extend(self.recipe.chosen_on_test());
+        warnings
     }
 
     /// Notes on the initial weights for the user.
@@ -188,23 +210,97 @@ impl<'a> Job<'a> {
         self.recipe.train.max_steps.map_or(steps, |m| m.min(steps))
     }
 
-    /// Trains the model and writes the run record below `out`. `label` names the run in errors.
-    pub fn train(
-        self,
-        progress: &mut dyn Progress,
-        out: &Path,
-        commit: Option<String>,
-        stop: &StopFlag,
-        label: String,
-    ) -> Result<Ended> {
-        let environment = capture_environment(self.setting.device, commit);
-        let config = self.config()?;
-        let mut record = RunRecord::create(out, self.info.clone(), environment, &config)?;
+    /// Folder of an unfinished run that this one continues, with its lock, or of none.
+    fn unfinished(
+        &self,
+        session: &Session,
+        listed: Option<&Path>,
+        config: &str,
+        environment: &Environment,
+    ) -> Result<Option<(PathBuf, Lock)>> {
+        if !session.resume.continues() {
+            return Ok(None);
+        }
+        let wanted = Wanted {
+            info: &self.info,
+            config,
+            environment,
+        };
+        let asked = match session.resume {
+            Resume::Run(folder) if wanted.is_in(folder) => Some(folder.as_path()),
+            _ => None,
+        };
+        if let Some(folder) = asked.or(listed).filter(|folder| folder.is_dir()) {
+            let mut reason = wanted.obstacle(folder, Checkpoint::Optional)?;
+            if reason.is_none() {
+                match Lock::take(folder)? {
+                    Some(lock) => return Ok(Some((folder.to_path_buf(), lock))),
+                    None => reason = Some("another process is training it".to_string()),
+                }
+            }
+            if let (Some(reason), Some(_)) = (reason, asked) {
+                let message = format!("{} cannot be continued: {reason}", folder.display());
+                return Err(Error::RunRecord(message));
+            }
+        }
+        wanted.find(session.out)
+    }
+
+    /// Opens the record of an unfinished run that is continued, or creates one.
+    fn open_record(
+        &self,
+        session: &Session,
+        unfinished: Option<&Path>,
+        config: &str,
+        environment: Environment,
+    ) -> Result<RunRecord> {
+        if let Some(folder) = unfinished {
+            return Ok(RunRecord::open(folder)?);
+        }
+        let record = RunRecord::create(session.out, self.info.clone(), environment, config)?;
         record.add(SHAPES_FILE, &self.shapes)?;
         if self.setting.experiment.source != Source::BuiltIn {
             let path = record.dir().join(EXPERIMENT_FILE);
             write_atomic(path, &self.setting.experiment.text)?;
         }
+        Ok(record)
+    }
+
+    /// Trains the model and writes the run record. `label` names the run in errors. `listed` is the folder that the run has in the list of
+    /// its invocation; `opened` receives the folder that it has now.
+    pub fn train(
+        self,
+        progress: &mut dyn Progress,
+        session: &Session,
+        label: String,
+        listed: Option<&Path>,
+        opened: &mut dyn FnMut(&Path) -> Result<()>,
+    ) -> Result<Ended> {
+        let environment = capture_environment(self.setting.device, session.commit.clone());
+        let config = config_text(
+            self.setting.experiment,
+            (&self.info.variant, self.info.seed),
+            self.recipe,
+        )?;
+        let unfinished = self
+            .unfinished(session, listed, &config, &environment)
+            .context(|| label.clone())?;
+        let folder = unfinished.as_ref().map(|(folder, _)| folder.as_path());
+        let mut record = self.open_record(session, folder, &config, environment)?;
+        let dir = record.dir().to_path_buf();
+        // Until the end of this run.
+        let _lock = match unfinished {
+            Some((_, lock)) => {
+                progress.note(&format!(
+                    "{label} continues in {} (--fresh starts it again)",
+                    dir.display()
+                ));
+                Some(lock)
+            }
+            None if session.resume.is_on() => Lock::take(&dir)?,
+            None => None,
+        };
+        opened(&dir)?;
         let mut events = TensorBoard::create(record.dir())?;
         let samples = pictures::samples(&self.train, &self.recipe.data.transforms)?;
         events
@@ -213,15 +309,34 @@ impl<'a> Job<'a> {
             .map_err(tallow_train::Error::from)?;
         let inputs = observe::inputs(&self.train)?;
         let mut gradients = GradientNorms::over(NORM_STEPS);
-        let dir = record.dir().to_path_buf();
+        let train = &self.recipe.train;
+        let monitor = self.recipe.monitor();
+        let checkpoint = train.checkpoint.clone().unwrap_or_default();
+        let saves = session.resume.is_on() || train.checkpoint.is_some();
         let fitted = {
             let mut observer = progress.run(&self.info, &dir);
-            self.trainer(self.recipe.train.config())
+            let mut trainer = self.trainer(train.config())
                 .with_callback(&mut record)
                 .with_callback(&mut gradients)
                 .with_callback(&mut events)
                 .with_callback(&mut *observer)
-                .with_callback(Stop(stop))
+                .with_interrupt(|| session.stop.requested());
+            if let Some(validation) = &self.validation {
+                trainer = trainer.with_validation(validation.clone());
+            }
+            if let Some(stopping) = &train.early_stopping {
+                trainer = trainer.with_callback(stopping.callback(monitor));
+            }
+            if train.restore_best {
+                trainer = trainer.with_restore_best(monitor);
+            }
+            if checkpoint.best {
+                trainer = trainer.with_callback(KeepBest::new(monitor, dir.join(BEST_FILE)));
+            }
+            if saves {
+                trainer = trainer.with_checkpoints_at(dir.join("checkpoint"), checkpoint.config());
+            }
+            trainer
                 .fit(
                     &self.model,
                     self.model.store(),
@@ -234,8 +349,8 @@ impl<'a> Job<'a> {
             Err(error) if error.is_non_finite_loss() => return Ok(Ended::Diverged(dir, error)),
             fitted => fitted?,
         };
-        if stop.requested() {
-            return Ok(Ended::Stopped);
+        if history.interrupted {
+            return Ok(Ended::Stopped(saves.then_some(dir)));
         }
         let outputs = observe::outputs(&self.model, &self.test)?;
         record.put("calibration_error", outputs.calibration.error);
@@ -266,6 +381,12 @@ impl<'a> Job<'a> {
         }
         // The weights and the summary before the pictures: a disk that is full loses pictures, not training.
         let summary = record.finish(self.model.store(), &history)?;
+        if saves && checkpoint.keep_last.is_none() {
+            let folder = record.checkpoints();
+            if folder.exists() {
+                fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
+            }
+        }
         pictures::write(&record, &self.model, (&self.train, &self.test), &outputs)?;
         progress.run_ended(&summary);
         Ok(Ended::Finished(dir))
@@ -283,51 +404,29 @@ impl<'a> Job<'a> {
         });
         Ok(rows.collect())
     }
-
-    /// Content of `config.toml`: the complete recipe below the names of experiment, variant, tier and seed.
-    fn config(&self) -> Result<String> {
-        #[derive(Serialize)]
-        struct Config<'a> {
-            experiment: &'a str,
-            variant: &'a str,
-            tier: Tier,
-            seed: u64,
-            #[serde(flatten)]
-            recipe: &'a Recipe,
-        }
-        let config = Config {
-            experiment: &self.info.experiment,
-            variant: &self.info.variant,
-            tier: self.setting.experiment.tier,
-            seed: self.info.seed,
-            recipe: self.recipe,
-        };
-        Ok(toml::to_string(&config)?)
-    }
 }
 
-/// Callback that stops training when the flag is set.
-struct Stop<'a>(&'a StopFlag);
-
-impl Stop<'_> {
-    fn flow(&self) -> Flow {
-        if self.0.requested() {
-            return Ok(ControlFlow::Break("interrupted".to_string()));
-        }
-        CONTINUE
+/// Content of `config.toml`: the complete recipe below the names of experiment, variant, tier and seed.
+pub(crate) fn config_text(
+    experiment: &Experiment,
+    (variant, seed): (&str, u64),
+    recipe: &Recipe,
+) -> Result<String> {
+    #[derive(Serialize)]
+    struct Config<'a> {
+        experiment: &'a str,
+        variant: &'a str,
+        tier: Tier,
+        seed: u64,
+        #[serde(flatten)]
+        recipe: &'a Recipe,
     }
-}
-
-impl Callback for Stop<'_> {
-    fn on_fit_start(&mut self, _fit: &FitStart) -> Flow {
-        self.flow()
-    }
-
-    fn on_batch_end(&mut self, _batch: &BatchEnd) -> Flow {
-        self.flow()
-    }
-
-    fn on_epoch_end(&mut self, _end: &EpochEnd) -> Flow {
-        self.flow()
-    }
+    let config = Config {
+        experiment: &experiment.name,
+        variant,
+        tier: experiment.tier,
+        seed,
+        recipe,
+    };
+    Ok(toml::to_string(&config)?)
 }

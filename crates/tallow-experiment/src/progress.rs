@@ -52,6 +52,9 @@ pub trait Progress {
     /// Called when no more runs follow, because of an error or because the user asked to stop.
     fn stopped(&mut self, _reason: &str) {}
 
+    /// Called after [`stopped`](Self::stopped) when the user asked to stop: the run in `folder` can be continued.
+    fn interrupted(&mut self, _folder: &Path) {}
+
     /// Called after the last run.
     fn close(&mut self) {}
 

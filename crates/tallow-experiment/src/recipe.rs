@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use tallow_datasets::PictureOptions;
 use tallow_train::{
-    LookaheadConfig, LossConfig, OptimizerConfig, ParamRule, ScheduleConfig, TrainConfig,
+    LookaheadConfig, LossConfig, Monitor, OptimizerConfig, ParamRule, ScheduleConfig, TrainConfig,
 };
 use tallow_transforms::TransformConfig;
 
 use crate::error::{Error, Result};
+use crate::monitoring::{Checkpoint, Stopping, Validation, check_monitor, chosen_on_test};
 
 /// Recipe: everything that determines the result of a run except its seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,10 @@ pub struct Data {
     /// Size of a stratified subset of the test images; default: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_samples: Option<usize>,
+    /// Validation data: a share (`0.1`) or a number of the training images, a stratified split that is the same for all seeds and
+    /// variants. Default: none. With it the test data is evaluated once, at the end of training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
     /// Sort the training images by class, the worst order unless `train.shuffle` changes it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub sort_by_class: bool,
@@ -78,6 +83,22 @@ pub struct Train {
     /// Optimizer steps after which training ends, if the epochs do not end before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<usize>,
+    /// Minutes after which training ends, if the epochs do not end before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_minutes: Option<f64>,
+    /// Metric of an epoch by which epochs are compared: `validation_accuracy`, `validation_loss`, `train_loss`, and without validation
+    /// `test_accuracy`, `test_loss`. Default: `validation_accuracy`, or `test_accuracy` without validation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<Monitor>,
+    /// Early stopping; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<Stopping>,
+    /// End with the weights of the best epoch by `monitor`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub restore_best: bool,
+    /// Checkpoints; default: one a minute, removed when the run has finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Checkpoint>,
     /// Images per step.
     pub batch_size: usize,
     /// Shuffle the training images anew in each epoch.
@@ -142,6 +163,7 @@ impl Train {
     pub fn config(&self) -> TrainConfig {
         TrainConfig {
             max_steps: self.max_steps,
+            max_minutes: self.max_minutes,
             loss: self.loss.clone(),
             schedule: self.schedule.clone(),
             freeze: self.freeze.clone(),
@@ -173,12 +195,57 @@ impl Recipe {
         if self.model.weights_key.is_some() && self.model.weights.is_none() {
             return refuse("model.weights_key has no meaning without model.weights");
         }
+        self.check_monitoring()?;
         self.train.optimizer.validate()?;
         if let Some(lookahead) = &self.train.lookahead {
             lookahead.validate()?;
         }
         self.train.loss.validate()?;
         Ok(())
+    }
+
+    /// Metric by which epochs are compared: `train.monitor`; by default the accuracy on the validation data, or on the test data where
+    /// there is none.
+    pub fn monitor(&self) -> Monitor {
+        let default = match self.data.validation {
+            Some(_) => Monitor::ValidationAccuracy,
+            None => Monitor::TestAccuracy,
+        };
+        self.train.monitor.unwrap_or(default)
+    }
+
+    /// Settings that choose an epoch by the test data, one sentence each.
+    pub(crate) fn chosen_on_test(&self) -> Vec<String> {
+        let stopping = (self.train.early_stopping.as_ref()).and_then(|s| {
+            chosen_on_test("train.early_stopping", s.monitor.unwrap_or(self.monitor()))
+        });
+        let best = (self.train.restore_best)
+            .then(|| chosen_on_test("train.restore_best", self.monitor()))
+            .flatten();
+        stopping.into_iter().chain(best).collect()
+    }
+
+    /// Checks validation, early stopping and checkpoints.
+    fn check_monitoring(&self) -> Result<()> {
+        let (train, validated) = (&self.train, self.data.validation.is_some());
+        if let Some(validation) = &self.data.validation {
+            validation.check()?;
+        }
+        if let Some(monitor) = train.monitor {
+            check_monitor("train.monitor", monitor, validated)?;
+        }
+        if let Some(stopping) = &train.early_stopping {
+            stopping.check(self.monitor(), validated)?;
+        }
+        if let Some(checkpoint) = &train.checkpoint {
+            checkpoint.config().validate()?;
+        }
+        match train.max_minutes {
+            Some(minutes) if !(minutes.is_finite() && minutes > 0.0) => Err(Error::Recipe(
+                format!("train.max_minutes is {minutes}: expected a finite number above 0"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Recipe as JSON with every default filled in or left out as this version does it.
@@ -190,6 +257,9 @@ impl Recipe {
         Ok(serde_json::to_value(&recipe)?)
     }
 }
+
+#[cfg(test)]
+mod monitoring_tests;
 
 #[cfg(test)]
 mod tests {
@@ -212,13 +282,20 @@ mod tests {
         assert_eq!(normal(&short), normal(&long));
         long["train"]["shuffle"] = false.into();
         assert_ne!(normal(&short), normal(&long));
-        for key in [
+        let unset = [
             "allow_unused",
             "class_weights",
+            "validation",
+            "max_minutes",
+            "monitor",
+            "early_stopping",
+            "restore_best",
+            "checkpoint",
             "decay_norm_and_bias",
             "lookahead",
             "amsgrad",
-        ] {
+        ];
+        for key in unset {
             assert!(!normal(&short).to_string().contains(key), "{key}");
         }
         long["train"]["sufle"] = false.into();

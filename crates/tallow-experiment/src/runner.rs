@@ -1,6 +1,6 @@
 //! Runner: trains every variant of an experiment with every seed and judges the claims.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::Device;
@@ -11,10 +11,11 @@ use crate::data::{self, Splits};
 use crate::error::{Context, Result};
 use crate::experiment::Experiment;
 use crate::interrupt::StopFlag;
-use crate::job::{Ended, Job, Setting};
+use crate::job::{Ended, Job, Session, Setting, config_text};
 use crate::model::Registry;
 use crate::outcome::{self, Outcome};
 use crate::progress::{PlannedRun, Progress};
+use crate::unfinished::{Invocation, Resume};
 use crate::{analysis, report, results, teacher, weights};
 
 /// Options of a [`Runner`].
@@ -34,6 +35,10 @@ pub struct RunnerOptions {
     pub skip_diverged: bool,
     /// Flag that stops the runner.
     pub stop: StopFlag,
+    /// What to do about unfinished runs, and whether to write checkpoints for them.
+    pub resume: Resume,
+    /// Arguments of the program, to be read again when it continues unfinished runs: [`Invocation::arguments`].
+    pub arguments: serde_json::Value,
     /// Models by name.
     pub registry: Registry,
 }
@@ -48,6 +53,8 @@ impl Default for RunnerOptions {
             commit: None,
             skip_diverged: false,
             stop: StopFlag::default(),
+            resume: Resume::default(),
+            arguments: serde_json::Value::Null,
             registry: Registry::default(),
         }
     }
@@ -123,11 +130,29 @@ impl Runner {
                 progress.note(&format!("{} begins with {}", variant.name, path.display()));
             }
         }
-        progress.begin(experiment, &plan);
-        let trained = self.train(&setting, &weights, plan.len(), progress);
+        let mut invocation = self.invocation(experiment)?;
+        let finished = match &invocation {
+            Some(invocation) => finished(&setting, invocation)?,
+            None => vec![None; plan.len()],
+        };
+        let left = plan.iter().zip(&finished);
+        let left = left.filter(|(_, folder)| folder.is_none());
+        let left: Vec<PlannedRun> = left.map(|(planned, _)| planned.clone()).collect();
+        if left.len() < plan.len() {
+            let done = plan.len() - left.len();
+            progress.note(&format!(
+                "{done} of {} runs were finished before the interruption and are kept",
+                plan.len()
+            ));
+        }
+        progress.begin(experiment, &left);
+        let trained = self.train(&setting, &weights, &finished, invocation.as_mut(), progress);
         let Some((folders, diverged)) = trained? else {
             return Ok(None);
         };
+        if let Some(invocation) = &invocation {
+            invocation.end()?;
+        }
         progress.close();
 
         let runs: Vec<Run> = (folders.iter()).map(Run::read).collect::<Result<_, _>>()?;
@@ -161,33 +186,71 @@ impl Runner {
         Ok(Some(outcome))
     }
 
+    /// List of the runs of an experiment, if they can be continued later: a new one, or an unfinished one that is continued.
+    fn invocation(&self, experiment: &Experiment) -> Result<Option<Invocation>> {
+        let RunnerOptions {
+            out,
+            resume,
+            arguments,
+            ..
+        } = &self.options;
+        if !resume.is_on() {
+            return Ok(None);
+        }
+        let mut configs = Vec::new();
+        for variant in &experiment.variants {
+            for &seed in &experiment.seeds {
+                let run = (variant.name.as_str(), seed);
+                configs.push(config_text(experiment, run, &variant.recipe)?);
+            }
+        }
+        Invocation::begin(out, &experiment.name, configs, arguments.clone(), resume).map(Some)
+    }
+
     /// Trains all runs: their folders and the messages of those that diverged; `None` if the flag was set.
     fn train(
         &self,
         setting: &Setting<'_>,
         weights: &[Option<PathBuf>],
-        total: usize,
+        finished: &[Option<PathBuf>],
+        mut invocation: Option<&mut Invocation>,
         progress: &mut dyn Progress,
     ) -> Result<Option<(Vec<PathBuf>, Vec<String>)>> {
-        let RunnerOptions {
-            out, commit, stop, ..
-        } = &self.options;
+        let session = Session {
+            out: &self.options.out,
+            commit: self.options.commit.clone(),
+            stop: &self.options.stop,
+            resume: &self.options.resume,
+        };
         let (mut folders, mut diverged) = (Vec::new(), Vec::new());
-        let runs = (setting.experiment.variants.iter().zip(weights)).flat_map(|pair| {
-            setting
-                .experiment
-                .seeds
-                .iter()
-                .map(move |&seed| (pair, seed))
-        });
+        let seeds = &setting.experiment.seeds;
+        let variants = setting.experiment.variants.iter().zip(weights);
+        let runs = variants.flat_map(|pair| seeds.iter().map(move |&seed| (pair, seed)));
+        let total = setting.experiment.variants.len() * seeds.len();
         for (number, ((variant, file), seed)) in runs.enumerate() {
+            if let Some(Some(folder)) = finished.get(number) {
+                folders.push(folder.clone());
+                continue;
+            }
+            let known = invocation.as_deref();
+            let listed = known
+                .and_then(|known| known.folder(number))
+                .map(PathBuf::from);
+            let mut opened = |folder: &Path| match &mut invocation {
+                Some(invocation) => invocation.set(number, folder),
+                None => Ok(()),
+            };
             let label = format!("[{}/{total}] {} seed {seed}", number + 1, variant.name);
-            let trained = Job::new(setting, variant, file.as_deref(), seed)
-                .and_then(|job| job.train(progress, out, commit.clone(), stop, label));
+            let trained = Job::new(setting, variant, file.as_deref(), seed).and_then(|job| {
+                job.train(progress, &session, label, listed.as_deref(), &mut opened)
+            });
             match trained {
                 Ok(Ended::Finished(folder)) => folders.push(folder),
-                Ok(Ended::Stopped) => {
+                Ok(Ended::Stopped(folder)) => {
                     progress.stopped("interrupted");
+                    if let Some(folder) = folder {
+                        progress.interrupted(&folder);
+                    }
                     return Ok(None);
                 }
                 Ok(Ended::Diverged(folder, error)) if self.options.skip_diverged => {
@@ -235,6 +298,20 @@ impl Runner {
         self.loaded.push((data, splits.clone()));
         Ok(splits)
     }
+}
+
+/// Folders of the runs that an interrupted invocation finished, in the order of the runs.
+fn finished(setting: &Setting<'_>, invocation: &Invocation) -> Result<Vec<Option<PathBuf>>> {
+    let mut finished = Vec::new();
+    for variant in &setting.experiment.variants {
+        let splits = setting.splits.select(&variant.recipe.data)?;
+        let digest = &splits.train.info().digest;
+        for _ in &setting.experiment.seeds {
+            let folder = invocation.finished(finished.len(), digest);
+            finished.push(folder.map(PathBuf::from));
+        }
+    }
+    Ok(finished)
 }
 
 /// The runs to come, and notes on them for the user. Builds each variant once, and tries it on one batch.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use tallow_experiment::Experiment;
 use tallow_experiment::report::shell_quoted;
+use tallow_experiment::{Experiment, Resume};
 use tallow_record::Tier;
 
 use crate::args::{RunnerArgs, Seeds, parse_seeds, tier_parser};
@@ -13,6 +13,7 @@ use crate::commands::overfit::overfit;
 use crate::console::status;
 use crate::ending::Ending;
 use crate::program::Program;
+use crate::resume::Started;
 use crate::runner::Runner;
 use crate::{interrupt, output, results_table};
 
@@ -27,6 +28,10 @@ pub const EXAMPLES: &str = "Examples:
   {tallow} run cifar10-cnn --tui
   {tallow} run cifar10-cnn --overfit-batches 1
   {tallow} run cifar10-cnn --events events.jsonl
+  {tallow} run --resume
+
+A run that was interrupted or killed continues from its last checkpoint, to the bit, when the same command is given again or with
+--resume; docs/running.md has the details.
 
 Exit codes: 0 all claims hold; 1 a claim failed, or a batch was not learnt; 2 bad input, missing data or another error; 130 interrupted.
 
@@ -37,7 +42,8 @@ epoch_ended (the line of metrics.jsonl), run_ended, run_stopped, claims_judged. 
 #[derive(Args, Debug)]
 pub struct RunArgs {
     /// Name of an experiment (see `{tallow} list`), or path of a TOML file.
-    pub experiment: String,
+    #[arg(required_unless_present = "resume")]
+    pub experiment: Option<String>,
     /// Amount of training: the experiment as published, or a shorter version of it.
     #[arg(long, value_name = "TIER", value_parser = tier_parser(), default_value = "full")]
     pub tier: Tier,
@@ -58,6 +64,18 @@ pub struct RunArgs {
     /// its first value. Exits with 1 when that takes more than 500 steps: then the network, the loss or the data have a fault.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "results")]
     pub overfit_batches: Option<u16>,
+    /// Continue the run in this folder, or the last one under --out that was interrupted, and the runs after it, with the arguments with
+    /// which it was started.
+    #[arg(
+        long,
+        value_name = "RUN",
+        num_args = 0..=1,
+        conflicts_with_all = ["experiment", "tier", "seeds", "set", "only", "results", "fresh"]
+    )]
+    pub resume: Option<Option<PathBuf>>,
+    /// Start all runs again. Without it, an unfinished run of the same recipe, seed and data under --out is continued.
+    #[arg(long)]
+    pub fresh: bool,
     /// Place and manner of training.
     #[command(flatten)]
     pub runner: RunnerArgs,
@@ -68,11 +86,11 @@ pub struct RunArgs {
 
 impl RunArgs {
     /// The command that repeats the run, without arguments that do not change its results.
-    fn command(&self, program: &Program) -> String {
+    fn command(&self, experiment: &str, program: &Program) -> String {
         let mut command = format!(
             "{} run {} --tier {}",
             program.name,
-            shell_quoted(&self.experiment),
+            shell_quoted(experiment),
             self.tier
         );
         if let Some(Seeds(seeds)) = &self.seeds {
@@ -89,13 +107,29 @@ impl RunArgs {
     }
 }
 
-/// Runs an experiment and prints its results.
+/// Runs an experiment and prints its results, or continues one.
 pub fn run(args: &RunArgs, program: &Program) -> Result<Ending> {
+    if let Some(run) = &args.resume {
+        let (args, folder) = Started::find(args, run.as_deref(), program)?;
+        return train(&args, Resume::Run(folder), program);
+    }
+    let resume = if args.fresh {
+        Resume::Fresh
+    } else {
+        Resume::Auto
+    };
+    train(args, resume, program)
+}
+
+fn train(args: &RunArgs, resume: Resume, program: &Program) -> Result<Ending> {
+    let name = args.experiment.as_deref().unwrap_or_default();
     let mut runner = Runner::new(&args.runner, args.json, program)?;
     let options = runner.engine.options_mut();
     options.results.clone_from(&args.results);
+    options.resume = resume;
+    options.arguments = Started::of(args)?;
     let sets = runner.sets(&args.set);
-    let mut experiment = Experiment::load(&args.experiment, args.tier, &sets)?;
+    let mut experiment = Experiment::load(name, args.tier, &sets)?;
     experiment.keep_only(&args.only)?;
     if let Some(Seeds(seeds)) = &args.seeds {
         experiment.seeds.clone_from(seeds);
@@ -104,7 +138,15 @@ pub fn run(args: &RunArgs, program: &Program) -> Result<Ending> {
     if let Some(batches) = args.overfit_batches {
         return overfit(&mut runner, &experiment, batches.into(), args.json);
     }
-    let Some(outcome) = runner.run(&experiment, &args.command(program))? else {
+    let Some(outcome) = runner.run(&experiment, &args.command(name, program))? else {
+        if let Some(folder) = runner.progress.interrupted() {
+            let folder = folder.display().to_string();
+            status!(
+                "to continue: {} run --resume {}",
+                program.name,
+                shell_quoted(&folder)
+            );
+        }
         return Ok(Ending::Interrupted);
     };
     let records = args.runner.out.join(&outcome.experiment);

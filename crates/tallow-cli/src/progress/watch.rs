@@ -30,6 +30,8 @@ pub struct Watch {
     tier: Tier,
     /// Folder of the current run.
     run: PathBuf,
+    /// Folder of a run that was interrupted and can be continued.
+    interrupted: Option<PathBuf>,
     wanted: Wanted,
 }
 
@@ -85,8 +87,14 @@ impl Watch {
             shown: Instant::now(),
             tier: Tier::Full,
             run: PathBuf::new(),
+            interrupted: None,
             wanted: Wanted::of(args),
         })
+    }
+
+    /// Folder of a run that was interrupted and can be continued.
+    pub fn interrupted(&self) -> Option<&Path> {
+        self.interrupted.as_deref()
     }
 
     /// Ends the current run in the state.
@@ -216,6 +224,10 @@ impl Progress for Watch {
         self.put(&Event::RunStopped { run: &run, reason });
     }
 
+    fn interrupted(&mut self, folder: &Path) {
+        self.interrupted = Some(folder.to_path_buf());
+    }
+
     fn close(&mut self) {
         self.view = View::Lines;
     }
@@ -257,7 +269,11 @@ impl Callback for RunWatch<'_> {
             state.now = Now {
                 epoch: fit.history.rows.len(),
                 epochs: fit.epochs,
+                step: fit.step,
                 steps: fit.steps_per_epoch,
+                loss: f64::NAN,
+                epoch_started: time,
+                step_ended: time,
                 ..Now::default()
             };
         });
@@ -345,9 +361,12 @@ impl Callback for RunWatch<'_> {
             }
         });
         let row = end.row;
-        let test = row
-            .test_accuracy
-            .map(|a| format!("  test accuracy {}", percent(a)))
+        let (data, accuracy) = match row.validation_accuracy {
+            Some(accuracy) => ("validation", Some(accuracy)),
+            None => ("test", row.test_accuracy),
+        };
+        let test = accuracy
+            .map(|a| format!("  {data} accuracy {}", percent(a)))
             .unwrap_or_default();
         let line = format!(
             "{}  epoch {}/{}  train loss {:.4}{test}  {:.1} s",

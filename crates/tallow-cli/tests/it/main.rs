@@ -9,6 +9,7 @@ mod records;
 mod regress;
 mod regress_results;
 mod report;
+mod resume;
 mod run;
 mod sandbox;
 #[cfg(unix)]

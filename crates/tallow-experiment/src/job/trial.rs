@@ -6,7 +6,7 @@ use tallow_train::{
     CONTINUE, Callback, EpochEnd, Flow, LrFinder, LrRange, ScheduleConfig, TrainConfig, Trainer,
 };
 
-use super::{Job, Stop};
+use super::Job;
 use crate::error::Result;
 use crate::interrupt::StopFlag;
 
@@ -31,14 +31,16 @@ impl Job<'_> {
             return Ok(());
         }
         let mut trainer = self.trainer(self.recipe.train.config());
-        let (store, test) = (self.model.store(), Some(&self.test));
-        Ok(trainer.sanity_check(&self.model, store, &self.train, test)?)
+        // The test data stays unread where there is validation data.
+        let judged = self.validation.as_ref().unwrap_or(&self.test);
+        let store = self.model.store();
+        Ok(trainer.sanity_check(&self.model, store, &self.train, Some(judged))?)
     }
 
     /// Learning-rate range test.
     pub fn find_lr(&self, finder: &LrFinder, stop: &StopFlag) -> Result<LrRange> {
         let config = self.recipe.train.config();
-        let with = |config| self.trainer(config).with_callback(Stop(stop));
+        let with = |config| self.trainer(config).with_interrupt(|| stop.requested());
         Ok(finder.run(&config, with, &self.model, self.model.store(), &self.train)?)
     }
 
@@ -67,7 +69,7 @@ impl Job<'_> {
         };
         self.trainer(config)
             .with_callback(&mut learnt)
-            .with_callback(Stop(stop))
+            .with_interrupt(|| stop.requested())
             .fit(&self.model, self.model.store(), &few, Some(&few))?;
         let first = learnt.first.unwrap_or(f64::NAN);
         Ok((first, learnt.last, learnt.epochs * per_epoch))
