@@ -108,6 +108,7 @@ impl Started {
             ..args.runner.clone()
         };
         let args = RunArgs {
+            overfit_batches: None,
             experiment: Some(started.experiment),
             tier: started.tier,
             seeds: started.seeds.map(Seeds),

@@ -32,6 +32,7 @@ impl Runner {
             skip_diverged: false,
             stop: interrupt::flag(),
             registry: program.models.clone(),
+            ..RunnerOptions::default()
         };
         Ok(Self {
             engine: runner::Runner::new(options),

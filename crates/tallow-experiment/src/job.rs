@@ -315,7 +315,8 @@ impl<'a> Job<'a> {
         let saves = session.resume.is_on() || train.checkpoint.is_some();
         let fitted = {
             let mut observer = progress.run(&self.info, &dir);
-            let mut trainer = self.trainer(train.config())
+            let mut trainer = self
+                .trainer(train.config())
                 .with_callback(&mut record)
                 .with_callback(&mut gradients)
                 .with_callback(&mut events)

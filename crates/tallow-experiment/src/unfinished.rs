@@ -333,7 +333,7 @@ impl Wanted<'_> {
             )));
         }
         if checkpoint == Checkpoint::Needed
-            && newest_checkpoint(&folder.join("checkpoint"))?.is_none()
+            && newest_checkpoint(folder.join("checkpoint"))?.is_none()
         {
             return reason("it has no checkpoint yet");
         }

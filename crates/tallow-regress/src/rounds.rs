@@ -282,11 +282,7 @@ fn environment<'a>(plan: &Plan, runs: &'a [Run]) -> Result<&'a Environment> {
     Ok(&run.environment)
 }
 
-fn judge(
-    claim: &Claim,
-    facts: &BTreeMap<String, f64>,
-    measured: &[Measured],
-) -> ClaimResult {
+fn judge(claim: &Claim, facts: &BTreeMap<String, f64>, measured: &[Measured]) -> ClaimResult {
     // A floor is there to be missed by faults; it lies far from the usual value, and one seed shows it.
     claim.judge(Rule::FloorsByMean, |name, metric| {
         if name == FACTS {

@@ -88,7 +88,11 @@ impl Pictures {
         let both = load(name, Split::Train, &options)
             .and_then(|train| Ok((train, load(name, Split::Test, &options)?)));
         let splits = match both {
-            Ok((train, test)) => Some(Splits { train, test }),
+            Ok((train, test)) => Some(Splits {
+                train,
+                test,
+                validation: None,
+            }),
             Err(Error::NotFound(_)) => {
                 status!("{name} was not found: pictures of its images are kept as they are");
                 None

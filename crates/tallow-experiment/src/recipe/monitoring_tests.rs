@@ -1,7 +1,6 @@
 //! Validation, early stopping and checkpoints of a recipe.
 
 use super::*;
-use crate::monitoring::Checkpoint;
 
 fn recipe(data: &str, train: &str) -> Recipe {
     let text = format!(

@@ -1,7 +1,5 @@
 //! Loss over the learning rate, of a range test.
 
-use plotters::style::Color;
-
 use super::canvas::{BLUE_, FAINT, GRID, Side, VERMILION, WIDTH, font, panel, range, write};
 use super::frame::{Frame, Scale, line};
 use crate::error::{Error, Result};
