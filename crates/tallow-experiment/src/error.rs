@@ -157,7 +157,11 @@ impl Error {
     /// Whether training stopped because the loss was not finite.
     pub fn is_non_finite_loss(&self) -> bool {
         match self {
-            Self::Train(error) => matches!(**error, tallow_train::Error::NonFiniteLoss { .. }),
+            Self::Train(error) => matches!(
+                **error,
+                tallow_train::Error::NonFiniteLoss { .. }
+                    | tallow_train::Error::NonFiniteGradient { .. }
+            ),
             Self::Context { source, .. } => source.is_non_finite_loss(),
             _ => false,
         }
@@ -203,6 +207,7 @@ mod tests {
             epoch: 0,
             step: 3,
             loss: f64::NAN,
+            names: Vec::new(),
         };
         let error = Err::<(), _>(loss).context(|| "[1/2] cnn seed 0".into());
         assert!(error.unwrap_err().is_non_finite_loss());

@@ -35,7 +35,9 @@ mod to_layout;
 mod weighted;
 
 pub use activation::{Activation, gelu, gelu_tanh, hard_sigmoid, hard_swish, sigmoid, silu};
-pub use batch_norm::{BatchNormConfig, Norm, batch_norm_eval, batch_norm_train};
+pub use batch_norm::{
+    BatchNormConfig, Norm, batch_norm_eval, batch_norm_train, with_running_momentum,
+};
 pub use conv::{Conv2dConfig, conv2d};
 pub use conv_bn_eval::{conv_bn_add_relu_eval, conv_bn_eval, conv_bn_relu_eval};
 pub use conv_bn_relu::conv_bn_relu_train;

@@ -14,9 +14,11 @@ mod layout;
 mod metric;
 mod nan;
 mod number;
+mod profile;
 mod results;
 mod run;
 mod statistic;
+mod statistics;
 mod summary;
 mod tier;
 mod time;
@@ -34,11 +36,13 @@ pub use info::{Dataset, Environment, EnvironmentFile, RunInfo};
 pub use layout::to_json;
 pub use metric::{Better, Format, METRICS, Metric, Varies};
 pub use number::{percent, thousands};
+pub use profile::{LayerTime, Profile};
 pub use results::{
     ClaimResult, Difference, Published, Results, RunResults, Statement, Variant, Verdict,
 };
 pub use run::Run;
 pub use statistic::Statistic;
+pub use statistics::{StatisticsRow, TensorStatistics};
 pub use summary::{ClassScore, Summary};
 pub use tier::Tier;
 pub use time::{duration, started, timestamp};

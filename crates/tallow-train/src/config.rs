@@ -1,11 +1,16 @@
 use serde::{Deserialize, Serialize};
 use tallow_ops::ParamStore;
 
+use crate::averages::{Averages, EmaConfig, SwaConfig};
+use crate::clip::Clip;
 use crate::error::{Error, Result};
 use crate::freeze::trained;
 use crate::loss::LossConfig;
+use crate::mix::MixConfig;
 use crate::optimizer::{Lookahead, LookaheadConfig, Optimizer, OptimizerConfig, ParamRule};
+use crate::sam::SamConfig;
 use crate::schedule::ScheduleConfig;
+use crate::tta::Tta;
 
 /// Settings of a training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +55,44 @@ pub struct TrainConfig {
     /// is an error: it is not trained.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_unused: Vec<String>,
+    /// Mixup and CutMix of training batches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<MixConfig>,
+    /// Gradient clipping. Callbacks see the gradients before it, as in Lightning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<Clip>,
+    /// Chunks of a batch, at least 1: gradient accumulation, see [`Chunks`](crate::Chunks). Chunks are part of the result: with batch norm
+    /// or dropout another number of them trains other weights.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub chunks: usize,
+    /// Sharpness-aware minimization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sam: Option<SamConfig>,
+    /// Exponential moving average of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<EmaConfig>,
+    /// Stochastic weight averaging.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swa: Option<SwaConfig>,
+    /// Steps in a row with a loss or gradient that is not finite that are skipped, as PyTorch's `GradScaler` skips them, each with a
+    /// warning in the log; 0, an error at the first one, by default. A skipped step counts for the schedule and not for the training loss.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skip_non_finite: usize,
+    /// Test-time augmentation in every evaluation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tta: Option<Tta>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(value: &usize) -> bool {
+    *value == 1
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 fn yes() -> bool {
@@ -75,7 +118,35 @@ impl TrainConfig {
             lookahead: None,
             freeze: Vec::new(),
             allow_unused: Vec::new(),
+            mix: None,
+            clip: None,
+            chunks: 1,
+            sam: None,
+            ema: None,
+            swa: None,
+            skip_non_finite: 0,
+            tta: None,
         }
+    }
+
+    /// Checks the ranges of the settings of what acts on a batch or on the weights: `mix`, `clip`, `chunks`, `sam`, `ema`, `swa`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the setting.
+    pub fn validate_batch_settings(&self) -> Result<()> {
+        if let Some(mix) = &self.mix {
+            mix.validate()?;
+        }
+        if let Some(clip) = &self.clip {
+            clip.validate()?;
+        }
+        if self.chunks == 0 {
+            return Err(Error::config("chunks", "must be at least 1"));
+        }
+        if let Some(sam) = &self.sam {
+            sam.validate()?;
+        }
+        Averages::validate(&self.ema, &self.swa, self.epochs)
     }
 
     pub(crate) fn lookahead_depends_on_total(&self) -> bool {

@@ -16,9 +16,10 @@ pub enum Error {
     },
     /// The loss is infinite or NaN; training stopped there.
     #[error(
-        "the loss is {loss} in epoch {}, step {}: lower the learning rate, or check the input",
+        "the loss is {loss} in epoch {}, step {}{}: lower the learning rate, or check the input",
         epoch + 1,
-        step + 1
+        step + 1,
+        not_finite(names)
     )]
     NonFiniteLoss {
         /// Epoch, from 0; the message counts from 1, as progress bars do.
@@ -27,6 +28,24 @@ pub enum Error {
         step: usize,
         /// Value of the loss.
         loss: f64,
+        /// Names of the parameters that are not finite, and `images` if those are not; empty where it was not looked at.
+        names: Vec<String>,
+    },
+    /// The loss is finite, but not its gradient; training stopped before the optimizer used it.
+    #[error(
+        "the gradient of {} is not finite in epoch {}, step {}, while the loss is: lower the learning rate, or clip the gradients before \
+         they overflow; `skip_non_finite` skips such steps",
+        list(names),
+        epoch + 1,
+        step + 1
+    )]
+    NonFiniteGradient {
+        /// Epoch, from 0; the message counts from 1.
+        epoch: usize,
+        /// Step within the epoch, from 0; the message counts from 1.
+        step: usize,
+        /// Names of the parameters.
+        names: Vec<String>,
     },
     /// The parameter store is empty, so there is nothing to train.
     #[error(
@@ -212,6 +231,15 @@ impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Error::Io { path, source }
+    }
+}
+
+/// Clause on what is not finite; empty for nothing.
+fn not_finite(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [name] => format!("; `{name}` is not finite"),
+        names => format!("; {} are not finite", list(names)),
     }
 }
 

@@ -6,6 +6,7 @@ use tallow_datasets::{DataLoader, LoaderConfig};
 use tallow_ops::{ParamStore, no_grad};
 
 use crate::batch::to_store;
+use crate::chunks::ranges;
 use crate::error::{Error, Result};
 use crate::snapshot::Snapshot;
 
@@ -30,6 +31,48 @@ pub fn check_last_batch(model: &dyn ModuleT, store: &ParamStore, train: &DataLoa
     if samples != full + 1 {
         return Ok(());
     }
+    match single_sample_error(model, store, train)? {
+        None => Ok(()),
+        Some(source) => Err(Error::LastBatch {
+            samples,
+            batch_size,
+            source,
+        }),
+    }
+}
+
+/// Checks before training that `model` can be trained on the smallest chunk of a batch of `train`, if that has one sample.
+pub(crate) fn check_chunks(
+    model: &dyn ModuleT,
+    store: &ParamStore,
+    train: &DataLoader,
+    chunks: usize,
+) -> Result<()> {
+    let samples = train.num_samples();
+    let most = train.config().batch_size.min(samples);
+    let last = samples - train.num_batches().saturating_sub(1) * most;
+    let single = |size: usize| ranges(size, chunks).iter().any(|&(_, _, len)| len == 1);
+    let Some(size) = [most, last].into_iter().find(|&size| single(size)) else {
+        return Ok(());
+    };
+    match single_sample_error(model, store, train)? {
+        None => Ok(()),
+        Some(source) => Err(Error::config(
+            "chunks",
+            format!(
+                "{chunks} chunks leave one of a single sample in a batch of {size}, which the model cannot be trained on ({source}): \
+                 choose fewer chunks or a larger `batch_size`, or set `drop_last` for a smaller last batch"
+            ),
+        )),
+    }
+}
+
+/// Error of the model for a batch of one sample; `None` if it takes one, or does not take two either.
+fn single_sample_error(
+    model: &dyn ModuleT,
+    store: &ParamStore,
+    train: &DataLoader,
+) -> Result<Option<candle_core::Error>> {
     let single = LoaderConfig {
         batch_size: 1,
         num_workers: 0,
@@ -37,23 +80,19 @@ pub fn check_last_batch(model: &dyn ModuleT, store: &ParamStore, train: &DataLoa
     };
     let single = DataLoader::new(train.dataset().clone(), train.transform().clone(), single)?;
     let Some(batch) = single.epoch(0).next() else {
-        return Ok(());
+        return Ok(None);
     };
     let (image, _) = to_store(&batch?, store)?;
     let before = Snapshot::of(store)?;
     let forward = |images: &Tensor| no_grad(|| model.forward_t(images, true));
     let result = match forward(&image) {
-        Ok(_) => Ok(()),
+        Ok(_) => None,
         // A model that fails on any batch has another fault, which the first step reports.
-        Err(source) => match Tensor::cat(&[&image, &image], 0).and_then(|two| forward(&two)) {
-            Ok(_) => Err(Error::LastBatch {
-                samples,
-                batch_size,
-                source,
-            }),
-            Err(_) => Ok(()),
-        },
+        Err(source) => Tensor::cat(&[&image, &image], 0)
+            .and_then(|two| forward(&two))
+            .ok()
+            .map(|_| source),
     };
     before.restore(store)?;
-    result
+    Ok(result)
 }

@@ -75,6 +75,18 @@ pub trait TrainStep {
     fn step(&mut self, input: &StepInput) -> Result<StepOutput>;
 }
 
+impl<S: TrainStep + ?Sized> TrainStep for &mut S {
+    fn step(&mut self, input: &StepInput) -> Result<StepOutput> {
+        (**self).step(input)
+    }
+}
+
+impl<S: TrainStep + ?Sized> TrainStep for Box<S> {
+    fn step(&mut self, input: &StepInput) -> Result<StepOutput> {
+        (**self).step(input)
+    }
+}
+
 /// Input of a [`TrainStep`].
 pub struct StepInput<'a> {
     /// Model, from images `(N, C, H, W)` to logits `(N, K)`.
@@ -85,7 +97,7 @@ pub struct StepInput<'a> {
     pub loss: &'a dyn Loss,
     /// Images `(N, C, H, W)`, on the device and of the type of the parameters.
     pub images: &'a Tensor,
-    /// Targets of the images: the class indices of the data loader.
+    /// Targets of the images: the class indices of the data loader, or soft labels of a mixed batch.
     pub target: &'a Target,
     /// Epoch, from 0.
     pub epoch: usize,

@@ -125,7 +125,12 @@ impl TrainTally {
         samples: usize,
     ) -> Result<()> {
         if !loss.is_finite() {
-            return Err(Error::NonFiniteLoss { epoch, step, loss });
+            return Err(Error::NonFiniteLoss {
+                epoch,
+                step,
+                loss,
+                names: Vec::new(),
+            });
         }
         self.counted.count(loss, right, samples);
         Ok(())

@@ -12,6 +12,7 @@ use tallow_metrics::Metric;
 use tallow_ops::{ParamStore, Tape};
 
 use crate::batch::to_store;
+use crate::batch_parts::{BatchParts, Mixed, train_step};
 use crate::best_weights::{BEST, BestWeights};
 use crate::callback::{BatchEnd, BeforeStep, Callback, Callbacks, EpochEnd, FitStart, Monitor};
 use crate::checkpoint::{CheckpointConfig, Checkpoints, Data, Resumed, Saved, Setup};
@@ -20,17 +21,20 @@ use crate::error::{Error, Result};
 use crate::evaluate::{choose_loss, evaluate};
 use crate::freeze::trained;
 use crate::history::{Evaluation, History, finite_metrics};
-use crate::last_batch::check_last_batch;
-use crate::loss::{Loss, Target};
+use crate::last_batch::{check_chunks, check_last_batch};
+use crate::loss::Loss;
 use crate::optimizer::Optimizer;
 use crate::parts::Parts;
 use crate::position::{Clock, Position};
 use crate::schedule::{Per, Schedule, check_momentum};
+use crate::statistics::update_batch_norm;
 use crate::step::{StepInput, StepOutput, TrainStep};
+use crate::stopwatch::{Phase, Stopwatch, Timed};
 use crate::tally::TrainTally;
 use crate::teacher::{check_teacher, taught};
+use crate::tta::WithTta;
 use crate::unused::{check_patterns, check_used};
-use tallow_record::EpochRow;
+use tallow_record::{EpochRow, Profile};
 
 /// Default training step: forward, loss, backward.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,6 +76,7 @@ pub struct Trainer<'a> {
     validation: Option<DataLoader>,
     restore_best: Option<Monitor>,
     interrupt: Option<Box<dyn Fn() -> bool + 'a>>,
+    profile: Profile,
 }
 
 type BuildOptimizer<'a> = dyn Fn(Vec<(String, Var)>) -> Result<Box<dyn Optimizer + 'a>> + 'a;
@@ -92,6 +97,7 @@ impl<'a> Trainer<'a> {
             validation: None,
             restore_best: None,
             interrupt: None,
+            profile: Profile::default(),
         }
     }
 
@@ -252,9 +258,11 @@ impl<'a> Trainer<'a> {
             None => config.optimizer(store)?,
         };
         optimizer.set_total_steps(all_steps as u64);
+        let mut batch_parts = BatchParts::new(config, store, train, epochs)?;
         // A step of the caller's own may make other batches.
         if self.step.is_none() && all_steps >= steps {
             check_last_batch(model, store, train)?;
+            check_chunks(model, store, train, config.chunks)?;
         }
         for warning in config.warnings_except(steps, &own) {
             tracing::warn!("{warning}");
@@ -269,10 +277,13 @@ impl<'a> Trainer<'a> {
             validation: validation.map(Data::of),
             extendable: !schedule.depends_on_total() && !config.lookahead_depends_on_total(),
         };
-        let train_step: &mut dyn TrainStep = match &mut self.step {
+        let one_step: &mut dyn TrainStep = match &mut self.step {
             Some(step) => &mut **step,
             None => &mut default_step,
         };
+        let mut train_step = train_step(config, &trained_params, one_step);
+        let (timed, judged_model) = (Timed::new(model), WithTta::new(model, config.tta));
+        let mut watch = Stopwatch::start();
         let mut gradients_checked = false;
         let metrics = self.metrics.get_mut();
         let callbacks = &mut self.callbacks;
@@ -305,17 +316,22 @@ impl<'a> Trainer<'a> {
                 if let Some(best) = &mut best {
                     best.load(parts.take(BEST)?, &history.rows)?;
                 }
+                batch_parts.load(&mut parts)?;
                 parts.finish()
             };
             load().map_err(|error| Error::mismatch(&path, error))?;
         }
         // The states of all parts, for a checkpoint.
-        let parts = |callbacks: &Callbacks, best: &Option<BestWeights>| -> Result<Parts> {
+        let parts = |callbacks: &Callbacks,
+                     best: &Option<BestWeights>,
+                     batch: &BatchParts|
+         -> Result<Parts> {
             let mut parts = Parts::default();
             callbacks.save(&mut parts)?;
             if let Some(best) = best {
                 parts.put(BEST, best.state())?;
             }
+            batch.save(&mut parts)?;
             Ok(parts)
         };
         let interrupted = || self.interrupt.as_ref().is_some_and(|asked| asked());
@@ -341,19 +357,32 @@ impl<'a> Trainer<'a> {
             optimizer.set_lr(from.lr);
 
             let batches = train.epoch_from(epoch as u64, from.step);
+            watch.lap(Phase::Other);
             for (step, batch) in (from.step..steps_left).zip(batches) {
+                watch.lap(Phase::Data);
                 callbacks.tell(|callback| callback.on_batch_start(epoch, step))?;
+                watch.lap(Phase::Callbacks);
                 let (images, labels) = to_store(&batch?, store)?;
-                let time = match schedule.per() {
-                    Per::Epoch => epoch,
-                    Per::Step => epoch * steps + step,
+                let Mixed {
+                    images,
+                    target,
+                    labels,
+                } = batch_parts.mix((epoch, step), images, labels)?;
+                let time = |epoch: usize, step: usize| match schedule.per() {
+                    Per::Epoch => epoch as u64,
+                    Per::Step => (epoch * steps + step) as u64,
                 };
-                let target = taught(self.teacher, &images, Target::Classes(labels.clone()))?;
-                let lr = schedule.lr(base_lr, time as u64, total);
+                let rate = |epoch, step| schedule.lr(base_lr, time(epoch, step), total);
+                let target = taught(self.teacher, &images, target)?;
+                let averaging =
+                    (config.swa.as_ref()).and_then(|swa| swa.lr(epoch, rate(swa.start, 0)));
+                let lr = averaging.unwrap_or_else(|| rate(epoch, step));
+                batch_parts.finite.before_step(store)?;
+                watch.lap(Phase::Data);
 
                 // Forward, loss, backward: `ForwardBackward` above, unless the caller has another step.
                 let mut output = train_step.step(&StepInput {
-                    model,
+                    model: &timed,
                     store,
                     loss,
                     images: &images,
@@ -361,25 +390,39 @@ impl<'a> Trainer<'a> {
                     epoch,
                     step,
                 })?;
-                tally.add((epoch, step), &output.loss, &output.logits, &labels)?;
-                if !gradients_checked {
-                    check_used(&trained_params, &output.grads, &config.allow_unused)?;
-                    gradients_checked = true;
+                watch.training_step(timed.take());
+                let at = (epoch, step);
+                if batch_parts
+                    .finite
+                    .passes(at, &output, &images, &trained_params)?
+                {
+                    tally.add(at, &output.loss, &output.logits, &labels)?;
+                    if !gradients_checked {
+                        check_used(&trained_params, &output.grads, &config.allow_unused)?;
+                        gradients_checked = true;
+                    }
+                    watch.lap(Phase::Other);
+                    let mut before = BeforeStep {
+                        epoch,
+                        step,
+                        steps: steps.min(steps_left),
+                        grads: &mut output.grads,
+                        store,
+                    };
+                    callbacks.tell(|callback| callback.on_before_optimizer_step(&mut before))?;
+                    watch.lap(Phase::Callbacks);
+                    if let Some(clip) = &config.clip {
+                        clip.clip(&trained_params, &mut output.grads)?;
+                    }
+                    optimizer.set_lr(lr);
+                    if let Some(base) = base_momentum {
+                        let momentum = schedule.momentum(time(epoch, step), total);
+                        optimizer.set_momentum(momentum.unwrap_or(base));
+                    }
+                    optimizer.step(&output.grads)?;
+                    batch_parts.after_step()?;
+                    watch.lap(Phase::Step);
                 }
-                let mut before = BeforeStep {
-                    epoch,
-                    step,
-                    steps: steps.min(steps_left),
-                    grads: &mut output.grads,
-                    store,
-                };
-                callbacks.tell(|callback| callback.on_before_optimizer_step(&mut before))?;
-                optimizer.set_lr(lr);
-                if let Some(base) = base_momentum {
-                    let momentum = schedule.momentum(time as u64, total);
-                    optimizer.set_momentum(momentum.unwrap_or(base));
-                }
-                optimizer.step(&output.grads)?;
 
                 let end = BatchEnd {
                     epoch,
@@ -391,6 +434,7 @@ impl<'a> Trainer<'a> {
                     lr,
                 };
                 let stop = callbacks.ask(|callback| callback.on_batch_end(&end))?;
+                watch.lap(Phase::Callbacks);
                 let leave = stop.is_some() || interrupted();
                 if let Some(dir) = checkpoints
                     && (leave || dir.due_after_step(epoch * steps + step + 1))
@@ -407,13 +451,15 @@ impl<'a> Trainer<'a> {
                         optimizer: &*optimizer,
                         history: &history,
                         position: Some(position),
-                        parts: parts(callbacks, &best)?,
+                        parts: parts(callbacks, &best, &batch_parts)?,
                     };
                     dir.save(&setup, saved)?;
+                    watch.lap(Phase::Checkpoints);
                 }
                 if leave {
                     history.interrupted = stop.is_none();
                     history.stopped = stop;
+                    self.profile = watch.profile();
                     callbacks.tell(|callback| callback.on_fit_end(&history))?;
                     return Ok(history);
                 }
@@ -422,16 +468,29 @@ impl<'a> Trainer<'a> {
                 }
             }
             tally.read(epoch)?;
+            batch_parts.after_epoch(epoch)?;
+            watch.lap(Phase::Other);
             let trained = clock.seconds();
 
+            let statistics = || update_batch_norm(model, store, train, epochs);
+            let swapped = batch_parts.swap_in((epoch + 1, epochs), statistics)?;
             let judged = validation.or(test);
             let evaluation = match judged {
-                Some(judged) => Some(evaluate(model, store, judged, loss, metrics, |done| {
-                    callbacks
-                        .tell(|callback| callback.on_evaluation_batch(done, judged.num_batches()))
-                })?),
+                Some(judged) => Some(evaluate(
+                    &judged_model,
+                    store,
+                    judged,
+                    loss,
+                    metrics,
+                    |done| {
+                        callbacks.tell(|callback| {
+                            callback.on_evaluation_batch(done, judged.num_batches())
+                        })
+                    },
+                )?),
                 None => None,
             };
+            watch.lap(Phase::Evaluation);
             let measured = evaluation.as_ref();
             let (validated, tested) = match validation {
                 Some(_) => (measured, None),
@@ -463,6 +522,8 @@ impl<'a> Trainer<'a> {
             if let Some(best) = &mut best {
                 best.see(&row, store)?;
             }
+            watch.lap(Phase::Callbacks);
+            batch_parts.swap_back(swapped)?;
             history.rows.push(row);
             schedule.observe(&history.rows)?;
             if validation.is_none() {
@@ -477,24 +538,37 @@ impl<'a> Trainer<'a> {
                     optimizer: &*optimizer,
                     history: &history,
                     position: None,
-                    parts: parts(callbacks, &best)?,
+                    parts: parts(callbacks, &best, &batch_parts)?,
                 };
                 dir.save(&setup, saved)?;
+                watch.lap(Phase::Checkpoints);
             }
         }
 
         if !history.interrupted {
+            // The statistics are part of the weights since the last epoch.
+            batch_parts.swap_in((history.rows.len(), epochs), || Ok(()))?;
             if let Some(best) = &best {
                 history.restored = best.restore(store)?;
                 history.evaluation = None;
             }
             // With validation this is the first time that the test data is read. A run that was resumed at its end has no evaluation either.
             if let (None, Some(test)) = (&history.evaluation, test) {
-                history.evaluation = Some(evaluate(model, store, test, loss, metrics, |_| Ok(()))?);
+                history.evaluation =
+                    Some(evaluate(&judged_model, store, test, loss, metrics, |_| {
+                        Ok(())
+                    })?);
+                watch.lap(Phase::Evaluation);
             }
         }
+        self.profile = watch.profile();
         callbacks.tell(|callback| callback.on_fit_end(&history))?;
         Ok(history)
+    }
+
+    /// Time of the last [`fit`](Self::fit) by what it was spent on.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     /// Names of the parts that are the caller's own.
@@ -523,6 +597,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Evaluation> {
         let loss = &*choose_loss(&self.loss, &self.config, &**loader.dataset())?;
         let mut metrics = self.metrics.borrow_mut();
-        evaluate(model, store, loader, loss, &mut metrics, |_| Ok(()))
+        let model = WithTta::new(model, self.config.tta);
+        evaluate(&model, store, loader, loss, &mut metrics, |_| Ok(()))
     }
 }

@@ -1,4 +1,5 @@
 pub(crate) mod config;
+pub(crate) mod running;
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,6 +7,7 @@ use candle_core::{CpuStorage, CustomOp3, DType, Shape, Tensor, Var};
 
 pub use self::config::{BatchNormConfig, Norm};
 pub(crate) use self::config::{check, check_count, check_parameters, check_train};
+pub use self::running::with_running_momentum;
 use crate::cpu;
 use crate::custom_op::{self, Element, for_float};
 use crate::error::Result;
@@ -104,8 +106,9 @@ pub(crate) fn update_running(
     config: &BatchNormConfig,
 ) -> Result<()> {
     let count = (extents.n * extents.h * extents.w) as f64;
-    move_towards(running_mean, mean, 1., config.momentum)?;
-    move_towards(running_var, variance, count / (count - 1.), config.momentum)
+    let momentum = running::momentum(config);
+    move_towards(running_mean, mean, 1., momentum)?;
+    move_towards(running_var, variance, count / (count - 1.), momentum)
 }
 
 /// `running = (1 - momentum) * running + momentum * factor * batch`.

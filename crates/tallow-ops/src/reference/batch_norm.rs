@@ -2,6 +2,7 @@ use candle_core::{DType, Tensor, Var};
 
 use super::wide::wide;
 use crate::batch_norm::config::{BatchNormConfig, check, check_train};
+use crate::batch_norm::running::momentum;
 use crate::error::Result;
 use crate::layout::Layout;
 
@@ -24,13 +25,9 @@ pub fn batch_norm_train(
     let y = affine(&y, weight, bias, shape, x.dtype())?;
 
     let count = (extents.n * extents.h * extents.w) as f64;
-    move_towards(running_mean, &mean, 1., config.momentum)?;
-    move_towards(
-        running_var,
-        &variance,
-        count / (count - 1.),
-        config.momentum,
-    )?;
+    let momentum = momentum(config);
+    move_towards(running_mean, &mean, 1., momentum)?;
+    move_towards(running_var, &variance, count / (count - 1.), momentum)?;
     Ok(y)
 }
 

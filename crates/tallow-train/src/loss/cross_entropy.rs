@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 use tallow_ops::CrossEntropyConfig;
 
-use super::{Loss, Target, scalar};
+use super::{Loss, Target};
 use crate::error::{Error, Result};
 
 /// Cross entropy of logits, as [`torch.nn.CrossEntropyLoss`](https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html):
@@ -27,18 +27,16 @@ impl Loss for CrossEntropy {
         }
     }
 
-    /// The divisor is the sum of the weights of the labels: the loss of a whole set is PyTorch's, however it is cut into batches.
-    fn sum(&self, logits: &Tensor, labels: &Tensor) -> Result<(f64, f64)> {
-        let target = Target::Classes(labels.clone());
-        let samples = labels.elem_count() as f64;
-        let Some(weight) = &self.weight else {
-            return Ok((scalar(&self.loss(logits, &target)?)? * samples, samples));
-        };
-        let name = "cross entropy";
-        let (targets, total) =
-            weighted_targets(name, logits, &target, self.label_smoothing, weight)?;
-        let mean = tallow_ops::cross_entropy_soft(logits, &targets)?;
-        Ok((scalar(&mean)? * samples, scalar(&total)?))
+    /// Sum of the weights of the labels for class indices, else the number of samples.
+    fn weight(&self, target: &Target) -> Result<f64> {
+        match (&self.weight, target) {
+            (Some(weight), Target::Classes(labels)) => {
+                let labels = labels.to_vec1::<u32>()?;
+                let of = |label: u32| weight.get(label as usize).copied().unwrap_or(0.0);
+                Ok(labels.into_iter().map(of).sum())
+            }
+            _ => Ok(target.samples()? as f64),
+        }
     }
 }
 

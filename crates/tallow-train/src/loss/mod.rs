@@ -62,15 +62,13 @@ pub trait Loss: Send + Sync {
     /// When shapes or types do not fit, or [`Error::Target`](crate::Error::Target) when the loss does not support this kind of target.
     fn loss(&self, logits: &Tensor, target: &Target) -> Result<Tensor>;
 
-    /// Sum of the losses of a batch with class indices `labels`, and the divisor that makes a mean of sums: the number of samples, unless
-    /// the mean is a weighted one. Sums and divisors of all batches give the loss of a whole test set.
+    /// Weight of a part of a batch: the loss of the batch is the mean of the losses of its parts, weighted by it. The number of samples
+    /// by default. A loss with another divisor has another weight.
     ///
     /// # Errors
-    /// As [`loss`](Self::loss).
-    fn sum(&self, logits: &Tensor, labels: &Tensor) -> Result<(f64, f64)> {
-        let samples = labels.elem_count() as f64;
-        let loss = self.loss(logits, &Target::Classes(labels.clone()))?;
-        Ok((scalar(&loss)? * samples, samples))
+    /// When the target does not fit.
+    fn weight(&self, target: &Target) -> Result<f64> {
+        Ok(target.samples()? as f64)
     }
 }
 
@@ -79,8 +77,8 @@ impl<L: Loss + ?Sized> Loss for &L {
         (**self).loss(logits, target)
     }
 
-    fn sum(&self, logits: &Tensor, labels: &Tensor) -> Result<(f64, f64)> {
-        (**self).sum(logits, labels)
+    fn weight(&self, target: &Target) -> Result<f64> {
+        (**self).weight(target)
     }
 }
 
@@ -89,8 +87,8 @@ impl<L: Loss + ?Sized> Loss for Box<L> {
         (**self).loss(logits, target)
     }
 
-    fn sum(&self, logits: &Tensor, labels: &Tensor) -> Result<(f64, f64)> {
-        (**self).sum(logits, labels)
+    fn weight(&self, target: &Target) -> Result<f64> {
+        (**self).weight(target)
     }
 }
 

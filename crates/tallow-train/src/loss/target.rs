@@ -34,6 +34,34 @@ impl Target {
         }
     }
 
+    /// Number of samples.
+    ///
+    /// # Errors
+    /// When the tensor is a scalar.
+    pub fn samples(&self) -> Result<usize> {
+        Ok(match self {
+            Target::Classes(rows) | Target::Soft(rows) | Target::MultiLabel(rows) => rows.dim(0)?,
+            Target::Teacher { logits, .. } => logits.dim(0)?,
+        })
+    }
+
+    /// Targets of `len` samples, from sample `start` on.
+    ///
+    /// # Errors
+    /// When there are not so many.
+    pub fn narrow(&self, start: usize, len: usize) -> Result<Self> {
+        let part = |rows: &Tensor| rows.narrow(0, start, len);
+        Ok(match self {
+            Target::Classes(rows) => Target::Classes(part(rows)?),
+            Target::Soft(rows) => Target::Soft(part(rows)?),
+            Target::MultiLabel(rows) => Target::MultiLabel(part(rows)?),
+            Target::Teacher { target, logits } => Target::Teacher {
+                target: Box::new(target.narrow(start, len)?),
+                logits: part(logits)?,
+            },
+        })
+    }
+
     /// Name of the kind, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {

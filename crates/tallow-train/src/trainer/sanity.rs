@@ -33,6 +33,8 @@ impl Trainer<'_> {
             epochs: 1,
             max_steps: None,
             max_minutes: None,
+            ema: None,
+            swa: None,
             schedule: ScheduleConfig::constant(),
             ..self.config.clone()
         };

@@ -1,5 +1,7 @@
 //! Integration tests, in one binary.
 
+mod batch;
+mod batch_training;
 mod checks;
 mod common;
 mod device;

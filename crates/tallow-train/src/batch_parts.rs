@@ -1,0 +1,171 @@
+//! What acts on a batch, its gradients or the weights, by the settings of a run.
+
+use candle_core::{Tensor, Var};
+use tallow_datasets::DataLoader;
+use tallow_ops::ParamStore;
+
+use crate::averages::Averages;
+use crate::chunks::Chunks;
+use crate::config::TrainConfig;
+use crate::error::Result;
+use crate::finite::FiniteCheck;
+use crate::loss::Target;
+use crate::mix::MixConfig;
+use crate::parts::Parts;
+use crate::sam::Sam;
+use crate::step::TrainStep;
+
+/// Names of the states in checkpoints.
+const AVERAGES: &str = "averages";
+const SKIPPED: &str = "skip_non_finite";
+
+/// Mixing, the check of losses and gradients, and the average of the weights.
+pub(crate) struct BatchParts {
+    mix: Option<MixConfig>,
+    seed: u64,
+    classes: usize,
+    /// Check of losses and gradients.
+    pub finite: FiniteCheck,
+    averages: Option<Averages>,
+}
+
+/// Batch as the training step gets it.
+pub(crate) struct Mixed {
+    /// Images `(N, C, H, W)`.
+    pub images: Tensor,
+    /// Targets of the loss.
+    pub target: Target,
+    /// Labels `(N)` of the training accuracy: the class with the largest share of each image.
+    pub labels: Tensor,
+}
+
+impl BatchParts {
+    /// Parts of a run of so many epochs on the batches of `train`.
+    pub fn new(
+        config: &TrainConfig,
+        store: &ParamStore,
+        train: &DataLoader,
+        epochs: usize,
+    ) -> Result<Self> {
+        config.validate_batch_settings()?;
+        Averages::validate(&config.ema, &config.swa, epochs)?;
+        Ok(Self {
+            mix: config.mix.clone(),
+            seed: train.config().seed,
+            classes: train.dataset().info().classes.len(),
+            finite: FiniteCheck::new(config.skip_non_finite),
+            averages: Averages::new(&config.ema, &config.swa, store)?,
+        })
+    }
+
+    /// The batch of `step` in `epoch`, mixed.
+    pub fn mix(
+        &self,
+        (epoch, step): (usize, usize),
+        images: Tensor,
+        labels: Tensor,
+    ) -> Result<Mixed> {
+        let mixing = match &self.mix {
+            None => None,
+            Some(mix) => {
+                let (_, _, height, width) = images.dims4()?;
+                let mixing = mix.draw((self.seed, epoch, step), (height, width));
+                mixing.map(|mixing| (mixing, (height, width)))
+            }
+        };
+        let Some((mixing, size)) = mixing else {
+            let target = Target::Classes(labels.clone());
+            return Ok(Mixed {
+                images,
+                target,
+                labels,
+            });
+        };
+        let soft = mixing.target(&labels, self.classes, size)?;
+        Ok(Mixed {
+            images: mixing.images(&images)?,
+            labels: soft.argmax(1)?,
+            target: Target::Soft(soft),
+        })
+    }
+
+    /// After an optimizer step.
+    pub fn after_step(&mut self) -> Result<()> {
+        self.averages.as_mut().map_or(Ok(()), Averages::after_step)
+    }
+
+    /// After the last step of `epoch`.
+    pub fn after_epoch(&mut self, epoch: usize) -> Result<()> {
+        match &mut self.averages {
+            Some(averages) => averages.after_epoch(epoch),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts the average in the place of the weights, if a run that has done `done` of `epochs` epochs is judged by it. Whether
+    /// [`swap_back`](Self::swap_back) has something to undo. `statistics` computes the running statistics for it, where they are not
+    /// averaged.
+    pub fn swap_in(
+        &mut self,
+        (done, epochs): (usize, usize),
+        statistics: impl FnOnce() -> Result<()>,
+    ) -> Result<bool> {
+        let Some(averages) = &mut self.averages else {
+            return Ok(false);
+        };
+        if !averages.evaluates(done, epochs) {
+            return Ok(false);
+        }
+        averages.swap()?;
+        if averages.needs_statistics() {
+            statistics()?;
+        }
+        Ok(true)
+    }
+
+    /// Puts the weights back in the place of the average, if it is there.
+    pub fn swap_back(&mut self, swapped: bool) -> Result<()> {
+        match &mut self.averages {
+            Some(averages) if swapped => averages.swap(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts the states into `parts`.
+    pub fn save(&self, parts: &mut Parts) -> Result<()> {
+        if let Some(averages) = &self.averages {
+            parts.put(AVERAGES, averages.state()?)?;
+        }
+        if let Some(state) = self.finite.state() {
+            parts.put(SKIPPED, state?)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the states out of `parts` and loads them.
+    pub fn load(&mut self, parts: &mut Parts) -> Result<()> {
+        if let Some(averages) = &mut self.averages {
+            averages.load(&parts.take(AVERAGES)?)?;
+        }
+        if self.finite.state().is_some() {
+            self.finite.load(&parts.take(SKIPPED)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// `inner` in chunks and sharpness-aware, as the settings say.
+pub(crate) fn train_step<'s>(
+    config: &TrainConfig,
+    parameters: &[(String, Var)],
+    inner: &'s mut dyn TrainStep,
+) -> Box<dyn TrainStep + 's> {
+    let step: Box<dyn TrainStep + 's> = match config.chunks {
+        0 | 1 => Box::new(inner),
+        chunks => Box::new(Chunks::new(chunks, inner)),
+    };
+    match &config.sam {
+        None => step,
+        Some(sam) => Box::new(Sam::new(sam.clone(), parameters.to_vec(), step)),
+    }
+}
