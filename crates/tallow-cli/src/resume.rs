@@ -118,6 +118,7 @@ impl Started {
             resume: None,
             fresh: false,
             runner,
+            profile: args.profile,
             json: args.json,
         };
         Ok((args, folder))

@@ -11,8 +11,8 @@ use tallow_datasets::{DataLoader, LoaderConfig};
 use tallow_models::LoadWeights;
 use tallow_record::{Environment, LayerRow, RunInfo, Tier, write_atomic};
 use tallow_train::{
-    GradientNorms, KeepBest, RunRecord, TensorBoard, capture_environment, check_last_batch,
-    dataset_record,
+    GradientNorms, GradientStatistics, KeepBest, RunRecord, TensorBoard, capture_environment,
+    check_last_batch, dataset_record,
 };
 use tallow_transforms::Compose;
 
@@ -22,6 +22,7 @@ use crate::error::{Context, Error, Result};
 use crate::experiment::{Experiment, Source, Variant};
 use crate::interrupt::StopFlag;
 use crate::model::{self, Model, ModelConfig, Registry};
+use crate::profile::{Activations, layer_times};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::unfinished::{Checkpoint, Lock, Resume, Wanted};
@@ -85,6 +86,8 @@ pub(crate) struct Session<'s> {
     pub stop: &'s StopFlag,
     /// What to do about unfinished runs.
     pub resume: &'s Resume,
+    /// Whether times and statistics by layer are measured.
+    pub profile: bool,
 }
 
 /// Run that is ready to be trained.
@@ -309,11 +312,15 @@ impl<'a> Job<'a> {
             .map_err(tallow_train::Error::from)?;
         let inputs = observe::inputs(&self.train)?;
         let mut gradients = GradientNorms::over(NORM_STEPS);
+        let mut statistics = GradientStatistics::default();
+        let mut activations = (session.profile)
+            .then(|| Activations::new(&self.model, &self.train))
+            .transpose()?;
         let train = &self.recipe.train;
         let monitor = self.recipe.monitor();
         let checkpoint = train.checkpoint.clone().unwrap_or_default();
         let saves = session.resume.is_on() || train.checkpoint.is_some();
-        let fitted = {
+        let (fitted, mut profile) = {
             let mut observer = progress.run(&self.info, &dir);
             let mut trainer = self
                 .trainer(train.config())
@@ -328,6 +335,11 @@ impl<'a> Job<'a> {
             if let Some(stopping) = &train.early_stopping {
                 trainer = trainer.with_callback(stopping.callback(monitor));
             }
+            if let Some(activations) = &mut activations {
+                trainer = trainer
+                    .with_callback(activations)
+                    .with_callback(&mut statistics);
+            }
             if train.restore_best {
                 trainer = trainer.with_restore_best(monitor);
             }
@@ -337,14 +349,15 @@ impl<'a> Job<'a> {
             if saves {
                 trainer = trainer.with_checkpoints_at(dir.join("checkpoint"), checkpoint.config());
             }
-            trainer
+            let fitted = trainer
                 .fit(
                     &self.model,
                     self.model.store(),
                     &self.train,
                     Some(&self.test),
                 )
-                .context(|| label)
+                .context(|| label);
+            (fitted, trainer.profile().clone())
         };
         let history = match fitted {
             Err(error) if error.is_non_finite_loss() => return Ok(Ended::Diverged(dir, error)),
@@ -353,7 +366,7 @@ impl<'a> Job<'a> {
         if history.interrupted {
             return Ok(Ended::Stopped(saves.then_some(dir)));
         }
-        let outputs = observe::outputs(&self.model, &self.test)?;
+        let outputs = observe::outputs(&self.model, &self.test, self.recipe.train.tta)?;
         record.put("calibration_error", outputs.calibration.error);
         record.add("predictions.json", &outputs.predictions)?;
         record.add("mistakes.json", &outputs.mistakes)?;
@@ -372,6 +385,15 @@ impl<'a> Job<'a> {
         record.put("input_std", mean(&inputs.std));
         record.add("inputs.json", &inputs)?;
         record.add("layers.json", &self.layers()?)?;
+        if session.profile {
+            profile.layers = layer_times(&self.model, &self.train)?;
+            progress.note(&profile.to_string());
+        }
+        record.add("profile.json", &profile)?;
+        if let Some(activations) = activations {
+            let rows = activations.with_gradients(statistics.rows());
+            record.add("statistics.json", &rows)?;
+        }
         record.put("parameters", self.model.store().num_parameters() as f64);
         record.put("multiply_adds", self.model.summary()?.multiply_adds as f64);
         record.put("steps", self.steps(history.rows.len()) as f64);

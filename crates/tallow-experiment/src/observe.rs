@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use candle_nn::ModuleT;
 use tallow_datasets::DataLoader;
 use tallow_metrics::{Calibration, CalibrationError};
 use tallow_models::Model;
 use tallow_ops::no_grad;
 use tallow_record::{Histogram, Inputs, Prediction};
+use tallow_train::{Tta, WithTta};
 
 use crate::data::first_batch;
 use crate::error::{Error, Result};
@@ -64,15 +66,16 @@ pub(crate) struct Outputs {
     pub calibration: Calibration,
 }
 
-/// Predictions of `model` for the test images; its outputs are taken as logits.
-pub(crate) fn outputs(model: &Model, test: &DataLoader) -> Result<Outputs> {
+/// Predictions of `model` for the test images, with the views of `tta`; its outputs are taken as logits.
+pub(crate) fn outputs(model: &Model, test: &DataLoader, tta: Option<Tta>) -> Result<Outputs> {
     let device = model.store().device();
+    let model = WithTta::new(model, tta);
     let (mut predictions, mut mistakes) = (Vec::new(), Vec::new());
     let mut calibration = CalibrationError::default();
     for batch in test.epoch(0) {
         let batch = batch?;
         let images = batch.images.to_device(device)?;
-        let logits = no_grad(|| model.forward(&images, false))?;
+        let logits = no_grad(|| model.forward_t(&images, false))?;
         let classes = logits.dim(1)?;
         let labels: Vec<u32> = batch.labels.to_vec1()?;
         let values: Vec<f32> = logits.flatten_all()?.to_vec1()?;

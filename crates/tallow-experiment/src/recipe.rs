@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tallow_datasets::PictureOptions;
 use tallow_train::{
-    LookaheadConfig, LossConfig, Monitor, OptimizerConfig, ParamRule, ScheduleConfig, TrainConfig,
+    Clip, EmaConfig, LookaheadConfig, LossConfig, MixConfig, Monitor, OptimizerConfig, ParamRule,
+    SamConfig, ScheduleConfig, SwaConfig, TrainConfig, Tta,
 };
 use tallow_transforms::TransformConfig;
 
@@ -127,6 +128,30 @@ pub struct Train {
     /// Other learning rates or weight decays for some parameters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<ParamRule>,
+    /// Mixup and CutMix of training batches: `{ mixup_alpha, cutmix_alpha, probability, switch_probability }`; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<MixConfig>,
+    /// Gradient clipping: `{ norm = 1.0 }`, `{ value = 0.5 }` or `{ adaptive = 0.01 }`; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<Clip>,
+    /// Chunks into which each batch is cut, one after another: gradient accumulation.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub chunks: usize,
+    /// Sharpness-aware minimization: `{ rho, adaptive }`; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sam: Option<SamConfig>,
+    /// Exponential moving average of the weights, which is evaluated and saved: `{ decay, warmup, after, every, buffers }`; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<EmaConfig>,
+    /// Stochastic weight averaging: `{ start, lr, anneal_epochs, anneal }`; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swa: Option<SwaConfig>,
+    /// Steps in a row that are skipped where the loss or a gradient is not finite; the default of 0 ends the run at the first one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skip_non_finite: usize,
+    /// Test-time augmentation in evaluation and prediction: `"flip"` or `"six-view"`; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tta: Option<Tta>,
     /// Weight decay of norms and biases too: of parameters of at most one dimension and those named `bias`.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub decay_norm_and_bias: bool,
@@ -144,6 +169,14 @@ fn yes() -> bool {
 
 fn one() -> usize {
     1
+}
+
+fn is_one(value: &usize) -> bool {
+    *value == 1
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 fn is_default(options: &PictureOptions) -> bool {
@@ -169,6 +202,14 @@ impl Train {
             freeze: self.freeze.clone(),
             allow_unused: self.allow_unused.clone(),
             rules: self.rules.clone(),
+            mix: self.mix.clone(),
+            clip: self.clip,
+            chunks: self.chunks,
+            sam: self.sam.clone(),
+            ema: self.ema.clone(),
+            swa: self.swa.clone(),
+            skip_non_finite: self.skip_non_finite,
+            tta: self.tta,
             decay_norm_and_bias: self.decay_norm_and_bias,
             lookahead: self.lookahead,
             ..TrainConfig::new(self.epochs, self.optimizer.clone())
@@ -201,6 +242,7 @@ impl Recipe {
             lookahead.validate()?;
         }
         self.train.loss.validate()?;
+        self.train.config().validate_batch_settings()?;
         Ok(())
     }
 

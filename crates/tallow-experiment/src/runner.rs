@@ -39,6 +39,9 @@ pub struct RunnerOptions {
     pub resume: Resume,
     /// Arguments of the program, to be read again when it continues unfinished runs: [`Invocation::arguments`].
     pub arguments: serde_json::Value,
+    /// Measure times and statistics by layer too: `profile.json` has its layers then, and `statistics.json` gradients and activations of
+    /// each epoch.
+    pub profile: bool,
     /// Models by name.
     pub registry: Registry,
 }
@@ -55,6 +58,7 @@ impl Default for RunnerOptions {
             stop: StopFlag::default(),
             resume: Resume::default(),
             arguments: serde_json::Value::Null,
+            profile: false,
             registry: Registry::default(),
         }
     }
@@ -221,6 +225,7 @@ impl Runner {
             commit: self.options.commit.clone(),
             stop: &self.options.stop,
             resume: &self.options.resume,
+            profile: self.options.profile,
         };
         let (mut folders, mut diverged) = (Vec::new(), Vec::new());
         let seeds = &setting.experiment.seeds;

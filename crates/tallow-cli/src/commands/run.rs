@@ -76,6 +76,10 @@ pub struct RunArgs {
     /// Start all runs again. Without it, an unfinished run of the same recipe, seed and data under --out is continued.
     #[arg(long)]
     pub fresh: bool,
+    /// Print what the time of each run was spent on, also by layer (profile.json), and record the statistics of gradients and activations
+    /// of each epoch (statistics.json).
+    #[arg(long)]
+    pub profile: bool,
     /// Place and manner of training.
     #[command(flatten)]
     pub runner: RunnerArgs,
@@ -126,6 +130,7 @@ fn train(args: &RunArgs, resume: Resume, program: &Program) -> Result<Ending> {
     let mut runner = Runner::new(&args.runner, args.json, program)?;
     let options = runner.engine.options_mut();
     options.results.clone_from(&args.results);
+    options.profile = args.profile;
     options.resume = resume;
     options.arguments = Started::of(args)?;
     let sets = runner.sets(&args.set);

@@ -12,6 +12,7 @@ use image::RgbImage;
 use serde::Serialize;
 use tallow_datasets::{Alpha, PictureOptions, decode_picture};
 use tallow_ops::no_grad;
+use tallow_train::{Tta, WithTta};
 use tallow_transforms::{Compose, ImageRef, SampleRng, Transform};
 
 use crate::error::{Context, Error, Result};
@@ -35,6 +36,7 @@ pub struct Predictor<M = Model> {
     weights: Option<PathBuf>,
     notes: Vec<String>,
     pictures: PictureOptions,
+    tta: Option<Tta>,
 }
 
 /// Image that is ready for a predictor.
@@ -81,6 +83,7 @@ impl Predictor {
             weights: Some(trained.weights),
             notes: trained.notes,
             pictures: trained.pictures,
+            tta: trained.tta,
         }
     }
 
@@ -137,6 +140,7 @@ impl<M: ModuleT> Predictor<M> {
             weights: None,
             notes: Vec::new(),
             pictures: PictureOptions::default(),
+            tta: None,
         })
     }
 
@@ -228,12 +232,13 @@ impl<M: ModuleT> Predictor<M> {
     /// Fails if an output of the network is not finite.
     pub fn predict(&self, images: &[Prepared], top: usize) -> Result<Vec<Vec<ClassProbability>>> {
         const BATCH: usize = 64;
+        let views = WithTta::new(&self.module, self.tta);
         let mut predictions = Vec::with_capacity(images.len());
         for same in images.chunk_by(|a, b| a.image.dims() == b.image.dims()) {
             for batch in same.chunks(BATCH) {
                 let tensors: Vec<&Tensor> = batch.iter().map(|prepared| &prepared.image).collect();
                 let batch = Tensor::cat(&tensors, 0)?;
-                let logits = no_grad(|| self.module.forward_t(&batch, false))?;
+                let logits = no_grad(|| views.forward_t(&batch, false))?;
                 // A softmax over NaN or infinity is NaN, which is in no order with other numbers.
                 let values: Vec<f32> = logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
                 if values.iter().any(|value| !value.is_finite()) {

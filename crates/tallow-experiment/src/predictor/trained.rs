@@ -8,7 +8,7 @@ use serde_json::from_slice;
 use tallow_datasets::{LoadOptions, PictureOptions, Split, entry, load};
 use tallow_models::{LoadWeights, checkpoints};
 use tallow_record::Run;
-use tallow_train::LossConfig;
+use tallow_train::{LossConfig, Tta};
 use tallow_transforms::Compose;
 use toml::{Table, Value};
 
@@ -60,6 +60,8 @@ pub(crate) struct Trained {
     pub image_shape: Option<Shape>,
     /// Decoding of pictures.
     pub pictures: PictureOptions,
+    /// Test-time augmentation.
+    pub tta: Option<Tta>,
     /// Transforms of every image.
     pub transforms: Compose,
     /// Source of the transforms in words.
@@ -194,6 +196,7 @@ fn build(
         classes,
         image_shape,
         pictures: recipe.data.pictures,
+        tta: recipe.train.tta,
         transforms,
         source,
         notes,

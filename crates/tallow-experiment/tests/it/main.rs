@@ -1,5 +1,6 @@
 //! Integration tests.
 
+mod batch;
 mod evaluate;
 mod predict;
 mod regression;

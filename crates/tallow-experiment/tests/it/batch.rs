@@ -1,0 +1,97 @@
+//! Recipes with what acts on a batch, its gradients or the weights.
+
+use candle_core::Device;
+use tallow_experiment::{Experiment, NoProgress, Predictor, Registry, Tier};
+use tallow_record::{Profile, Run, StatisticsRow};
+
+use crate::support::{SMALL, experiment, runner, train};
+
+const ALL: &[&str] = &[
+    "train.mix={ mixup_alpha = 0.2, cutmix_alpha = 1.0, probability = 0.5 }",
+    "train.clip.norm=1.0",
+    "train.chunks=2",
+    "train.sam.rho=0.05",
+    "train.ema={ decay = 0.9, warmup = {} }",
+    "train.skip_non_finite=3",
+    "train.tta=flip",
+];
+
+#[test]
+fn a_recipe_trains_with_all_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut experiment = experiment(SMALL, ALL);
+    experiment.keep_only(&["cnn".to_string()]).unwrap();
+    let mut runner = runner(dir.path());
+    runner.options_mut().profile = true;
+    let outcome = runner.run(&experiment, "test", &mut NoProgress);
+    let outcome = outcome.unwrap().unwrap();
+    let folder = &outcome.runs[0];
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let config: toml::Table = toml::from_str(&read("config.toml")).unwrap();
+    let keys = config["train"].as_table().unwrap();
+    assert_eq!(keys["clip"]["norm"].as_float(), Some(1.0));
+    assert_eq!(keys["chunks"].as_integer(), Some(2));
+    assert_eq!(keys["ema"]["warmup"]["gamma"].as_float(), Some(1.0));
+    assert_eq!(keys["tta"].as_str(), Some("flip"));
+
+    let profile: Profile = serde_json::from_str(&read("profile.json")).unwrap();
+    assert!(profile.steps > 0 && profile.forward > 0.0, "{profile:?}");
+    let layers: Vec<&str> = profile.layers.iter().map(|l| l.name.as_str()).collect();
+    assert!(layers.contains(&"conv1"), "{layers:?}");
+    let rows: Vec<StatisticsRow> = serde_json::from_str(&read("statistics.json")).unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in &rows {
+        let (name, gradient) = &row.gradients[0];
+        assert_eq!(name, "conv1.weight");
+        assert!(gradient.std > 0.0 && gradient.min < gradient.max, "{row:?}");
+        let names: Vec<&str> = row.activations.iter().map(|(n, _)| n.as_str()).collect();
+        assert_eq!(names, layers);
+    }
+    let record = Run::read(folder).unwrap();
+    let summary = record.summary.unwrap();
+    assert!(summary.metrics["test_accuracy"] > Some(0.2), "{summary:?}");
+    Predictor::from_run(folder, &Device::Cpu, &Registry::default()).unwrap();
+}
+
+#[test]
+fn settings_at_their_default_are_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut experiment = experiment(SMALL, &["train.epochs=1"]);
+    experiment.keep_only(&["mlp".to_string()]).unwrap();
+    let outcome = train(&experiment, dir.path());
+    let text = std::fs::read_to_string(outcome.runs[0].join("config.toml")).unwrap();
+    let config: toml::Table = toml::from_str(&text).unwrap();
+    for key in [
+        "mix",
+        "clip",
+        "chunks",
+        "sam",
+        "ema",
+        "swa",
+        "skip_non_finite",
+        "tta",
+    ] {
+        assert!(
+            !config["train"].as_table().unwrap().contains_key(key),
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_errors_of_the_recipe() {
+    for (set, expected) in [
+        ("train.clip.norm=0", "clip.norm: 0 is not"),
+        ("train.mix={}", "mix: neither"),
+        ("train.chunks=0", "chunks: must be at least 1"),
+        ("train.sam.rho=-1", "sam.rho: -1"),
+        ("train.ema.decay=2", "ema.decay: 2"),
+        ("train.swa={ start = 9 }", "swa.start: 9"),
+        ("train.tta=ten-crop", "train.tta"),
+        ("train.mix.mixup=1", "train.mix"),
+    ] {
+        let error = Experiment::parse("small", SMALL, Tier::Full, &[set.to_string()]);
+        let message = error.unwrap_err().message();
+        assert!(message.contains(expected), "{set}: {message}");
+    }
+}
