@@ -16,6 +16,9 @@ pub struct ModelConfig {
     pub width_divisor: usize,
     /// Dropout probability in `[0, 1)`; the model's own when `None`. Only for models with dropout.
     pub dropout: Option<f64>,
+    /// Probability of stochastic depth in the last block, in `[0, 1]`, from 0 in the first one; the model's own when `None`. Only for models
+    /// with stochastic depth.
+    pub stochastic_depth: Option<f64>,
     /// Axis order of activations inside the model; the model's own when `None`. The input is `(N, C, H, W)` in either case.
     pub layout: Option<Layout>,
     /// Seed of initialisation and dropout; default 0.
@@ -35,6 +38,7 @@ impl ModelConfig {
             hidden: None,
             width_divisor: 1,
             dropout: None,
+            stochastic_depth: None,
             layout: None,
             seed: 0,
             dtype: DType::F32,

@@ -5,6 +5,7 @@
 )]
 
 mod config;
+mod eigen;
 mod error;
 mod grad_cam;
 mod head;
@@ -15,6 +16,7 @@ pub mod nn;
 mod registry;
 mod summary;
 mod weights;
+mod whiten;
 mod zoo;
 
 pub use config::ModelConfig;
@@ -27,7 +29,8 @@ pub use nearest::nearest;
 pub use registry::{Entry, Registry};
 pub use summary::{LayerSummary, ModelSummary};
 pub use weights::{
-    Checkpoint, LoadWeights, LoadedWeights, WeightsProblem, checkpoints, load_weights,
-    read_weights, shards,
+    Checkpoint, LoadWeights, LoadedWeights, Pretrained, ResizeFilter, WeightsProblem, checkpoints,
+    load_weights, pretrained, read_weights, shards,
 };
+pub use whiten::whitening_filters;
 pub use zoo::{Block, Naming, ResNet, Stem, find, registry};

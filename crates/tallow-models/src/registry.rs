@@ -148,6 +148,8 @@ pub struct Entry {
     pub takes_width_divisor: bool,
     /// Whether it uses [`ModelConfig::dropout`].
     pub takes_dropout: bool,
+    /// Whether it uses [`ModelConfig::stochastic_depth`].
+    pub takes_stochastic_depth: bool,
     build: Arc<Build>,
 }
 
@@ -170,6 +172,7 @@ impl Entry {
             takes_hidden: true,
             takes_width_divisor: true,
             takes_dropout: true,
+            takes_stochastic_depth: true,
             build: Arc::new(move |p, config| Ok(Box::new(build(p, config)?))),
         }
     }
@@ -236,6 +239,17 @@ impl Entry {
         }
         if config.width_divisor != 1 && !self.takes_width_divisor {
             return Err("has no width_divisor to set".into());
+        }
+        match config.stochastic_depth {
+            Some(_) if !self.takes_stochastic_depth => {
+                return Err("has no stochastic_depth to set".into());
+            }
+            Some(probability) if !(0. ..=1.).contains(&probability) => {
+                return Err(format!(
+                    "stochastic_depth must be in [0, 1], not {probability}"
+                ));
+            }
+            _ => {}
         }
         match config.dropout {
             Some(_) if !self.takes_dropout => Err("has no dropout to set".into()),

@@ -7,7 +7,7 @@ use crate::module::Module;
 use crate::nn::conv::{Conv2d, ConvOptions};
 use crate::nn::init::WeightInit;
 use crate::nn::linear::Linear;
-use crate::nn::norm::BatchNorm2d;
+use crate::nn::norm::{BatchNorm2d, NormOptions};
 use crate::nn::pool::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
 use crate::nn::sequential::Sequential;
 use crate::nn::simple::{Dropout, Flatten, Relu, Tanh};
@@ -172,8 +172,13 @@ impl SequentialBuilder {
 
     /// [`BatchNorm2d`].
     pub fn batch_norm2d(self, name: impl Into<Name>) -> Self {
+        self.batch_norm2d_with(name, NormOptions::default())
+    }
+
+    /// [`BatchNorm2d`] with all settings.
+    pub fn batch_norm2d_with(self, name: impl Into<Name>, options: NormOptions) -> Self {
         self.on_maps(name, "bn", "BatchNorm2d", |p, [c, h, w]| {
-            Ok((BatchNorm2d::new(p, c)?, [c, h, w]))
+            Ok((BatchNorm2d::with(p, c, options)?, [c, h, w]))
         })
     }
 
@@ -244,8 +249,26 @@ impl SequentialBuilder {
 
     /// [`Linear`] with another initialisation.
     pub fn linear_with(self, name: impl Into<Name>, outputs: usize, init: WeightInit) -> Self {
+        self.on_features(name, outputs, |p, features| {
+            Linear::with(p, features, outputs, init)
+        })
+    }
+
+    /// [`Linear`] without bias.
+    pub fn linear_without_bias(self, name: impl Into<Name>, outputs: usize) -> Self {
+        self.on_features(name, outputs, |p, features| {
+            Linear::without_bias(p, features, outputs)
+        })
+    }
+
+    fn on_features(
+        self,
+        name: impl Into<Name>,
+        outputs: usize,
+        make: impl FnOnce(ParamPath, usize) -> Result<Linear>,
+    ) -> Self {
         self.append(name, "fc", |p, shape| match *shape {
-            [features] => Ok((Linear::with(p, features, outputs, init)?, vec![outputs])),
+            [features] => Ok((make(p, features)?, vec![outputs])),
             _ => Err(Error::layer(
                 p.name(),
                 "Linear",

@@ -3,7 +3,7 @@ use tallow_ops::{Conv2dConfig, Layout, ParamPath, conv2d};
 
 use crate::error::{Error, Result};
 use crate::module::{Context, Module};
-use crate::nn::init::WeightInit;
+use crate::nn::init::{WeightInit, set_dirac};
 
 /// Settings of a [`Conv2d`] with a square kernel, with the names and defaults of `torch.nn.Conv2d`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +45,9 @@ impl ConvOptions {
         (fan_in, fan_out): (usize, usize),
     ) -> Result<(Var, Option<Var>)> {
         let weight = p.param("weight", shape, self.init.weight(fan_in, fan_out))?;
+        if self.init == WeightInit::Dirac {
+            set_dirac(&weight)?;
+        }
         let bias = self
             .bias
             .then(|| p.param("bias", outputs, self.init.bias(fan_in)))

@@ -1,4 +1,7 @@
+use candle_core::{Device, Tensor, Var};
 use tallow_ops::Init;
+
+use crate::error::Result;
 
 /// Initialisation of the weight and bias of a convolution or a linear layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,6 +26,11 @@ pub enum WeightInit {
         /// Standard deviation.
         std: f64,
     },
+    /// Weights uniform in `±1 / sqrt(fan_out)` and biases 0: torchvision's linear layers of an EfficientNet.
+    FanOutRange,
+    /// `dirac_(weight[:inputs])` after the initialisation of `Uniform`: the first output channels of a convolution repeat the input
+    /// channels (Zagoruyko and Komodakis 2017; airbench).
+    Dirac,
 }
 
 impl WeightInit {
@@ -30,7 +38,7 @@ impl WeightInit {
     pub(super) fn weight(self, fan_in: usize, fan_out: usize) -> Init {
         let normal = |std| Init::Normal { mean: 0., std };
         match self {
-            Self::Uniform => Init::KaimingUniform {
+            Self::Uniform | Self::Dirac => Init::KaimingUniform {
                 fan_in,
                 a: 5f64.sqrt(),
             },
@@ -44,20 +52,51 @@ impl WeightInit {
                 }
             }
             Self::Normal { std } => normal(std),
+            Self::FanOutRange => {
+                let bound = 1. / (fan_out as f64).sqrt();
+                Init::Uniform {
+                    lo: -bound,
+                    up: bound,
+                }
+            }
         }
     }
 
     /// Initialisation of the biases.
     pub(super) fn bias(self, fan_in: usize) -> Init {
         match self {
-            Self::Uniform | Self::KaimingFanIn => {
+            Self::Uniform | Self::KaimingFanIn | Self::Dirac => {
                 let bound = 1. / (fan_in as f64).sqrt();
                 Init::Uniform {
                     lo: -bound,
                     up: bound,
                 }
             }
-            Self::KaimingFanOut | Self::FanInRange { .. } | Self::Normal { .. } => Init::Const(0.),
+            Self::KaimingFanOut
+            | Self::FanInRange { .. }
+            | Self::Normal { .. }
+            | Self::FanOutRange => Init::Const(0.),
         }
     }
+}
+
+/// Sets the first output channels of a convolution's weight `(O, I, K, K)`, at most `I`, to those that repeat the input channels:
+/// `torch.nn.init.dirac_(weight[:I])`.
+pub(super) fn set_dirac(weight: &Var) -> Result<()> {
+    let (outputs, inputs, rows, columns) = weight.dims4()?;
+    let identities = outputs.min(inputs);
+    let size = inputs * rows * columns;
+    let mut values = vec![0f32; identities * size];
+    for channel in 0..identities {
+        values[channel * size + (channel * rows + rows / 2) * columns + columns / 2] = 1.;
+    }
+    let shape = (identities, inputs, rows, columns);
+    let identity = Tensor::from_vec(values, shape, &Device::Cpu)?;
+    let identity = identity
+        .to_dtype(weight.dtype())?
+        .to_device(weight.device())?;
+    let rest = weight
+        .as_detached_tensor()
+        .narrow(0, identities, outputs - identities)?;
+    Ok(weight.set(&Tensor::cat(&[&identity, &rest], 0)?)?)
 }

@@ -1,16 +1,18 @@
 use candle_core::{Tensor, Var};
-use tallow_ops::{ParamPath, linear};
+use tallow_ops::{Conv2dConfig, ParamPath, conv2d, linear};
 
 use crate::error::{Error, Result};
 use crate::module::{Context, Module};
 use crate::nn::init::WeightInit;
 
 /// Linear layer, as `torch.nn.Linear`: `(N, I)` to `(N, O)`, with `weight` `(O, I)` and `bias` `(O)`.
+///
+/// Feature maps `(N, I, H, W)` become `(N, O, H, W)`, pixel by pixel, as PyTorch's layer does it with the channels as last axis.
 #[derive(Clone, Debug)]
 pub struct Linear {
     name: String,
     weight: Var,
-    bias: Var,
+    bias: Option<Var>,
 }
 
 impl Linear {
@@ -27,12 +29,32 @@ impl Linear {
     /// # Errors
     /// As [`Linear::new`].
     pub fn with(p: ParamPath, inputs: usize, outputs: usize, init: WeightInit) -> Result<Self> {
+        Self::make(p, inputs, outputs, init, true)
+    }
+
+    /// Linear layer without bias, with PyTorch's initialisation.
+    ///
+    /// # Errors
+    /// As [`Linear::new`].
+    pub fn without_bias(p: ParamPath, inputs: usize, outputs: usize) -> Result<Self> {
+        Self::make(p, inputs, outputs, WeightInit::Uniform, false)
+    }
+
+    fn make(
+        p: ParamPath,
+        inputs: usize,
+        outputs: usize,
+        init: WeightInit,
+        bias: bool,
+    ) -> Result<Self> {
         if inputs == 0 {
             let message = "expected at least one input, found 0".into();
             return Err(Error::layer(p.name(), "Linear", message));
         }
         let weight = p.param("weight", (outputs, inputs), init.weight(inputs, outputs))?;
-        let bias = p.param("bias", outputs, init.bias(inputs))?;
+        let bias = bias
+            .then(|| p.param("bias", outputs, init.bias(inputs)))
+            .transpose()?;
         Ok(Self {
             name: p.name().into(),
             weight,
@@ -42,21 +64,35 @@ impl Linear {
 
     /// Sets all biases to `value`.
     pub(crate) fn fill_bias(&self, value: f64) -> Result<()> {
-        let bias = Tensor::full(value, self.bias.shape(), self.bias.device())?;
-        Ok(self.bias.set(&bias.to_dtype(self.bias.dtype())?)?)
+        let Some(bias) = &self.bias else {
+            return Ok(());
+        };
+        let values = Tensor::full(value, bias.shape(), bias.device())?;
+        Ok(bias.set(&values.to_dtype(bias.dtype())?)?)
     }
 }
 
 impl Module for Linear {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        let y = linear(x, &self.weight, Some(&self.bias))?;
+        let bias = self.bias.as_ref().map(Var::as_tensor);
         let weights = self.weight.elem_count();
-        cx.report(
-            &self.name,
-            "Linear",
-            y,
-            weights + self.bias.elem_count(),
-            weights as u64,
-        )
+        let (y, pixels) = match (x.rank(), cx.layout) {
+            (4, layout) => {
+                // A pixel's linear layer is a 1x1 convolution.
+                let (outputs, inputs) = self.weight.dims2()?;
+                let kernel = self.weight.reshape((outputs, inputs, 1, 1))?;
+                let config = Conv2dConfig {
+                    layout,
+                    ..Default::default()
+                };
+                let y = conv2d(x, &kernel, bias, &config)?;
+                let pixels = y.elem_count() / (y.dims()[0] * outputs).max(1);
+                (y, pixels)
+            }
+            _ => (linear(x, &self.weight, bias)?, 1),
+        };
+        let parameters = weights + bias.map_or(0, Tensor::elem_count);
+        let multiply_adds = (weights * pixels) as u64;
+        cx.report(&self.name, "Linear", y, parameters, multiply_adds)
     }
 }

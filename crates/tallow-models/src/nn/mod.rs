@@ -48,6 +48,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod activation;
 mod blocks;
 mod builder;
 mod candle;
@@ -55,6 +56,8 @@ mod conv;
 mod early;
 mod fused;
 mod init;
+mod layer_norm;
+mod layer_scale;
 mod linear;
 mod norm;
 mod pool;
@@ -62,19 +65,26 @@ mod residual;
 mod sequential;
 mod shortcut;
 mod simple;
+mod squeeze_excite;
+mod stochastic_depth;
 mod transpose;
 mod window;
 
+pub use activation::{Activation, ActivationKind};
 pub use builder::{Name, SequentialBuilder};
 pub use candle::FromCandle;
 pub use conv::{Conv2d, ConvOptions};
 pub use early::{ConstantPad2d, PartialConv2d, Rbf, ScaledTanh, Subsampling, UnitBias};
 pub use init::WeightInit;
+pub use layer_norm::LayerNorm;
+pub use layer_scale::LayerScale;
 pub use linear::Linear;
-pub use norm::BatchNorm2d;
+pub use norm::{BatchNorm2d, NormOptions};
 pub use pool::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
 pub use residual::{BasicBlock, Bottleneck, PreActBlock, Residual};
 pub use sequential::Sequential;
 pub use shortcut::{ResidualOptions, Shortcut};
 pub use simple::{Add, Dropout, Flatten, Relu, Tanh};
+pub use squeeze_excite::SqueezeExcite;
+pub use stochastic_depth::StochasticDepth;
 pub use transpose::ConvTranspose2d;

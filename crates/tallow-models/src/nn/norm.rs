@@ -6,11 +6,33 @@ use tallow_ops::{
 use crate::error::Result;
 use crate::module::{Context, Module};
 
-/// Batch normalisation, as `torch.nn.BatchNorm2d` with its defaults (eps 1e-5, momentum 0.1, affine): `weight` and `bias` are trained; `running_mean`,
-/// `running_var` and `num_batches_tracked` are buffers, which training updates.
+/// Settings of a [`BatchNorm2d`], with the defaults of `torch.nn.BatchNorm2d`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormOptions {
+    /// Constant added to the variance before the square root; default 1e-5.
+    pub eps: f64,
+    /// Weight of the newest batch in the running statistics, in `[0, 1]`; default 0.1.
+    pub momentum: f64,
+    /// Whether `weight` is trained; default true. Otherwise it is a buffer of ones (`weight.requires_grad = False`).
+    pub trained_weight: bool,
+}
+
+impl Default for NormOptions {
+    fn default() -> Self {
+        Self {
+            eps: 1e-5,
+            momentum: 0.1,
+            trained_weight: true,
+        }
+    }
+}
+
+/// Batch normalisation, as `torch.nn.BatchNorm2d`: `weight` and `bias` are trained; `running_mean`, `running_var` and
+/// `num_batches_tracked` are buffers, which training updates.
 #[derive(Clone, Debug)]
 pub struct BatchNorm2d {
     name: String,
+    options: NormOptions,
     weight: Var,
     bias: Var,
     running_mean: Var,
@@ -21,14 +43,27 @@ pub struct BatchNorm2d {
 const KIND: &str = "BatchNorm2d";
 
 impl BatchNorm2d {
-    /// Batch norm of `channels` channels.
+    /// Batch norm of `channels` channels with PyTorch's defaults.
     ///
     /// # Errors
     /// When a name is taken.
     pub fn new(p: ParamPath, channels: usize) -> Result<Self> {
+        Self::with(p, channels, NormOptions::default())
+    }
+
+    /// Batch norm with all settings.
+    ///
+    /// # Errors
+    /// When a name is taken. The first forward pass refuses an `eps` or a momentum out of range.
+    pub fn with(p: ParamPath, channels: usize, options: NormOptions) -> Result<Self> {
+        let weight = match options.trained_weight {
+            true => p.param("weight", channels, Init::Const(1.))?,
+            false => p.buffer("weight", channels, Init::Const(1.))?,
+        };
         Ok(Self {
             name: p.name().into(),
-            weight: p.param("weight", channels, Init::Const(1.))?,
+            options,
+            weight,
             bias: p.param("bias", channels, Init::Const(0.))?,
             running_mean: p.buffer("running_mean", channels, Init::Const(0.))?,
             running_var: p.buffer("running_var", channels, Init::Const(1.))?,
@@ -50,8 +85,9 @@ impl BatchNorm2d {
             running_mean: &self.running_mean,
             running_var: &self.running_var,
             config: BatchNormConfig {
+                eps: self.options.eps,
+                momentum: self.options.momentum,
                 layout,
-                ..Default::default()
             },
         }
     }
@@ -80,7 +116,11 @@ impl Module for BatchNorm2d {
         } else {
             batch_norm_eval(x, weight, bias, running_mean, running_var, &config)?
         };
-        let parameters = weight.elem_count() + bias.elem_count();
+        let weights = match self.options.trained_weight {
+            true => weight.elem_count(),
+            false => 0,
+        };
+        let parameters = weights + bias.elem_count();
         cx.report(&self.name, KIND, y, parameters, 0)
     }
 }

@@ -11,6 +11,7 @@ use crate::weights::file::WeightsFile;
 use crate::weights::names::named;
 use crate::weights::read::read_file;
 use crate::weights::shards::index_of;
+use crate::weights::timm::to_torchvision;
 
 /// Options of loading weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ impl LoadedWeights {
 /// name, and at its beginning `model.`, `net.`, `backbone.`, `student.`, `ema.` and the like, also one inside another. `n_averaged` of
 /// `torch.optim.swa_utils.AveragedModel` is left out, as are tensors beside a network that is complete under a prefix.
 ///
+/// timm's names of MobileNetV3, EfficientNet, ConvNeXt and VGG are replaced by torchvision's.
+///
 /// Floating-point types are converted to the store's; integers in place of floating-point numbers, or the reverse, are an error.
 /// `num_batches_tracked` may be a number of any type, or missing: PyTorch before 0.4.1 had none, and the store's value stays.
 /// NaN and infinite values are an error, unless [`LoadWeights::allow_non_finite`] is set.
@@ -108,7 +111,12 @@ fn fit(
         .filter(|key| !key.is_empty())
         .into_iter()
         .collect();
-    let found = named(file.tensors, &names, rename, file.rest.as_deref());
+    let tensors =
+        to_torchvision(file.tensors, &names).map_err(|error| WeightsProblem::Damaged {
+            format: "network of timm",
+            found: error.to_string(),
+        })?;
+    let found = named(tensors, &names, rename, file.rest.as_deref());
     let mut named = found.map_err(|prefixes| WeightsProblem::Key {
         asked: options.key.clone(),
         known: [&own[..], &file.others, &prefixes].concat(),

@@ -8,13 +8,16 @@ mod known;
 mod load;
 mod names;
 mod pickle;
+mod pretrained;
 mod read;
 mod sets;
 mod shards;
 mod tensors;
+mod timm;
 
 pub use error::WeightsProblem;
 pub use known::{Checkpoint, checkpoints};
 pub use load::{LoadWeights, LoadedWeights, load_weights};
+pub use pretrained::{Pretrained, ResizeFilter, pretrained};
 pub use read::read_weights;
 pub use shards::shards;

@@ -11,7 +11,7 @@ use crate::nn::{Sequential, Shortcut, WeightInit};
 use crate::registry::{Entry, Registry};
 use crate::zoo::resnet::{Block, ResNet};
 use crate::zoo::vgg::{Head, Vgg};
-use crate::zoo::{cnn, convnet, lenet, mlp, nin};
+use crate::zoo::{cnn, convnet, convnext, efficientnet, lenet, mlp, mobilenet, nin, speedrun};
 
 /// Registry of the built-in models.
 pub fn registry() -> &'static Registry {
@@ -60,6 +60,7 @@ struct BuiltIn {
     hidden: bool,
     width_divisor: bool,
     dropout: bool,
+    stochastic_depth: bool,
     build: Build,
 }
 
@@ -178,6 +179,20 @@ const MODELS: &[BuiltIn] = &[
         88_791_336, 16_414_015_488, of!(groups(&[3, 4, 23, 3], 32, 8))).deep(),
     entry(IMAGENET, "resnext101-64x4d", "torchvision's resnet101 with 64 groups of 4 channels",
         83_455_272, 15_460_270_080, of!(groups(&[3, 4, 23, 3], 64, 4))).deep(),
+    // torchvision's networks of inverted residual blocks, and ConvNeXt.
+    entry(IMAGENET, "mobilenet-v3-small", "torchvision's mobilenet_v3_small: inverted residual blocks with squeeze-and-excite and hard-swish",
+        2_542_856, 56_510_400, of!(mobilenet::SMALL)).deep().with_dropout(),
+    entry(IMAGENET, "mobilenet-v3-large", "torchvision's mobilenet_v3_large: inverted residual blocks with squeeze-and-excite and hard-swish",
+        5_483_032, 216_589_760, of!(mobilenet::LARGE)).deep().with_dropout(),
+    entry(IMAGENET, "efficientnet-b0", "torchvision's efficientnet_b0: inverted residual blocks with squeeze-and-excite, SiLU and stochastic depth",
+        5_288_548, 385_814_752, efficientnet::efficientnet_b0).deep().with_dropout().with_stochastic_depth(),
+    entry(IMAGENET, "convnext-tiny", "torchvision's convnext_tiny: depthwise 7x7 convolutions, layer norm, GELU and stochastic depth",
+        28_589_128, 4_455_531_264, convnext::convnext_tiny).deep().with_stochastic_depth(),
+    // Networks made for short training.
+    entry(MNIST, "mnist-cnn", "four convolutions of 32 to 128 channels with batch norm, and a linear layer",
+        141_930, 15_089_408, cnn::mnist_cnn).with_dropout(),
+    entry(CIFAR, "cifar-speedrun", "the network of airbench94: whitened 2x2 patches, six 3x3 convolutions of 64 and 256 channels with batch norm and GELU",
+        1_971_352, 118_147_360, speedrun::cifar_speedrun).deep(),
     // Residual networks of He et al. for CIFAR, 16 to 64 channels.
     entry(CIFAR, "resnet20", "He et al. for CIFAR: 20 layers of 16 to 64 channels, shortcuts without parameters (option A)",
         269_722, 40_551_040, of!(ResNet::cifar(Block::Basic, &[3, 3, 3]))).deep(),
@@ -315,6 +330,7 @@ const fn entry(
         hidden: false,
         width_divisor: false,
         dropout: false,
+        stochastic_depth: false,
         build,
     }
 }
@@ -330,6 +346,13 @@ impl BuiltIn {
     const fn with_dropout(self) -> Self {
         Self {
             dropout: true,
+            ..self
+        }
+    }
+
+    const fn with_stochastic_depth(self) -> Self {
+        Self {
+            stochastic_depth: true,
             ..self
         }
     }
@@ -354,6 +377,7 @@ impl BuiltIn {
         entry.takes_hidden = self.hidden;
         entry.takes_width_divisor = self.width_divisor;
         entry.takes_dropout = self.dropout;
+        entry.takes_stochastic_depth = self.stochastic_depth;
         entry
     }
 }

@@ -425,7 +425,7 @@ fn both_layouts_give_the_same_logits_and_gradients() {
                     };
                     let model = Model::build(entry.name(), &config).unwrap();
                     assert_eq!(model.layout(), layout);
-                    fill(&model, false);
+                    fill(&model, 0.);
                     let (logits, _, gradients) = pass(&model, 8, 0, dtype, train);
                     let mut all = vec![("logits".to_string(), floats(&logits))];
                     for (name, var) in model.store().parameters() {

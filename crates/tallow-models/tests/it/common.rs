@@ -47,14 +47,29 @@ pub fn labels(n: usize, batch: usize) -> Tensor {
     Tensor::from_vec(labels, n, &Device::Cpu).unwrap()
 }
 
-/// Sets every parameter and buffer by the formula; `calm` lets batch norm put most values above the rectifier's kink.
-pub fn fill(model: &Model, calm: bool) {
-    let state = model.store().state_dict().unwrap();
+/// Scale of the weights of batch norm that lets it put most values above the rectifier's kink: 0.2 for `true`, 0 where it is to do nothing
+/// of the kind.
+pub fn calm(case: &serde_json::Value) -> f64 {
+    match &case["calm"] {
+        serde_json::Value::Bool(true) => 0.2,
+        other => other.as_f64().unwrap_or(0.),
+    }
+}
+
+/// Sets every parameter and buffer by the formula, with the scale of [`calm`].
+pub fn fill(model: &Model, calm: f64) {
+    let state = filled(model.store().state_dict().unwrap(), calm);
+    let report = model.store().load_state_dict(&state, true).unwrap();
+    assert!(report.is_clean());
+}
+
+/// The state dict with the formula's values.
+pub fn filled(state: Vec<(String, Tensor)>, calm: f64) -> Vec<(String, Tensor)> {
     let norms: HashSet<String> = state
         .iter()
         .filter_map(|(name, _)| Some(name.strip_suffix(".running_var")?.to_string()))
         .collect();
-    let filled: Vec<(String, Tensor)> = state
+    state
         .into_iter()
         .enumerate()
         .map(|(k, (name, tensor))| {
@@ -69,20 +84,13 @@ pub fn fill(model: &Model, calm: bool) {
                 _ => v.affine(0.1, 0.),
             };
             let v = match leaf {
-                "weight" if calm && norms.contains(layer) => v.unwrap() * 0.2,
-                "bias" if calm && norms.contains(layer) => v.unwrap() + 0.5,
+                "weight" if calm > 0. && norms.contains(layer) => v.unwrap() * calm,
+                "bias" if calm > 0. && norms.contains(layer) => v.unwrap() + 0.5,
                 _ => v,
             };
             (name, v.unwrap())
         })
-        .collect();
-    assert!(
-        model
-            .store()
-            .load_state_dict(&filled, true)
-            .unwrap()
-            .is_clean()
-    );
+        .collect()
 }
 
 pub fn floats(tensor: &Tensor) -> Vec<f64> {

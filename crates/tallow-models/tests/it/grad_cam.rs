@@ -1,5 +1,5 @@
 //! Heat maps against PyTorch's, by `fixtures/make_grad_cam.py`.
-use crate::common::{fill, floats, images};
+use crate::common::{calm, fill, floats, images};
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 use tallow_models::{Model, ModelConfig, find, grad_cam, last_feature_map};
@@ -14,7 +14,7 @@ fn model(case: &Value, dtype: DType, layout: Layout) -> Model {
         ..find(name).unwrap().config().unwrap()
     };
     let model = Model::build(name, &config).unwrap();
-    fill(&model, case["calm"] == true);
+    fill(&model, calm(&case));
     model
 }
 

@@ -32,6 +32,7 @@ fn build(name: &str, case: &Value, dtype: DType, layout: Layout) -> Model {
             .get("width_divisor")
             .map_or(1, |v| v.as_u64().unwrap() as usize),
         dropout: case.get("dropout").map(|v| v.as_f64().unwrap()),
+        stochastic_depth: case.get("stochastic_depth").map(|v| v.as_f64().unwrap()),
         layout: Some(layout),
         dtype,
         ..ModelConfig::new(10, (shape[0], shape[1], shape[2]))
@@ -97,13 +98,14 @@ fn check_structure(name: &str, case: &Value) {
     for layout in [Layout::Nchw, Layout::Nhwc] {
         let summary = build(name, case, DType::F32, layout).summary().unwrap();
         let mut expected = case["layers"].as_array().unwrap().clone();
-        // What PyTorch code does without a module: additions, and in some networks flattening.
+        // What PyTorch code does without a module: additions, products, and in some networks flattening.
+        let without_module = |kind| ["Add", "Mul", "LayerScale"].contains(&kind);
         let flattens = expected.iter().any(|row| row[1] == "Flatten");
         let residual = summary.layers.iter().any(|l| l.kind == "Add");
         let mut layers: Vec<Value> = summary
             .layers
             .iter()
-            .filter(|l| l.kind != "Add" && (flattens || l.kind != "Flatten"))
+            .filter(|l| !without_module(l.kind) && (flattens || l.kind != "Flatten"))
             .map(|l| {
                 serde_json::json!([
                     l.name,
@@ -140,7 +142,7 @@ fn allowed(expected: &Value, key: &str, dtype: DType, tolerance: f64) -> f64 {
 fn check_pass(name: &str, case: &Value, mode: &str, dtype: DType, layout: Layout, tolerance: f64) {
     let what = format!("{name} {mode} {dtype:?} {layout:?}");
     let model = build(name, case, dtype, layout);
-    fill(&model, case["calm"] == true);
+    fill(&model, common::calm(case));
     let n = case["batch"].as_u64().unwrap() as usize;
     let (logits, loss, gradients) = pass(&model, n, 0, dtype, mode == "train");
     let expected = &case[mode];
@@ -150,10 +152,12 @@ fn check_pass(name: &str, case: &Value, mode: &str, dtype: DType, layout: Layout
     assert!(error <= of_logits, "{what} logits: {error}");
     let error = difference(&floats(&loss), &[expected["loss"].as_f64().unwrap()]);
     assert!(error <= of_logits, "{what} loss: {error}");
-    let gradient_norm = |name: &str| expected["gradients"][name]["norm"].as_f64().unwrap();
+    let gradient_norm = |name: &str| expected["gradients"][name]["norm"].as_f64();
     for (name, var) in model.store().parameters() {
         let ours = floats(gradients.get(&var).unwrap());
-        let scale = gradient_norm(&name.replace(".bias", ".weight"));
+        // A batch norm may have a fixed weight.
+        let of_weight = gradient_norm(&name.replace(".bias", ".weight"));
+        let scale = of_weight.or_else(|| gradient_norm(&name)).unwrap();
         check_probe(
             &ours,
             &expected["gradients"][&name],
@@ -168,7 +172,7 @@ fn check_pass(name: &str, case: &Value, mode: &str, dtype: DType, layout: Layout
 fn check_steps(name: &str, case: &Value, dtype: DType, layout: Layout, tolerance: f64) {
     let what = format!("{name} after three steps {dtype:?} {layout:?}");
     let model = build(name, case, dtype, layout);
-    fill(&model, case["calm"] == true);
+    fill(&model, common::calm(case));
     let n = case["batch"].as_u64().unwrap() as usize;
     for batch in 0..3 {
         let (_, _, gradients) = pass(&model, n, batch, dtype, true);
@@ -265,4 +269,10 @@ cases! {
     preact_resnet20: "preact-resnet20", "preact-resnet20", DEEP;
     preact_resnet18_cifar: "preact-resnet18-cifar", "preact-resnet18-cifar", DEEP;
     wrn_28_10: "wrn-28-10", "wrn-28-10", DEEP;
+    mobilenet_v3_small: "mobilenet-v3-small", "mobilenet-v3-small", DEEP;
+    mobilenet_v3_large: "mobilenet-v3-large", "mobilenet-v3-large", DEEP;
+    efficientnet_b0: "efficientnet-b0", "efficientnet-b0", DEEP;
+    convnext_tiny: "convnext-tiny", "convnext-tiny", DEEP;
+    mnist_cnn: "mnist-cnn", "mnist-cnn", DEEP;
+    cifar_speedrun: "cifar-speedrun", "cifar-speedrun", DEEP;
 }

@@ -100,6 +100,10 @@ fn published_parameter_counts() {
         ("resnet56", 853_018),
         ("resnet110", 1_727_962),
         ("wrn-28-10", 36_479_194),
+        ("mobilenet-v3-small", 2_542_856),
+        ("mobilenet-v3-large", 5_483_032),
+        ("efficientnet-b0", 5_288_548),
+        ("convnext-tiny", 28_589_128),
     ] {
         assert_eq!(find(name).unwrap().parameters, Some(parameters), "{name}");
     }
