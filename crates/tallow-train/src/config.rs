@@ -1,10 +1,11 @@
+use candle_core::Var;
 use serde::{Deserialize, Serialize};
 use tallow_ops::ParamStore;
 
 use crate::averages::{Averages, EmaConfig, SwaConfig};
 use crate::clip::Clip;
 use crate::error::{Error, Result};
-use crate::freeze::trained;
+use crate::freeze::{Thawing, Unfreeze, trained_at_last};
 use crate::loss::LossConfig;
 use crate::mix::MixConfig;
 use crate::optimizer::{Lookahead, LookaheadConfig, Optimizer, OptimizerConfig, ParamRule};
@@ -51,6 +52,10 @@ pub struct TrainConfig {
     /// statistics of batch norm are buffers and are still updated, as in PyTorch after `requires_grad_(False)`.
     #[serde(default)]
     pub freeze: Vec<String>,
+    /// Frozen parameters that are trained from some epoch on. The optimizer has them from the beginning, with an untouched state: its
+    /// step counters and averages start when they do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfreeze: Vec<Unfreeze>,
     /// Parameters that may be without a gradient in the first step, as patterns like those of `freeze`; none by default. Any other
     /// is an error: it is not trained.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -117,6 +122,7 @@ impl TrainConfig {
             decay_norm_and_bias: true,
             lookahead: None,
             freeze: Vec::new(),
+            unfreeze: Vec::new(),
             allow_unused: Vec::new(),
             mix: None,
             clip: None,
@@ -154,12 +160,13 @@ impl TrainConfig {
             .is_some_and(|lookahead| lookahead.power != 0.0)
     }
 
-    /// The optimizer of the parameters in `store` that are not frozen, with `rules`, `decay_norm_and_bias` and `lookahead`.
+    /// The optimizer of the parameters in `store` that are not frozen, or not to the end, with `rules`, `decay_norm_and_bias` and `lookahead`.
     ///
     /// # Errors
-    /// As [`OptimizerConfig::build_with_rules`] and [`Lookahead::new`], and when a pattern of `freeze` matches no parameter or no parameter is left to train.
+    /// As [`OptimizerConfig::build_with_rules`] and [`Lookahead::new`], and when a pattern of `freeze` or `unfreeze` matches no parameter or no
+    /// parameter is left to train.
     pub fn optimizer(&self, store: &ParamStore) -> Result<Box<dyn Optimizer>> {
-        let params = trained(store.parameters(), &self.freeze)?;
+        let (params, _) = self.trained(store)?;
         let optimizer = self.optimizer.build_with_groups(
             params.clone(),
             &self.rules,
@@ -189,5 +196,10 @@ impl TrainConfig {
             "max_minutes = {} have passed",
             self.max_minutes.unwrap_or_default()
         )
+    }
+
+    /// Parameters of the optimizer, and those of them that are frozen at first.
+    pub(crate) fn trained(&self, store: &ParamStore) -> Result<(Vec<(String, Var)>, Thawing)> {
+        trained_at_last(store.parameters(), &self.freeze, &self.unfreeze)
     }
 }

@@ -60,6 +60,7 @@ pub use clip::Clip;
 pub use config::TrainConfig;
 pub use environment::capture_environment;
 pub use error::{Error, Result};
+pub use freeze::Unfreeze;
 pub use gradient_norms::GradientNorms;
 pub use gradient_statistics::GradientStatistics;
 pub use grid::make_grid;

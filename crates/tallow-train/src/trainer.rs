@@ -19,7 +19,6 @@ use crate::checkpoint::{CheckpointConfig, Checkpoints, Data, Resumed, Saved, Set
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::{choose_loss, evaluate};
-use crate::freeze::trained;
 use crate::history::{Evaluation, History, finite_metrics};
 use crate::last_batch::{check_chunks, check_last_batch};
 use crate::loss::Loss;
@@ -251,7 +250,7 @@ impl<'a> Trainer<'a> {
         if self.loss.is_none() {
             check_teacher(&config.loss, self.teacher.is_some())?;
         }
-        let trained_params = trained(store.parameters(), &config.freeze)?;
+        let (trained_params, thawing) = config.trained(store)?;
         check_patterns(&trained_params, &config.allow_unused)?;
         let mut optimizer: Box<dyn Optimizer + '_> = match &self.optimizer {
             Some(build) => build(trained_params.clone())?,
@@ -401,6 +400,7 @@ impl<'a> Trainer<'a> {
                         check_used(&trained_params, &output.grads, &config.allow_unused)?;
                         gradients_checked = true;
                     }
+                    thawing.mask(epoch, &mut output.grads);
                     watch.lap(Phase::Other);
                     let mut before = BeforeStep {
                         epoch,
