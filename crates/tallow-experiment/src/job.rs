@@ -4,10 +4,11 @@ mod trial;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
-use tallow_datasets::{DataLoader, LoaderConfig};
+use tallow_datasets::{DataLoader, Dataset, LoaderConfig};
 use tallow_models::LoadWeights;
 use tallow_record::{Environment, LayerRow, RunInfo, Tier, write_atomic};
 use tallow_train::{
@@ -17,14 +18,14 @@ use tallow_train::{
 use tallow_transforms::Compose;
 
 use crate::analysis::{self, Analysis};
-use crate::data::{Splits, image_shape, input_shape};
+use crate::data::{Splits, first_batch, image_shape, input_shape};
 use crate::error::{Context, Error, Result};
 use crate::experiment::{Experiment, Source, Variant};
 use crate::interrupt::StopFlag;
 use crate::model::{self, Model, ModelConfig, Registry};
 use crate::profile::{Activations, layer_times};
 use crate::progress::Progress;
-use crate::recipe::Recipe;
+use crate::recipe::{self, Recipe};
 use crate::unfinished::{Checkpoint, Lock, Resume, Wanted};
 use crate::{observe, pictures, weights};
 
@@ -36,6 +37,9 @@ const TEST_BATCH: usize = 64;
 
 /// File of a run record with the weights of the best epoch.
 const BEST_FILE: &str = "best.safetensors";
+
+/// Classes of published weights, ImageNet's.
+const PRETRAINED_CLASSES: usize = 1000;
 
 /// File of a run record with the shapes of the model's images: [`Shapes`].
 pub(crate) const SHAPES_FILE: &str = "shapes.json";
@@ -125,16 +129,9 @@ impl<'a> Job<'a> {
         let classes = splits.train.info().classes.len();
         let config = model::config(&recipe.model, classes, shapes.input, seed, setting.device);
         let model = setting.registry.build(&recipe.model.name, &config)?;
-        let mut notes = Vec::new();
-        if let Some(path) = file {
-            let mut options = LoadWeights {
-                key: recipe.model.weights_key.clone(),
-                ..LoadWeights::default()
-            };
-            if recipe.model.new_head {
-                options.skip.push(model.head());
-            }
-            notes = weights::load(&model, path, &options)?;
+        let notes = initial_weights(&model, recipe, file)?;
+        if file.is_none() {
+            whiten(&model, &recipe.model, &splits.train, &test_transforms)?;
         }
         // Patterns of frozen parameters and of rules that match nothing, and class weights of other classes, are errors now, not after
         // the runs before.
@@ -426,6 +423,55 @@ impl<'a> Job<'a> {
             multiply_adds: layer.multiply_adds,
         });
         Ok(rows.collect())
+    }
+}
+
+/// Loads the weights that the model begins with, if `file` has them. Returns notes on them for the user.
+fn initial_weights(model: &Model, recipe: &Recipe, file: Option<&Path>) -> Result<Vec<String>> {
+    let Some(path) = file else {
+        return Ok(Vec::new());
+    };
+    let mut options = LoadWeights {
+        key: recipe.model.weights_key.clone(),
+        ..LoadWeights::default()
+    };
+    // As timm's `create_model(pretrained=True, num_classes=...)`.
+    let other = recipe.model.pretrained.is_some() && model.classes() != PRETRAINED_CLASSES;
+    if recipe.model.new_head || other {
+        options.skip.push(model.head());
+    }
+    let mut notes = weights::load(model, path, &options)?;
+    if other {
+        notes.push(format!(
+            "{}: the last layer, `{}`, is new: {} classes in place of {PRETRAINED_CLASSES}",
+            path.display(),
+            model.head(),
+            model.classes()
+        ));
+    }
+    Ok(notes)
+}
+
+/// Sets the weights of the model's whitening layer from the first training images, as `model.whiten` says.
+fn whiten(
+    model: &Model,
+    settings: &recipe::Model,
+    train: &Arc<dyn Dataset>,
+    transforms: &Compose,
+) -> Result<()> {
+    let Some(images) = settings.whiten else {
+        return match model.has_whitening() {
+            true => Err(Error::Recipe(format!(
+                "model `{}` begins with a whitening layer, whose weights come from training images: set model.whiten to their number, 5000 for example",
+                model.name()
+            ))),
+            false => Ok(()),
+        };
+    };
+    let loader = DataLoader::new(train.clone(), transforms.clone(), LoaderConfig::default())?;
+    match first_batch(&loader, images)? {
+        Some(batch) => Ok(model.whiten(&batch.images)?),
+        None => Err(Error::Data("there are no training images".to_string())),
     }
 }
 

@@ -114,11 +114,12 @@ pub(crate) fn recipe(mut table: Table, sets: &[Assignment]) -> Result<Recipe> {
         }
         set.apply(&mut table)?;
     }
-    let recipe = to_recipe(table).map_err(|error| match before {
+    let mut recipe = to_recipe(table).map_err(|error| match before {
         // The file alone is valid, so one of the assignments is wrong.
         Ok(before) => explain_sets(sets, &before, &error),
         Err(error) => Error::Recipe(explain(&error)),
     })?;
+    recipe.fill_in()?;
     recipe.check()?;
     Ok(recipe)
 }

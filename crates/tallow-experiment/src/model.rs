@@ -19,6 +19,7 @@ pub fn config(
     ModelConfig {
         hidden: model.hidden.clone(),
         dropout: model.dropout,
+        stochastic_depth: model.stochastic_depth,
         width_divisor: model.width_divisor,
         seed,
         device: device.clone(),
@@ -35,18 +36,20 @@ pub(crate) fn default_input(registry: &Registry, name: &str) -> Result<(usize, u
 /// not built in keeps all settings.
 pub(crate) fn settings(name: &str) -> Vec<&'static str> {
     let mut keys = vec!["weights", "weights_key", "new_head"];
-    let (hidden, dropout, width_divisor) = match Registry::default().find(name) {
+    let (hidden, dropout, width_divisor, stochastic_depth) = match Registry::default().find(name) {
         Ok(entry) => (
             entry.takes_hidden,
             entry.takes_dropout,
             entry.takes_width_divisor,
+            entry.takes_stochastic_depth,
         ),
-        Err(_) => (true, true, true),
+        Err(_) => (true, true, true, true),
     };
     let own = [
         ("hidden", hidden),
         ("dropout", dropout),
         ("width_divisor", width_divisor),
+        ("stochastic_depth", stochastic_depth),
     ];
     keys.extend(own.iter().filter(|(_, takes)| *takes).map(|(key, _)| *key));
     keys

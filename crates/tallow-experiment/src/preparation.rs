@@ -7,9 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use tallow_models::{checkpoints, shards};
+use tallow_models::{Pretrained, ResizeFilter, checkpoints, shards};
 use tallow_record::sha256_file;
-use tallow_transforms::{Normalize, TransformConfig};
+use tallow_transforms::{Interpolation, Normalize, Resize, TransformConfig};
 use toml::{Table, Value};
 
 use crate::error::{Context, Error, Result};
@@ -70,6 +70,22 @@ pub fn choose(
             "no usual normalisation of `{dataset}` is known; give --mean and --std, or --set data.transforms=[...]"
         ))),
     }
+}
+
+/// Transforms of published weights in evaluation: the shorter side resized, the middle cut out, normalised.
+pub(crate) fn of_pretrained(known: &Pretrained) -> Vec<TransformConfig> {
+    let interpolation = match known.filter {
+        ResizeFilter::Bilinear => Interpolation::Bilinear,
+        ResizeFilter::Bicubic => Interpolation::Bicubic,
+    };
+    vec![
+        Resize::new(known.resize)
+            .with_interpolation(interpolation)
+            .into(),
+        TransformConfig::center_crop(known.crop),
+        TransformConfig::to_tensor(),
+        TransformConfig::normalize(known.mean, known.std),
+    ]
 }
 
 fn normalised(mean: &[f32], std: &[f32], source: String) -> Preparation {

@@ -2,14 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 use tallow_datasets::PictureOptions;
+use tallow_models::Pretrained;
 use tallow_train::{
     Clip, EmaConfig, LookaheadConfig, LossConfig, MixConfig, Monitor, OptimizerConfig, ParamRule,
-    SamConfig, ScheduleConfig, SwaConfig, TrainConfig, Tta,
+    SamConfig, ScheduleConfig, SwaConfig, TrainConfig, Tta, Unfreeze,
 };
 use tallow_transforms::TransformConfig;
 
 use crate::error::{Error, Result};
 use crate::monitoring::{Checkpoint, Stopping, Validation, check_monitor, chosen_on_test};
+use crate::preparation;
 
 /// Recipe: everything that determines the result of a run except its seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,7 +31,8 @@ pub struct Recipe {
 pub struct Data {
     /// Name in the catalogue of datasets, or `folder:PATH`, `csv:PATH` or `npz:PATH`, relative to the current directory.
     pub dataset: String,
-    /// Transforms of training and test images.
+    /// Transforms of training and test images. With `model.pretrained` the default is the preparation of those weights.
+    #[serde(default)]
     pub transforms: Vec<TransformConfig>,
     /// Size of a stratified subset of the training images; default: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,12 +64,23 @@ pub struct Model {
     /// Dropout probability in `[0, 1)`, for models with dropout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
+    /// Probability of stochastic depth in the last block, in `[0, 1]`, for models with stochastic depth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stochastic_depth: Option<f64>,
     /// Divisor of the number of channels of every convolution, for models that support it.
     #[serde(default = "one")]
     pub width_divisor: usize,
     /// File of initial weights: a path, a name in a folder of weights, or `hf:owner/name/file`. Default: random initialisation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
+    /// Published weights of the model by name: `resnet18`, for example. Downloaded from the Hugging Face hub at the first time, unless
+    /// `weights` names a file to take in their place. The last layer is new when the classes are not the published 1,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<String>,
+    /// Number of training images, the first ones after the transforms of testing, from whose patches the weights of the model's
+    /// whitening layer are computed, for models that begin with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whiten: Option<usize>,
     /// Set of weights in `weights`, if the file has several: key of a state dict, such as `state_dict_ema`, or prefix of its names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_key: Option<String>,
@@ -122,6 +136,9 @@ pub struct Train {
     /// Parameters to keep fixed, by name or layer; `*` matches any characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
+    /// Frozen parameters that are trained from some epoch on, as `[{ epoch = 2, params = ["layer4"] }]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfreeze: Vec<Unfreeze>,
     /// Parameters that may be without a gradient, by name or layer as in `freeze`; any other is an error in the first step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_unused: Vec<String>,
@@ -200,6 +217,7 @@ impl Train {
             loss: self.loss.clone(),
             schedule: self.schedule.clone(),
             freeze: self.freeze.clone(),
+            unfreeze: self.unfreeze.clone(),
             allow_unused: self.allow_unused.clone(),
             rules: self.rules.clone(),
             mix: self.mix.clone(),
@@ -218,6 +236,32 @@ impl Train {
 }
 
 impl Recipe {
+    /// Fills in what follows from `model.pretrained`: the transforms, if the recipe has none.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] when there are no weights of this name or they are of another model, or a recipe without them has no transforms.
+    pub(crate) fn fill_in(&mut self) -> Result<()> {
+        let refuse = |message: String| Err(Error::Recipe(message));
+        let Some(name) = &self.model.pretrained else {
+            return match self.data.transforms.is_empty() {
+                true => refuse("missing field `transforms` in `data`".to_string()),
+                false => Ok(()),
+            };
+        };
+        let known = Pretrained::find(name)
+            .map_err(|error| Error::Recipe(format!("model.pretrained: {error}")))?;
+        if self.model.name != known.name {
+            return refuse(format!(
+                "model.pretrained = \"{name}\" are weights of `{}`, and model.name is `{}`",
+                known.name, self.model.name
+            ));
+        }
+        if self.data.transforms.is_empty() {
+            self.data.transforms = preparation::of_pretrained(known);
+        }
+        Ok(())
+    }
+
     /// Validates the recipe. Fails for values that no run can have.
     pub fn check(&self) -> Result<()> {
         let refuse = |message: &str| Err(Error::Recipe(message.to_string()));
@@ -230,8 +274,16 @@ impl Recipe {
         if self.train.max_steps == Some(0) {
             return refuse("train.max_steps is 0");
         }
-        if self.model.new_head && self.model.weights.is_none() {
+        if self.model.new_head && self.model.weights.is_none() && self.model.pretrained.is_none() {
             return refuse("model.new_head has no meaning without model.weights");
+        }
+        if self.model.whiten == Some(0) {
+            return refuse("model.whiten is 0: expected a number of training images");
+        }
+        if self.model.whiten.is_some() && self.model.weights.is_some() {
+            return refuse(
+                "model.whiten has no meaning with model.weights, which has the whitened layer",
+            );
         }
         if self.model.weights_key.is_some() && self.model.weights.is_none() {
             return refuse("model.weights_key has no meaning without model.weights");

@@ -111,7 +111,7 @@ impl Runner {
         progress: &mut dyn Progress,
     ) -> Result<Option<Outcome>> {
         let started = Instant::now();
-        let weights = self.weights(experiment)?;
+        let weights = self.weights(experiment, progress)?;
         let splits = self.load(experiment, progress)?;
         let setting = Setting {
             experiment,
@@ -275,11 +275,21 @@ impl Runner {
     }
 
     /// Files of weights of the variants, in their order.
-    pub(crate) fn weights(&self, experiment: &Experiment) -> Result<Vec<Option<PathBuf>>> {
+    pub(crate) fn weights(
+        &self,
+        experiment: &Experiment,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Option<PathBuf>>> {
         let mut files = Vec::new();
         for variant in &experiment.variants {
             let model = &variant.recipe.model;
             self.options.registry.find(&model.name)?;
+            if let (Some(name), None) = (&model.pretrained, &model.weights) {
+                let (path, source) = weights::find_pretrained(name)?;
+                progress.note(&source);
+                files.push(Some(path));
+                continue;
+            }
             let file = model.weights.as_deref();
             let data = self.options.data.as_deref();
             files.push(file.map(|file| weights::find(file, data)).transpose()?);

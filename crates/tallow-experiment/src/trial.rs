@@ -131,7 +131,7 @@ impl Runner {
         progress: &mut dyn Progress,
         trial: impl Fn(&Self, &Job<'_>, &Variant, u64) -> Result<T>,
     ) -> Result<Option<Vec<T>>> {
-        let weights = self.weights(experiment)?;
+        let weights = self.weights(experiment, progress)?;
         let splits = self.load(experiment, progress)?;
         let RunnerOptions {
             device, registry, ..

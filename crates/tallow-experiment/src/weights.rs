@@ -1,14 +1,18 @@
 //! Files of weights by name.
 
-use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
-use tallow_datasets::fetch_model_file;
-use tallow_models::{LoadWeights, LoadedWeights, Model, WeightsProblem, checkpoints, shards};
+use tallow_datasets::{cache_dir, fetch_model_file};
+use tallow_models::{
+    LoadWeights, LoadedWeights, Model, Pretrained, WeightsProblem, checkpoints, shards,
+};
 use tallow_ops::LoadReport;
+use tallow_record::write_atomic;
 
 use crate::error::{Context, Error, Result};
+use crate::preparation;
 
 /// File of weights by name.
 ///
@@ -55,6 +59,69 @@ fn from_hub(id: &str) -> Result<PathBuf> {
         }
     }
     Ok(path)
+}
+
+/// File of published weights, with a sentence about its digest: downloaded from the hub into its cache at the first time.
+///
+/// The digest is compared with the one known beforehand. Where none is known, that of the first download is recorded in the user cache
+/// (`pretrained/NAME.sha256`), and later files are compared with it.
+///
+/// # Errors
+/// When the file can neither be found in the hub's cache nor be downloaded, and when its digest is another one.
+pub(crate) fn find_pretrained(name: &str) -> Result<(PathBuf, String)> {
+    let known = Pretrained::find(name).map_err(Error::Recipe)?;
+    let path = from_hub(&format!("{}/{}", known.repository, known.file))?;
+    let found = preparation::digest(&path)?;
+    let source = format!(
+        "pretrained {}: hf:{}/{} ({}), SHA-256 {found}",
+        known.name, known.repository, known.file, known.licence
+    );
+    let recorded = cache_dir().map(|dir| {
+        dir.join("pretrained")
+            .join(format!("{}.sha256", known.name))
+    });
+    let note = check_digest(known, &path, &found, recorded.as_deref())?;
+    Ok((path, format!("{source}{note}")))
+}
+
+/// Compares a digest with the known or the recorded one; records it if there is none.
+fn check_digest(
+    known: &Pretrained,
+    path: &Path,
+    found: &str,
+    recorded: Option<&Path>,
+) -> Result<&'static str> {
+    let compare = |expected: &str, origin: String| match expected == found {
+        true => Ok(()),
+        false => Err(Error::Weights(format!(
+            "{}: expected SHA-256 {expected} ({origin}), found {found}; the file is damaged or another one was published: delete it to download it again",
+            path.display()
+        ))),
+    };
+    if let Some(expected) = known.sha256 {
+        compare(expected, "known of the published file".to_string())?;
+        return Ok(", as published");
+    }
+    let Some(record) = recorded else {
+        return Ok(
+            ", not compared: no digest of the file is known, and there is no user cache to record it in",
+        );
+    };
+    match fs::read_to_string(record) {
+        Ok(text) => {
+            let origin = format!(
+                "recorded at the first download, in {}, which to delete if the file was published anew",
+                record.display()
+            );
+            compare(text.trim(), origin)?;
+            Ok(", as recorded at the first download")
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            write_atomic(record, format!("{found}\n"))?;
+            Ok(", recorded now: no digest of the file was known beforehand")
+        }
+        Err(error) => Err(Error::io("read", record)(error)),
+    }
 }
 
 /// Loads a file of weights into a model. Returns notes for the user: the set of weights taken of several, and tensors left out.

@@ -4,6 +4,7 @@ mod cli;
 mod common;
 mod doctor;
 mod events;
+mod fine_tune;
 mod predict;
 mod records;
 mod regress;

@@ -14,7 +14,7 @@ fn model(case: &Value, dtype: DType, layout: Layout) -> Model {
         ..find(name).unwrap().config().unwrap()
     };
     let model = Model::build(name, &config).unwrap();
-    fill(&model, calm(&case));
+    fill(&model, calm(case));
     model
 }
 
