@@ -8,7 +8,7 @@ mod pixels;
 use std::fmt;
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::contain;
 use crate::options::{Alpha, PictureOptions};
@@ -69,7 +69,8 @@ impl fmt::Display for PictureNote {
 
 /// Decodes the bytes of a picture file. The contents tell the format: JPEG, PNG, WebP, BMP, GIF, TIFF or PNM.
 ///
-/// The number of pixels in the header is compared with [`PictureOptions::max_pixels`] before anything is allocated for them. Baseline
+/// The number of pixels in the header is compared with [`PictureOptions::max_pixels`] before anything is allocated for them; pictures with
+/// more than four bytes a pixel, of 16-bit colour, may have half as many. Baseline
 /// JPEG is equal to Pillow and torchvision to the bit (`tallow-jpeg`). Bytes behind the end of a JPEG are ignored; one that
 /// ends early is [`PictureError::Truncated`]. Samples of 16 bits give their high byte. Of an animation, the first frame is decoded.
 ///
@@ -168,7 +169,16 @@ impl<'a> Opened<'a> {
         if height == 0 || width == 0 {
             return Err(PictureError::Empty);
         }
-        let limit = options.max_pixels;
+        if let Some(decoder) = &opened.decoder
+            && matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F)
+        {
+            let kind = format!("a {} image of floating-point numbers", name(format));
+            return Err(PictureError::Unsupported(kind));
+        }
+        let sample_bytes = opened.decoder.as_ref().map_or(1, |decoder| {
+            u64::from(decoder.color_type().bytes_per_pixel()).div_ceil(4)
+        });
+        let limit = options.max_pixels / sample_bytes;
         // Three bytes for each pixel must be addressable where `usize` has 32 bits.
         let most = limit.min(usize::MAX as u64 / 4);
         if (height as u64).saturating_mul(width as u64) > most {
@@ -196,9 +206,11 @@ impl<'a> Opened<'a> {
         let (format, options, orientation) = (self.format, self.options, self.orientation);
         let mut notes = Vec::new();
         out.clear();
-        out.resize(3 * height * width, 0);
         let baseline = match (format, self.bytes) {
-            (ImageFormat::Jpeg, bytes) => baseline(bytes, out)?,
+            (ImageFormat::Jpeg, bytes) => {
+                out.resize(3 * height * width, 0);
+                baseline(bytes, out)?
+            }
             _ => None,
         };
         let colour = match baseline {
@@ -218,16 +230,10 @@ impl<'a> Opened<'a> {
                     ));
                 }
                 let colour = image.color().has_color();
-                if matches!(
-                    image,
-                    DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)
-                ) {
-                    let kind = format!("a {} image of floating-point numbers", name(format));
-                    return Err(PictureError::Unsupported(kind));
-                }
                 if matches!(image, DynamicImage::ImageLuma16(_)) {
                     notes.push(PictureNote::HighByte);
                 }
+                out.resize(3 * height * width, 0);
                 let alpha = pixels::planes(image, out);
                 if let Some(alpha) = alpha.filter(|alpha| alpha.iter().any(|&a| a != 255)) {
                     notes.push(match options.alpha {
@@ -277,8 +283,8 @@ fn decoder<'a>(
 ) -> Result<Box<dyn ImageDecoder + 'a>, PictureError> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
-    // Up to 16 bytes a pixel: four samples of 32 bits.
-    limits.max_alloc = Some(options.max_pixels.saturating_mul(16).max(64 << 20));
+    // As much as the pixels of the largest picture take, and as much again while they are decoded.
+    limits.max_alloc = Some(options.max_pixels.saturating_mul(8).max(64 << 20));
     reader.limits(limits);
     Ok(Box::new(reader.into_decoder().map_err(damaged)?))
 }
