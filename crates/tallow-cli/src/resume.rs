@@ -9,7 +9,7 @@ use tallow_experiment::Invocation;
 use tallow_record::Tier;
 
 use crate::args::{RunnerArgs, Seeds};
-use crate::commands::run::RunArgs;
+use crate::commands::run_args::RunArgs;
 use crate::program::Program;
 
 /// Arguments of `run` on which its results depend, and the folder in which it was started.

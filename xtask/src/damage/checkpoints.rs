@@ -13,9 +13,9 @@ use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use super::Target;
 use super::change::{below, change};
 use super::files::samples;
+use super::target::Target;
 
 /// Reader of weights.
 pub(super) struct Checkpoints {

@@ -8,8 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use tallow_datasets::{LoadOptions, PictureOptions, Split, decode_picture, load};
 use tempfile::TempDir;
 
-use super::Target;
 use super::change::{below, change};
+use super::target::Target;
 
 /// Files of `dir` with one of these extensions, sorted by name.
 pub(super) fn samples(dir: &Path, extensions: &[&str]) -> Result<Vec<(PathBuf, Vec<u8>)>> {

@@ -3,6 +3,7 @@
 mod change;
 mod checkpoints;
 mod files;
+mod target;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -19,6 +20,7 @@ use tallow_cli::{Ending, output};
 
 use checkpoints::Checkpoints;
 use files::{Parquet, Pictures};
+use target::Target;
 
 /// Examples of the command.
 pub const EXAMPLES: &str = "Examples:
@@ -61,12 +63,6 @@ const ENDLESS: Duration = Duration::from_secs(60);
 
 /// Most memory for one file, in bytes, beyond that of the process before the first file.
 const MOST_MEMORY: u64 = 1 << 30;
-
-/// Readers of one kind of files.
-trait Target: Send {
-    /// Makes the damaged file of these random numbers and reads it. Returns whether it could be read.
-    fn read(&mut self, rng: &mut ChaCha8Rng) -> Result<bool>;
-}
 
 /// One file that was tried.
 struct Tried {

@@ -13,5 +13,6 @@ pub mod regress;
 pub mod report;
 pub mod reproduce;
 pub mod run;
+pub mod run_args;
 pub mod runs;
 pub mod summary;
