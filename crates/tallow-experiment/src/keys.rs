@@ -63,7 +63,7 @@ impl Assignment {
     /// Works the value into `table`.
     ///
     /// A new `model.name` keeps the settings of the model that the other model takes too, and always
-    /// `weights` and `new_head`: weights of another network are refused when they are loaded.
+    /// `weights`, `pretrained` and `new_head`: weights of another network are refused when they are loaded.
     fn apply(&self, table: &mut Table) -> Result<()> {
         check_path(table, self)?;
         let (key, value) = self.nested();

@@ -35,7 +35,7 @@ pub(crate) fn default_input(registry: &Registry, name: &str) -> Result<(usize, u
 /// Keys of `[model]` that a change of `model.name` to this model keeps: the settings that it takes, and its weights. A model that is
 /// not built in keeps all settings.
 pub(crate) fn settings(name: &str) -> Vec<&'static str> {
-    let mut keys = vec!["weights", "weights_key", "new_head"];
+    let mut keys = vec!["weights", "weights_key", "new_head", "pretrained"];
     let (hidden, dropout, width_divisor, stochastic_depth) = match Registry::default().find(name) {
         Ok(entry) => (
             entry.takes_hidden,

@@ -9,7 +9,7 @@ use crate::batch::to_store;
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::history::Evaluation;
-use crate::loss::{Loss, Target, scalar};
+use crate::loss::{Loss, Target};
 use crate::tally::TestTally;
 
 /// Evaluation of `model` on `loader`; `progress` is called with the number of batches done.
@@ -26,13 +26,7 @@ pub(crate) fn evaluate(
         let (images, labels) = to_store(&batch?, store)?;
         let logits = no_grad(|| model.forward_t(&images, false))?.detach();
         let target = Target::Classes(labels.clone());
-        let weight = loss.weight(&target)?;
-        // Labels without weight have no mean, and add nothing to that of the set.
-        let sum = match weight {
-            0.0 => 0.0,
-            _ => scalar(&loss.loss(&logits, &target)?)? * weight,
-        };
-        tally.add((sum, weight), &logits, &labels)?;
+        tally.add(loss.sum(&logits, &target)?, &logits, &labels)?;
         progress(step + 1)?;
     }
     tally.finish().ok_or_else(|| Error::EmptyLoader {

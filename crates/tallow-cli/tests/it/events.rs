@@ -11,7 +11,7 @@ use serde_json::Value;
 const SMALL: &str = r#"
     question = "Is it told?"
     seeds = [0]
-    claims = ["cnn.test_accuracy > 0.2", "cnn.test_accuracy > 0.999"]
+    claims = ["cnn.test_accuracy > 0.2", "cnn.parameters < 5"]
 
     [data]
     dataset = "fashion-mnist-sample"

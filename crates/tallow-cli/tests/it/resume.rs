@@ -321,7 +321,18 @@ fn finished_runs_of_an_interrupted_experiment_are_kept() {
         .spawn()
         .unwrap();
     let second = || records(&sandbox, "killed").len() == 2;
-    while !second() || !records(&sandbox, "killed")[1].join("checkpoint").is_dir() {
+    // A whole checkpoint: one that is being written has another ending.
+    let whole = || {
+        let folder = records(&sandbox, "killed")[1].join("checkpoint");
+        fs::read_dir(folder).is_ok_and(|mut entries| {
+            entries.any(|entry| {
+                let name = entry.unwrap().file_name();
+                let name = name.to_string_lossy();
+                name.starts_with("epoch-") && !name.ends_with(".unfinished")
+            })
+        })
+    };
+    while !second() || !whole() {
         assert!(child.try_wait().unwrap().is_none(), "it ended");
         std::thread::sleep(Duration::from_millis(1));
     }

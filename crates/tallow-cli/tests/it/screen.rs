@@ -165,7 +165,7 @@ fn a_run_shows_itself_at_any_size() {
             thread::sleep(Duration::from_millis(300));
             continue;
         }
-        terminal.wait_for("[1/3] cnn seed 0  epoch ");
+        terminal.wait_for("[1/10] cnn seed 0  epoch ");
         // The last row too, so the whole of it is drawn.
         terminal.wait_for("q or Ctrl-C");
         assert!(terminal.screen.screen().alternate_screen());

@@ -38,12 +38,12 @@ const SMALL: &str = r#"
     [[statements]]
     text = "Order matters."
     zh = "顺序很重要。"
-    checks = ["fc - sorted > 0.1", "fc.accepts_other_size < 0.5"]
+    checks = ["fc.steps - sorted.steps >= 0", "fc.accepts_other_size < 0.5"]
 
     [[statements]]
     text = "Accuracy is perfect."
     zh = "准确率是完美的。"
-    checks = ["fc.test_accuracy > 0.999"]
+    checks = ["fc.test_accuracy > 1.5"]
 
     [[statements]]
     text = "The convolutional network is better."
@@ -54,7 +54,7 @@ const SMALL: &str = r#"
     seconds = 2
     seeds = [3, 4]
     only = ["fc", "sorted"]
-    claims = ["fc.test_accuracy > 0.4", "facts.conv1x1_linear_difference < 1e-4", "fc.steps >= 70", "fc.steps <= 70"]
+    claims = ["fc.test_accuracy > 0", "facts.conv1x1_linear_difference < 1e-4", "fc.steps >= 70", "fc.steps <= 70"]
     data.train_samples = 2000
     data.test_samples = 500
     train.epochs = 3
@@ -129,7 +129,7 @@ fn reproduces_a_tier() {
     let output = sandbox.tallow().args(args).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
-    assert!(text.contains("all 2 hold"), "{text}");
+    assert!(text.contains("1 holds"), "{text}");
     assert!(text.contains("in all: "), "{text}");
 }
 

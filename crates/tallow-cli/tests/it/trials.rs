@@ -60,7 +60,7 @@ fn lr_find_suggests_a_rate_and_writes_a_plot() {
             ["--max-lr", "1e-9"],
             "max_lr: 0.000000001 is not a finite number above min_lr",
         ),
-        (["--variant", "cf"], "did you mean `fc`?"),
+        (["--variant", "cf"], "unknown variant `cf`\nknown: fc"),
         (["--steps", "1"], "steps: 1 is below 2"),
     ] {
         let output = tallow(&sandbox, &["lr-find", "small.toml", wrong[0], wrong[1]]);

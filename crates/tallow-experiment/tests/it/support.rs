@@ -7,7 +7,7 @@ use tallow_experiment::{Experiment, NoProgress, Outcome, Runner, RunnerOptions, 
 /// Two small variants on the embedded sample.
 pub const SMALL: &str = r#"
     question = "Is a convolution of any help?"
-    claims = ["mlp.test_accuracy > 0.2", "cnn.test_accuracy > 2"]
+    claims = ["mlp.parameters > 5", "cnn.parameters < 5"]
     seeds = [3]
 
     [data]

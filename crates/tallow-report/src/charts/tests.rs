@@ -308,7 +308,9 @@ fn panels_share_their_axes() {
         ("e", vec![0.2, 0.3]),
     ];
     let svg = picture(|| panels("rates", &series));
-    let found = texts(&svg);
+    let mut found = texts(&svg);
+    // Ticks without labels.
+    found.retain(|text| !text.is_empty());
     assert_eq!(
         found,
         ["rates", "constant", "linear", "a &amp; b", "d", "e"]

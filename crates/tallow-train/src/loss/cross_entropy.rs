@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 use tallow_ops::CrossEntropyConfig;
 
-use super::{Loss, Target};
+use super::{Loss, Target, scalar};
 use crate::error::{Error, Result};
 
 /// Cross entropy of logits, as [`torch.nn.CrossEntropyLoss`](https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html):
@@ -37,6 +37,20 @@ impl Loss for CrossEntropy {
             }
             _ => Ok(target.samples()? as f64),
         }
+    }
+
+    fn sum(&self, logits: &Tensor, target: &Target) -> Result<(f64, f64)> {
+        let (Some(weight), Target::Classes(labels)) = (&self.weight, target) else {
+            let weight = self.weight(target)?;
+            return Ok((scalar(&self.loss(logits, target)?)? * weight, weight));
+        };
+        // Not by way of the mean, which labels without weight do not have.
+        let samples = labels.elem_count() as f64;
+        let name = "cross entropy";
+        let (targets, total) =
+            weighted_targets(name, logits, target, self.label_smoothing, weight)?;
+        let mean = tallow_ops::cross_entropy_soft(logits, &targets)?;
+        Ok((scalar(&mean)? * samples, scalar(&total)?))
     }
 }
 

@@ -70,6 +70,16 @@ pub trait Loss: Send + Sync {
     fn weight(&self, target: &Target) -> Result<f64> {
         Ok(target.samples()? as f64)
     }
+
+    /// Sum of the losses of a batch, and its [`weight`](Self::weight). Sums and weights of all batches give the loss of a whole test set,
+    /// also where a batch has no weight.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    fn sum(&self, logits: &Tensor, target: &Target) -> Result<(f64, f64)> {
+        let weight = self.weight(target)?;
+        Ok((scalar(&self.loss(logits, target)?)? * weight, weight))
+    }
 }
 
 impl<L: Loss + ?Sized> Loss for &L {
@@ -80,6 +90,10 @@ impl<L: Loss + ?Sized> Loss for &L {
     fn weight(&self, target: &Target) -> Result<f64> {
         (**self).weight(target)
     }
+
+    fn sum(&self, logits: &Tensor, target: &Target) -> Result<(f64, f64)> {
+        (**self).sum(logits, target)
+    }
 }
 
 impl<L: Loss + ?Sized> Loss for Box<L> {
@@ -89,6 +103,10 @@ impl<L: Loss + ?Sized> Loss for Box<L> {
 
     fn weight(&self, target: &Target) -> Result<f64> {
         (**self).weight(target)
+    }
+
+    fn sum(&self, logits: &Tensor, target: &Target) -> Result<(f64, f64)> {
+        (**self).sum(logits, target)
     }
 }
 

@@ -148,8 +148,8 @@ fn mnist(t: &mut Table) {
         ),
         (
             "a split without its labels",
-            "mnist",
-            "mnist/train-images-idx3-ubyte.gz",
+            "kmnist",
+            "kmnist/train-images-idx3-ubyte.gz",
         ),
         (
             "a folder that is not searched",
