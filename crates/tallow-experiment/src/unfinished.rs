@@ -94,7 +94,12 @@ impl Invocation {
             let Ok(invocation) = read else {
                 continue;
             };
-            let invocation = Self { path, ..invocation };
+            let mut invocation = Self { path, ..invocation };
+            // The records lie beside the list. Their paths in it may be relative to another folder than this one.
+            for run in &mut invocation.runs {
+                let name = run.folder.as_deref().and_then(Path::file_name);
+                run.folder = name.map(|name| folder.join(name));
+            }
             if invocation.folders().any(|folder| folder.is_dir()) {
                 found.push(invocation);
             } else {
