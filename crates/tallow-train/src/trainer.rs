@@ -131,7 +131,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Sets the teacher of a [`Distillation`](crate::Distillation). Its logits for the images of each training batch, in evaluation mode,
-    /// come with the targets: [`Target::Teacher`].
+    /// come with the targets: [`Target::Teacher`](crate::Target::Teacher).
     pub fn with_teacher(mut self, teacher: &'a dyn ModuleT) -> Self {
         self.teacher = Some(teacher);
         self
