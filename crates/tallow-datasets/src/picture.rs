@@ -17,6 +17,9 @@ use error::PictureError;
 
 pub(crate) use pixels::luma;
 
+/// Bytes of decoded samples that are allowed whatever the limit of pixels is.
+const LEAST_BYTES: u64 = 64 << 20;
+
 /// Decoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
@@ -175,13 +178,20 @@ impl<'a> Opened<'a> {
             let kind = format!("a {} image of floating-point numbers", name(format));
             return Err(PictureError::Unsupported(kind));
         }
-        let sample_bytes = opened.decoder.as_ref().map_or(1, |decoder| {
-            u64::from(decoder.color_type().bytes_per_pixel()).div_ceil(4)
-        });
-        let limit = options.max_pixels / sample_bytes;
+        let limit = options.max_pixels;
         // Three bytes for each pixel must be addressable where `usize` has 32 bits.
         let most = limit.min(usize::MAX as u64 / 4);
-        if (height as u64).saturating_mul(width as u64) > most {
+        let pixels = (height as u64).saturating_mul(width as u64);
+        let bytes_per_pixel = opened.decoder.as_ref().map_or(3, |decoder| {
+            u64::from(decoder.color_type().bytes_per_pixel())
+        });
+        let most_bytes = limit.saturating_mul(4).max(LEAST_BYTES);
+        // Of a large picture with 16-bit samples half as many pixels may be decoded.
+        let limit = match pixels > most {
+            true => limit,
+            false => most_bytes / bytes_per_pixel,
+        };
+        if pixels > most || pixels > limit {
             return Err(PictureError::TooLarge {
                 height,
                 width,
@@ -284,7 +294,7 @@ fn decoder<'a>(
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
     // As much as the pixels of the largest picture take, and as much again while they are decoded.
-    limits.max_alloc = Some(options.max_pixels.saturating_mul(8).max(64 << 20));
+    limits.max_alloc = Some(options.max_pixels.saturating_mul(8).max(LEAST_BYTES));
     reader.limits(limits);
     Ok(Box::new(reader.into_decoder().map_err(damaged)?))
 }

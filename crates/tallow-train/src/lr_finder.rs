@@ -216,7 +216,7 @@ impl Callback for Follow {
 }
 
 /// Rate of the steepest descent of the smoothed loss over the logarithm of the rate, by `torch.gradient`: central differences, and
-/// one-sided ones at both ends.
+/// one-sided ones at both ends. Rates above that of the lowest loss are left out: what falls there has risen before.
 fn suggestion(points: &[LrPoint]) -> Option<f64> {
     let end = points.len().checked_sub(SKIP.1)?;
     let points = points.get(SKIP.0..end)?;
@@ -225,7 +225,8 @@ fn suggestion(points: &[LrPoint]) -> Option<f64> {
         let (before, after) = (i.saturating_sub(1), (i + 1).min(last));
         (points[after].smoothed - points[before].smoothed) / (after - before) as f64
     };
-    let slopes = (0..=last)
+    let lowest = (0..=last).min_by(|&a, &b| points[a].smoothed.total_cmp(&points[b].smoothed))?;
+    let slopes = (0..=lowest)
         .filter(|_| last > 0)
         .map(|i| (slope(i), points[i].lr));
     let steepest = slopes.min_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -258,6 +259,9 @@ mod tests {
         // The ends are one-sided.
         assert_eq!(suggestion(&points(&[5.0, 1.0, 1.0, 1.0])), Some(10.0));
         assert_eq!(suggestion(&points(&[5.0, 5.0, 5.0, 1.0])), Some(13.0));
+        // The steepest descent comes after the loss has exploded.
+        let exploded = [5.0, 4.0, 2.0, 90.0, 30.0, 20.0];
+        assert_eq!(suggestion(&points(&exploded)), Some(11.0));
     }
 
     #[test]

@@ -166,7 +166,7 @@ fn an_experiment_of_a_file_is_trained_recorded_and_judged() {
     let page = dir.path().join("again.html");
     report::write_page(&page, std::slice::from_ref(&run), None).unwrap();
     let page = fs::read_to_string(page).unwrap();
-    assert!(page.contains("Is a convolution of any help?") && page.contains("cnn.test_accuracy"));
+    assert!(page.contains("Is a convolution of any help?") && page.contains("cnn.parameters"));
 
     let written = results::path(&dir.path().join("results"), "clothes", Tier::Full);
     let read = Results::read(&written).unwrap();

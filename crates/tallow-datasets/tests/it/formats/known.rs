@@ -153,13 +153,13 @@ fn mnist(t: &mut Table) {
         ),
         (
             "a folder that is not searched",
-            "mnist",
+            "kmnist",
             "old/copy/train-images-idx3-ubyte old/copy/train-labels-idx1-ubyte",
         ),
         (
             "an unfinished download",
-            "mnist",
-            "mnist/train-images-idx3-ubyte.gz.part mnist/train-labels-idx1-ubyte.gz.part",
+            "kmnist",
+            "kmnist/train-images-idx3-ubyte.gz.part kmnist/train-labels-idx1-ubyte.gz.part",
         ),
     ] {
         row(t, kind, dataset, idx(names), &expected);
