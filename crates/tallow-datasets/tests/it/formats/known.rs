@@ -106,6 +106,14 @@ fn row(table: &mut Table, kind: &str, dataset: &str, files: Files, expected: &Ex
 
 #[test]
 fn known_datasets_are_as_the_page_says() {
+    // Where a kind is refused, the search would go on to the real data of this variable.
+    if std::env::var_os("TALLOW_DATA").is_some() {
+        let name = "formats::known::known_datasets_are_as_the_page_says";
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        let again = again.args(["--exact", name]).env_remove("TALLOW_DATA");
+        assert!(again.status().unwrap().success());
+        return;
+    }
     let mut table = Table::new("known");
     mnist(&mut table);
     cifar(&mut table);
