@@ -80,7 +80,7 @@ pub(crate) enum Ended {
     Diverged(PathBuf, Error),
 }
 
-/// What the runs of a runner have in common.
+/// Settings that the runs of a runner have in common.
 pub(crate) struct Session<'s> {
     /// Folder of the run records.
     pub out: &'s Path,
@@ -88,7 +88,7 @@ pub(crate) struct Session<'s> {
     pub commit: Option<String>,
     /// Flag that stops the run.
     pub stop: &'s StopFlag,
-    /// What to do about unfinished runs.
+    /// Treatment of unfinished runs.
     pub resume: &'s Resume,
     /// Whether times and statistics by layer are measured.
     pub profile: bool,

@@ -35,6 +35,7 @@ mod teacher;
 mod tiers;
 mod trial;
 pub mod unfinished;
+mod unset;
 pub mod weights;
 
 pub use error::{Error, Result};

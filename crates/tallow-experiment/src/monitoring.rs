@@ -99,12 +99,8 @@ pub struct Checkpoint {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_last: Option<usize>,
     /// Write the weights of the best epoch by `train.monitor` to `best.safetensors` in the run record.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::unset::is_default")]
     pub best: bool,
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 /// Minutes from one checkpoint to the next where a recipe does not set any interval.

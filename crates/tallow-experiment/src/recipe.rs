@@ -12,6 +12,7 @@ use tallow_transforms::TransformConfig;
 use crate::error::{Error, Result};
 use crate::monitoring::{Checkpoint, Stopping, Validation, check_monitor, chosen_on_test};
 use crate::preparation;
+use crate::unset::is_default;
 
 /// Recipe: everything that determines the result of a run except its seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,7 +46,7 @@ pub struct Data {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
     /// Sort the training images by class, the worst order unless `train.shuffle` changes it.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub sort_by_class: bool,
     /// Decoding of the pictures of a folder: `exif`, `alpha` and `max_pixels`.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -85,7 +86,7 @@ pub struct Model {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_key: Option<String>,
     /// Initialise the last layer at random instead of from `weights`: for other classes than those of the file.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub new_head: bool,
 }
 
@@ -109,7 +110,7 @@ pub struct Train {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<Stopping>,
     /// End with the weights of the best epoch by `monitor`.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub restore_best: bool,
     /// Checkpoints; default: one a minute, removed when the run has finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -164,7 +165,7 @@ pub struct Train {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swa: Option<SwaConfig>,
     /// Steps in a row that are skipped where the loss or a gradient is not finite; the default of 0 ends the run at the first one.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub skip_non_finite: usize,
     /// Test-time augmentation in evaluation and prediction: `"flip"` or `"six-view"`; default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -192,20 +193,8 @@ fn is_one(value: &usize) -> bool {
     *value == 1
 }
 
-fn is_zero(value: &usize) -> bool {
-    *value == 0
-}
-
-fn is_default(options: &PictureOptions) -> bool {
-    *options == PictureOptions::default()
-}
-
 fn is_true(value: &bool) -> bool {
     *value
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 impl Train {

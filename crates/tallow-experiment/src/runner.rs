@@ -35,7 +35,7 @@ pub struct RunnerOptions {
     pub skip_diverged: bool,
     /// Flag that stops the runner.
     pub stop: StopFlag,
-    /// What to do about unfinished runs, and whether to write checkpoints for them.
+    /// Treatment of unfinished runs, and whether checkpoints are written for them.
     pub resume: Resume,
     /// Arguments of the program, to be read again when it continues unfinished runs: [`Invocation::arguments`].
     pub arguments: serde_json::Value,

@@ -16,7 +16,7 @@ use toml::Table;
 
 use crate::error::{Error, Result};
 
-/// What a runner does about unfinished runs.
+/// Treatment of unfinished runs by a runner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Resume {
     /// It starts new runs, and writes checkpoints only where the recipe asks for them.

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::extras::{Extras, GradientRow, Inputs, Prediction};
 use crate::files::{read_json, write_json};
 use crate::info::{Dataset, Environment};
+use crate::number::number;
 use crate::run::Run;
 use crate::statistic::Statistic;
 use crate::summary::ClassScore;
@@ -78,10 +79,6 @@ impl ClaimResult {
     /// Bounds of the differences, such as ` [0.0051, 0.0217]`; empty without bounds.
     pub fn intervals(&self) -> String {
         let bounds = self.differences.iter().filter_map(|d| d.interval);
-        let number = |value: f64| match value.abs() < 1e-3 && value != 0.0 {
-            true => format!("{value:.2e}"),
-            false => format!("{value:.4}"),
-        };
         bounds
             .map(|[low, high]| format!(" [{}, {}]", number(low), number(high)))
             .collect()

@@ -6,12 +6,11 @@
 
 use std::fmt;
 
-use tallow_record::{ClaimResult, Difference, Tier};
+use tallow_record::{ClaimResult, Difference, Tier, number};
 
 use crate::confidence::{self, Part};
 use crate::error::{Error, Result};
 use crate::figure::Figure;
-use crate::format::number;
 
 /// Metric of a claim that names a variant alone.
 pub(crate) const DEFAULT_METRIC: &str = "test_accuracy";

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use tallow_record::Statistic;
+use tallow_record::{Statistic, number};
 
 use crate::compare::{Bits, Comparison, VariantComparison};
 use crate::findings::Findings;
-use crate::format::{number, probability};
+use crate::format::probability;
 use crate::guard::{EPOCHS_TO_THRESHOLD, SPEED};
 use crate::judge::{Judgement, MetricComparison, SUSPICIOUS};
 

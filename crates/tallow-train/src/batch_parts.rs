@@ -1,4 +1,4 @@
-//! What acts on a batch, its gradients or the weights, by the settings of a run.
+//! Parts that act on a batch, its gradients or the weights, by the settings of a run.
 
 use candle_core::{Tensor, Var};
 use tallow_datasets::DataLoader;

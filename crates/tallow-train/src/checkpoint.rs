@@ -58,7 +58,7 @@ pub(crate) struct Saved<'a> {
     pub parts: Parts,
 }
 
-/// What a checkpoint has besides the states that are loaded at once.
+/// Content of a checkpoint besides the states that are loaded at once.
 #[derive(Debug, Default)]
 pub(crate) struct Resumed {
     /// Finished epochs.

@@ -81,7 +81,7 @@ pub struct TrainConfig {
     pub swa: Option<SwaConfig>,
     /// Steps in a row with a loss or gradient that is not finite that are skipped, as PyTorch's `GradScaler` skips them, each with a
     /// warning in the log; 0, an error at the first one, by default. A skipped step counts for the schedule and not for the training loss.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::unset::is_default")]
     pub skip_non_finite: usize,
     /// Test-time augmentation in every evaluation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,10 +94,6 @@ fn one() -> usize {
 
 fn is_one(value: &usize) -> bool {
     *value == 1
-}
-
-fn is_zero(value: &usize) -> bool {
-    *value == 0
 }
 
 fn yes() -> bool {

@@ -46,6 +46,7 @@ mod teacher;
 mod tensorboard;
 mod trainer;
 mod tta;
+mod unset;
 mod unused;
 mod warnings;
 

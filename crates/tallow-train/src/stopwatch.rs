@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::ModuleT;
 use tallow_record::Profile;
 
-/// What the time is spent on.
+/// Part of a run that time is spent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Data,

@@ -21,7 +21,7 @@ pub(crate) struct TrainTally {
     waiting: Vec<Waiting>,
 }
 
-/// What a [`TrainTally`] has counted, for checkpoints.
+/// Counts of a [`TrainTally`], for checkpoints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TallyState {
     loss: MeanMetric,
@@ -46,7 +46,7 @@ impl TrainTally {
         }
     }
 
-    /// What was counted, without the results that are still on the device.
+    /// Counts so far, without the results that are still on the device.
     pub fn state(&self) -> TallyState {
         self.counted.clone()
     }

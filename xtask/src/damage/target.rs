@@ -1,4 +1,4 @@
-//! What damaged files are read by.
+//! Reader of damaged files.
 
 use anyhow::Result;
 use rand_chacha::ChaCha8Rng;

@@ -1,7 +1,8 @@
 use candle_core::Tensor;
 
+use super::cross_entropy::class_weights;
 use super::{Loss, Target};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Binary cross entropy of each output's sigmoid, as
 /// [`torch.nn.BCEWithLogitsLoss`](https://docs.pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html): the mean over all
@@ -14,23 +15,11 @@ pub struct BinaryCrossEntropy {
 
 impl Loss for BinaryCrossEntropy {
     fn loss(&self, logits: &Tensor, target: &Target) -> Result<Tensor> {
-        let classes = logits.dim(1)?;
-        let target = target.probabilities(classes)?;
+        let target = target.probabilities(logits.dim(1)?)?;
         let target = target.to_dtype(logits.dtype())?;
-        let pos_weight = match &self.pos_weight {
-            None => None,
-            Some(weight) if weight.len() != classes => {
-                let message = format!(
-                    "{} weights, but the model has {classes} outputs",
-                    weight.len()
-                );
-                return Err(Error::config("loss.pos_weight", message));
-            }
-            Some(weight) => {
-                let weight = Tensor::new(weight.as_slice(), logits.device())?;
-                Some(weight.to_dtype(logits.dtype())?)
-            }
-        };
+        let pos_weight = self.pos_weight.as_ref();
+        let pos_weight = pos_weight.map(|weight| class_weights("loss.pos_weight", weight, logits));
+        let pos_weight = pos_weight.transpose()?;
         Ok(elementwise(logits, &target, pos_weight.as_ref())?.mean_all()?)
     }
 }

@@ -1,7 +1,7 @@
 use candle_core::Tensor;
 use tallow_ops::CrossEntropyConfig;
 
-use super::{Loss, Target, scalar};
+use super::{Loss, Target, scalar, weighted_mean};
 use crate::error::{Error, Result};
 
 /// Cross entropy of logits, as [`torch.nn.CrossEntropyLoss`](https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html):
@@ -41,8 +41,7 @@ impl Loss for CrossEntropy {
 
     fn sum(&self, logits: &Tensor, target: &Target) -> Result<(f64, f64)> {
         let (Some(weight), Target::Classes(labels)) = (&self.weight, target) else {
-            let weight = self.weight(target)?;
-            return Ok((scalar(&self.loss(logits, target)?)? * weight, weight));
+            return weighted_mean(self, logits, target);
         };
         // Not by way of the mean, which labels without weight do not have.
         let samples = labels.elem_count() as f64;
@@ -122,7 +121,7 @@ fn weighted_targets(
     weight: &[f64],
 ) -> Result<(Tensor, Tensor)> {
     let classes = logits.dim(1)?;
-    let weight = class_weights(weight, logits)?;
+    let weight = class_weights("loss.class_weights", weight, logits)?;
     if !matches!(target, Target::Classes(_) | Target::Soft(_)) {
         return Err(unsupported(loss, target));
     }
@@ -132,15 +131,15 @@ fn weighted_targets(
     Ok((targets, total))
 }
 
-/// Weights of the classes `(K)` for logits `(N, K)`.
-pub(super) fn class_weights(weight: &[f64], logits: &Tensor) -> Result<Tensor> {
+/// Weights of the classes `(K)` for logits `(N, K)`, the setting `key`.
+pub(super) fn class_weights(key: &'static str, weight: &[f64], logits: &Tensor) -> Result<Tensor> {
     let classes = logits.dim(1)?;
     if weight.len() != classes {
         let message = format!(
             "{} weights, but the model has {classes} outputs",
             weight.len()
         );
-        return Err(Error::config("loss.class_weights", message));
+        return Err(Error::config(key, message));
     }
     Ok(Tensor::new(weight, logits.device())?.to_dtype(logits.dtype())?)
 }

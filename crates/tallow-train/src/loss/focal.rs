@@ -34,7 +34,8 @@ impl Loss for Focal {
         let (samples, classes) = logits.dims2()?;
         let mut targets = target.probabilities(classes)?.to_dtype(logits.dtype())?;
         if let Some(weight) = &self.weight {
-            targets = targets.broadcast_mul(&class_weights(weight, logits)?)?;
+            targets =
+                targets.broadcast_mul(&class_weights("loss.class_weights", weight, logits)?)?;
         }
         let log_p = candle_nn::ops::log_softmax(logits, D::Minus1)?;
         let terms = (&log_p * targets)?;

@@ -77,9 +77,18 @@ pub trait Loss: Send + Sync {
     /// # Errors
     /// As [`loss`](Self::loss).
     fn sum(&self, logits: &Tensor, target: &Target) -> Result<(f64, f64)> {
-        let weight = self.weight(target)?;
-        Ok((scalar(&self.loss(logits, target)?)? * weight, weight))
+        weighted_mean(self, logits, target)
     }
+}
+
+/// Mean loss of a batch times its weight, and the weight.
+fn weighted_mean(
+    loss: &(impl Loss + ?Sized),
+    logits: &Tensor,
+    target: &Target,
+) -> Result<(f64, f64)> {
+    let weight = loss.weight(target)?;
+    Ok((scalar(&loss.loss(logits, target)?)? * weight, weight))
 }
 
 impl<L: Loss + ?Sized> Loss for &L {

@@ -18,10 +18,10 @@ pub struct AdamConfig {
     /// L2 penalty, added to the gradient.
     pub weight_decay: f64,
     /// Divides by the largest running average of the square so far: AMSGrad (Reddi et al. 2018).
-    #[serde(skip_serializing_if = "super::is_false")]
+    #[serde(skip_serializing_if = "crate::unset::is_default")]
     pub amsgrad: bool,
     /// Maximizes the loss instead of minimizing it.
-    #[serde(skip_serializing_if = "super::is_false")]
+    #[serde(skip_serializing_if = "crate::unset::is_default")]
     pub maximize: bool,
 }
 
@@ -52,10 +52,10 @@ pub struct AdamWConfig {
     /// Share of a parameter that a step takes away, times the learning rate.
     pub weight_decay: f64,
     /// Divides by the largest running average of the square so far: AMSGrad (Reddi et al. 2018).
-    #[serde(skip_serializing_if = "super::is_false")]
+    #[serde(skip_serializing_if = "crate::unset::is_default")]
     pub amsgrad: bool,
     /// Maximizes the loss instead of minimizing it.
-    #[serde(skip_serializing_if = "super::is_false")]
+    #[serde(skip_serializing_if = "crate::unset::is_default")]
     pub maximize: bool,
 }
 

@@ -18,12 +18,8 @@ pub struct LookaheadConfig {
     /// Power of the share of the run that has passed with which that share falls from 1 to `alpha`; 0 for a constant one.
     ///
     /// airbench94 has `k = 5`, `alpha = 0.2262190625` (1 - 0.95^5) and `power = 3`.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::unset::is_default")]
     pub power: f64,
-}
-
-fn is_zero(value: &f64) -> bool {
-    *value == 0.0
 }
 
 impl Default for LookaheadConfig {

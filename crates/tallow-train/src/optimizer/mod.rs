@@ -154,11 +154,6 @@ impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
     }
 }
 
-/// Whether a setting is left out when a recipe is written.
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
 /// Writes the state of an optimizer to a safetensors file, atomically.
 pub(crate) fn save(optimizer: &dyn Optimizer, path: &Path) -> Result<()> {
     let tensors = optimizer.state_dict()?;

@@ -24,7 +24,7 @@ pub struct SgdConfig {
     #[serde(default)]
     pub nesterov: bool,
     /// Maximizes the loss instead of minimizing it.
-    #[serde(default, skip_serializing_if = "super::is_false")]
+    #[serde(default, skip_serializing_if = "crate::unset::is_default")]
     pub maximize: bool,
 }
 

@@ -17,10 +17,10 @@ pub struct OneCycle {
     /// Interpolation between the rates: `anneal_strategy`.
     pub anneal: Anneal,
     /// Return to the first rate in a second phase as long as the first, and reach the last rate in a third; false by default.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::unset::is_default")]
     pub three_phase: bool,
     /// Change the momentum against the rate: of SGD, or `beta1` of Adam and the like. False by default, unlike in PyTorch.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::unset::is_default")]
     pub cycle_momentum: bool,
     /// Momentum at the maximum rate, in `[0, 1)`; 0.85 by default.
     #[serde(skip_serializing_if = "is_default_base")]
@@ -32,10 +32,6 @@ pub struct OneCycle {
 
 const BASE_MOMENTUM: f64 = 0.85;
 const MAX_MOMENTUM: f64 = 0.95;
-
-fn is_false(value: &bool) -> bool {
-    !value
-}
 
 fn is_default_base(momentum: &f64) -> bool {
     *momentum == BASE_MOMENTUM

@@ -1,4 +1,4 @@
-//! What acts on a batch, its gradients or the weights, compared with PyTorch, torchvision, timm and airbench;
+//! Parts that act on a batch, its gradients or the weights, compared with PyTorch, torchvision, timm and airbench;
 //! `fixtures/make_batch_fixtures.py` made the expected values.
 
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use tallow_train::{
 };
 use tallow_transforms::{Compose, TransformConfig};
 
+use crate::common::flat;
+
 fn fixture() -> Value {
     serde_json::from_str(include_str!("../fixtures/batch.json")).unwrap()
 }
@@ -29,11 +31,6 @@ pub fn tensor(shape: &[usize], start: usize) -> Tensor {
     let values = (start..start + shape.iter().product::<usize>()).map(value);
     let values = Tensor::from_iter(values, &Device::Cpu).unwrap();
     values.reshape(shape).unwrap()
-}
-
-fn flat(tensor: &Tensor) -> Vec<f64> {
-    let tensor = tensor.to_dtype(DType::F64).unwrap();
-    tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {

@@ -156,3 +156,18 @@ pub fn bytes(store: &ParamStore, dir: &Path) -> Vec<u8> {
     store.save(&path).unwrap();
     std::fs::read(path).unwrap()
 }
+
+/// Elements of a tensor.
+pub fn flat(tensor: &Tensor) -> Vec<f64> {
+    let tensor = tensor.to_dtype(DType::F64).unwrap();
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// Values by name.
+pub fn values(store: &ParamStore) -> Vec<(String, Vec<f64>)> {
+    let state = store.state_dict().unwrap();
+    state
+        .iter()
+        .map(|(name, t)| (name.clone(), flat(t)))
+        .collect()
+}

@@ -3,10 +3,12 @@
 mod batch;
 mod batch_training;
 mod checks;
+mod chunks;
 mod common;
 mod device;
 mod distillation;
 mod extension;
+mod finite;
 mod fixtures;
 mod kill;
 mod losses;

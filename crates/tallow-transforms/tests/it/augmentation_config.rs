@@ -13,7 +13,7 @@ fn parse(entry: &str) -> Result<TransformConfig, String> {
         .map_err(|error| error.to_string())
 }
 
-/// What a recipe needs to say, and all settings with torchvision's defaults.
+/// Least text of a recipe, and all settings with torchvision's defaults.
 #[test]
 fn the_written_form_is_fixed() {
     let forms = [

@@ -10,7 +10,7 @@ use crate::sets::python::{array, dict, five, integers, tar_gz, text};
 /// Files below the folder that holds all datasets, with their contents.
 type Files = Vec<(String, Vec<u8>)>;
 
-/// What a dataset must be if its files are read: labels and pixels.
+/// Content that a dataset must have if its files are read: labels and pixels.
 struct Expected {
     labels: Vec<u32>,
     pixels: Vec<u8>,
@@ -156,18 +156,18 @@ fn mnist(t: &mut Table) {
         ),
         (
             "a split without its labels",
-            "kmnist",
-            "kmnist/train-images-idx3-ubyte.gz",
+            "mnist",
+            "mnist/train-images-idx3-ubyte.gz",
         ),
         (
             "a folder that is not searched",
-            "kmnist",
+            "mnist",
             "old/copy/train-images-idx3-ubyte old/copy/train-labels-idx1-ubyte",
         ),
         (
             "an unfinished download",
-            "kmnist",
-            "kmnist/train-images-idx3-ubyte.gz.part kmnist/train-labels-idx1-ubyte.gz.part",
+            "mnist",
+            "mnist/train-images-idx3-ubyte.gz.part mnist/train-labels-idx1-ubyte.gz.part",
         ),
     ] {
         row(t, kind, dataset, idx(names), &expected);

@@ -1,4 +1,4 @@
-//! What the positions along one axis see, forward and for the gradient of the input.
+//! Taps of the positions along one axis, forward and for the gradient of the input.
 
 use crate::kernels::conv::Geometry;
 

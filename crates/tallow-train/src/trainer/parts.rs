@@ -1,0 +1,109 @@
+//! Parts of a trainer that the caller sets: `with_*`.
+
+use std::path::PathBuf;
+
+use candle_core::Var;
+use candle_nn::ModuleT;
+use tallow_datasets::DataLoader;
+use tallow_metrics::Metric;
+
+use super::Trainer;
+use crate::callback::{Callback, Monitor};
+use crate::checkpoint::{CheckpointConfig, Checkpoints};
+use crate::error::Result;
+use crate::loss::Loss;
+use crate::optimizer::Optimizer;
+use crate::schedule::Schedule;
+use crate::step::TrainStep;
+
+impl<'a> Trainer<'a> {
+    /// Sets a loss of the caller's own, in place of [`TrainConfig::loss`](crate::TrainConfig::loss).
+    pub fn with_loss(mut self, loss: impl Loss + 'a) -> Self {
+        self.loss = Some(Box::new(loss));
+        self
+    }
+
+    /// Sets an optimizer of the caller's own, in place of [`TrainConfig::optimizer`](crate::TrainConfig::optimizer), its groups and its lookahead.
+    ///
+    /// Each call of [`fit`](Self::fit) calls `build` with the named parameters that are not frozen, in the order of the store. The
+    /// learning rate of the new optimizer is the base of the schedule.
+    pub fn with_optimizer<O: Optimizer + 'a>(
+        mut self,
+        build: impl Fn(Vec<(String, Var)>) -> Result<O> + 'a,
+    ) -> Self {
+        self.optimizer = Some(Box::new(move |params| Ok(Box::new(build(params)?))));
+        self
+    }
+
+    /// Sets a learning-rate schedule of the caller's own, in place of [`TrainConfig::schedule`](crate::TrainConfig::schedule).
+    pub fn with_schedule(mut self, schedule: impl Schedule + 'a) -> Self {
+        self.schedule = Some(Box::new(schedule));
+        self
+    }
+
+    /// Sets a training step of the caller's own, in place of [`ForwardBackward`](crate::ForwardBackward).
+    pub fn with_step(mut self, step: impl TrainStep + 'a) -> Self {
+        self.step = Some(Box::new(step));
+        self
+    }
+
+    /// Sets the teacher of a [`Distillation`](crate::Distillation). Its logits for the images of each training batch, in evaluation mode,
+    /// come with the targets: [`Target::Teacher`](crate::Target::Teacher).
+    pub fn with_teacher(mut self, teacher: &'a dyn ModuleT) -> Self {
+        self.teacher = Some(teacher);
+        self
+    }
+
+    /// Adds a metric, which every evaluation computes besides loss, accuracy, top-5 accuracy and confusion matrix. Its values are in
+    /// [`Evaluation::metrics`](crate::Evaluation::metrics).
+    pub fn with_metric(mut self, metric: impl Metric + 'a) -> Self {
+        self.metrics.get_mut().push(Box::new(metric));
+        self
+    }
+
+    /// Adds a callback, which runs after those added before it.
+    pub fn with_callback(mut self, callback: impl Callback + 'a) -> Self {
+        self.callbacks.push(callback);
+        self
+    }
+
+    /// Saves a checkpoint in this directory after every epoch, and when a callback stops the run. [`fit`](Self::fit) continues from the
+    /// newest one that is there, in the middle of an epoch too.
+    ///
+    /// It contains the states of weights, generator, optimizer, and of the callbacks with a [`Callback::state_key`]. An own loss,
+    /// schedule or training step must not have state that changes during training: a checkpoint does not contain it.
+    pub fn with_checkpoints(self, dir: impl Into<PathBuf>) -> Self {
+        self.with_checkpoints_at(dir, CheckpointConfig::every_epoch())
+    }
+
+    /// Saves checkpoints as [`with_checkpoints`](Self::with_checkpoints), at the times that `config` gives.
+    pub fn with_checkpoints_at(
+        mut self,
+        dir: impl Into<PathBuf>,
+        config: CheckpointConfig,
+    ) -> Self {
+        self.checkpoints = Some(Checkpoints::new(dir, config));
+        self
+    }
+
+    /// Sets validation data: it is evaluated after every epoch in place of the test data, which is not read before the last epoch is
+    /// done (and the best weights are restored, if that is set), and is evaluated once then.
+    pub fn with_validation(mut self, validation: DataLoader) -> Self {
+        self.validation = Some(validation);
+        self
+    }
+
+    /// Sets the weights to those of the best epoch by `monitor` after the last epoch, as Keras' `restore_best_weights`, and evaluates the
+    /// test data with them. The epoch is in [`History::restored`](crate::History::restored).
+    pub fn with_restore_best(mut self, monitor: Monitor) -> Self {
+        self.restore_best = Some(monitor);
+        self
+    }
+
+    /// Asks `interrupt` after every step and every epoch, and stops the run when it answers true: a checkpoint is written, if there is a
+    /// directory for them, and nothing more is evaluated. [`History::interrupted`](crate::History::interrupted) tells that the run is not at its end.
+    pub fn with_interrupt(mut self, interrupt: impl Fn() -> bool + 'a) -> Self {
+        self.interrupt = Some(Box::new(interrupt));
+        self
+    }
+}
