@@ -17,8 +17,14 @@ use error::PictureError;
 
 pub(crate) use pixels::luma;
 
-/// Bytes of decoded samples that are allowed whatever the limit of pixels is.
-const LEAST_BYTES: u64 = 64 << 20;
+/// Bytes for each pixel of the largest picture, of all buffers together while it is decoded.
+const BYTES_PER_PIXEL: u64 = 10;
+
+/// Bytes that are allowed for decoding whatever the limit of pixels is.
+const LEAST_BYTES: u64 = 160 << 20;
+
+/// Bytes of planes that are kept for the result while a decoder of another crate works.
+const MOST_KEPT: usize = 16 << 20;
 
 /// Decoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,8 +78,9 @@ impl fmt::Display for PictureNote {
 
 /// Decodes the bytes of a picture file. The contents tell the format: JPEG, PNG, WebP, BMP, GIF, TIFF or PNM.
 ///
-/// The number of pixels in the header is compared with [`PictureOptions::max_pixels`] before anything is allocated for them; pictures with
-/// more than four bytes a pixel, of 16-bit colour, may have half as many. Baseline
+/// The number of pixels in the header is compared with [`PictureOptions::max_pixels`] before anything is allocated for them. Decoding takes at
+/// most ten bytes for each of so many pixels: pictures that take more for each, such as those of 16-bit colour or animations in WebP, may
+/// have fewer. Baseline
 /// JPEG is equal to Pillow and torchvision to the bit (`tallow-jpeg`). Bytes behind the end of a JPEG are ignored; one that
 /// ends early is [`PictureError::Truncated`]. Samples of 16 bits give their high byte. Of an animation, the first frame is decoded.
 ///
@@ -146,6 +153,7 @@ impl<'a> Opened<'a> {
             orientation: 1,
             decoder: None,
         };
+        let mut components = 0;
         if format == ImageFormat::Jpeg {
             let headers = jpeg::Headers::read(bytes);
             if !headers.whole {
@@ -157,6 +165,7 @@ impl<'a> Opened<'a> {
             let size = headers.size;
             opened.stored = size.ok_or(PictureError::Damaged("no frame header".into()))?;
             opened.orientation = headers.orientation;
+            components = headers.components;
         } else {
             let (decoder, size, orientation) = contained(|| {
                 let mut decoder = decoder(bytes, format, options)?;
@@ -182,14 +191,10 @@ impl<'a> Opened<'a> {
         // Three bytes for each pixel must be addressable where `usize` has 32 bits.
         let most = limit.min(usize::MAX as u64 / 4);
         let pixels = (height as u64).saturating_mul(width as u64);
-        let bytes_per_pixel = opened.decoder.as_ref().map_or(3, |decoder| {
-            u64::from(decoder.color_type().bytes_per_pixel())
-        });
-        let most_bytes = limit.saturating_mul(4).max(LEAST_BYTES);
-        // Of a large picture with 16-bit samples half as many pixels may be decoded.
+        let most_bytes = limit.saturating_mul(BYTES_PER_PIXEL).max(LEAST_BYTES);
         let limit = match pixels > most {
             true => limit,
-            false => most_bytes / bytes_per_pixel,
+            false => most_bytes / opened.bytes_per_pixel(components),
         };
         if pixels > most || pixels > limit {
             return Err(PictureError::TooLarge {
@@ -199,6 +204,26 @@ impl<'a> Opened<'a> {
             });
         }
         Ok(opened)
+    }
+
+    /// Bytes that decoding takes for each pixel: the decoder's own buffers beside its result, then the result beside RGB planes and alpha.
+    fn bytes_per_pixel(&self, jpeg_components: u8) -> u64 {
+        let Some(decoder) = &self.decoder else {
+            // A progressive JPEG has its coefficients, of 16 bits, in memory.
+            return 2 * u64::from(jpeg_components) + 3;
+        };
+        let result = u64::from(decoder.color_type().bytes_per_pixel());
+        let own = match self.format {
+            // Canvas and frame.
+            ImageFormat::WebP if frames::several(self.bytes, self.format) => 8,
+            ImageFormat::WebP => 4,
+            // Indices, and the canvas.
+            ImageFormat::Gif => 5,
+            // One strip can be the whole picture.
+            ImageFormat::Tiff => result,
+            _ => 0,
+        };
+        result + own.max(4)
     }
 
     /// Height and width of the decoded picture.
@@ -227,6 +252,10 @@ impl<'a> Opened<'a> {
             Some(colour) => colour,
             None => {
                 let bytes = self.bytes;
+                // Large planes would lie beside the buffers of the decoder.
+                if out.capacity() > MOST_KEPT {
+                    *out = Vec::new();
+                }
                 let image = contained(|| {
                     let decoder = match self.decoder {
                         Some(decoder) => decoder,

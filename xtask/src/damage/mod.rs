@@ -52,8 +52,12 @@ enum Kind {
     Parquet,
 }
 
-/// Environment variable of mimalloc: milliseconds after which freed memory goes back to the system.
-const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
+/// Options of the allocator for a process that measures memory: freed memory goes back to the system after 0 ms, and large blocks are not
+/// parts of a reserved gigabyte, all of which may be written to when a small part of it is zeroed.
+const ALLOCATOR: [(&str, &str); 2] = [
+    ("MIMALLOC_PURGE_DELAY", "0"),
+    ("MIMALLOC_DISALLOW_ARENA_ALLOC", "1"),
+];
 
 /// Longest time for one file.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -70,13 +74,16 @@ struct Tried {
     time: Duration,
     /// Whether the file could be read; `None` after a panic.
     read: Option<bool>,
-    /// Peak of the process's memory, where the system tells it.
+    /// Peak of the process's memory while the file was read, where the system tells it.
     peak: Option<u64>,
 }
 
 /// Reads damaged files, and reports those that are neither read nor refused in bounded time and memory.
 pub fn damage(args: &DamageArgs) -> Result<Ending> {
-    if env::var_os(PURGE_DELAY).is_none() {
+    if ALLOCATOR
+        .iter()
+        .any(|(name, _)| env::var_os(name).is_none())
+    {
         return in_child();
     }
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
@@ -126,7 +133,7 @@ fn in_child() -> Result<Ending> {
     let mut command = Command::new(env::current_exe()?);
     let status = command
         .args(env::args_os().skip(1))
-        .env(PURGE_DELAY, "0")
+        .envs(ALLOCATOR)
         .status()?;
     Ok(match status.success() {
         true => Ending::Done,
@@ -148,6 +155,7 @@ fn tried(target: &mut dyn Target, seed: u64) -> Result<Tried> {
 
 fn once(target: &mut dyn Target, seed: u64) -> Result<Tried> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let told = forget_peak();
     let started = Instant::now();
     let read = match catch_unwind(AssertUnwindSafe(|| target.read(&mut rng))) {
         Ok(read) => Some(read?),
@@ -157,7 +165,7 @@ fn once(target: &mut dyn Target, seed: u64) -> Result<Tried> {
         seed,
         time: started.elapsed(),
         read,
-        peak: peak_memory(),
+        peak: told.then(peak_memory).flatten(),
     })
 }
 
@@ -198,9 +206,8 @@ impl Tally {
         if tried.time > LONGEST {
             faults.push(format!("{:.1} s", tried.time.as_secs_f64()));
         }
-        // Only what is above the highest peak before it can be told from the files before it.
         let limit = self.before.map(|before| before + MOST_MEMORY);
-        if tried.peak > self.peak && tried.peak > limit {
+        if limit.is_some() && tried.peak > limit {
             faults.push(format!("{} MB", tried.peak.unwrap_or(0) >> 20));
         }
         self.peak = self.peak.max(tried.peak);
@@ -229,7 +236,12 @@ impl Tally {
     }
 }
 
-/// Largest resident memory of this process so far, in bytes. Linux tells it.
+/// Begins anew with the largest resident memory of this process. Returns whether that was possible.
+fn forget_peak() -> bool {
+    fs::write("/proc/self/clear_refs", "5").is_ok()
+}
+
+/// Largest resident memory of this process since `forget_peak`, in bytes. Linux tells it.
 fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;

@@ -167,6 +167,33 @@ fn a_header_that_promises_too_much_is_refused() {
 }
 
 #[test]
+fn pictures_that_take_more_memory_for_each_pixel_have_a_lower_limit() {
+    let limit = |bytes: &[u8]| match decode(bytes) {
+        Err(PictureError::TooLarge { limit, .. }) => Some(limit),
+        _ => None,
+    };
+    // 98 million pixels of eight bits are within the limit; the files end early.
+    for (name, bytes) in promises(9_900) {
+        if ["png", "webp"].contains(&name) {
+            assert_eq!(limit(&bytes), None, "{name}");
+        }
+    }
+    // An animation has a canvas and a frame of four bytes a pixel, beside the result.
+    let side = (9_900u32 - 1).to_le_bytes();
+    let mut animation = bytes("animated.webp");
+    animation[24..30].copy_from_slice(&[side[0], side[1], side[2], side[0], side[1], side[2]]);
+    assert_eq!(limit(&animation), Some(1_000_000_000 / 11));
+    // Four components of a progressive JPEG, with coefficients of 16 bits.
+    let named = promises(9_900)
+        .into_iter()
+        .find(|(name, _)| *name == "progressive");
+    let mut jpeg = named.unwrap().1;
+    let frame = jpeg.windows(2).position(|w| w == [0xff, 0xc2]).unwrap();
+    jpeg[frame + 9] = 4;
+    assert_eq!(limit(&jpeg), Some(1_000_000_000 / 11));
+}
+
+#[test]
 fn what_follows_a_jpeg_does_not_matter_but_its_end_does() {
     for name in ["exif-6.jpg", "progressive.jpg", "grey.jpg", "cmyk.jpg"] {
         let whole = bytes(name);
