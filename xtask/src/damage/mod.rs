@@ -59,7 +59,7 @@ const ALLOCATOR: [(&str, &str); 2] = [
     ("MIMALLOC_DISALLOW_ARENA_ALLOC", "1"),
 ];
 
-/// Longest time for one file.
+/// Longest time for one file, of the processor where the system tells it, so that other programs do not count.
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// Time after which a file counts as endless.
@@ -141,29 +141,21 @@ fn in_child() -> Result<Ending> {
     })
 }
 
-/// Makes and reads the file of a seed. A file that takes too long is read twice more and the least time counts: other programs on a busy
-/// machine take turns with this one.
+/// Makes and reads the file of a seed.
 fn tried(target: &mut dyn Target, seed: u64) -> Result<Tried> {
-    let mut tried = once(target, seed)?;
-    for _ in 0..2 {
-        if tried.time > LONGEST {
-            tried.time = tried.time.min(once(target, seed)?.time);
-        }
-    }
-    Ok(tried)
-}
-
-fn once(target: &mut dyn Target, seed: u64) -> Result<Tried> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let told = forget_peak();
-    let started = Instant::now();
+    let (started, computed) = (Instant::now(), processor_time());
     let read = match catch_unwind(AssertUnwindSafe(|| target.read(&mut rng))) {
         Ok(read) => Some(read?),
         Err(_) => None,
     };
     Ok(Tried {
         seed,
-        time: started.elapsed(),
+        time: match (computed, processor_time()) {
+            (Some(before), Some(after)) => after.saturating_sub(before),
+            _ => started.elapsed(),
+        },
         read,
         peak: told.then(peak_memory).flatten(),
     })
@@ -234,6 +226,13 @@ impl Tally {
             self.slowest.1,
         )
     }
+}
+
+/// Time for which this thread has computed. Linux tells it.
+fn processor_time() -> Option<Duration> {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds = stat.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
 }
 
 /// Begins anew with the largest resident memory of this process. Returns whether that was possible.
