@@ -21,12 +21,14 @@ w = round(max(map(len, lines)) * WIDTH + 2 * PAD)
 h = len(lines) * HEIGHT + 2 * PAD
 print(f'<svg xmlns="http://www.w3.org/2000/svg" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img">')
 print(f'<rect width="{w}" height="{h}" rx="8" fill="{PAPER}"/>')
-print('<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="14" xml:space="preserve">')
+print('<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="14">')
 for i, line in enumerate(lines):
     if not line:
         continue
     y = PAD + i * HEIGHT + 13
     # A fixed length keeps the table's rules together in fonts of other widths.
     length = f'textLength="{len(line) * WIDTH:.1f}" lengthAdjust="spacingAndGlyphs"'
-    print(f'<text x="{PAD}" y="{y}" fill="{colour(line)}" {length}>{escape(line)}</text>')
+    # No-break spaces: browsers collapse others, whatever xml:space says.
+    text = escape(line.replace(" ", "\u00a0"))
+    print(f'<text x="{PAD}" y="{y}" fill="{colour(line)}" {length}>{text}</text>')
 print("</g>\n</svg>")

@@ -1,9 +1,10 @@
 //! Observations recorded besides the accuracy: statistics of the inputs, predictions, mistakes and calibration.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use candle_nn::ModuleT;
-use tallow_datasets::DataLoader;
+use tallow_datasets::{DataLoader, Dataset};
 use tallow_metrics::{Calibration, CalibrationError};
 use tallow_models::Model;
 use tallow_ops::no_grad;
@@ -58,7 +59,7 @@ fn no_images() -> Error {
 /// Predictions for the test images.
 #[derive(Debug)]
 pub(crate) struct Outputs {
-    /// Predictions for the first images.
+    /// Predictions for some images, evenly over the classes.
     pub predictions: Vec<Prediction>,
     /// Wrong predictions with the highest confidence, the highest first.
     pub mistakes: Vec<Prediction>,
@@ -70,7 +71,9 @@ pub(crate) struct Outputs {
 pub(crate) fn outputs(model: &Model, test: &DataLoader, tta: Option<Tta>) -> Result<Outputs> {
     let device = model.store().device();
     let model = WithTta::new(model, tta);
-    let (mut predictions, mut mistakes) = (Vec::new(), Vec::new());
+    let shown = shown(&**test.dataset())?;
+    let mut predictions: Vec<Option<Prediction>> = vec![None; shown.len()];
+    let mut mistakes = Vec::new();
     let mut calibration = CalibrationError::default();
     for batch in test.epoch(0) {
         let batch = batch?;
@@ -93,8 +96,8 @@ pub(crate) fn outputs(model: &Model, test: &DataLoader, tta: Option<Tta>) -> Res
                 label,
                 top,
             };
-            if predictions.len() < PREDICTIONS {
-                predictions.push(prediction.clone());
+            if let Some(place) = shown.iter().position(|&shown| shown == index) {
+                predictions[place] = Some(prediction.clone());
             }
             if prediction.class() != Some(label) {
                 mistakes.push(prediction);
@@ -104,6 +107,7 @@ pub(crate) fn outputs(model: &Model, test: &DataLoader, tta: Option<Tta>) -> Res
     mistakes
         .sort_by(|a, b| (b.confidence().total_cmp(&a.confidence())).then(a.index.cmp(&b.index)));
     mistakes.truncate(MISTAKES);
+    let mut predictions: Vec<Prediction> = predictions.into_iter().flatten().collect();
     for prediction in predictions.iter_mut().chain(&mut mistakes) {
         let name = test.dataset().name(prediction.index);
         prediction.name = name.map(Cow::into_owned);
@@ -114,4 +118,49 @@ pub(crate) fn outputs(model: &Model, test: &DataLoader, tta: Option<Tta>) -> Res
         calibration: (calibration.compute())
             .ok_or_else(|| Error::Data("there are no test images".to_string()))?,
     })
+}
+
+/// Test images whose predictions are recorded: the first image of each class, then the second of each, and so on. Of more classes than
+/// images some are taken, evenly from the first to the last. The images of a folder are sorted by class, so that the first ones would all
+/// be of one.
+fn shown(test: &dyn Dataset) -> Result<Vec<usize>> {
+    let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for index in 0..test.len() {
+        let images = classes.entry(test.label(index)?).or_default();
+        if images.len() < PREDICTIONS {
+            images.push(index);
+        }
+    }
+    let classes: Vec<Vec<usize>> = classes.into_values().collect();
+    let taken = classes.len().min(PREDICTIONS);
+    let taken = (0..taken).map(|number| &classes[number * classes.len() / taken]);
+    let taken: Vec<&Vec<usize>> = taken.collect();
+    let rounds = (0..PREDICTIONS).flat_map(|round| taken.iter().filter_map(move |c| c.get(round)));
+    Ok(rounds.copied().take(PREDICTIONS).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use tallow_datasets::{ImageSet, Split};
+
+    use super::*;
+
+    fn chosen(labels: Vec<u32>) -> Vec<usize> {
+        let classes = (0..100).map(|class| class.to_string()).collect();
+        let pixels = vec![0; labels.len()];
+        let set = ImageSet::from_parts("t", Split::Test, "", classes, (1, 1, 1), pixels, labels);
+        shown(&set.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn shown_images_are_evenly_over_the_classes() {
+        // As in a folder, two classes of ten, one of two.
+        let sorted = [vec![0; 10], vec![1; 10], vec![2; 2]].concat();
+        assert_eq!(chosen(sorted), [0, 10, 20, 1, 11, 21, 2, 12]);
+        // Mixed, and fewer images than may be shown.
+        assert_eq!(chosen(vec![1, 0, 1, 1]), [1, 0, 2, 3]);
+        // A hundred classes of three.
+        let many = (0..300).map(|index| index / 3).collect();
+        assert_eq!(chosen(many), [0, 36, 75, 111, 150, 186, 225, 261]);
+    }
 }

@@ -58,7 +58,7 @@ pub(crate) fn write(
         "The first training images of the first epoch as the network saw them; normalisation is undone.",
         samples.map(|batch| shown(&batch, train)).transpose()?,
     )?;
-    let mistakes = wrong(test, &outputs.mistakes)?;
+    let mistakes = chosen(test, &outputs.mistakes)?;
     let picture = mistakes.as_ref().map(|batch| shown(batch, test));
     keep(
         "mistakes.png",
@@ -66,12 +66,12 @@ pub(crate) fn write(
         picture.transpose()?,
     )?;
     if let Some(layer) = feature_map(model)? {
-        let first = first_batch(test, EXPLAINED)?;
+        let some = chosen(test, &outputs.predictions)?;
         let kinds = [
             (
                 "heat.png",
-                "the first test images",
-                first,
+                "test images taken evenly from the classes",
+                some,
                 &outputs.predictions,
             ),
             (
@@ -114,9 +114,9 @@ fn shown(batch: &Batch, loader: &DataLoader) -> Result<RgbImage> {
     Ok(mosaic(&values, (c, h, w), SIDE, &transforms))
 }
 
-/// Test images of the first mistakes.
-fn wrong(test: &DataLoader, mistakes: &[Prediction]) -> Result<Option<Batch>> {
-    let indices = mistakes.iter().map(|m| m.index).take(IMAGES).collect();
+/// Test images of the first of these predictions.
+fn chosen(test: &DataLoader, predictions: &[Prediction]) -> Result<Option<Batch>> {
+    let indices = predictions.iter().map(|m| m.index).take(IMAGES).collect();
     let set = Arc::new(Subset::new(test.dataset().clone(), indices)?);
     let loader = DataLoader::new(set, test.transform().clone(), LoaderConfig::default())?;
     first_batch(&loader, IMAGES)

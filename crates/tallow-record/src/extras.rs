@@ -179,7 +179,7 @@ pub struct Extras {
     pub gradients: Option<Vec<GradientRow>>,
     /// `inputs.json`
     pub inputs: Option<Inputs>,
-    /// `predictions.json`: the first test images.
+    /// `predictions.json`: some test images, evenly over the classes.
     pub predictions: Option<Vec<Prediction>>,
     /// `mistakes.json`: wrong predictions of the highest confidence.
     pub mistakes: Option<Vec<Prediction>>,

@@ -209,7 +209,7 @@ pub struct RunResults {
     /// Statistics of the network's inputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Inputs>,
-    /// Predictions for the first test images.
+    /// Predictions for some test images, evenly over the classes; in records of earlier versions for the first ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predictions: Option<Vec<Prediction>>,
 }

@@ -133,30 +133,21 @@ pub fn confusion(
     let svg = charts::confusion(&title, &results.dataset.classes, counts)?;
 
     let language = page.language;
-    let pairs = counts.iter().enumerate().flat_map(|(label, row)| {
-        row.iter()
-            .enumerate()
-            .filter(move |(class, _)| *class != label)
-            .map(move |(class, count)| (*count, label, class))
-    });
-    // Of equals the first.
-    let worst = pairs.fold(
-        (0, 0, 0),
-        |worst, pair| if pair.0 > worst.0 { pair } else { worst },
-    );
-    let (count, label, class) = worst;
-    let (label, class) = (class_name(results, label), class_name(results, class));
-    let count_text = thousands(count);
     let name = &variant.name;
-    let text = match count {
-        0 => language.pick(
+    let text = match charts::worst_pairs(counts, 1).first() {
+        None => language.pick(
             format!("Confusion matrix of {name}: no test image is misread."),
             format!("{name} 的混淆矩阵：没有测试图像被认错。"),
         ),
-        _ => language.pick(
-            format!("Confusion matrix of {name}. The most frequent mistake: {label} taken for {class}, {count_text} times."),
-            format!("{name} 的混淆矩阵。最常见的错误：把 {label} 认作 {class}，{count_text} 次。"),
-        ),
+        Some(worst) => {
+            let label = class_name(results, worst.label);
+            let class = class_name(results, worst.predicted);
+            let count = thousands(worst.count);
+            language.pick(
+                format!("Confusion matrix of {name}. The most frequent mistake: {label} taken for {class}, {count} times."),
+                format!("{name} 的混淆矩阵。最常见的错误：把 {label} 认作 {class}，{count} 次。"),
+            )
+        }
     };
     Ok(page.picture(block, &format!("confusion-{name}"), svg, &text))
 }

@@ -64,7 +64,7 @@ pub fn samples(
     Ok(format!("{}\n\n{note}", image(&text, &page.link(&path))))
 }
 
-/// The first test images with their predictions.
+/// Some test images with their predictions.
 pub fn predictions(
     block: &Block<'_>,
     results: &Results,
@@ -102,8 +102,8 @@ pub fn predictions(
         .map(|prediction| tables::class_name(results, prediction.label));
     let classes = language.list(&classes.collect::<Vec<_>>());
     let text = language.pick(
-        format!("The first test images: {classes}."),
-        format!("前几张测试图像：{classes}。"),
+        format!("Test images: {classes}."),
+        format!("测试图像：{classes}。"),
     );
     Ok(format!("{}\n\n{table}", image(&text, &page.link(&path))))
 }

@@ -72,7 +72,7 @@ fn a_run_writes_its_report_and_it_can_be_made_again() {
     let heat = "alt=\"Grad-CAM heat maps of the predicted classes for ";
     let told: Vec<&str> = text.split(heat).skip(1).collect();
     assert_eq!(told.len(), 2);
-    assert!(told[0].starts_with("the first test images at layer "));
+    assert!(told[0].starts_with("test images taken evenly from the classes at layer "));
     assert!(told[1].starts_with("the mistakes with the highest confidence at layer "));
     let mistakes = told[1].split('"').next().unwrap();
     assert_eq!(mistakes.matches("(it is ").count(), 8, "{mistakes}");

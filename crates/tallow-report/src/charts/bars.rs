@@ -3,18 +3,19 @@
 use plotters::prelude::*;
 
 use super::axis::Axis;
-use super::canvas::{FAINT, INK, Side, WIDTH, colour, font, panel, widest, write};
+use super::canvas::{Area, MARGIN, Side, WIDTH, font, panel, widest, write, write_name};
 use super::frame::{Frame, Scale, fill, line};
+use super::theme::{FAINT, INK, colour};
 use crate::error::{Error, Result};
 use tallow_record::Statistic;
 
 /// Pixels from one bar to the next.
-const ROW: i32 = 34;
+const ROW: i32 = 44;
 
 /// Bar.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bar {
-    /// Label beside it.
+    /// Label over it.
     pub label: String,
     /// Mean and standard deviation; `None` leaves the row empty.
     pub value: Option<Statistic>,
@@ -59,73 +60,61 @@ pub fn bars(title: &str, axis: &Axis, bars: &[Bar]) -> Result<String> {
         .map(|s| s.map_or("—".to_string(), text))
         .collect();
     let published = bars.iter().any(|bar| !bar.published.is_empty());
-    let left = 24 + widest(bars.iter().map(|bar| bar.label.as_str()), 14) as i32;
-    let right = WIDTH as i32 - 26 - widest(texts.iter().map(String::as_str), 13) as i32;
+    let left = MARGIN + 8;
+    let right = WIDTH - 26 - widest(texts.iter().map(String::as_str), 13);
     let (top, bottom) = (4, 10 + ROW * bars.len() as i32);
-    panel(
-        title,
-        bottom as u32 + if published { 76 } else { 54 },
-        |area| {
-            let x = Scale::new(axis.describe(), (low, high), 6);
-            let frame = Frame::draw(
-                area,
-                (left, top, right, bottom),
-                &x,
-                &Scale::bare((0.0, 1.0)),
-            )?;
-            let at = |value: f64| frame.at(axis.scale(value), 0.0).0;
-            for (number, bar) in bars.iter().enumerate() {
-                let middle = top + 3 + ROW * number as i32 + ROW / 2;
-                write(area, &bar.label, font(14), Side::Left, (left - 10, middle))?;
-                let mut end = at(0.0);
-                if let Some(statistic) = shown[number] {
-                    let tip = at(statistic.mean);
-                    let zero = at(0.0);
-                    fill(
-                        area,
-                        (zero.min(tip), middle - 10),
-                        (zero.max(tip), middle + 10),
-                        colour(0),
-                    )?;
-                    if let Some(std) = statistic.std {
-                        let (from, to) = (at(statistic.mean - std), at(statistic.mean + std));
-                        line(area, &[(from, middle), (to, middle)], INK, 2)?;
-                        for edge in [from, to] {
-                            line(area, &[(edge, middle - 6), (edge, middle + 6)], INK, 2)?;
-                        }
-                        end = end.max(to);
+    panel(title, bottom + if published { 76 } else { 54 }, |area| {
+        let x = Scale::across(axis.describe(), (low, high), right - left);
+        let y = Scale::bare((0.0, 1.0));
+        let frame = Frame::draw(area, (left, top, right, bottom), &x, &y)?;
+        let at = |value: f64| frame.at(axis.scale(value), 0.0).0;
+        for (number, bar) in bars.iter().enumerate() {
+            let row = top + ROW * number as i32;
+            let middle = row + 31;
+            write_name(area, &bar.label, &INK, (left + 2, row + 12))?;
+            let mut end = at(0.0);
+            if let Some(statistic) = shown[number] {
+                let tip = at(statistic.mean);
+                let zero = at(0.0);
+                fill(
+                    area,
+                    (zero.min(tip), middle - 9),
+                    (zero.max(tip), middle + 9),
+                    colour(0),
+                )?;
+                if let Some(std) = statistic.std {
+                    let (from, to) = (at(statistic.mean - std), at(statistic.mean + std));
+                    line(area, &[(from, middle), (to, middle)], INK, 2)?;
+                    for edge in [from, to] {
+                        line(area, &[(edge, middle - 6), (edge, middle + 6)], INK, 2)?;
                     }
-                    end = end.max(tip);
+                    end = end.max(to);
                 }
-                for value in bar.published.iter().filter(|value| value.is_finite()) {
-                    diamond(area, (at(*value), middle))?;
-                    end = end.max(at(*value) + 6);
-                }
-                write(
-                    area,
-                    &texts[number],
-                    font(13),
-                    Side::Right,
-                    (end + 8, middle),
-                )?;
+                end = end.max(tip);
             }
-            if published {
-                diamond(area, (left + 6, bottom + 58))?;
-                let style = font(13).color(&FAINT);
-                write(
-                    area,
-                    "published",
-                    style,
-                    Side::Right,
-                    (left + 17, bottom + 58),
-                )?;
+            for value in bar.published.iter().filter(|value| value.is_finite()) {
+                diamond(area, (at(*value), middle))?;
+                end = end.max(at(*value) + 6);
             }
-            Ok(())
-        },
-    )
+            write(
+                area,
+                &texts[number],
+                font(13),
+                Side::Right,
+                (end + 8, middle),
+            )?;
+        }
+        if published {
+            diamond(area, (left + 6, bottom + 58))?;
+            let style = font(13).color(&FAINT);
+            let at = (left + 17, bottom + 58);
+            write(area, "published", style, Side::Right, at)?;
+        }
+        Ok(())
+    })
 }
 
-fn diamond(area: &super::canvas::Area<'_>, (x, y): (i32, i32)) -> Result<()> {
+fn diamond(area: &Area<'_>, (x, y): (i32, i32)) -> Result<()> {
     let outline = vec![(x, y - 7), (x + 6, y), (x, y + 7), (x - 6, y)];
     area.draw(&Polygon::new(outline.clone(), colour(4)))?;
     let closed = outline

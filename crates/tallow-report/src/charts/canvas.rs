@@ -1,69 +1,60 @@
-//! Common parts of all charts: panel, title, fonts and colors.
+//! Common parts of all charts: panel, title, fonts and places of texts.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::theme::{CLASS, INK, PAPER, style};
 use crate::error::Result;
 
 /// The panel, or a part of it.
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Width of a chart, in pixels.
-pub const WIDTH: u32 = 760;
-/// Height of the title, in pixels.
-const TITLE: u32 = 36;
-/// Of an average character at a font size of one; no font is asked, so that this is the same everywhere.
-const CHARACTER: f64 = 0.56;
-
-/// Letters and axes.
-pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
-/// Less important text.
-pub const FAINT: RGBColor = RGBColor(0x66, 0x66, 0x66);
-/// Lines of the grid.
-pub const GRID: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
-/// Blue, the first colour.
-pub const BLUE_: RGBColor = RGBColor(0x00, 0x72, 0xb2);
-/// Vermilion, the second.
-pub const VERMILION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
-/// Okabe and Ito's colours, but for the yellow, which is lost on white.
-const PALETTE: [RGBColor; 7] = [
-    BLUE_,
-    VERMILION,
-    RGBColor(0x00, 0x9e, 0x73),
-    RGBColor(0xcc, 0x79, 0xa7),
-    RGBColor(0xe6, 0x9f, 0x00),
-    RGBColor(0x56, 0xb4, 0xe9),
-    RGBColor(0x00, 0x00, 0x00),
-];
-
-/// The colour of the line, bar or row of this number.
-pub fn colour(number: usize) -> RGBColor {
-    PALETTE[number % PALETTE.len()]
-}
+/// Width of a chart, in pixels: that of a phone, so that letters are not made smaller there.
+pub const WIDTH: i32 = 420;
+/// Least distance of anything from the left and right edge, in pixels.
+pub const MARGIN: i32 = 14;
+/// Width of the whole picture where nothing else says how large it is shown, in pixels.
+const SHOWN: u32 = 525;
+/// Letters of the title, in pixels, and from one of its lines to the next.
+const TITLE: (u32, i32) = (15, 19);
+/// Of an average character at a font size of one; no font is asked, so that this is the same everywhere. That of a wide font.
+const CHARACTER: f64 = 0.6;
+/// Of a bold one.
+const BOLD: f64 = 0.63;
 
 /// Draws on a panel of this height with a title; `paint` gets what is below the title.
 pub fn panel(
     title: &str,
-    height: u32,
+    height: i32,
     paint: impl FnOnce(&Area<'_>) -> Result<()>,
 ) -> Result<String> {
+    let room = f64::from(WIDTH - 2 * MARGIN) * CHARACTER / BOLD;
+    let lines = wrapped(title, TITLE.0, room as i32);
+    let head = 14 + TITLE.1 * lines.len() as i32;
+    let (width, height) = (WIDTH as u32, (head + height).max(1) as u32);
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, (WIDTH, height + TITLE)).into_drawing_area();
-        root.fill(&WHITE)?;
-        let bold = ("sans-serif", 16.0 * 1.24, FontStyle::Bold);
-        let style = bold.into_text_style(&root).color(&INK);
-        root.draw_text(title, &style, (14, 11))?;
-        let (_, below) = root.split_vertically(TITLE);
+        let root = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
+        root.fill(&PAPER)?;
+        let bold = ("sans-serif", f64::from(TITLE.0) * 1.24, FontStyle::Bold);
+        for (number, text) in lines.iter().enumerate() {
+            let style = bold.into_text_style(&root).color(&INK);
+            let at = (MARGIN, 10 + TITLE.1 * number as i32);
+            root.draw_text(text, &style, at)?;
+        }
+        let (_, below) = root.split_vertically(head);
         paint(&below)?;
         root.present()?;
     }
-    // What a screen reader says of the picture.
-    Ok(svg.replacen(
-        '>',
-        &format!(" role=\"img\">\n<title>{}</title>", escape(title)),
-        1,
+    let body = svg.split_once('>').map_or("", |(_, body)| body);
+    let shown = SHOWN * height / width;
+    // The first title is what a screen reader says of the picture.
+    Ok(format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"{CLASS}\" width=\"{SHOWN}\" height=\"{shown}\" \
+         viewBox=\"0 0 {width} {height}\" role=\"img\">\n<title>{}</title>\n<style>{}</style>{body}",
+        escape(title),
+        style()
     ))
 }
 
@@ -105,18 +96,64 @@ pub fn write(
     Ok(area.draw(&Text::new(text, at, style))?)
 }
 
+/// Writes to the right of a point in letters of 13 pixels, cut off where the chart ends; lines behind are covered.
+pub fn write_name(area: &Area<'_>, text: &str, colour: &RGBColor, at: (i32, i32)) -> Result<()> {
+    let text = shortened(text, 13, WIDTH - MARGIN - at.0);
+    let end = at.0 + width(&text, 13) + 3;
+    area.draw(&Rectangle::new(
+        [(at.0 - 3, at.1 - 8), (end, at.1 + 8)],
+        PAPER.filled(),
+    ))?;
+    write(area, &text, font(13).color(colour), Side::Right, at)
+}
+
 /// About how many pixels a text takes in letters of this size.
-pub fn width(text: &str, pixels: u32) -> u32 {
-    (text.chars().count() as f64 * f64::from(pixels) * CHARACTER).ceil() as u32
+pub fn width(text: &str, pixels: u32) -> i32 {
+    let letters: f64 = text.chars().map(letter).sum();
+    (letters * f64::from(pixels)).ceil() as i32
+}
+
+fn letter(letter: char) -> f64 {
+    // From here on are the squares of Chinese, Japanese and Korean.
+    if letter >= '\u{2e80}' { 1.0 } else { CHARACTER }
 }
 
 /// The width that the longest of these takes.
-pub fn widest<'a>(texts: impl IntoIterator<Item = &'a str>, pixels: u32) -> u32 {
+pub fn widest<'a>(texts: impl IntoIterator<Item = &'a str>, pixels: u32) -> i32 {
     texts
         .into_iter()
         .map(|text| width(text, pixels))
         .max()
         .unwrap_or(0)
+}
+
+/// Text, or its beginning with an ellipsis where the text does not fit into `room` pixels.
+pub fn shortened(text: &str, pixels: u32, room: i32) -> String {
+    if width(text, pixels) <= room {
+        return text.to_string();
+    }
+    let mut kept = String::new();
+    for letter in text.chars() {
+        kept.push(letter);
+        if width(&kept, pixels) + width("…", pixels) > room {
+            kept.pop();
+            break;
+        }
+    }
+    format!("{}…", kept.trim_end())
+}
+
+/// Text in lines of at most `room` pixels, broken between words; a longer word is shortened.
+pub fn wrapped(text: &str, pixels: u32, room: i32) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let longer = lines.last().map(|line| format!("{line} {word}"));
+        match (lines.last_mut(), longer) {
+            (Some(line), Some(longer)) if width(&longer, pixels) <= room => *line = longer,
+            _ => lines.push(shortened(word, pixels, room)),
+        }
+    }
+    lines
 }
 
 /// The range of some values with a little room on both sides; `None` without a finite one.
@@ -152,4 +189,25 @@ pub fn ticks(low: f64, high: f64, count: usize) -> (Vec<f64>, f64) {
     let first = (low / step - 1e-9).ceil() as i64;
     let last = (high / step + 1e-9).floor() as i64;
     ((first..=last).map(|n| n as f64 * step).collect(), step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_broken_between_words_and_cut_off() {
+        let room = width("a title of", 13);
+        assert_eq!(
+            wrapped("a title of many words", 13, room),
+            ["a title of", "many words"]
+        );
+        assert_eq!(
+            wrapped("unbreakable-words", 13, width("unbreak", 13)),
+            ["unbrea…"]
+        );
+        assert!(wrapped("", 13, 100).is_empty());
+        assert_eq!(shortened("short", 13, 100), "short");
+        assert_eq!(shortened("训练图像", 10, 30), "训练…");
+    }
 }

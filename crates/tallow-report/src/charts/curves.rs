@@ -3,9 +3,10 @@
 use plotters::prelude::*;
 
 use super::axis::Axis;
-use super::canvas::{INK, WIDTH, colour, panel, range, widest};
+use super::canvas::{Area, panel, range};
 use super::frame::{Frame, Scale, line};
-use super::labels::{End, names};
+use super::labels::Names;
+use super::theme::{INK, colour};
 use crate::error::{Error, Result};
 use tallow_record::Statistic;
 
@@ -62,13 +63,15 @@ pub fn curves(title: &str, axis: &Axis, curves: &[Curve]) -> Result<String> {
         _ => (1.0, epochs as f64),
     };
 
-    let right = WIDTH as i32 - 46 - widest(drawn.iter().map(|(label, _)| *label), 13) as i32;
-    let (top, bottom) = (8, 330.max(18 * drawn.len() as i32));
-    panel(title, bottom as u32 + 54, |area| {
-        let (x, y) = (Scale::whole("epoch", x), Scale::new(axis.describe(), y, 6));
-        let frame = Frame::draw(area, (72, top, right, bottom), &x, &y)?;
+    let names = Names::new(drawn.iter().map(|(label, _)| *label));
+    let y = Scale::new(axis.describe(), y);
+    let (left, right) = (y.beside(), names.right());
+    let (top, bottom) = (8, 250.max(16 + names.least()));
+    panel(title, bottom + 54 + names.height(), |area| {
+        let x = Scale::whole("epoch", x, right - left);
+        let frame = Frame::draw(area, (left, top, right, bottom), &x, &y)?;
         let mut ends = Vec::new();
-        for (number, (label, statistics)) in drawn.iter().enumerate() {
+        for (number, (_, statistics)) in drawn.iter().enumerate() {
             let colour = colour(number);
             for part in parts(statistics) {
                 draw(area, &frame, &part, colour)?;
@@ -79,14 +82,11 @@ pub fn curves(title: &str, axis: &Axis, curves: &[Curve]) -> Result<String> {
                 .rev()
                 .find_map(|(epoch, s)| Some((epoch, s.as_ref()?.mean)));
             if let Some((epoch, mean)) = last {
-                ends.push(End {
-                    label: label.to_string(),
-                    colour,
-                    at: frame.at(epoch as f64 + 1.0, mean),
-                });
+                ends.push((number, frame.at(epoch as f64 + 1.0, mean)));
             }
         }
-        names(area, &ends, right, top + 8, bottom - 8)
+        names.write_beside(area, &ends, (top + 8, bottom - 8))?;
+        names.write_below(area, bottom + 54)
     })
 }
 
@@ -105,7 +105,7 @@ fn parts(statistics: &[Option<Statistic>]) -> Vec<Vec<(f64, &Statistic)>> {
 
 /// One stretch: band, line, and a mark an epoch where these are few.
 fn draw(
-    area: &super::canvas::Area<'_>,
+    area: &Area<'_>,
     frame: &Frame,
     part: &[(f64, &Statistic)],
     colour: RGBColor,

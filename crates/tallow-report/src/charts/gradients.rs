@@ -2,14 +2,15 @@
 
 use plotters::prelude::*;
 
-use super::canvas::{FAINT, Side, WIDTH, colour, font, panel, widest, write};
+use super::canvas::{Side, font, panel, write};
 use super::frame::{Frame, Scale, line};
-use super::labels::{End, names};
+use super::labels::Names;
+use super::theme::{FAINT, colour};
 use crate::error::{Error, Result};
 use tallow_record::GradientRow;
 
 /// Pixels of a panel, from the top of its axis to the bottom.
-const HEIGHT: i32 = 250;
+const HEIGHT: i32 = 200;
 
 /// Panel with one or more lines over the layers.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,28 +78,32 @@ pub fn gradients(title: &str, panels: &[GradientPanel]) -> Result<String> {
         (1.0, count as f64)
     };
 
-    let right = WIDTH as i32 - 46 - widest(lines().map(|(label, _)| label.as_str()), 13) as i32;
-    let each = HEIGHT + 78;
-    panel(title, (each * panels.len() as i32) as u32, |area| {
-        for (number, panel) in panels.iter().enumerate() {
-            let top = each * number as i32 + 26;
+    let step = ((high - low) / 6.0).ceil().max(1.0) as i64;
+    let exponents = (low as i64..=high as i64).filter(|n| (n - low as i64) % step == 0);
+    let y = Scale {
+        ticks: exponents.map(|n| (n as f64, power(n))).collect(),
+        ..Scale::new("norm of the gradient", (low, high))
+    };
+    let left = y.beside();
+    let names: Vec<Names> = (panels.iter())
+        .map(|panel| Names::new(panel.lines.iter().map(|(label, _)| label.as_str())))
+        .collect();
+    let heights = names.iter().map(|names| HEIGHT + 82 + names.height());
+    panel(title, heights.sum(), |area| {
+        let mut top = 26;
+        for (panel, names) in panels.iter().zip(&names) {
+            let (right, bottom) = (names.right(), top + HEIGHT);
             write(
                 area,
                 &panel.title,
                 font(14).color(&FAINT),
                 Side::Right,
-                (72, top - 13),
+                (left, top - 13),
             )?;
-            let x = Scale::whole("layer, counted from the input", x);
-            let step = ((high - low) / 6.0).ceil().max(1.0) as i64;
-            let exponents = (low as i64..=high as i64).filter(|n| (n - low as i64) % step == 0);
-            let y = Scale {
-                ticks: exponents.map(|n| (n as f64, power(n))).collect(),
-                ..Scale::new("norm of the gradient", (low, high), 1)
-            };
-            let frame = Frame::draw(area, (72, top, right, top + HEIGHT), &x, &y)?;
+            let x = Scale::whole("layer, counted from the input", x, right - left);
+            let frame = Frame::draw(area, (left, top, right, bottom), &x, &y)?;
             let mut ends = Vec::new();
-            for (number, (label, norms)) in panel.lines.iter().enumerate() {
+            for (number, (_, norms)) in panel.lines.iter().enumerate() {
                 let colour = colour(number);
                 let points = norms.iter().map(drawn).enumerate();
                 let points: Vec<Option<(i32, i32)>> = points
@@ -117,14 +122,12 @@ pub fn gradients(title: &str, panels: &[GradientPanel]) -> Result<String> {
                     }
                 }
                 if let Some(at) = points.iter().rev().flatten().next() {
-                    ends.push(End {
-                        label: label.clone(),
-                        colour,
-                        at: *at,
-                    });
+                    ends.push((number, *at));
                 }
             }
-            names(area, &ends, right, top + 8, top + HEIGHT - 8)?;
+            names.write_beside(area, &ends, (top + 8, bottom - 8))?;
+            names.write_below(area, bottom + 54)?;
+            top = bottom + 82 + names.height();
         }
         Ok(())
     })

@@ -2,15 +2,18 @@
 
 use plotters::prelude::*;
 
-use super::canvas::{FAINT, GRID, INK, Side, WIDTH, colour, font, panel, widest, write};
+use super::canvas::{MARGIN, WIDTH, panel, width, wrapped, write_name};
 use super::frame::{Frame, Scale, line};
+use super::theme::{FAINT, GRID, INK, colour};
 use crate::error::{Error, Result};
 use tallow_record::Inputs;
 
-/// Height of a row, in pixels.
-const ROW: i32 = 84;
+/// Height of a histogram, in pixels.
+const HEIGHT: i32 = 60;
+/// Pixels from one line of text to the next.
+const LINE: i32 = 18;
 
-/// Histograms, one per row, on a common axis, each scaled to the height of its row, with mean and standard deviation.
+/// Histograms, one per row, on a common axis, each scaled to the height of its row, under mean and standard deviation.
 pub fn histograms(title: &str, rows: &[(String, &Inputs)]) -> Result<String> {
     let drawable = |inputs: &Inputs| {
         let histogram = &inputs.histogram;
@@ -35,24 +38,36 @@ pub fn histograms(title: &str, rows: &[(String, &Inputs)]) -> Result<String> {
         |(low, high), (from, to, _)| (low.min(from), high.max(to)),
     );
 
-    let beside: Vec<[String; 2]> = rows
+    let (left, right) = (MARGIN + 8, WIDTH - 22);
+    let room = right - left;
+    let figures: Vec<Vec<String>> = rows
         .iter()
-        .map(|(_, i)| [figure("mean", &i.mean), figure("std", &i.std)])
+        .map(|(_, inputs)| {
+            let (mean, std) = (figure("mean", &inputs.mean), figure("std", &inputs.std));
+            let both = format!("{mean}, {std}");
+            match width(&both, 13) <= room {
+                true => vec![both],
+                false => [wrapped(&mean, 13, room), wrapped(&std, 13, room)].concat(),
+            }
+        })
         .collect();
-    let left = 24 + widest(rows.iter().map(|(label, _)| label.as_str()), 14) as i32;
-    let right = WIDTH as i32 - 26 - widest(beside.iter().flatten().map(String::as_str), 13) as i32;
-    let (top, bottom) = (4, 4 + ROW * rows.len() as i32);
-    panel(title, bottom as u32 + 54, |area| {
-        let x = Scale::new("value that the network sees", (low, high), 8);
+    let heights: Vec<i32> = figures
+        .iter()
+        .map(|lines| HEIGHT + 8 + LINE * (1 + lines.len() as i32))
+        .collect();
+    let (top, bottom) = (4, 4 + heights.iter().sum::<i32>());
+    panel(title, bottom + 54, |area| {
+        let x = Scale::across("value that the network sees", (low, high), room);
         let frame = Frame::draw(
             area,
             (left, top, right, bottom),
             &x,
             &Scale::bare((0.0, 1.0)),
         )?;
+        let mut base = top;
         for (number, (label, inputs)) in rows.iter().enumerate() {
-            let base = top + ROW * (number as i32 + 1);
-            let middle = base - ROW / 2;
+            let start = base;
+            base += heights[number];
             let most = inputs
                 .histogram
                 .counts
@@ -63,7 +78,7 @@ pub fn histograms(title: &str, rows: &[(String, &Inputs)]) -> Result<String> {
                 .max(1) as f64;
             let mut steps = Vec::new();
             for (from, to, count) in bins(inputs).filter(|bin| bin.1 > low && bin.0 < high) {
-                let height = (f64::from(ROW - 14) * count as f64 / most).round() as i32;
+                let height = (f64::from(HEIGHT) * count as f64 / most).round() as i32;
                 steps.push((frame.at(from, 0.0).0, base - height));
                 steps.push((frame.at(to, 0.0).0, base - height));
             }
@@ -79,10 +94,10 @@ pub fn histograms(title: &str, rows: &[(String, &Inputs)]) -> Result<String> {
                 if number + 1 == rows.len() { INK } else { GRID },
                 1,
             )?;
-            write(area, label, font(14), Side::Left, (left - 10, middle))?;
-            for (row, text) in beside[number].iter().enumerate() {
-                let at = (right + 10, middle - 9 + 18 * row as i32);
-                write(area, text, font(13).color(&FAINT), Side::Right, at)?;
+            write_name(area, label, &INK, (left, start + 10))?;
+            for (row, text) in figures[number].iter().enumerate() {
+                let at = (left, start + 10 + LINE * (row as i32 + 1));
+                write_name(area, text, &FAINT, at)?;
             }
         }
         Ok(())

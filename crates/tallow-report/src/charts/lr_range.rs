@@ -1,7 +1,8 @@
 //! Loss over the learning rate, of a range test.
 
-use super::canvas::{BLUE_, FAINT, GRID, Side, VERMILION, WIDTH, font, panel, range, write};
+use super::canvas::{Side, WIDTH, font, panel, range, width, write};
 use super::frame::{Frame, Scale, line};
+use super::theme::{BLUE_, FAINT, GRID, VERMILION};
 use crate::error::{Error, Result};
 
 /// Losses of a learning-rate range test: learning rate, loss and smoothed loss of each step, and a mark at the suggested rate. The
@@ -20,26 +21,29 @@ pub fn lr_range(
     };
     let x = range(points.iter().map(|point| point.0)).ok_or_else(nothing)?;
     let y = range(points.iter().map(|point| point.2)).ok_or_else(nothing)?;
-    let (top, bottom, right) = (24, 330, WIDTH as i32 - 24);
-    panel(title, bottom as u32 + 54, |area| {
-        let exponents = x.0.ceil() as i64..=x.1.floor() as i64;
+    let y = Scale::new("loss", y);
+    let (left, top, bottom, right) = (y.beside(), 24, 250, WIDTH - 24);
+    panel(title, bottom + 54, |area| {
+        let (first, last) = (x.0.ceil() as i64, x.1.floor() as i64);
+        // At most nine.
+        let step = (last - first) / 9 + 1;
+        let exponents = (first..=last).filter(|n| (n - first) % step == 0);
         let x = Scale {
             ticks: exponents.map(|n| (n as f64, format!("1e{n}"))).collect(),
-            grid: true,
-            ..Scale::whole("learning rate", x)
+            ..Scale::across("learning rate", x, right - left)
         };
-        let y = Scale::new("loss", y, 6);
-        let frame = Frame::draw(area, (72, top, right, bottom), &x, &y)?;
+        let frame = Frame::draw(area, (left, top, right, bottom), &x, &y)?;
         if let Some(lr) = suggestion.filter(|lr| *lr > 0.0) {
             let (at, _) = frame.at(lr.log10(), y.range.0);
             line(area, &[(at, top), (at, bottom)], VERMILION, 2)?;
             let text = format!("steepest descent: {lr:.2e}");
+            let half = (width(&text, 13) / 2).min((right - left) / 2);
             write(
                 area,
                 &text,
                 font(13).color(&FAINT),
                 Side::Over,
-                (at, top - 12),
+                (at.clamp(left + half, right - half), top - 12),
             )?;
         }
         for (colour, width, value) in [(GRID, 1, 1), (BLUE_, 2, 2)] {

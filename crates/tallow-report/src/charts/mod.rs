@@ -1,9 +1,9 @@
 //! Charts, as the text of SVG files.
 //!
-//! The same values give the same bytes on every machine: no font is measured, and no date is written. Charts have a white
-//! background, so that they are legible on a dark page too. Their colors are those of Okabe and Ito (*Color Universal
-//! Design*, 2008), which color-blind readers can tell apart. Values that are missing or not finite are left out; a chart
-//! without any finite value is an [`Error::NothingToDraw`].
+//! The same values give the same bytes on every machine: no font is measured, and no date is written. Charts follow the light
+//! or dark theme of their reader, and are as wide as a phone, so that letters are as large there as in other text. Their colors are those
+//! of Okabe and Ito (*Color Universal Design*, 2008), which color-blind readers can tell apart. Values that are missing or not finite are
+//! left out; a chart without any finite value is an [`Error::NothingToDraw`].
 
 mod axis;
 mod bars;
@@ -19,17 +19,19 @@ mod panels;
 mod reliability;
 #[cfg(test)]
 mod tests;
+mod theme;
 mod waterfall;
 
 pub use axis::Axis;
 pub use bars::{Bar, bars};
-pub use confusion::confusion;
+pub use confusion::{Pair, confusion, worst_pairs};
 pub use curves::{Curve, curves};
 pub use gradients::{GradientPanel, gradients, layers};
 pub use histograms::histograms;
 pub use lr_range::lr_range;
 pub use panels::panels;
 pub use reliability::reliability;
+pub use theme::{style, without_style};
 pub use waterfall::{Step, waterfall};
 
 #[cfg(doc)]

@@ -1,7 +1,8 @@
 //! Reliability diagram.
 
-use super::canvas::{BLUE_, FAINT, Side, WIDTH, font, panel, write};
+use super::canvas::{Side, WIDTH, font, panel, write};
 use super::frame::{Frame, Scale, fill, line};
+use super::theme::{BLUE_, FAINT};
 use crate::error::{Error, Result};
 use tallow_record::Calibration;
 
@@ -17,19 +18,25 @@ pub fn reliability(title: &str, calibration: &Calibration) -> Result<String> {
             chart: title.to_string(),
         });
     }
-    let (left, right) = (72, WIDTH as i32 - 40);
-    panel(title, 450, |area| {
-        let percent = |title: &str| Scale::new(format!("{title} (%)"), (0.0, 100.0), 5);
-        let x = percent("confidence");
-        let frame = Frame::draw(area, (left, 8, right, 270), &x, &percent("accuracy"))?;
+    let range = (0.0, 100.0);
+    let y = Scale::new("accuracy (%)", range);
+    let (left, right) = (y.beside(), WIDTH - 28);
+    panel(title, 358, |area| {
+        let x = Scale::across("confidence (%)", range, right - left);
+        let frame = Frame::draw(area, (left, 8, right, 220), &x, &y)?;
         let counts = Frame::draw(
             area,
-            (left, 330, right, 400),
-            &Scale {
-                title: "predictions in each bin".to_string(),
-                ..Scale::bare((0.0, 100.0))
-            },
+            (left, 278, right, 328),
+            &Scale::bare(range),
             &Scale::bare((0.0, most as f64)),
+        )?;
+        let middle = ((left + right) / 2, 344);
+        write(
+            area,
+            "predictions in each bin",
+            font(14),
+            Side::Over,
+            middle,
         )?;
         for bin in bins {
             let (from, to) = (100.0 * bin.lower, 100.0 * bin.upper);
@@ -49,7 +56,7 @@ pub fn reliability(title: &str, calibration: &Calibration) -> Result<String> {
         let error = calibration.error;
         if error.is_finite() {
             let text = format!("expected calibration error {:.2} %", 100.0 * error);
-            write(area, &text, font(14), Side::Right, (left + 14, 24))?;
+            write(area, &text, font(13), Side::Right, (left + 8, 20))?;
         }
         Ok(())
     })

@@ -181,8 +181,105 @@ fn a_confusion_matrix_of_few_and_of_many_classes() {
         .map(|row| (0..100).map(|column| u64::from(row == column)).collect())
         .collect();
     let svg = picture(|| confusion("t", &[], &many));
-    assert!(svg.matches("<rect").count() > 10_000);
-    assert!(texts(&svg).len() < 10);
+    // The diagonal, the frame, the background and the legend.
+    let cells = svg.matches("<rect").count();
+    assert!((100..140).contains(&cells), "{cells}");
+    // Not every class is named.
+    assert!(texts(&svg).len() < 64);
+    assert!(!texts(&svg).contains(&"Most frequent mistakes:"));
+}
+
+#[test]
+fn of_many_classes_the_worst_pairs_are_listed() {
+    // Class 3 is taken for 5 twelve times, 5 for 3 and 30 for 2 four times.
+    let counts = |size: usize| -> Vec<Vec<u64>> {
+        let mut counts = vec![vec![0; size]; size];
+        for (label, row) in counts.iter_mut().enumerate() {
+            row[label] = 88;
+        }
+        (counts[3][5], counts[30][2], counts[5][3]) = (12, 4, 4);
+        counts
+    };
+    let pair = |label, predicted, count| Pair {
+        label,
+        predicted,
+        count,
+    };
+    let expected = [pair(3, 5, 12), pair(5, 3, 4), pair(30, 2, 4)];
+    assert_eq!(worst_pairs(&counts(40), 9), expected);
+    assert_eq!(worst_pairs(&counts(40), 2), expected[..2]);
+    assert!(worst_pairs(&[vec![3]], 2).is_empty());
+
+    let classes: Vec<String> = (0..40).map(|class| format!("kind {class}")).collect();
+    let svg = picture(|| confusion("t", &classes, &counts(40)));
+    let found = texts(&svg);
+    assert!(
+        found.contains(&"kind 3 taken for kind 5, 12 of 100"),
+        "{found:?}"
+    );
+    assert!(
+        found.contains(&"kind 0") && !found.contains(&"88"),
+        "{found:?}"
+    );
+    // No cell is thinner than a pixel.
+    let svg = picture(|| confusion("t", &[], &counts(1000)));
+    assert!(texts(&svg).contains(&"Each cell is 10 × 10 classes."));
+    assert!(texts(&svg).contains(&"3 taken for 5, 12 of 100"));
+}
+
+/// Every colour has another one for a dark theme, also where it is half transparent.
+#[test]
+fn every_colour_follows_the_theme() {
+    let lines: Vec<Curve> = (0..8)
+        .map(|n| {
+            curve(
+                &format!("line {n}"),
+                &[&[0.1 * f64::from(n), 0.5], &[0.2, 0.6]],
+            )
+        })
+        .collect();
+    let pictures = [
+        picture(|| curves("t", &accuracy(), &lines)),
+        picture(|| confusion("t", &[], &[vec![7, 3], vec![0, 9]])),
+    ];
+    for svg in pictures {
+        let rules = style();
+        assert!(svg.contains(&format!("<style>{rules}</style>")));
+        let drawn = without_style(&svg);
+        assert!(!drawn.contains("<style"));
+        for property in ["fill", "stroke"] {
+            let start = format!(" {property}=\"#");
+            for colour in drawn.split(&start).skip(1) {
+                let rule = format!("[{property}=\"#{}\"]", &colour[..6]);
+                assert!(rules.contains(&rule), "no {rule}");
+            }
+        }
+    }
+}
+
+#[test]
+fn texts_have_room() {
+    // Five digits, a title in two lines, and names in rows below.
+    let axis = Axis {
+        title: "images per second".to_string(),
+        percent: false,
+    };
+    let names = ["a network with a long name", "another one with a long name"];
+    let lines = names.map(|name| curve(name, &[&[12_000.0, 48_000.0]]));
+    let title = "a title with so many words that it does not fit into a line";
+    let svg = picture(|| curves(title, &axis, &lines));
+    let found = texts(&svg);
+    for text in ["40000", "1 a network with a long name", "2"] {
+        assert!(found.contains(&text), "no {text} in {found:?}");
+    }
+    assert!(!found.contains(&title));
+    let x = |text: &str| -> f64 {
+        let before = &svg[..svg.find(&format!("\n{text}\n")).unwrap()];
+        let tag = &before[before.rfind("<text").unwrap()..];
+        tag.split('"').nth(1).unwrap().parse().unwrap()
+    };
+    // The tick's text ends at its place, and letters are at most as wide as high.
+    assert!(x("40000") - 5.0 * 13.0 * 0.65 > x("images per second") + 7.0);
 }
 
 #[test]
@@ -264,7 +361,7 @@ fn histograms_share_an_axis() {
     ];
     let svg = picture(|| histograms("t", &rows));
     let texts = texts(&svg);
-    for text in ["none", "half", "mean −0.01 0.00", "std 1.00 0.50", "−1.0"] {
+    for text in ["none", "half", "mean −0.01 0.00, std 1.00 0.50", "−1.0"] {
         assert!(texts.contains(&text), "no {text} in {texts:?}");
     }
     assert!(!texts.contains(&"void"));

@@ -1,17 +1,18 @@
 //! Waterfall chart.
 
 use super::axis::Axis;
-use super::canvas::{BLUE_, FAINT, INK, Side, VERMILION, WIDTH, font, panel, range, widest, write};
+use super::canvas::{MARGIN, Side, WIDTH, font, panel, range, widest, write, write_name};
 use super::frame::{Frame, Scale, fill, line};
+use super::theme::{BLUE_, FAINT, INK, VERMILION};
 use crate::error::{Error, Result};
 
 /// Pixels from one row to the next.
-const ROW: i32 = 36;
+const ROW: i32 = 44;
 
 /// Step of a waterfall chart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// Label beside it.
+    /// Label over it.
     pub label: String,
     /// Value after this step; `None` leaves the row empty.
     pub value: Option<f64>,
@@ -46,23 +47,20 @@ pub fn waterfall(title: &str, axis: &Axis, steps: &[Step]) -> Result<String> {
         before = value.or(before);
     }
 
-    let left = 24 + widest(steps.iter().map(|step| step.label.as_str()), 14) as i32;
-    let right = WIDTH as i32 - 26 - widest(texts.iter().map(String::as_str), 13) as i32;
+    let left = MARGIN + 8;
+    let right = WIDTH - 26 - widest(texts.iter().map(String::as_str), 13);
     let (top, bottom) = (4, 10 + ROW * steps.len() as i32);
-    panel(title, bottom as u32 + 54, |area| {
-        let x = Scale::new(axis.describe(), x, 6);
-        let frame = Frame::draw(
-            area,
-            (left, top, right, bottom),
-            &x,
-            &Scale::bare((0.0, 1.0)),
-        )?;
+    panel(title, bottom + 54, |area| {
+        let x = Scale::across(axis.describe(), x, right - left);
+        let y = Scale::bare((0.0, 1.0));
+        let frame = Frame::draw(area, (left, top, right, bottom), &x, &y)?;
         let at = |value: f64| frame.at(value, 0.0).0;
         let mut before: Option<(f64, i32)> = None;
         for (number, step) in steps.iter().enumerate() {
-            let middle = top + 3 + ROW * number as i32 + ROW / 2;
-            write(area, &step.label, font(14), Side::Left, (left - 10, middle))?;
+            let row = top + ROW * number as i32;
+            let (middle, name) = (row + 31, (left + 2, row + 12));
             let Some(value) = values[number] else {
+                write_name(area, &step.label, &INK, name)?;
                 write(
                     area,
                     &texts[number],
@@ -74,19 +72,20 @@ pub fn waterfall(title: &str, axis: &Axis, steps: &[Step]) -> Result<String> {
             };
             let tip = at(value);
             let mut end = tip;
-            if let Some((from, row)) = before {
+            if let Some((from, bottom)) = before {
                 let start = at(from);
-                line(area, &[(start, row), (start, middle - 10)], FAINT, 1)?;
+                line(area, &[(start, bottom), (start, middle - 9)], FAINT, 1)?;
                 let colour = if value >= from { BLUE_ } else { VERMILION };
                 fill(
                     area,
-                    (start.min(tip), middle - 10),
-                    (start.max(tip), middle + 10),
+                    (start.min(tip), middle - 9),
+                    (start.max(tip), middle + 9),
                     colour,
                 )?;
                 end = end.max(start);
             }
-            line(area, &[(tip, middle - 10), (tip, middle + 10)], INK, 3)?;
+            write_name(area, &step.label, &INK, name)?;
+            line(area, &[(tip, middle - 9), (tip, middle + 9)], INK, 3)?;
             write(
                 area,
                 &texts[number],
@@ -94,7 +93,7 @@ pub fn waterfall(title: &str, axis: &Axis, steps: &[Step]) -> Result<String> {
                 Side::Right,
                 (end + 10, middle),
             )?;
-            before = Some((value, middle + 10));
+            before = Some((value, middle + 9));
         }
         Ok(())
     })

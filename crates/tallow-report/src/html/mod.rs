@@ -3,7 +3,9 @@
 //! The page is made for phones, for paper, for light and dark themes, for keyboards and for screen readers: headings in
 //! order, a link past the contents, tables with captions and headers, a description of each picture.
 
+mod answer;
 mod parts;
+mod recipes;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +18,7 @@ use tallow_record::{
 
 use crate::charts::{self, Axis, Curve};
 use crate::error::{Error, Result};
+use answer::{answer, capitalized};
 use parts::{percent, slug};
 
 /// Content of a report.
@@ -64,6 +67,7 @@ pub fn page(report: &Report) -> Result<String> {
         header {
             h1 { (report.title) }
             @if let Some(question) = &report.question { p class="question" { (question) } }
+            (answer(report, &variants).unwrap_or_default())
         }
         nav aria-label="Contents" {
             ul {
@@ -104,7 +108,7 @@ pub fn page(report: &Report) -> Result<String> {
                 title { (report.title) }
                 // Without it a browser asks the server for one.
                 link rel="icon" href="data:,";
-                style { (PreEscaped(include_str!("style.css"))) }
+                style { (PreEscaped(include_str!("style.css"))) (PreEscaped(charts::style())) }
             }
             body { (body) }
         }
@@ -121,10 +125,11 @@ fn results(report: &Report, variants: &[Variant]) -> Markup {
         .count();
     let figure = |variant: &Variant, name: &str| variant.metrics.get(name).cloned();
     let sources = parts::sources(&report.published);
+    let names: Vec<&str> = variants.iter().map(|v| v.name.as_str()).collect();
     html! {
         (parts::table(
             "Test accuracy of the last epoch, mean ± standard deviation over the seeds",
-            &["variant", "model", "parameters", "seeds", "test accuracy", "test loss", "training accuracy", "published", "time per run"],
+            &["variant", "test accuracy", "test loss", "training accuracy", "published", "seeds", "model", "parameters", "time per run"],
             variants.iter().map(|variant| {
                 let published = report.published.get(&variant.name).map_or(&[][..], |p| p);
                 let marks: Vec<String> = published.iter().map(|p| {
@@ -132,21 +137,26 @@ fn results(report: &Report, variants: &[Variant]) -> Markup {
                     format!("{} [{number}]", percent(p.test_accuracy))
                 }).collect();
                 vec![
-                    html! { a href={ "#" (slug(&variant.name)) } { (variant.name) } },
-                    html! { (variant.model) },
-                    html! { (thousands(variant.parameters as u64)) },
-                    html! { (variant.seeds.len()) },
+                    html! {
+                        a href={ "#" (slug(&variant.name)) } { (variant.name) }
+                        @if recipes::mixed(report.runs, &variant.name) { span class="no" { " mixed recipes" } }
+                    },
                     html! { (parts::percents(figure(variant, "test_accuracy"))) },
                     html! { (parts::numbers(figure(variant, "test_loss"))) },
                     html! { (parts::percents(figure(variant, "train_accuracy"))) },
                     html! { @if marks.is_empty() { "—" } @else { (marks.join(", ")) } },
+                    html! { (variant.seeds.len()) },
+                    html! { (variant.model) },
+                    html! { (thousands(variant.parameters as u64)) },
                     html! { (figure(variant, "seconds").map_or("—".to_string(), |s| duration(s.mean))) },
                 ]
             }),
         ))
+        (recipes::mixed_table(report.runs, &names))
         @if !sources.is_empty() {
             ol class="sources" { @for source in sources { li { (source) } } }
         }
+        (recipes::variants_table(report.runs, &names))
         @if seeds == 1 {
             p class="note" { "One seed each: differences between variants may be due to the seed." }
         }
@@ -243,12 +253,6 @@ fn curves(report: &Report) -> Result<Markup> {
         p class="note" { "Means over the seeds; the band is one standard deviation. Training metrics are means over an epoch, in which the weights change." }
         div class="charts" { @for svg in svgs { (parts::figure(&svg)) } }
     })
-}
-
-fn capitalized(title: &str) -> String {
-    let mut letters = title.chars();
-    let first = letters.next().map(char::to_uppercase);
-    first.into_iter().flatten().chain(letters).collect()
 }
 
 fn environment(report: &Report) -> Result<Markup> {

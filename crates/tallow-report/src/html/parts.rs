@@ -51,6 +51,9 @@ pub fn variant(run: &Run, extras: &Extras) -> Result<Markup> {
                 html! { (thousands(score.support)) },
             ])))
         }
+        @if let Some(counts) = summary.and_then(|s| s.confusion.as_ref()).filter(|counts| counts.len() > 2) {
+            (confused(classes, counts))
+        }
         @if !pictures.is_empty() {
             h3 { "Pictures" }
             div class="charts" {
@@ -91,6 +94,30 @@ pub fn variant(run: &Run, extras: &Extras) -> Result<Markup> {
     })
 }
 
+/// Pairs of classes in a list of the most frequent mistakes.
+const PAIRS: usize = 10;
+
+/// Pairs of classes that were confused most often.
+fn confused(classes: &[String], counts: &[Vec<u64>]) -> Markup {
+    let pairs = charts::worst_pairs(counts, PAIRS);
+    html! {
+        @if !pairs.is_empty() {
+            details {
+                summary { "Most frequent mistakes" }
+                (table("Pairs of classes", &["true class", "predicted class", "images", "of the true class"], pairs.iter().map(|pair| {
+                    let total: u64 = counts.get(pair.label).map_or(0, |row| row.iter().sum());
+                    [
+                        html! { (class_name(classes, pair.label)) },
+                        html! { (class_name(classes, pair.predicted)) },
+                        html! { (thousands(pair.count)) },
+                        html! { (percent(pair.count as f64 / total.max(1) as f64)) },
+                    ]
+                })))
+            }
+        }
+    }
+}
+
 /// The first row and the last, one under the other.
 fn panels(rows: &[GradientRow]) -> Vec<GradientPanel> {
     let panel = |title: &str, row: &GradientRow| {
@@ -127,11 +154,9 @@ fn drawn(chart: Result<String>) -> Result<Option<String>> {
     }
 }
 
-/// A chart on the page.
+/// A chart on the page, which has the style sheet of charts.
 pub fn figure(svg: &str) -> Markup {
-    // What stands before the tag belongs to a file of its own.
-    let start = svg.find("<svg").unwrap_or(0);
-    html! { figure { (PreEscaped(&svg[start..])) } }
+    html! { figure { (PreEscaped(charts::without_style(svg))) } }
 }
 
 /// A table that scrolls by itself where it is wider than the page.
@@ -188,7 +213,9 @@ pub fn percents(statistic: Option<Statistic>) -> String {
 
 /// Mean and deviation of numbers.
 pub fn numbers(statistic: Option<Statistic>) -> String {
-    statistic.map_or("—".to_string(), |statistic| format!("{statistic:.4}"))
+    statistic.map_or("—".to_string(), |statistic| {
+        format!("{statistic:.4}").replace(' ', "\u{a0}")
+    })
 }
 
 /// A name as the target of a link.

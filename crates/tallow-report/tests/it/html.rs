@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
-use tallow_record::Run;
+use tallow_record::{ClaimResult, Difference, Run};
 use tallow_report::html::{Report, page};
 
 const CLASSES: usize = 10;
@@ -159,6 +159,118 @@ fn page_shows_the_records() {
     for outside in ["src=\"http", "href=\"http", "url(", "<script", "@import"] {
         assert!(!text.contains(outside), "{outside}");
     }
+}
+
+#[test]
+fn the_answer_is_told_at_the_top() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = [
+        record(dir.path(), "cnn", 0, 2, b"png"),
+        record(dir.path(), "fc", 0, 2, b"png"),
+        record(dir.path(), "fc", 1, 2, b"png"),
+    ];
+    // The second variant is better.
+    for run in &runs[1..] {
+        let path = run.dir.join("summary.json");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text.replace("0.875", "0.9")).unwrap();
+    }
+    let runs: Vec<Run> = runs
+        .iter()
+        .map(|run| Run::read(&run.dir).unwrap())
+        .collect();
+    let claim = |holds, low: f64| ClaimResult {
+        text: "fc > cnn".to_string(),
+        holds,
+        figures: "0.9000 > 0.8750".to_string(),
+        differences: vec![Difference {
+            mean: 0.025,
+            interval: Some([low, 0.05]),
+            seeds: 2,
+        }],
+    };
+    let answer = |claims: Vec<ClaimResult>| {
+        let text = page(&Report {
+            claims,
+            ..report(&runs)
+        });
+        let text = text.unwrap();
+        let start = text.find("<p class=\"answer\">").unwrap();
+        // Before anything else but heading and question.
+        assert!(start < text.find("<nav").unwrap());
+        let sentence = &text[start..];
+        let sentence = &sentence[..sentence.find("</p>").unwrap()];
+        let mut plain = String::new();
+        for part in sentence.split('<') {
+            plain.push_str(part.split_once('>').map_or("", |(_, text)| text));
+        }
+        plain.replace('\u{a0}', " ")
+    };
+    assert_eq!(
+        answer(vec![claim(Some(true), 0.01), claim(None, -0.01)]),
+        "Answer: Of 2 claims, 1 holds and 1 is undecided (fc &gt; cnn: 0.9000 &gt; 0.8750 [0.0100, 0.0500]; \
+         fc &gt; cnn: 0.9000 &gt; 0.8750 [-0.0100, 0.0500]); the best test accuracy is that of fc, 90.00 ± 0.00 % over 2 seeds."
+    );
+    assert_eq!(
+        answer(vec![claim(Some(true), 0.01); 4]),
+        "Answer: All 4 claims hold; the best test accuracy is that of fc, 90.00 ± 0.00 % over 2 seeds."
+    );
+    assert_eq!(
+        answer(Vec::new()),
+        "Answer: The best test accuracy is that of fc, 90.00 ± 0.00 % over 2 seeds."
+    );
+}
+
+#[test]
+fn mixed_recipes_are_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs: Vec<Run> = (0..3)
+        .map(|seed| record(dir.path(), "cnn", seed, 2, b"png"))
+        .collect();
+    let other = record(dir.path(), "fc", 0, 2, b"png");
+    assert!(!page(&report(&runs)).unwrap().contains("recipes"));
+
+    // Seeds are no difference; settings are.
+    let set = |run: &Run, text: &str| {
+        fs::write(run.dir.join("config.toml"), text).unwrap();
+        Run::read(&run.dir).unwrap()
+    };
+    let recipe =
+        |seed, lr| format!("seed = {seed}\n[train]\nepochs = 3\n[train.optimizer]\nlr = {lr}\n");
+    let same = [
+        set(&runs[0], &recipe(0, 0.1)),
+        set(&runs[1], &recipe(1, 0.1)),
+    ];
+    assert!(!page(&report(&same)).unwrap().contains("recipes"));
+    let mixed = [
+        same[0].clone(),
+        same[1].clone(),
+        set(&runs[2], &recipe(2, 0.01)),
+        set(&other, &recipe(0, 0.5)),
+    ];
+    let text = page(&report(&mixed)).unwrap();
+    for expected in [
+        "cnn</a><span class=\"no\"> mixed recipes</span>",
+        "Runs of one variant have different recipes.",
+        "<code>train.optimizer.lr</code>",
+        "<code>0.1</code>: seeds 0, 1",
+        "<code>0.01</code>: seed 2",
+        "Settings in which the variants differ (1)",
+        "<code>0.5</code>: fc",
+    ] {
+        assert!(text.contains(expected), "no {expected}");
+    }
+    assert!(!text.contains("fc</a><span"));
+}
+
+#[test]
+fn charts_follow_the_theme_with_one_style_sheet() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = record(dir.path(), "cnn", 0, 2, b"png");
+    let text = page(&report(&[run])).unwrap();
+    assert!(text.matches("<svg").count() > 5);
+    assert_eq!(text.matches("<style").count(), 1);
+    assert!(text.contains(".chart [fill=\"#FFFFFF\"] { fill: "));
 }
 
 #[test]
