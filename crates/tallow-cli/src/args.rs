@@ -17,9 +17,9 @@ pub fn load_options(key: Option<&str>, allow_non_finite: bool) -> LoadWeights {
     }
 }
 
-/// Place and manner of training.
+/// Place of a training.
 #[derive(Args, Debug, Clone)]
-pub struct RunnerArgs {
+pub struct PlaceArgs {
     /// Device to compute on: cpu, cuda, cuda:N or metal.
     #[arg(long, value_name = "D", default_value = "cpu")]
     pub device: String,
@@ -32,6 +32,14 @@ pub struct RunnerArgs {
     /// Threads to compute with; all cores by default. Results are the same to the bit for the same number of threads.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+}
+
+/// Place and manner of training.
+#[derive(Args, Debug, Clone)]
+pub struct RunnerArgs {
+    /// Place of the training.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// Threads that load batches; 0 loads them in the training thread. Results do not depend on it.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
@@ -55,7 +63,7 @@ impl RunnerArgs {
 
     /// The `--device` of a command that repeats the run; empty for the default device.
     pub fn on_device(&self) -> String {
-        match self.device.as_str() {
+        match self.place.device.as_str() {
             "cpu" => String::new(),
             device => format!(" --device {}", shell_quoted(device)),
         }

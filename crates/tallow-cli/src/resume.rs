@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tallow_experiment::Invocation;
 use tallow_record::Tier;
 
-use crate::args::{RunnerArgs, Seeds};
+use crate::args::{PlaceArgs, RunnerArgs, Seeds};
 use crate::commands::run_args::RunArgs;
 use crate::program::Program;
 
@@ -38,9 +38,9 @@ impl Started {
             set: args.set.clone(),
             only: args.only.clone(),
             results: args.results.clone(),
-            device: args.runner.device.clone(),
-            data: args.runner.data.clone(),
-            threads: args.runner.threads,
+            device: args.runner.place.device.clone(),
+            data: args.runner.place.data.clone(),
+            threads: args.runner.place.threads,
             workers: args.runner.workers,
             directory: directory()?,
         };
@@ -54,7 +54,7 @@ impl Started {
         run: Option<&Path>,
         program: &Program,
     ) -> Result<(RunArgs, PathBuf)> {
-        let out = &args.runner.out;
+        let out = &args.runner.place.out;
         let (invocation, folder) = match run {
             Some(run) => {
                 if !run.join("environment.json").is_file() {
@@ -100,10 +100,12 @@ impl Started {
             _ => out.clone(),
         };
         let runner = RunnerArgs {
-            device: started.device,
-            data: args.runner.data.clone().or(started.data),
-            out,
-            threads: args.runner.threads.or(started.threads),
+            place: PlaceArgs {
+                device: started.device,
+                data: args.runner.place.data.clone().or(started.data),
+                out,
+                threads: args.runner.place.threads.or(started.threads),
+            },
             workers: args.runner.workers.or(started.workers),
             ..args.runner.clone()
         };

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use tallow_experiment::{Experiment, Outcome, RunnerOptions, device, runner};
 
-use crate::args::RunnerArgs;
+use crate::args::{PlaceArgs, RunnerArgs};
 use crate::interrupt;
 use crate::program::Program;
 use crate::progress::Watch;
@@ -21,18 +21,9 @@ impl Runner {
     /// Sets the number of threads of the process. `json` says that standard output is for the result.
     pub fn new(args: &RunnerArgs, json: bool, program: &Program) -> Result<Self> {
         let progress = Watch::new(args, json)?;
-        let device = device::parse(&args.device)?;
-        set_threads(args.threads)?;
         let options = RunnerOptions {
-            device,
-            data: args.data.clone(),
-            out: args.out.clone(),
-            results: None,
             commit: (program.commit)(),
-            skip_diverged: false,
-            stop: interrupt::flag(),
-            registry: program.models.clone(),
-            ..RunnerOptions::default()
+            ..options(&args.place, program)?
         };
         Ok(Self {
             engine: runner::Runner::new(options),
@@ -51,6 +42,20 @@ impl Runner {
     pub fn run(&mut self, experiment: &Experiment, command: &str) -> Result<Option<Outcome>> {
         Ok(self.engine.run(experiment, command, &mut self.progress)?)
     }
+}
+
+/// Options of a runner at this place. Sets the number of threads of the process.
+pub fn options(place: &PlaceArgs, program: &Program) -> Result<RunnerOptions> {
+    let device = device::parse(&place.device)?;
+    set_threads(place.threads)?;
+    Ok(RunnerOptions {
+        device,
+        data: place.data.clone(),
+        out: place.out.clone(),
+        stop: interrupt::flag(),
+        registry: program.models.clone(),
+        ..RunnerOptions::default()
+    })
 }
 
 /// Sets the number of threads that compute, for the whole process.

@@ -17,10 +17,13 @@ const TRAIN: [[&str; 2]; 3] = [
     ["X_train", "y_train"],
     ["train_images", "train_labels"],
 ];
-const TEST: [[&str; 2]; 6] = [
+const TEST: [[&str; 2]; 3] = [
     ["x_test", "y_test"],
     ["X_test", "y_test"],
     ["test_images", "test_labels"],
+];
+/// Where there is no test split, these are it.
+const VALIDATION: [[&str; 2]; 3] = [
     ["x_val", "y_val"],
     ["X_val", "y_val"],
     ["val_images", "val_labels"],
@@ -31,31 +34,29 @@ const CLASSES: u64 = 1 << 16;
 
 /// Reads a split of the arrays at `path`, an `.npz` archive or a folder of `.npy` files.
 ///
-/// Classes are the numbers from 0 to the largest label of both splits.
+/// Classes are the numbers from 0 to the largest label of all splits.
 pub(crate) fn open(path: &Path, split: Split) -> Result<ImageSet> {
     let mut arrays = Arrays::open(path)?;
-    let [train, test] = Split::ALL.map(|split| arrays.names(split));
-    let (own, other) = match split {
-        Split::Train => (train, test),
-        Split::Test => (test, train),
-    };
-    let [images, labels] = own.ok_or_else(|| arrays.lacks(split))?;
+    let [images, own] = arrays.names(split).ok_or_else(|| arrays.lacks(split))?;
     let (shape, pixels, count) = planar(arrays.read(images)?)?;
-    let labels = self::labels(arrays.read(labels)?)?;
+    let labels = self::labels(arrays.read(own)?)?;
     if labels.len() != count {
         let found = format!("{count} images and {} labels", labels.len());
         return Err(Error::invalid(path, "as many labels as images", found));
     }
-    let others = match other {
-        Some([_, labels]) => self::labels(arrays.read(labels)?)?,
-        None => Vec::new(),
-    };
-    check_classes(path, split, &labels, &others)?;
-    let classes = labels
-        .iter()
-        .chain(&others)
-        .max()
-        .map_or(0, |most| most + 1);
+    let mut splits = Vec::new();
+    for which in [Split::Train, Split::Validation, Split::Test] {
+        if let Some([_, name]) = arrays.names(which) {
+            let labels = match which == split {
+                true => labels.clone(),
+                false => self::labels(arrays.read(name)?)?,
+            };
+            splits.push((which, labels));
+        }
+    }
+    check_classes(path, &splits)?;
+    let all = splits.iter().flat_map(|(_, labels)| labels);
+    let classes = all.max().map_or(0, |most| most + 1);
     let classes = (0..classes).map(|class| class.to_string()).collect();
     let name = path.file_stem().unwrap_or(path.as_os_str());
     let name = name.to_string_lossy().into_owned();
@@ -63,21 +64,27 @@ pub(crate) fn open(path: &Path, split: Split) -> Result<ImageSet> {
     ImageSet::from_parts(name, split, provenance, classes, shape, pixels, labels)
 }
 
-/// A class that only the test split has cannot be learned.
-fn check_classes(path: &Path, split: Split, own: &[u32], others: &[u32]) -> Result<()> {
-    let (train, test) = match split {
-        Split::Train => (own, others),
-        Split::Test => (others, own),
-    };
-    let known: BTreeSet<u32> = train.iter().copied().collect();
-    match test.iter().find(|label| !known.contains(label)) {
-        Some(label) if !known.is_empty() => Err(Error::invalid(
-            path,
-            "labels of the test split that the training split has too",
-            format!("the label {label}, which is in the test split only"),
-        )),
-        _ => Ok(()),
+/// Whether the arrays at `path` have a validation split.
+pub(crate) fn has_validation(path: &Path) -> Result<bool> {
+    Ok(Arrays::open(path)?.names(Split::Validation).is_some())
+}
+
+/// A class that the training split lacks cannot be learned.
+fn check_classes(path: &Path, splits: &[(Split, Vec<u32>)]) -> Result<()> {
+    let train = splits.iter().filter(|(which, _)| *which == Split::Train);
+    let known: BTreeSet<u32> = train.flat_map(|(_, labels)| labels).copied().collect();
+    for (which, labels) in splits {
+        if let Some(label) = labels.iter().find(|label| !known.contains(label))
+            && !known.is_empty()
+        {
+            return Err(Error::invalid(
+                path,
+                format!("labels of the {which} split that the training split has too"),
+                format!("the label {label}, which the training split lacks"),
+            ));
+        }
     }
+    Ok(())
 }
 
 /// `(C, H, W)`.
@@ -132,12 +139,14 @@ impl Arrays {
 
     /// Names of the images and the labels of a split.
     fn names(&self, split: Split) -> Option<[&'static str; 2]> {
-        let candidates: &[[&str; 2]] = match split {
-            Split::Train => &TRAIN,
-            Split::Test => &TEST,
-        };
         let all = |pair: &&[&'static str; 2]| pair.iter().all(|name| self.names.contains(*name));
-        candidates.iter().find(all).copied()
+        let first = |candidates: &[[&'static str; 2]; 3]| candidates.iter().find(all).copied();
+        match (split, first(&TEST)) {
+            (Split::Train, _) => first(&TRAIN),
+            (Split::Test, Some(test)) => Some(test),
+            (Split::Validation, None) => None,
+            (Split::Test, None) | (Split::Validation, Some(_)) => first(&VALIDATION),
+        }
     }
 
     /// Error of a split that is not there.
@@ -146,6 +155,9 @@ impl Arrays {
         let expected = match split {
             Split::Train => "the arrays x_train and y_train, or train_images and train_labels",
             Split::Test => "the arrays x_test and y_test, or test_images and test_labels",
+            Split::Validation => {
+                "the arrays x_val and y_val, or val_images and val_labels, beside those of a test split"
+            }
         };
         let named: Vec<&str> = self.names.iter().take(NAMED).map(String::as_str).collect();
         let found = match (named.is_empty(), self.names.len().saturating_sub(NAMED)) {

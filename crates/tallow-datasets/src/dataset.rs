@@ -20,17 +20,20 @@ pub enum Split {
     Train,
     /// Test samples.
     Test,
+    /// Validation samples. The datasets of the [`catalog`](crate::catalog) have none, folders of one's own may.
+    Validation,
 }
 
 impl Split {
-    /// Both splits.
+    /// Splits that every dataset has.
     pub const ALL: [Split; 2] = [Split::Train, Split::Test];
 
-    /// `train` or `test`.
+    /// `train`, `test` or `validation`.
     pub fn as_str(self) -> &'static str {
         match self {
             Split::Train => "train",
             Split::Test => "test",
+            Split::Validation => "validation",
         }
     }
 }
@@ -48,8 +51,9 @@ impl FromStr for Split {
         match text {
             "train" => Ok(Split::Train),
             "test" => Ok(Split::Test),
+            "validation" => Ok(Split::Validation),
             other => Err(Error::Argument(format!(
-                "unknown split `{other}`: expected `train` or `test`"
+                "unknown split `{other}`: expected `train`, `validation` or `test`"
             ))),
         }
     }

@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::dataset::Split;
+use crate::error::{Error, Result};
 use crate::storage::{Format, Labels, Storage};
 
 /// Dataset known by name: contents, formats and origin.
@@ -90,12 +91,24 @@ impl Entry {
         match split {
             Split::Train => self.train_len,
             Split::Test => self.test_len,
+            Split::Validation => 0,
         }
     }
 
     /// Digest of the published split, where known.
     pub fn digest(&self, split: Split) -> Option<&'static str> {
-        self.digests.map(|digests| digests[split as usize])
+        self.digests?.get(split as usize).copied()
+    }
+
+    /// Refuses a split that no dataset of the catalogue has.
+    pub(crate) fn check_split(&self, split: Split) -> Result<()> {
+        match Split::ALL.contains(&split) {
+            true => Ok(()),
+            false => Err(Error::Argument(format!(
+                "`{}` has no {split} split: expected `train` or `test`; `stratified_split` takes validation data from the training split",
+                self.name
+            ))),
+        }
     }
 
     /// Formats that are read, in order of preference.

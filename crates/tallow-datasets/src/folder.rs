@@ -78,16 +78,18 @@ impl ImageFolder {
         if let Some(class) = listing.empty.first() {
             return Err(no_pictures(&root.join(class), class));
         }
-        Ok(listing.into_folder(root, name(root), split, options, (FOLDER, &[])))
+        Ok(listing.into_folder(root, name(root), split, options, (FOLDER, Vec::new())))
     }
 
-    /// Opens a split of a folder with subfolders `train` and `test` (or `val`, `valid`, `validation`), each with a folder for every class.
+    /// Opens a split of a folder with subfolders `train` and `test`, each with a folder for every class. A subfolder `val`, `valid` or
+    /// `validation` beside them is the validation split; where there is no `test`, it is the test split.
     ///
     /// All splits have one list of classes, so that a label means the same class in each. A class may have no pictures in one of the splits;
     /// that is logged, and the provenance names it.
     ///
     /// # Errors
-    /// As [`ImageFolder::open`]; [`Error::Invalid`] for a class that only the test split has, and for one without pictures in any split.
+    /// As [`ImageFolder::open`]; [`Error::Invalid`] for a split without a folder, a class that the training split lacks, and one without
+    /// pictures in any split.
     pub fn open_split(
         root: impl AsRef<Path>,
         split: Split,
@@ -97,54 +99,50 @@ impl ImageFolder {
         let layout = Layout::of(root);
         let folder = layout.folder(root, split)?;
         let mut left_out = LeftOut::default();
-        let own = scan::classes(folder, &mut left_out)?;
-        let other = match split {
-            Split::Train => &layout.test,
-            Split::Test => &layout.train,
-        };
-        let others = match other {
-            Some(other) => scan::classes(other, &mut LeftOut::default())?,
-            None => Vec::new(),
-        };
-        let (train, test) = match split {
-            Split::Train => (&own, &others),
-            Split::Test => (&others, &own),
-        };
-        if let (Some(train_folder), Some(test_folder)) = (&layout.train, &layout.test)
-            && let Some(class) = test.iter().find(|class| !train.contains(class))
-        {
-            return Err(Error::invalid(
-                test_folder.join(class),
-                format!(
-                    "a class that {} has too ({})",
-                    train_folder.display(),
-                    some(train)
-                ),
-                format!("the class `{class}`, which is in the test split only"),
-            ));
+        let mut found = Vec::new();
+        for (which, path) in layout.splits() {
+            let mut files = LeftOut::default();
+            found.push((which, path, scan::classes(path, &mut files)?));
+            if which == split {
+                left_out = files;
+            }
         }
-        let mut classes = [own, others].concat();
+        check_learnable(&found)?;
+        let mut classes: Vec<String> = (found.iter())
+            .flat_map(|(_, _, classes)| classes.iter().cloned())
+            .collect();
         classes.sort();
         classes.dedup();
         let listing = Listing::read(folder, classes, left_out)?;
         for class in &listing.empty {
-            let elsewhere = match other {
-                Some(other) => scan::pictures(&other.join(class), &mut LeftOut::default())?,
-                None => Vec::new(),
-            };
-            if elsewhere.is_empty() {
+            let mut elsewhere = false;
+            for (_, path, _) in found.iter().filter(|(which, _, _)| *which != split) {
+                let pictures = scan::pictures(&path.join(class), &mut LeftOut::default())?;
+                elsewhere |= !pictures.is_empty();
+            }
+            if !elsewhere {
                 return Err(no_pictures(&folder.join(class), class));
             }
         }
-        let remarks = (FOLDER, &layout.unused[..]);
-        Ok(listing.into_folder(folder, name(root), split, options, remarks))
+        let mut remarks = Vec::new();
+        if split == Split::Test {
+            if let Some(name) = folder.file_name().filter(|name| *name != "test") {
+                let name = name.to_string_lossy();
+                remarks.push(format!("`{name}` is the test split, as there is no `test`"));
+            }
+            if !layout.unused.is_empty() {
+                remarks.push(format!("not used: {}", layout.unused.join(", ")));
+            }
+        }
+        Ok(listing.into_folder(folder, name(root), split, options, (FOLDER, remarks)))
     }
 
-    /// Opens a split of pictures that a list names: `train.csv` and `test.csv` (or `val`, `valid`, `validation`) in the folder `root`, also as
-    /// `.jsonl`, or `metadata.csv` or `metadata.jsonl` in the folders `train` and `test`, as of Hugging Face's `imagefolder`.
+    /// Opens a split of pictures that a list names: `train.csv` and `test.csv` in the folder `root`, also as `.jsonl`, or `metadata.csv` or
+    /// `metadata.jsonl` in the folders `train` and `test`, as of Hugging Face's `imagefolder`. A list `val`, `valid` or `validation` beside them
+    /// is that of the validation split; where there is no `test`, it is that of the test split.
     ///
     /// A list has a column of paths (`path`, `file_name`, `filename`, `file`, `image` or `image_path`), relative to its own folder, and one of
-    /// labels (`label`, `class`, `target` or `category`). Classes are the labels of both splits, in the order of numbers if all are whole numbers,
+    /// labels (`label`, `class`, `target` or `category`). Classes are the labels of all splits, in the order of numbers if all are whole numbers,
     /// else of names.
     ///
     /// # Errors
@@ -156,22 +154,26 @@ impl ImageFolder {
     ) -> Result<Self> {
         let root = root.as_ref();
         let Some(list) = list::find(root, split) else {
-            let expected = format!("a list of the {split} split, {split}.csv or {split}.jsonl");
+            let expected = match split {
+                Split::Validation => {
+                    "lists of the test and of the validation split, such as test.csv and val.csv"
+                        .to_string()
+                }
+                _ => format!("a list of the {split} split, {split}.csv or {split}.jsonl"),
+            };
             return Err(Error::invalid(root, expected, "none"));
         };
-        let own = list::read(&list)?;
-        let other = match split {
-            Split::Train => Split::Test,
-            Split::Test => Split::Train,
-        };
-        let others = match list::find(root, other) {
-            Some(list) => list::read(&list)?,
-            None => Vec::new(),
-        };
-        let listing = Listing::of_list(&list, &own, &others, split)?;
+        let mut lists = Vec::new();
+        for which in [Split::Train, Split::Validation, Split::Test] {
+            if let Some(list) = list::find(root, which) {
+                let items = list::read(&list)?;
+                lists.push((which, list, items));
+            }
+        }
+        let listing = Listing::of_list(&list, &lists, split)?;
         let folder = list.parent().unwrap_or(root);
         let kind = format!("list {}", relative(root, &list).display());
-        Ok(listing.into_folder(folder, name(root), split, options, (&kind, &[])))
+        Ok(listing.into_folder(folder, name(root), split, options, (&kind, Vec::new())))
     }
 
     /// Reads the header of every file, in parallel; when all images have the same size,
@@ -314,27 +316,30 @@ impl Listing {
         })
     }
 
-    /// Pictures of a list; `others` is the list of the other split.
-    fn of_list(list: &Path, own: &[Item], others: &[Item], split: Split) -> Result<Self> {
-        let (train, test) = match split {
-            Split::Train => (own, others),
-            Split::Test => (others, own),
-        };
+    /// Pictures of `list`, which is one of `lists` and that of `split`.
+    fn of_list(list: &Path, lists: &[(Split, PathBuf, Vec<Item>)], split: Split) -> Result<Self> {
+        let train = lists.iter().find(|(which, ..)| *which == Split::Train);
+        let train = train.map_or(&[][..], |(.., items)| items);
         let known: HashSet<&str> = train.iter().map(|item| item.label.as_str()).collect();
-        if let Some(item) = (test.iter()).find(|item| !known.contains(item.label.as_str()))
-            && !known.is_empty()
-        {
-            return Err(Error::invalid(
-                list,
-                "labels of the test split that the training split has too",
-                format!(
-                    "the class `{}` (line {}), which is in the test split only",
-                    item.label, item.line
-                ),
-            ));
+        for (which, list, items) in lists {
+            if let Some(item) = (items.iter()).find(|item| !known.contains(item.label.as_str()))
+                && !known.is_empty()
+            {
+                return Err(Error::invalid(
+                    list,
+                    format!("labels of the {which} split that the training split has too"),
+                    format!(
+                        "the class `{}` (line {}), which the training split lacks",
+                        item.label, item.line
+                    ),
+                ));
+            }
         }
-        let classes = list::classes(own.iter().chain(others).map(|item| item.label.as_str()));
+        let all = lists.iter().flat_map(|(.., items)| items);
+        let classes = list::classes(all.map(|item| item.label.as_str()));
         let labels: HashMap<&str, u32> = (classes.iter().map(String::as_str)).zip(0..).collect();
+        let own = lists.iter().find(|(which, ..)| *which == split);
+        let own = own.map_or(&[][..], |(.., items)| items);
         let folder = list.parent().unwrap_or(Path::new("."));
         let mut items = Vec::with_capacity(own.len());
         let mut hash = Sha256::new();
@@ -372,7 +377,7 @@ impl Listing {
         name: String,
         split: Split,
         options: PictureOptions,
-        (kind, unused): (&str, &[&str]),
+        (kind, others): (&str, Vec<String>),
     ) -> ImageFolder {
         let mut remarks = Vec::new();
         if !self.left_out.is_empty() {
@@ -381,9 +386,7 @@ impl Listing {
         if !self.empty.is_empty() {
             remarks.push(format!("no {split} pictures of {}", some(&self.empty)));
         }
-        if split == Split::Test && !unused.is_empty() {
-            remarks.push(format!("not used: {}", unused.join(", ")));
-        }
+        remarks.extend(others);
         for remark in &remarks {
             tracing::warn!("{}: {remark}", root.display());
         }
@@ -414,6 +417,33 @@ impl Listing {
             said: Said::default(),
         }
     }
+}
+
+/// Whether the folder `root` has a validation split.
+pub(crate) fn has_validation(root: &Path) -> bool {
+    Layout::of(root).validation.is_some()
+}
+
+/// Whether there is a list of the validation split below `root`.
+pub(crate) fn has_validation_list(root: &Path) -> bool {
+    list::find(root, Split::Validation).is_some()
+}
+
+/// Refuses a class that the training split lacks, which cannot be learned.
+fn check_learnable(splits: &[(Split, &Path, Vec<String>)]) -> Result<()> {
+    let Some((_, train, known)) = splits.iter().find(|(which, ..)| *which == Split::Train) else {
+        return Ok(());
+    };
+    for (which, folder, classes) in splits {
+        if let Some(class) = classes.iter().find(|class| !known.contains(class)) {
+            return Err(Error::invalid(
+                folder.join(class),
+                format!("a class that {} has too ({})", train.display(), some(known)),
+                format!("the class `{class}` of the {which} split, which the training split lacks"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Adds a picture to the digest of a dataset.

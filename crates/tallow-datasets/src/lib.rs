@@ -60,7 +60,7 @@ pub use inspect::{
 };
 #[cfg(feature = "candle-datasets")]
 pub use interop::to_candle;
-pub use load::load;
+pub use load::{load, load_validation};
 pub use loader::{Batch, DataLoader, Epoch, LoaderConfig};
 pub use options::{Alpha, LoadOptions, PictureOptions, Progress, ProgressFn};
 #[cfg(feature = "pictures")]

@@ -11,18 +11,22 @@ use crate::fetch::fetch_missing;
 use crate::options::LoadOptions;
 use crate::read::read;
 
-/// Loads a split of a dataset of the [`catalog`](crate::catalog) into memory, or opens `folder:PATH`, an
-/// `ImageFolder` in the subfolder `train`, or `test`, `val`, `valid` or `validation`, of `PATH` (feature `pictures`). Both splits have one
-/// list of classes. `csv:PATH` is a folder with lists of pictures and labels, `ImageFolder::open_list`. `npz:PATH` is an archive or a folder
-/// of NumPy arrays: `x_train`, `y_train`, `x_test` and `y_test`, or MedMNIST's `train_images`, `train_labels`, `test_images` and `test_labels`, where
-/// `val` stands for a test split that is not there; images are bytes of shape `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)`, labels whole numbers from 0.
+/// Loads a split of a dataset of the [`catalog`](crate::catalog) into memory, or opens one of one's own:
+///
+/// - `folder:PATH`, with subfolders `train` and `test`: `ImageFolder::open_split` (feature `pictures`);
+/// - `csv:PATH`, a folder with lists of pictures and labels: `ImageFolder::open_list` (feature `pictures`);
+/// - `npz:PATH`, an archive or a folder of NumPy arrays: `x_train`, `y_train`, `x_test` and `y_test`, or MedMNIST's `train_images`, `train_labels`,
+///   `test_images` and `test_labels`; images are bytes of shape `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)`, labels whole numbers from 0.
+///
+/// These may have a validation split too, which is called `val` (also `valid` or `validation`); where there is no test split, it is the test
+/// split. All splits have one list of classes. The datasets of the catalogue have no validation split.
 ///
 /// The places are searched in this order: [`LoadOptions::data_dir`], the environment variable `TALLOW_DATA` (a directory
 /// with a folder for each dataset), the user cache, `/usr/share/datasets`. If none has the dataset and
 /// [`LoadOptions::download`] is set, it is downloaded into the user cache.
 ///
 /// # Errors
-/// [`Error::NotFound`] names every place searched. A file that is damaged or of another kind is an
+/// [`Error::NotFound`] names every place searched. [`Error::Argument`] for a split that no dataset of the catalogue has. A file that is damaged or of another kind is an
 /// [`Error::Invalid`]; the search does not go on past it. [`Error::Feature`] for a format that this build does not read.
 pub fn load(name: &str, split: Split, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
     if let Some(root) = name.strip_prefix("folder:") {
@@ -44,6 +48,34 @@ pub fn load(name: &str, split: Split, options: &LoadOptions) -> Result<Arc<dyn D
     };
     let set = read(entry, split, &found, options.emnist_as_stored)?;
     Ok(Arc::new(set))
+}
+
+/// Loads the validation split of a dataset of one's own; `None` if it has none, as the datasets of the catalogue.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_validation(name: &str, options: &LoadOptions) -> Result<Option<Arc<dyn Dataset>>> {
+    match has_validation(name)? {
+        true => load(name, Split::Validation, options).map(Some),
+        false => Ok(None),
+    }
+}
+
+fn has_validation(name: &str) -> Result<bool> {
+    if let Some(path) = name.strip_prefix("npz:") {
+        return arrays::has_validation(Path::new(path));
+    }
+    #[cfg(feature = "pictures")]
+    {
+        use crate::folder;
+        if let Some(root) = name.strip_prefix("folder:") {
+            return Ok(folder::has_validation(Path::new(root)));
+        }
+        if let Some(root) = name.strip_prefix("csv:") {
+            return Ok(folder::has_validation_list(Path::new(root)));
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(feature = "pictures")]

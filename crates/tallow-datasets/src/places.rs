@@ -61,6 +61,7 @@ impl Places {
 
     /// The files of a split in the first place that has them all.
     pub fn find(&self, entry: &Entry, split: Split) -> Result<Found> {
+        entry.check_split(split)?;
         if let [storage] = entry.storage
             && storage.format == Format::Embedded
         {

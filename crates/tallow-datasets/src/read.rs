@@ -25,7 +25,7 @@ pub(crate) fn read(
     } = (found.storage.read)(&Reading {
         split,
         files: &found.files,
-        members: found.storage.members[split as usize],
+        members: found.storage.members(split),
         shape: entry.shape,
         classes: entry.classes.len(),
         most: entry.len(split),

@@ -61,7 +61,12 @@ pub(crate) struct Storage {
 impl Storage {
     /// Names of the files of a split.
     pub fn names(&self, split: Split) -> &'static [&'static str] {
-        self.files[split as usize]
+        self.files.get(split as usize).copied().unwrap_or_default()
+    }
+
+    /// Names inside the archive of a split.
+    pub fn members(&self, split: Split) -> &'static [&'static str] {
+        (self.members.get(split as usize).copied()).unwrap_or_default()
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tallow_datasets::{
-    Batch, DataLoader, Dataset, LoadOptions, LoaderConfig, ProgressFn, Split, load, sort_by_class,
-    stratified_split, take_stratified,
+    Batch, DataLoader, Dataset, LoadOptions, LoaderConfig, ProgressFn, Split, load,
+    load_validation, sort_by_class, stratified_split, take_stratified,
 };
 use tallow_train::dataset_record;
 use tallow_transforms::Compose;
@@ -13,7 +13,7 @@ use tallow_transforms::Compose;
 use crate::error::{Context, Error, Result};
 use crate::recipe;
 
-/// Training and test split of a dataset, and validation data if a recipe asks for it. Cloning is cheap.
+/// Training and test split of a dataset, and validation data: the dataset's own, or what a recipe takes from the training data. Cloning is cheap.
 #[derive(Clone)]
 pub struct Splits {
     /// Training data.
@@ -25,16 +25,17 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// Loads both splits as [`load_split`] does.
+    /// Loads both splits as [`load_split`] does, and the validation split if the dataset has one.
     pub fn load(name: &str, options: &LoadOptions) -> Result<Self> {
         Ok(Self {
             train: load_split(name, Split::Train, options)?,
-            validation: None,
+            validation: load_validation(name, options).map_err(explain)?,
             test: load_split(name, Split::Test, options)?,
         })
     }
 
-    /// Subsets that a recipe asks for. The validation data is part of the training data, `data.train_samples` of it if that is set.
+    /// Subsets that a recipe asks for. With `data.validation` the validation data is part of the training data, or of `data.train_samples` of it,
+    /// in place of the dataset's own.
     pub fn select(&self, data: &recipe::Data) -> Result<Self> {
         let part = |set: &Arc<dyn Dataset>, samples: Option<usize>, key| -> Result<_> {
             let Some(samples) = samples else {
@@ -44,7 +45,7 @@ impl Splits {
             Ok(Arc::new(part) as Arc<dyn Dataset>)
         };
         let mut train = part(&self.train, data.train_samples, "train_samples")?;
-        let mut validation = None;
+        let mut validation = self.validation.clone();
         if let Some(part) = &data.validation {
             let images = part.images(train.len())?;
             let parts = stratified_split(&train, [train.len() - images, images], 0)
@@ -65,6 +66,19 @@ impl Splits {
             validation,
             test,
         })
+    }
+
+    /// Sentence on a validation split of the dataset that a recipe does not use; `None` if there is none.
+    pub(crate) fn unused_validation(&self, data: &recipe::Data) -> Option<String> {
+        let (Some(own), Some(_)) = (&self.validation, &data.validation) else {
+            return None;
+        };
+        Some(format!(
+            "data.validation takes the validation images from the training data, and the {} images of the validation split of `{}` are not used; \
+             leave data.validation out to validate on those",
+            own.len(),
+            own.info().name
+        ))
     }
 
     /// Name, provenance and digests of both splits, without the names of the classes.

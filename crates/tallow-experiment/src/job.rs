@@ -1,33 +1,33 @@
 //! One run: one variant with one seed, built, trained and recorded.
 
+mod initial;
 mod trial;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
-use tallow_datasets::{DataLoader, Dataset, LoaderConfig};
-use tallow_models::LoadWeights;
+use tallow_datasets::{DataLoader, LoaderConfig};
 use tallow_record::{Environment, LayerRow, RunInfo, Tier, write_atomic};
 use tallow_train::{
-    GradientNorms, GradientStatistics, KeepBest, RunRecord, TensorBoard, capture_environment,
-    check_last_batch, dataset_record,
+    GradientNorms, GradientStatistics, KeepBest, RunRecord, TensorBoard, TrainConfig,
+    capture_environment, check_chunks, check_last_batch, dataset_record,
 };
 use tallow_transforms::Compose;
 
+use self::initial::{initial_weights, whiten};
 use crate::analysis::{self, Analysis};
-use crate::data::{Splits, first_batch, image_shape, input_shape};
+use crate::data::{Splits, image_shape, input_shape};
 use crate::error::{Context, Error, Result};
 use crate::experiment::{Experiment, Source, Variant};
 use crate::interrupt::StopFlag;
 use crate::model::{self, Model, ModelConfig, Registry};
 use crate::profile::{Activations, layer_times};
 use crate::progress::Progress;
-use crate::recipe::{self, Recipe};
+use crate::recipe::Recipe;
 use crate::unfinished::{Checkpoint, Lock, Resume, Wanted};
-use crate::{observe, pictures, weights};
+use crate::{observe, pictures};
 
 /// Steps over which the norms of the gradients are averaged.
 const NORM_STEPS: usize = 10;
@@ -37,9 +37,6 @@ const TEST_BATCH: usize = 64;
 
 /// File of a run record with the weights of the best epoch.
 const BEST_FILE: &str = "best.safetensors";
-
-/// Classes of published weights, ImageNet's.
-const PRETRAINED_CLASSES: usize = 1000;
 
 /// File of a run record with the shapes of the model's images: [`Shapes`].
 pub(crate) const SHAPES_FILE: &str = "shapes.json";
@@ -118,6 +115,7 @@ impl<'a> Job<'a> {
     ) -> Result<Self> {
         let recipe = &variant.recipe;
         let splits = setting.splits.select(&recipe.data)?;
+        recipe.check_monitors(Some(splits.validation.is_some()))?;
         let (train_transforms, test_transforms) = (
             Compose::new([&recipe.train.augment[..], &recipe.data.transforms].concat())?,
             Compose::new(recipe.data.transforms.clone())?,
@@ -135,7 +133,7 @@ impl<'a> Job<'a> {
         }
         // Patterns of frozen parameters and of rules that match nothing, and class weights of other classes, are errors now, not after
         // the runs before.
-        recipe.train.config().optimizer(model.store())?;
+        train_config(recipe, &model).optimizer(model.store())?;
         recipe.train.loss.build_for(&*splits.train)?;
         let loader = |dataset, transforms, training: bool| {
             let config = LoaderConfig {
@@ -175,17 +173,24 @@ impl<'a> Job<'a> {
             notes,
         };
         if job.steps(recipe.train.epochs) >= job.train.num_batches() {
-            check_last_batch(&job.model, job.model.store(), &job.train)?;
+            let store = job.model.store();
+            check_last_batch(&job.model, store, &job.train)?;
+            check_chunks(&job.model, store, &job.train, recipe.train.chunks)?;
         }
         Ok(job)
     }
 
     /// Settings of the recipe that have no effect in this run, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
-        let config = self.recipe.train.config();
-        let mut warnings = config.warnings(self.train.num_batches());
-        warnings.extend(self.recipe.chosen_on_test());
+        let mut warnings = self.train_config().warnings(self.train.num_batches());
+        warnings.extend(self.recipe.chosen_on_test(self.validation.is_some()));
+        warnings.extend(self.setting.splits.unused_validation(&self.recipe.data));
         warnings
+    }
+
+    /// Configuration of the trainer.
+    fn train_config(&self) -> TrainConfig {
+        train_config(self.recipe, &self.model)
     }
 
     /// Notes on the initial weights for the user.
@@ -314,13 +319,13 @@ impl<'a> Job<'a> {
             .then(|| Activations::new(&self.model, &self.train))
             .transpose()?;
         let train = &self.recipe.train;
-        let monitor = self.recipe.monitor();
+        let monitor = self.recipe.monitor(self.validation.is_some());
         let checkpoint = train.checkpoint.clone().unwrap_or_default();
         let saves = session.resume.is_on() || train.checkpoint.is_some();
         let (fitted, mut profile) = {
             let mut observer = progress.run(&self.info, &dir);
             let mut trainer = self
-                .trainer(train.config())
+                .trainer(self.train_config())
                 .with_callback(&mut record)
                 .with_callback(&mut gradients)
                 .with_callback(&mut events)
@@ -426,53 +431,18 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Loads the weights that the model begins with, if `file` has them. Returns notes on them for the user.
-fn initial_weights(model: &Model, recipe: &Recipe, file: Option<&Path>) -> Result<Vec<String>> {
-    let Some(path) = file else {
-        return Ok(Vec::new());
-    };
-    let mut options = LoadWeights {
-        key: recipe.model.weights_key.clone(),
-        ..LoadWeights::default()
-    };
-    // As timm's `create_model(pretrained=True, num_classes=...)`.
-    let other = recipe.model.pretrained.is_some() && model.classes() != PRETRAINED_CLASSES;
-    if recipe.model.new_head || other {
-        options.skip.push(model.head());
+/// Configuration of the trainer of a model.
+fn train_config(recipe: &Recipe, model: &Model) -> TrainConfig {
+    let mut config = recipe.train.config();
+    if let Some(decay) = recipe.train.layer_decay {
+        let depths = model.depths();
+        let most = depths.iter().map(|(_, depth)| *depth).max().unwrap_or(0);
+        let scales = depths
+            .into_iter()
+            .map(|(name, depth)| (name, decay.powi((most - depth) as i32)));
+        config.lr_scales = scales.collect();
     }
-    let mut notes = weights::load(model, path, &options)?;
-    if other {
-        notes.push(format!(
-            "{}: the last layer, `{}`, is new: {} classes in place of {PRETRAINED_CLASSES}",
-            path.display(),
-            model.head(),
-            model.classes()
-        ));
-    }
-    Ok(notes)
-}
-
-/// Sets the weights of the model's whitening layer from the first training images, as `model.whiten` says.
-fn whiten(
-    model: &Model,
-    settings: &recipe::Model,
-    train: &Arc<dyn Dataset>,
-    transforms: &Compose,
-) -> Result<()> {
-    let Some(images) = settings.whiten else {
-        return match model.has_whitening() {
-            true => Err(Error::Recipe(format!(
-                "model `{}` begins with a whitening layer, whose weights come from training images: set model.whiten to their number, 5000 for example",
-                model.name()
-            ))),
-            false => Ok(()),
-        };
-    };
-    let loader = DataLoader::new(train.clone(), transforms.clone(), LoaderConfig::default())?;
-    match first_batch(&loader, images)? {
-        Some(batch) => Ok(model.whiten(&batch.images)?),
-        None => Err(Error::Data("there are no training images".to_string())),
-    }
+    config
 }
 
 /// Content of `config.toml`: the complete recipe below the names of experiment, variant, tier and seed.

@@ -128,8 +128,8 @@ impl Stopping {
         EarlyStopping::new(monitor, self.patience).min_delta(self.min_delta)
     }
 
-    /// Checks the settings, in a run with or without validation data.
-    pub(crate) fn check(&self, monitor: Monitor, validated: bool) -> Result<()> {
+    /// Checks the settings, in a run with or without validation data, or where that is not known yet.
+    pub(crate) fn check(&self, monitor: Monitor, validated: Option<bool>) -> Result<()> {
         if let Some(own) = self.monitor {
             check_monitor("train.early_stopping.monitor", own, validated)?;
         }
@@ -157,17 +157,18 @@ impl Stopping {
     }
 }
 
-/// Checks that a run with or without validation data has the metric `monitor` of `key` at the end of an epoch.
-pub(crate) fn check_monitor(key: &str, monitor: Monitor, validated: bool) -> Result<()> {
+/// Checks that a run with or without validation data has the metric `monitor` of `key` at the end of an epoch. Where it is not known whether
+/// there is validation data, every metric passes.
+pub(crate) fn check_monitor(key: &str, monitor: Monitor, validated: Option<bool>) -> Result<()> {
     let name = monitor.name();
-    if name.starts_with("validation") && !validated {
+    if name.starts_with("validation") && validated == Some(false) {
         return refuse(format!(
             "{key} is {name}, but there is no validation data: set data.validation, such as 0.1"
         ));
     }
-    if name.starts_with("test") && validated {
+    if name.starts_with("test") && validated == Some(true) {
         return refuse(format!(
-            "{key} is {name}, but with data.validation the test data is not read before the end: monitor {} instead",
+            "{key} is {name}, but with validation data the test data is not read before the end: monitor {} instead",
             name.replace("test", "validation")
         ));
     }

@@ -42,7 +42,8 @@ pub struct Data {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_samples: Option<usize>,
     /// Validation data: a share (`0.1`) or a number of the training images, a stratified split that is the same for all seeds and
-    /// variants. Default: none. With it the test data is evaluated once, at the end of training.
+    /// variants. Default: the validation split of a dataset of one's own (`val` beside `train` and `test`), or none. With validation data the
+    /// test data is evaluated once, at the end of training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
     /// Sort the training images by class, the worst order unless `train.shuffle` changes it.
@@ -51,6 +52,12 @@ pub struct Data {
     /// Decoding of the pictures of a folder: `exif`, `alpha` and `max_pixels`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pictures: PictureOptions,
+}
+
+/// Whether a dataset is one of the user's own, by its name: such a dataset may have a validation split.
+pub(crate) fn is_own(dataset: &str) -> bool {
+    let own = ["folder:", "csv:", "npz:"];
+    own.iter().any(|prefix| dataset.starts_with(prefix))
 }
 
 /// Model by name, its settings and its initial weights.
@@ -173,6 +180,10 @@ pub struct Train {
     /// Weight decay of norms and biases too: of parameters of at most one dimension and those named `bias`.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub decay_norm_and_bias: bool,
+    /// Layer-wise decay of the learning rate in `(0, 1]`, as timm's `layer_decay`: a parameter has the factor `layer_decay^(D - d)`, where `d` is
+    /// the depth of its block and `D` that of the last layer. It multiplies the factors of `rules`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_decay: Option<f64>,
     /// Lookahead around the optimizer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lookahead: Option<LookaheadConfig>,
@@ -279,6 +290,13 @@ impl Recipe {
         }
         self.check_monitoring()?;
         self.train.optimizer.validate()?;
+        if let Some(decay) = self.train.layer_decay
+            && !(decay > 0.0 && decay <= 1.0)
+        {
+            return Err(Error::Recipe(format!(
+                "train.layer_decay is {decay}: expected a number in (0, 1], such as 0.75"
+            )));
+        }
         if let Some(lookahead) = &self.train.lookahead {
             lookahead.validate()?;
         }
@@ -287,39 +305,50 @@ impl Recipe {
         Ok(())
     }
 
-    /// Metric by which epochs are compared: `train.monitor`; by default the accuracy on the validation data, or on the test data where
-    /// there is none.
-    pub fn monitor(&self) -> Monitor {
-        let default = match self.data.validation {
-            Some(_) => Monitor::ValidationAccuracy,
-            None => Monitor::TestAccuracy,
+    /// Metric by which epochs are compared: `train.monitor`; by default the accuracy on the validation data if the run is `validated`, or else
+    /// on the test data.
+    pub fn monitor(&self, validated: bool) -> Monitor {
+        let default = match validated {
+            true => Monitor::ValidationAccuracy,
+            false => Monitor::TestAccuracy,
         };
         self.train.monitor.unwrap_or(default)
     }
 
     /// Settings that choose an epoch by the test data, one sentence each.
-    pub(crate) fn chosen_on_test(&self) -> Vec<String> {
-        let stopping = (self.train.early_stopping.as_ref()).and_then(|s| {
-            chosen_on_test("train.early_stopping", s.monitor.unwrap_or(self.monitor()))
-        });
+    pub(crate) fn chosen_on_test(&self, validated: bool) -> Vec<String> {
+        let monitor = self.monitor(validated);
+        let stopping = (self.train.early_stopping.as_ref())
+            .and_then(|s| chosen_on_test("train.early_stopping", s.monitor.unwrap_or(monitor)));
         let best = (self.train.restore_best)
-            .then(|| chosen_on_test("train.restore_best", self.monitor()))
+            .then(|| chosen_on_test("train.restore_best", monitor))
             .flatten();
         stopping.into_iter().chain(best).collect()
     }
 
+    /// Checks the metrics by which epochs are compared, in a run with or without validation data, or where that is not known yet.
+    pub(crate) fn check_monitors(&self, validated: Option<bool>) -> Result<()> {
+        if let Some(monitor) = self.train.monitor {
+            check_monitor("train.monitor", monitor, validated)?;
+        }
+        if let Some(stopping) = &self.train.early_stopping {
+            stopping.check(self.monitor(validated == Some(true)), validated)?;
+        }
+        Ok(())
+    }
+
     /// Checks validation, early stopping and checkpoints.
     fn check_monitoring(&self) -> Result<()> {
-        let (train, validated) = (&self.train, self.data.validation.is_some());
+        let train = &self.train;
         if let Some(validation) = &self.data.validation {
             validation.check()?;
         }
-        if let Some(monitor) = train.monitor {
-            check_monitor("train.monitor", monitor, validated)?;
-        }
-        if let Some(stopping) = &train.early_stopping {
-            stopping.check(self.monitor(), validated)?;
-        }
+        self.check_monitors(match (&self.data.validation, is_own(&self.data.dataset)) {
+            (Some(_), _) => Some(true),
+            // Its folder tells.
+            (None, true) => None,
+            (None, false) => Some(false),
+        })?;
         if let Some(checkpoint) = &train.checkpoint {
             checkpoint.config().validate()?;
         }
@@ -375,6 +404,7 @@ mod tests {
             "restore_best",
             "checkpoint",
             "decay_norm_and_bias",
+            "layer_decay",
             "lookahead",
             "amsgrad",
         ];

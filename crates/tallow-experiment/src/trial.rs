@@ -93,8 +93,8 @@ impl Runner {
         )
     }
 
-    /// Trains every variant with its first seed on its first `batches` batches alone, without augmentation, label smoothing and learning-rate
-    /// schedule. A network and a loss without a fault learn them by heart. `None` if the [`StopFlag`](crate::StopFlag) was set.
+    /// Trains every variant with its first seed on its first `batches` batches alone, without augmentation, mixup and CutMix, label
+    /// smoothing and learning-rate schedule. A network and a loss without a fault learn them by heart. `None` if the [`StopFlag`](crate::StopFlag) was set.
     pub fn overfit(
         &mut self,
         experiment: &Experiment,
@@ -167,6 +167,7 @@ impl Runner {
 /// Recipe without what keeps a network from learning its images by heart.
 fn by_heart(mut recipe: Recipe) -> Recipe {
     recipe.train.augment.clear();
+    recipe.train.mix = None;
     if let LossConfig::CrossEntropy {
         label_smoothing, ..
     }

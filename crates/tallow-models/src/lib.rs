@@ -5,6 +5,7 @@
 )]
 
 mod config;
+mod depth;
 mod eigen;
 mod error;
 mod grad_cam;

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use candle_core::Var;
 use serde::{Deserialize, Serialize};
 use tallow_ops::ParamStore;
@@ -8,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::freeze::{Thawing, Unfreeze, trained_at_last};
 use crate::loss::LossConfig;
 use crate::mix::MixConfig;
-use crate::optimizer::{Lookahead, LookaheadConfig, Optimizer, OptimizerConfig, ParamRule};
+use crate::optimizer::{Groups, Lookahead, LookaheadConfig, Optimizer, OptimizerConfig, ParamRule};
 use crate::sam::SamConfig;
 use crate::schedule::ScheduleConfig;
 use crate::tta::Tta;
@@ -42,6 +44,10 @@ pub struct TrainConfig {
     /// separates them. A rule with a weight decay has the last word.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub decay_norm_and_bias: bool,
+    /// Factors of the learning rates of single parameters by name, besides those of `rules`: timm's layer-wise decay, with factors from the
+    /// depths of a model's parameters. A parameter without one has the factor 1.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lr_scales: BTreeMap<String, f64>,
     /// Lookahead around the optimizer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lookahead: Option<LookaheadConfig>,
@@ -116,6 +122,7 @@ impl TrainConfig {
             loss: LossConfig::default(),
             rules: Vec::new(),
             decay_norm_and_bias: true,
+            lr_scales: BTreeMap::new(),
             lookahead: None,
             freeze: Vec::new(),
             unfreeze: Vec::new(),
@@ -163,11 +170,20 @@ impl TrainConfig {
     /// parameter is left to train.
     pub fn optimizer(&self, store: &ParamStore) -> Result<Box<dyn Optimizer>> {
         let (params, _) = self.trained(store)?;
-        let optimizer = self.optimizer.build_with_groups(
-            params.clone(),
-            &self.rules,
-            self.decay_norm_and_bias,
-        )?;
+        let all = store.parameters();
+        let unknown = |name: &&String| !all.iter().any(|(known, _)| known == *name);
+        if let Some(name) = self.lr_scales.keys().find(unknown) {
+            return Err(Error::config(
+                "lr_scales",
+                format!("there is no parameter `{name}`"),
+            ));
+        }
+        let groups = Groups {
+            rules: &self.rules,
+            decay_norm_and_bias: self.decay_norm_and_bias,
+            lr_scales: &self.lr_scales,
+        };
+        let optimizer = self.optimizer.build_with_groups(params.clone(), &groups)?;
         Ok(match self.lookahead {
             Some(lookahead) => Box::new(Lookahead::new(optimizer, params, lookahead)?),
             None => optimizer,

@@ -41,8 +41,12 @@ pub fn check_last_batch(model: &dyn ModuleT, store: &ParamStore, train: &DataLoa
     }
 }
 
-/// Checks before training that `model` can be trained on the smallest chunk of a batch of `train`, if that has one sample.
-pub(crate) fn check_chunks(
+/// Checks before training that `model` can be trained on the smallest of `chunks` chunks of a batch of `train`, if that has one sample. As
+/// [`check_last_batch`] otherwise.
+///
+/// # Errors
+/// [`Error::Config`] when one image fails and two do not.
+pub fn check_chunks(
     model: &dyn ModuleT,
     store: &ParamStore,
     train: &DataLoader,

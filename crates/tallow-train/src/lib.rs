@@ -66,7 +66,7 @@ pub use gradient_norms::GradientNorms;
 pub use gradient_statistics::GradientStatistics;
 pub use grid::make_grid;
 pub use history::{Evaluation, History};
-pub use last_batch::check_last_batch;
+pub use last_batch::{check_chunks, check_last_batch};
 pub use loss::{
     BinaryCrossEntropy, ClassWeights, CrossEntropy, Distillation, Focal, Loss, LossConfig,
     SigmoidFocal, SoftmaxCrossEntropy, SquaredError, Target,

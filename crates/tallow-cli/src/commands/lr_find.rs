@@ -1,18 +1,16 @@
 //! `tallow lr-find`: learning-rate range tests.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::Args;
-use tallow_experiment::{Experiment, FoundLr, Runner, RunnerOptions, device};
+use tallow_experiment::{Experiment, FoundLr, Runner};
 use tallow_record::Tier;
 use tallow_train::LrFinder;
 
-use crate::args::tier_parser;
+use crate::args::{PlaceArgs, tier_parser};
 use crate::ending::Ending;
 use crate::program::Program;
 use crate::progress::Notes;
-use crate::runner::set_threads;
+use crate::runner::options;
 use crate::table::{align_right, new_table};
 use crate::{interrupt, output};
 
@@ -50,18 +48,9 @@ pub struct LrFindArgs {
     /// Change a key of the recipe in every variant: train.batch_size=128.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Device to compute on: cpu, cuda, cuda:N or metal.
-    #[arg(long, value_name = "D", default_value = "cpu")]
-    pub device: String,
-    /// Look for the data in this folder before the usual places.
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Folder of the run records.
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub out: PathBuf,
-    /// Threads to compute with; all cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    /// Place of the training.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// Print one JSON array on standard output, and nothing else there.
     #[arg(long)]
     pub json: bool,
@@ -69,8 +58,7 @@ pub struct LrFindArgs {
 
 /// Tests the variants of an experiment and prints the suggestions.
 pub fn lr_find(args: &LrFindArgs, program: &Program) -> Result<Ending> {
-    let device = device::parse(&args.device)?;
-    set_threads(args.threads)?;
+    let options = options(&args.place, program)?;
     let mut experiment = Experiment::load(&args.experiment, args.tier, &args.set)?;
     experiment.keep_only(&args.variant)?;
     if let Some(seed) = args.seed {
@@ -83,14 +71,7 @@ pub fn lr_find(args: &LrFindArgs, program: &Program) -> Result<Ending> {
         ..LrFinder::default()
     };
     interrupt::listen()?;
-    let mut runner = Runner::new(RunnerOptions {
-        device,
-        data: args.data.clone(),
-        out: args.out.clone(),
-        stop: interrupt::flag(),
-        registry: program.models.clone(),
-        ..RunnerOptions::default()
-    });
+    let mut runner = Runner::new(options);
     let Some(found) = runner.find_lr(&experiment, &finder, &mut Notes)? else {
         return Ok(Ending::Interrupted);
     };

@@ -78,7 +78,7 @@ fn train(args: &RunArgs, resume: Resume, program: &Program) -> Result<Ending> {
         }
         return Ok(Ending::Interrupted);
     };
-    let records = args.runner.out.join(&outcome.experiment);
+    let records = args.runner.place.out.join(&outcome.experiment);
     status!("run records: {}", records.display());
     let text = results_table::render(&outcome);
     let events = args.runner.events_on_stdout();

@@ -31,8 +31,8 @@ pub struct RunArgs {
     /// Also write the results with the curves of all runs into this folder, as `EXPERIMENT.json`.
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
-    /// Instead of the run, train each variant on its first N batches alone, without augmentation and schedule, until their loss is 1 % of
-    /// its first value. Exits with 1 when that takes more than 500 steps: then the network, the loss or the data have a fault.
+    /// Instead of the run, train each variant on its first N batches alone, without augmentation, mixup and CutMix, label smoothing and
+    /// schedule, until their loss is 1 % of its first value. Exits with 1 when that takes more than 500 steps: then the network, the loss or the data have a fault.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "results")]
     pub overfit_batches: Option<u16>,
     /// Continue the run in this folder, or the last one under --out that was interrupted, and the runs after it, with the arguments with

@@ -9,13 +9,16 @@ use serde_json::Value;
 
 use crate::common::{Sandbox, stderr};
 
-/// Everything that a checkpoint must contain: momentum, a schedule by step, dropout, augmentation, validation, the best weights.
+/// Everything that a checkpoint must contain: momentum, a schedule by step with a warmup, mixup and CutMix, chunks, clipping, the average of
+/// the weights, skipped steps, dropout and batch norm, augmentation, validation, the best weights.
 const EXPERIMENT: &str = r#"
     question = "Does it continue?"
     seeds = [0]
 
     [data]
     dataset = "fashion-mnist-sample"
+    train_samples = 2000
+    test_samples = 300
     transforms = [{ name = "to-tensor" }, { name = "normalize", mean = [0.286], std = [0.353] }]
     validation = 0.1
 
@@ -26,16 +29,27 @@ const EXPERIMENT: &str = r#"
     checkpoint = { every_steps = 5 }
     augment = [{ name = "random-crop", size = 28, padding = 2 }, { name = "random-horizontal-flip" }]
     optimizer = { name = "sgd", lr = 0.1, momentum = 0.9 }
-    schedule = { curve = { name = "cosine" }, per = "step", warmup = { length = 10 } }
+    schedule = { curve = { name = "cosine" }, per = "step", warmup = { steps = 10 } }
+    mix = { mixup_alpha = 0.4, cutmix_alpha = 1.0, probability = 0.8 }
+    chunks = 3
+    clip = { norm = 2.0 }
+    ema = { decay = 0.98, every = 2 }
+    skip_non_finite = 2
 
     [[variants]]
     name = "cnn"
-    model.name = "cnn"
+    model.name = "cifar-cnn-bn"
 
     [[variants]]
     name = "mlp"
     model = { name = "mlp", dropout = 0.2 }
 "#;
+
+/// Steps from one checkpoint of the experiment to the next.
+const EVERY_STEPS: usize = 5;
+
+/// Numbers of loader workers, one after another.
+const WORKERS: [&str; 3] = ["0", "3", "1"];
 
 /// The program with these arguments, in a sandbox.
 fn tallow(sandbox: &Sandbox, args: &[&str]) -> Command {
@@ -160,19 +174,20 @@ fn wait_for_checkpoint(sandbox: &Sandbox, child: &mut Child, before: &Option<Str
     }
 }
 
-/// Kills a run `kills` times, each time at a random moment after a checkpoint or before the first one, and continues it by `--resume`.
-fn killed(kills: usize, epochs: usize) {
+/// Kills a run `kills` times, each time at a random moment after a random number of checkpoints, and continues it by `--resume`, each time with another number
+/// of loader workers.
+fn killed(variant: &str, kills: usize, epochs: usize) {
     let sandbox = sandbox();
-    let epochs = format!("train.epochs={epochs}");
+    let length = format!("train.epochs={epochs}");
     let common = [
         "run",
         "exp.toml",
         "--only",
-        "cnn",
+        variant,
         "--threads",
         "2",
         "--set",
-        &epochs,
+        &length,
     ];
     finish(&sandbox, &[&common[..], &["--out", "straight"]].concat());
     let straight = records(&sandbox, "straight").pop().unwrap();
@@ -183,25 +198,29 @@ fn killed(kills: usize, epochs: usize) {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) % below
     };
+    // Checkpoints up to a kill at most: the kills take half of the run on average, which has 57 steps in an epoch.
+    let spread = (epochs * 57 / EVERY_STEPS / kills / 2) as u32;
     let (mut done, mut within) = (0, 0);
     while done < kills {
-        let workers = ["0", "1", "3"][random(3) as usize];
+        let workers = WORKERS[done % WORKERS.len()];
         let first = [&common[..], &["--out", "killed", "--workers", workers]].concat();
         let again = ["run", "--resume", "--out", "killed", "--workers", workers];
         let args = match records(&sandbox, "killed").is_empty() {
             true => &first[..],
             false => &again[..],
         };
-        let before = checkpoint(&sandbox, "killed");
         let log = fs::File::create(sandbox.path().join("log")).unwrap();
         let mut child = tallow(&sandbox, args)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();
-        let alive = wait_for_checkpoint(&sandbox, &mut child, &before);
-        let text = fs::read_to_string(sandbox.path().join("log")).unwrap();
-        assert!(alive, "it ended after {done} kills: {text}");
+        for _ in 0..=random(spread) {
+            let before = checkpoint(&sandbox, "killed");
+            let alive = wait_for_checkpoint(&sandbox, &mut child, &before);
+            let text = fs::read_to_string(sandbox.path().join("log")).unwrap();
+            assert!(alive, "it ended after {done} kills: {text}");
+        }
         std::thread::sleep(Duration::from_millis(random(120).into()));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -226,13 +245,19 @@ fn killed(kills: usize, epochs: usize) {
 
 #[test]
 fn a_run_killed_at_random_moments_ends_with_the_same_bits() {
-    killed(3, 4);
+    killed("mlp", 3, 4);
+}
+
+#[test]
+fn a_run_with_batch_norm_killed_at_random_moments_ends_with_the_same_bits() {
+    killed("cnn", 2, 3);
 }
 
 #[test]
 #[ignore = "minutes: run it with --ignored"]
 fn a_run_killed_at_twenty_random_moments_ends_with_the_same_bits() {
-    killed(20, 12);
+    killed("mlp", 20, 24);
+    killed("cnn", 20, 24);
 }
 
 /// Sends a signal once there is a checkpoint; the output up to the end.
@@ -259,7 +284,8 @@ fn ctrl_c_prints_the_command_that_continues() {
     finish(&sandbox, &[&common[..], &["--out", "straight"]].concat());
     let first = [&common[..], &["--out", "killed"]].concat();
     let mut args: Vec<String> = first.iter().map(|arg| arg.to_string()).collect();
-    for signal in ["-INT", "-TERM"] {
+    for (signal, workers) in ["-INT", "-TERM"].into_iter().zip(WORKERS) {
+        args.extend(["--workers".to_string(), workers.to_string()]);
         let args_now: Vec<&str> = args.iter().map(String::as_str).collect();
         let output = signalled(&sandbox, signal, &args_now);
         assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));

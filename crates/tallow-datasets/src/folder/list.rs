@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use csv::{ReaderBuilder, StringRecord, Trim};
 use serde_json::{Map, Value};
 
-use super::scan::TEST;
+use super::scan::VALIDATION;
 use crate::dataset::Split;
 use crate::error::{Error, Result};
 
@@ -31,19 +31,23 @@ pub(super) struct Item {
     pub line: u64,
 }
 
-/// List of a split below `root`: `train.csv`, `train.jsonl`, or `metadata.csv` or `metadata.jsonl` in the folder `train`. The test split may be called
-/// by the other names that its folder may have.
+/// List of a split below `root`: `train.csv`, `train.jsonl`, or `metadata.csv` or `metadata.jsonl` in the folder `train`. Where there is no list
+/// `test`, the one of validation is that of the test split.
 pub(super) fn find(root: &Path, split: Split) -> Option<PathBuf> {
-    let names: &[&str] = match split {
-        Split::Train => &["train"],
-        Split::Test => &TEST,
-    };
-    let files = names.iter().flat_map(|name| {
+    let list = |name: &str| {
         let beside = ["csv", "jsonl"].map(|end| root.join(format!("{name}.{end}")));
         let inside = ["csv", "jsonl"].map(|end| root.join(name).join(format!("metadata.{end}")));
-        [beside, inside].concat()
-    });
-    files.into_iter().find(|file| file.is_file())
+        let mut files = beside.into_iter().chain(inside);
+        files.find(|file| file.is_file())
+    };
+    match (split, list("test")) {
+        (Split::Train, _) => list("train"),
+        (Split::Test, Some(test)) => Some(test),
+        (Split::Validation, None) => None,
+        (Split::Test, None) | (Split::Validation, Some(_)) => {
+            VALIDATION.iter().find_map(|name| list(name))
+        }
+    }
 }
 
 /// Entries of a list.

@@ -13,8 +13,8 @@ pub(super) const EXTENSIONS: [&str; 9] = [
     "jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp",
 ];
 
-/// Names of the folder of the test split, in order of preference.
-pub(super) const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
+/// Names of the folder of the validation split, in order of preference. Where there is no folder `test`, it has the test split.
+pub(super) const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 
 /// Deeper nesting than this is taken for a loop of links.
 const MAX_DEPTH: usize = 32;
@@ -65,36 +65,61 @@ impl LeftOut {
 /// Folders of the splits below a root.
 pub(super) struct Layout {
     pub train: Option<PathBuf>,
+    pub validation: Option<PathBuf>,
     pub test: Option<PathBuf>,
-    /// Names of further folders that would be the test split if there were no better one.
+    /// Names of further folders that would be the validation split if there were no better one.
     pub unused: Vec<&'static str>,
 }
 
 impl Layout {
     pub fn of(root: &Path) -> Self {
         let folder = |name: &str| Some(root.join(name)).filter(|path| path.is_dir());
-        let mut found = TEST
-            .into_iter()
-            .filter_map(|name| Some((name, folder(name)?)));
+        let mut others = (VALIDATION.into_iter()).filter_map(|name| Some((name, folder(name)?)));
+        let mut next = || others.next().map(|(_, path)| path);
+        let (validation, test) = match folder("test") {
+            Some(test) => (next(), Some(test)),
+            None => (None, next()),
+        };
         Layout {
             train: folder("train"),
-            test: found.next().map(|(_, path)| path),
-            unused: found.map(|(name, _)| name).collect(),
+            validation,
+            test,
+            unused: others.map(|(name, _)| name).collect(),
         }
+    }
+
+    /// Splits that are there, with their folders.
+    pub fn splits(&self) -> Vec<(Split, &Path)> {
+        let folders = [
+            (Split::Train, &self.train),
+            (Split::Validation, &self.validation),
+            (Split::Test, &self.test),
+        ];
+        let there = folders.into_iter();
+        there
+            .filter_map(|(split, folder)| Some((split, folder.as_deref()?)))
+            .collect()
     }
 
     /// Folder of a split.
     pub fn folder(&self, root: &Path, split: Split) -> Result<&Path> {
-        let (folder, names): (_, &[&str]) = match split {
-            Split::Train => (&self.train, &["train"]),
-            Split::Test => (&self.test, &TEST),
+        let (folder, expected) = match split {
+            Split::Train => (&self.train, "a subfolder called train"),
+            Split::Test => (
+                &self.test,
+                "a subfolder called test or val or valid or validation",
+            ),
+            Split::Validation => (
+                &self.validation,
+                "a subfolder called val or valid or validation beside one called test",
+            ),
         };
         folder.as_deref().ok_or_else(|| {
-            let expected = format!("a subfolder called {}", names.join(" or "));
-            match root.is_dir() {
-                true => Error::invalid(root, expected, "none"),
-                false => Error::invalid(root, expected, "no such folder"),
-            }
+            let found = match root.is_dir() {
+                true => "none",
+                false => "no such folder",
+            };
+            Error::invalid(root, expected, found)
         })
     }
 }

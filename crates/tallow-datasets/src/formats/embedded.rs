@@ -29,7 +29,8 @@ fn read(reading: &Reading) -> Result<Contents> {
             file!("train-images-idx3-ubyte.gz"),
             file!("train-labels-idx1-ubyte.gz"),
         ),
-        Split::Test => (
+        // `Places::find` has refused validation.
+        Split::Test | Split::Validation => (
             file!("t10k-images-idx3-ubyte.gz"),
             file!("t10k-labels-idx1-ubyte.gz"),
         ),

@@ -30,7 +30,7 @@ impl Job<'_> {
         if self.train.num_batches() < SANITY_STEPS {
             return Ok(());
         }
-        let mut trainer = self.trainer(self.recipe.train.config());
+        let mut trainer = self.trainer(self.train_config());
         // The test data stays unread where there is validation data.
         let judged = self.validation.as_ref().unwrap_or(&self.test);
         let store = self.model.store();
@@ -39,7 +39,7 @@ impl Job<'_> {
 
     /// Learning-rate range test.
     pub fn find_lr(&self, finder: &LrFinder, stop: &StopFlag) -> Result<LrRange> {
-        let config = self.recipe.train.config();
+        let config = self.train_config();
         let with = |config| self.trainer(config).with_interrupt(|| stop.requested());
         Ok(finder.run(&config, with, &self.model, self.model.store(), &self.train)?)
     }
@@ -59,7 +59,7 @@ impl Job<'_> {
             epochs: steps.div_ceil(per_epoch),
             max_steps: None,
             schedule: ScheduleConfig::constant(),
-            ..self.recipe.train.config()
+            ..self.train_config()
         };
         let mut learnt = Learnt {
             share,

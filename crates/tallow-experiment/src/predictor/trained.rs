@@ -17,7 +17,7 @@ use crate::error::{Context, Error, Result};
 use crate::evaluate;
 use crate::job::{SHAPES_FILE, Shapes};
 use crate::model::{self, Model, Registry};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, is_own};
 use crate::{preparation, weights};
 
 /// Shape `(C, H, W)`.
@@ -254,14 +254,11 @@ fn trained_on(path: &Path, digest: &str) -> Result<String> {
     }
 }
 
-/// Beginnings of the names of datasets that are not in the catalogue.
-const OWN: [&str; 3] = ["folder:", "csv:", "npz:"];
-
 /// Names of a dataset's classes: of the catalogue, or of the dataset at a path.
 fn classes(dataset: &str, data: Option<PathBuf>) -> Result<Vec<String>> {
     match entry(dataset) {
         Ok(entry) => Ok(entry.classes.iter().map(|c| c.to_string()).collect()),
-        Err(_) if OWN.iter().any(|prefix| dataset.starts_with(prefix)) => {
+        Err(_) if is_own(dataset) => {
             let train = load_split(dataset, Split::Train, &data::options(data, None))?;
             Ok(train.info().classes.clone())
         }

@@ -60,12 +60,30 @@ fn monitors_are_of_data_that_the_run_has() {
 
     let fine = recipe(with, "early_stopping = { mode = \"max\" }");
     fine.check().unwrap();
-    assert_eq!(fine.monitor(), Monitor::ValidationAccuracy);
-    assert!(fine.chosen_on_test().is_empty());
+    assert_eq!(fine.monitor(true), Monitor::ValidationAccuracy);
+    assert!(fine.chosen_on_test(true).is_empty());
     let on_test = recipe("", "early_stopping = {}\nrestore_best = true");
     on_test.check().unwrap();
-    assert_eq!(on_test.monitor(), Monitor::TestAccuracy);
-    assert_eq!(on_test.chosen_on_test().len(), 2);
+    assert_eq!(on_test.monitor(false), Monitor::TestAccuracy);
+    assert_eq!(on_test.chosen_on_test(false).len(), 2);
+}
+
+/// Only the folder tells whether there is a validation split.
+#[test]
+fn monitors_of_a_dataset_of_ones_own_are_checked_when_it_is_read() {
+    for monitor in ["validation_loss", "test_loss"] {
+        let train = format!("monitor = \"{monitor}\"\nearly_stopping = {{}}");
+        let mut own = recipe("", &train);
+        own.data.dataset = "folder:pictures".into();
+        own.check().unwrap();
+        let of_validation = monitor == "validation_loss";
+        assert!(own.check_monitors(Some(of_validation)).is_ok());
+        let error = own.check_monitors(Some(!of_validation)).unwrap_err();
+        assert!(error.to_string().contains("train.monitor is"), "{error}");
+    }
+    let mut own = recipe("", "early_stopping = { patience = 0 }");
+    own.data.dataset = "npz:arrays".into();
+    assert!(own.check().is_err());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Recipes with what acts on a batch, its gradients or the weights.
 
-use candle_core::Device;
+use candle_core::{Device, safetensors};
 use tallow_experiment::{Experiment, NoProgress, Predictor, Registry, Tier};
+use tallow_models::{Model, ModelConfig};
 use tallow_record::{Profile, Run, StatisticsRow};
 
 use crate::support::{SMALL, experiment, runner, train};
@@ -86,6 +87,8 @@ fn settings_out_of_range_are_errors_of_the_recipe() {
         ("train.chunks=0", "chunks: must be at least 1"),
         ("train.sam.rho=-1", "sam.rho: -1"),
         ("train.ema.decay=2", "ema.decay: 2"),
+        ("train.layer_decay=0", "train.layer_decay is 0"),
+        ("train.layer_decay=1.5", "train.layer_decay is 1.5"),
         ("train.swa={ start = 9 }", "swa.start: 9"),
         ("train.tta=ten-crop", "train.tta"),
         ("train.mix.mixup=1", "train.mix"),
@@ -94,4 +97,38 @@ fn settings_out_of_range_are_errors_of_the_recipe() {
         let message = error.unwrap_err().message();
         assert!(message.contains(expected), "{set}: {message}");
     }
+}
+
+/// The rate of the first layer is too small to change it.
+#[test]
+fn layer_decay_reaches_the_optimizer() {
+    let dir = tempfile::tempdir().unwrap();
+    let sets = [
+        "train.epochs=1",
+        "train.layer_decay=1e-30",
+        "train.optimizer={name=\"sgd\",lr=0.01}",
+    ];
+    let mut experiment = experiment(SMALL, &sets);
+    experiment.keep_only(&["cnn".to_string()]).unwrap();
+    let outcome = train(&experiment, dir.path());
+    let config = ModelConfig {
+        seed: 3,
+        ..ModelConfig::new(10, (1, 28, 28))
+    };
+    let before = Model::build("cnn", &config)
+        .unwrap()
+        .store()
+        .state_dict()
+        .unwrap();
+    let after = outcome.runs[0].join("model.safetensors");
+    let after = safetensors::load(after, &Device::Cpu).unwrap();
+    let values =
+        |tensor: &candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    for (name, tensor) in &before {
+        let changed = values(tensor) != values(&after[name]);
+        assert_eq!(changed, name.starts_with("fc2."), "{name}");
+    }
+    let text = std::fs::read_to_string(outcome.runs[0].join("config.toml")).unwrap();
+    let config: toml::Table = toml::from_str(&text).unwrap();
+    assert_eq!(config["train"]["layer_decay"].as_float(), Some(1e-30));
 }

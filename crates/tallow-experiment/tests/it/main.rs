@@ -7,3 +7,4 @@ mod regression;
 mod run;
 mod support;
 mod trials;
+mod validation;

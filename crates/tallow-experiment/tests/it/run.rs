@@ -323,6 +323,11 @@ fn runs_that_would_stop_in_the_middle_are_refused_before_the_first() {
         message(&["data.train_samples=289", "train.drop_last=true"]),
         ""
     );
+    let error = message(&["train.chunks=32"]);
+    assert!(
+        error.starts_with("variant `mlp`: chunks: 32 chunks leave one of a single sample"),
+        "{error}"
+    );
     let weights = r#"train.loss={name="cross-entropy",class_weights=[1,2]}"#;
     let error = message(&[weights]);
     assert!(

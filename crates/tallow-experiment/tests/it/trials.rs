@@ -68,6 +68,7 @@ fn one_batch_is_learnt_by_heart() {
     // What would keep the loss up is left out.
     let sets = [
         "train.augment=[{name=\"random-horizontal-flip\"}]",
+        "train.mix={mixup_alpha=1.0,cutmix_alpha=1.0}",
         "train.loss={name=\"cross-entropy\",label_smoothing=0.3}",
     ];
     let found = runner(dir.path()).overfit(&experiment(SMALL, &sets), 1, &mut NoProgress);

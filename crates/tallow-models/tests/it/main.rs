@@ -4,6 +4,7 @@ mod bits;
 mod build;
 mod checkpoints;
 mod common;
+mod depth;
 mod device;
 mod formats;
 #[path = "../../../tallow-datasets/tests/it/formats/table.rs"]

@@ -1,10 +1,12 @@
+use std::collections::BTreeMap;
+
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 
 use super::adam::AVERAGES;
 use super::config::OptimizerConfig;
 use super::params::Params;
-use super::rule::{Member, members};
+use super::rule::{Groups, Member, members};
 use super::{Optimizer, ParamRule};
 use crate::error::{Error, Result};
 
@@ -159,18 +161,22 @@ impl OptimizerConfig {
         params: Vec<(String, Var)>,
         rules: &[ParamRule],
     ) -> Result<Box<dyn Optimizer>> {
-        self.build_with_groups(params, rules, true)
+        let groups = Groups {
+            rules,
+            decay_norm_and_bias: true,
+            lr_scales: &BTreeMap::new(),
+        };
+        self.build_with_groups(params, &groups)
     }
 
-    /// [`build_with_rules`](Self::build_with_rules), without weight decay on norms and biases unless `decay_norm_and_bias`.
+    /// [`build_with_rules`](Self::build_with_rules), with all settings that differ between parameters.
     pub(crate) fn build_with_groups(
         &self,
         params: Vec<(String, Var)>,
-        rules: &[ParamRule],
-        decay_norm_and_bias: bool,
+        groups: &Groups,
     ) -> Result<Box<dyn Optimizer>> {
         self.validate()?;
-        let members = members(params, rules, decay_norm_and_bias)?;
+        let members = members(params, groups)?;
         Ok(Box::new(self.build_members(members)?))
     }
 

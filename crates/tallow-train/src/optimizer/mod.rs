@@ -34,6 +34,7 @@ pub use lookahead::{Lookahead, LookaheadConfig};
 pub use nadam::NAdamConfig;
 pub use radam::RAdamConfig;
 pub use rmsprop::RmsPropConfig;
+pub(crate) use rule::Groups;
 pub use rule::ParamRule;
 pub use sgd::SgdConfig;
 

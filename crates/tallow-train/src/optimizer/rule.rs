@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use candle_core::Var;
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +57,15 @@ impl ParamRule {
     }
 }
 
+/// Settings that differ between parameters.
+pub(crate) struct Groups<'a> {
+    pub rules: &'a [ParamRule],
+    /// Without it, parameters of at most one dimension and those named `bias` have no weight decay, as in timm, unless a rule sets one.
+    pub decay_norm_and_bias: bool,
+    /// Factors of the learning rate by the name of a parameter.
+    pub lr_scales: &'a BTreeMap<String, f64>,
+}
+
 /// Parameter with the settings of its group.
 pub(super) struct Member {
     pub name: String,
@@ -65,15 +76,14 @@ pub(super) struct Member {
     pub weight_decay: Option<f64>,
 }
 
-/// Gives each parameter the settings of the first rule that matches it. Without `decay_norm_and_bias`, parameters of at most one
-/// dimension and those named `bias` have no weight decay, as in timm, unless a rule sets one.
+/// Gives each parameter the settings of the first rule that matches it.
 ///
-/// Fails when a rule is out of range or matches no parameter, as after a typing mistake.
-pub(super) fn members(
-    params: Vec<(String, Var)>,
-    rules: &[ParamRule],
-    decay_norm_and_bias: bool,
-) -> Result<Vec<Member>> {
+/// Fails when a rule or a factor is out of range, or a rule matches no parameter, as after a typing mistake.
+pub(super) fn members(params: Vec<(String, Var)>, groups: &Groups) -> Result<Vec<Member>> {
+    let rules = groups.rules;
+    for scale in groups.lr_scales.values() {
+        not_negative("lr_scales", *scale)?;
+    }
     for rule in rules {
         rule.validate()?;
         if !params
@@ -86,10 +96,11 @@ pub(super) fn members(
     }
     let member = |(name, var): (String, Var)| {
         let rule = rules.iter().find(|rule| rule.matches(&name, var.rank()));
-        let decays = decay_norm_and_bias || !is_norm_or_bias(&name, var.rank());
+        let decays = groups.decay_norm_and_bias || !is_norm_or_bias(&name, var.rank());
         let weight_decay = rule.and_then(|rule| rule.weight_decay);
         Member {
-            lr_scale: rule.map_or(1.0, |rule| rule.lr_scale),
+            lr_scale: rule.map_or(1.0, |rule| rule.lr_scale)
+                * groups.lr_scales.get(&name).copied().unwrap_or(1.0),
             weight_decay: weight_decay.or((!decays).then_some(0.0)),
             name,
             var,

@@ -1,9 +1,12 @@
 //! The fused pass compared with the tensor operations, and the state.
 
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Var};
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::TrainConfig;
 
 mod lookahead;
 mod muon;
@@ -157,7 +160,12 @@ fn optimizer(config: &OptimizerConfig, var: &Var) -> Box<dyn Optimizer> {
 
 /// The same optimizer, made to use tensor operations.
 fn reference(config: &OptimizerConfig, var: &Var) -> Box<dyn Optimizer> {
-    let members = rule::members(named(var), &[], true).unwrap();
+    let groups = Groups {
+        rules: &[],
+        decay_norm_and_bias: true,
+        lr_scales: &BTreeMap::new(),
+    };
+    let members = rule::members(named(var), &groups).unwrap();
     let mut made = config.build_members(members).unwrap();
     made.params = made.params.use_tensors();
     Box::new(made)
@@ -500,9 +508,12 @@ fn weight_decay_spares_norms_and_biases() {
             ..SgdConfig::default()
         };
         let config = OptimizerConfig::from(config);
-        let mut made = config
-            .build_with_groups(params.clone(), rules, decay_norm_and_bias)
-            .unwrap();
+        let groups = Groups {
+            rules,
+            decay_norm_and_bias,
+            lr_scales: &BTreeMap::new(),
+        };
+        let mut made = config.build_with_groups(params.clone(), &groups).unwrap();
         let mut grads = GradStore::default();
         for (_, var) in &params {
             grads.insert(var, var.ones_like().unwrap());
@@ -524,6 +535,55 @@ fn weight_decay_spares_norms_and_biases() {
     };
     assert_eq!(after(&[bias(Some(4.0))], false), [-1.5, -0.25, 0.5, 0.5]);
     assert_eq!(after(&[bias(None)], false), [-1.5, 0.75, 0.5, 0.5]);
+}
+
+/// Factors of single parameters multiply those of rules.
+#[test]
+fn learning_rates_have_factors_by_name() {
+    let params: Vec<(String, Var)> = ["a.weight", "a.bias", "b.weight"]
+        .map(|name| {
+            (
+                name.to_string(),
+                Var::ones(2, DType::F64, &Device::Cpu).unwrap(),
+            )
+        })
+        .into();
+    let rule = ParamRule {
+        name_contains: Some("a.".into()),
+        lr_scale: 0.5,
+        ..ParamRule::default()
+    };
+    let store = tallow_ops::ParamStore::from_vars(params.clone(), 0).unwrap();
+    let config = |scales: &[(&str, f64)]| TrainConfig {
+        rules: vec![rule.clone()],
+        lr_scales: (scales.iter())
+            .map(|(name, scale)| (name.to_string(), *scale))
+            .collect(),
+        ..TrainConfig::new(1, OptimizerConfig::sgd(1.0))
+    };
+    let mut made = config(&[("a.weight", 0.25), ("b.weight", 0.0)])
+        .optimizer(&store)
+        .unwrap();
+    let mut grads = GradStore::default();
+    for (_, var) in &params {
+        grads.insert(var, var.ones_like().unwrap());
+    }
+    made.step(&grads).unwrap();
+    let after: Vec<f64> = params.iter().map(|(_, var)| flat(var)[0]).collect();
+    assert_eq!(after, [0.875, 0.5, 1.0]);
+
+    let refused = |scales: &[(&str, f64)]| {
+        let error = config(scales).optimizer(&store).err().unwrap();
+        error.to_string()
+    };
+    assert_eq!(
+        refused(&[("c.weight", 0.5)]),
+        "lr_scales: there is no parameter `c.weight`"
+    );
+    assert!(refused(&[("a.bias", -1.0)]).contains("lr_scales"));
+    // Recipes of before have the same text.
+    let text = serde_json::to_string(&config(&[])).unwrap();
+    assert!(!text.contains("lr_scales"), "{text}");
 }
 
 /// The momentum of a step is the one set last, and a momentum of 0 on the way leaves the buffer as it is, as in PyTorch.

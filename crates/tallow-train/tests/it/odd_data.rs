@@ -193,6 +193,7 @@ fn parameters_behind_a_cut_graph_are_named() {
     for part in [
         "`fc1.bias`, `fc1.weight`, ",
         "no gradient in the first step",
+        "the fused `layer_norm`",
         "`freeze` or `allow_unused`",
     ] {
         assert!(message.contains(part), "{message}");

@@ -84,6 +84,10 @@ fn folders_are_as_the_page_says() {
     let t = &mut table;
     for test in ["test", "val", "valid", "validation"] {
         let kind = format!("folders `train` and `{test}` with a folder for every class");
+        let words = match test {
+            "test" => String::new(),
+            _ => format!("`{test}` is the test split, as there is no `test`"),
+        };
         let test = format!("{test}/b/1.png");
         let dir = set(&[
             "train/a/1.png",
@@ -91,7 +95,7 @@ fn folders_are_as_the_page_says() {
             &test,
             &test.replace("/b/", "/a/"),
         ]);
-        read(t, &kind, &dir, (&[0, 1], &[0, 1], 2), "");
+        read(t, &kind, &dir, (&[0, 1], &[0, 1], 2), &words);
     }
     let every = [
         "jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp", "JPG",
@@ -133,12 +137,22 @@ fn folders_are_as_the_page_says() {
         "no test pictures of b",
     );
     let dir = beside(&["val/a/1.png", "val/a/2.png"]);
+    let validation = load(&dir, Split::Validation).unwrap();
+    assert_eq!(labels(&*validation), [0, 0]);
     read(
         t,
-        "`test` and `val`",
+        "`val` beside `test`: the validation split",
         &dir,
         (&[0], &[0], 1),
-        "not used: val",
+        "",
+    );
+    let dir = beside(&["val/a/1.png", "valid/a/2.png"]);
+    read(
+        t,
+        "`val` and `valid` beside `test`",
+        &dir,
+        (&[0], &[0], 1),
+        "not used: valid",
     );
     left_out(
         t,

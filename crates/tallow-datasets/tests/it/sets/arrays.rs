@@ -49,6 +49,27 @@ fn an_archive_and_a_folder_give_the_same_set() {
 }
 
 #[test]
+fn arrays_of_validation_beside_those_of_the_test_are_the_validation_split() {
+    let (image, label) = (npy("|u1", "(1, 2, 3)", &[9; 6]), npy("|u1", "(1,)", &[2]));
+    let mut all = arrays(grey(), npy("|u1", "(2,)", &[0, 2]));
+    let dir = Dir::new();
+    let name = archive(&dir, &all);
+    assert!(dir.validation(&name).is_none());
+    all.extend([("x_val", image), ("y_val", label)]);
+    let name = archive(&dir, &all);
+    let validation = dir.validation(&name).unwrap();
+    assert_eq!(labels(&*validation), [2]);
+    assert_eq!(planes(&*validation), [9; 6]);
+    assert_eq!(validation.info().classes, dir.train(&name).info().classes);
+    assert_eq!(labels(&*dir.load(&name, Split::Test).unwrap()), [0]);
+    // Without a test split it is the test split.
+    all.retain(|(name, _)| !name.ends_with("_test"));
+    let name = archive(&dir, &all);
+    assert!(dir.validation(&name).is_none());
+    assert_eq!(labels(&*dir.load(&name, Split::Test).unwrap()), [2]);
+}
+
+#[test]
 fn channels_are_first_or_last() {
     // Two images of 2 x 2 in three channels: the planes of the first are 0 to 3, 4 to 7 and 8 to 11.
     let planar: Vec<u8> = (0..24).collect();
@@ -147,7 +168,7 @@ fn wrong_arrays_are_named() {
         (
             grey(),
             npy("|u1", "(2,)", &[3, 1]),
-            &["the label 0, which is in the test split only"],
+            &["the label 0, which the training split lacks"],
         ),
         (
             npy("|u1", "(2, 2, 3)", &[0; 11]),

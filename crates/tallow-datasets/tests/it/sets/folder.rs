@@ -252,8 +252,10 @@ fn a_class_of_the_test_split_alone_is_refused_by_name() {
     let dir = pictures(&["train/a/1.png", "test/a/1.png", "test/crow/1.png"]);
     for which in [Split::Train, Split::Test] {
         let error = split(&dir, which).unwrap_err().to_string();
-        assert!(error.contains("`crow`"), "{error}");
-        assert!(error.contains("test split only"), "{error}");
+        assert!(
+            error.contains("`crow` of the test split, which the training split lacks"),
+            "{error}"
+        );
     }
     let dir = pictures(&["train/a/1.png", "test/a/1.png"]);
     for part in ["train", "test"] {
@@ -264,16 +266,69 @@ fn a_class_of_the_test_split_alone_is_refused_by_name() {
 }
 
 #[test]
-fn the_test_folder_comes_before_val() {
-    let dir = pictures(&[
-        "train/a/1.png",
-        "val/a/1.png",
-        "val/a/2.png",
-        "test/a/1.png",
-    ]);
+fn val_beside_test_is_the_validation_split() {
+    for name in ["val", "valid", "validation"] {
+        let dir = pictures(&[
+            "train/a/1.png",
+            "train/b/1.png",
+            "train/c/1.png",
+            "test/a/1.png",
+            "test/c/1.png",
+        ]);
+        for path in ["b/1.png", "b/2.png", "c/1.png"] {
+            copy(&dir, "rgb.png", &format!("set/{name}/{path}"));
+        }
+        let of = |which| split(&dir, which).unwrap();
+        let (validation, test) = (of(Split::Validation), of(Split::Test));
+        assert_eq!(validation.info().classes, of(Split::Train).info().classes);
+        assert_eq!(validation.info().split, Split::Validation);
+        assert_eq!(labels(&validation), [1, 1, 2]);
+        assert_eq!(labels(&test), [0, 2]);
+        let told = &validation.info().provenance;
+        assert!(told.contains("no validation pictures of a"), "{told}");
+
+        let folder = format!("folder:{}", dir.path("set").display());
+        let loaded = dir.validation(&folder).unwrap();
+        assert_eq!(labels(&*loaded), [1, 1, 2]);
+
+        // A class that it alone has cannot be learned.
+        copy(&dir, "rgb.png", &format!("set/{name}/crow/1.png"));
+        for which in [Split::Train, Split::Validation, Split::Test] {
+            let error = split(&dir, which).unwrap_err().to_string();
+            let expected = "`crow` of the validation split, which the training split lacks";
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+    // One of several.
+    let dir = pictures(&["train/a/1.png", "valid/a/1.png", "test/a/1.png"]);
+    copy(&dir, "rgb.png", "set/val/a/2.png");
+    let validation = split(&dir, Split::Validation).unwrap();
+    assert_eq!(validation.name(0).as_deref(), Some("a/2.png"));
     let test = split(&dir, Split::Test).unwrap();
-    assert_eq!(test.len(), 1);
-    assert!(test.info().provenance.contains("not used: val"));
+    let told = &test.info().provenance;
+    assert!(told.contains("not used: valid"), "{told}");
+}
+
+/// As the folders of ImageNet.
+#[test]
+fn val_without_test_is_the_test_split() {
+    let dir = pictures(&["train/a/1.png", "val/a/1.png"]);
+    let test = split(&dir, Split::Test).unwrap();
+    let told = &test.info().provenance;
+    assert!(told.contains("`val` is the test split"), "{told}");
+    let error = split(&dir, Split::Validation).unwrap_err().to_string();
+    assert!(error.contains("beside one called test"), "{error}");
+    let folder = format!("folder:{}", dir.path("set").display());
+    assert!(dir.validation(&folder).is_none());
+}
+
+#[test]
+fn the_catalogue_has_no_validation_splits() {
+    let dir = Dir::new();
+    assert!(dir.validation("fashion-mnist-sample").is_none());
+    let error = dir.load("fashion-mnist-sample", Split::Validation);
+    let error = error.map(|set| set.len()).unwrap_err().to_string();
+    assert!(error.contains("has no validation split"), "{error}");
 }
 
 #[test]

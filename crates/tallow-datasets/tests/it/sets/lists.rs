@@ -53,6 +53,29 @@ fn a_list_gives_pictures_and_labels_in_its_order() {
 }
 
 #[test]
+fn a_list_val_beside_test_is_of_the_validation_split() {
+    let train = ("train.csv", "path,label\np/1.png,dog\np/0.png,cat\n");
+    let dir = set(&[train, TEST, ("val.csv", "path,label\np/2.png,dog\n")]);
+    let validation = open(&dir, Split::Validation).unwrap();
+    assert_eq!(labels(&validation), [1]);
+    assert_eq!(validation.info().classes, ["cat", "dog"]);
+    let name = format!("csv:{}", dir.path("set").display());
+    assert_eq!(labels(&*dir.validation(&name).unwrap()), [1]);
+    assert_eq!(labels(&open(&dir, Split::Test).unwrap()), [0]);
+
+    dir.write("set/val.csv", "path,label\np/2.png,crow\n");
+    let error = open(&dir, Split::Train).unwrap_err().to_string();
+    assert!(
+        error.contains("val.csv") && error.contains("labels of the validation split"),
+        "{error}"
+    );
+    let dir = set(&[train, TEST]);
+    assert!(dir.validation(&name.replace("csv:", "folder:")).is_none());
+    let error = open(&dir, Split::Validation).unwrap_err().to_string();
+    assert!(error.contains("test.csv and val.csv"), "{error}");
+}
+
+#[test]
 fn lists_have_many_forms() {
     let in_p = |text: &str| text.replace("p/", "");
     let rows = "p/1.png,10\np/0.png,9\n";
@@ -126,11 +149,6 @@ fn wrong_lists_are_named_with_the_line() {
         ),
         ("train.csv", "path,label\np,cat\n", &["line 2", "no file"]),
         (
-            "train.csv",
-            "path,label\np/0.png,dog\n",
-            &["the class `cat`", "test split only"],
-        ),
-        (
             "train.jsonl",
             "{\"path\": \"p/0.png\", \"label\": \"cat\"}\n[]\n",
             &["line 2", "an object of JSON"],
@@ -153,6 +171,16 @@ fn wrong_lists_are_named_with_the_line() {
         for part in parts.iter().chain([&name]) {
             assert!(error.contains(part), "`{part}` is missing from: {error}");
         }
+    }
+    // The line is of the other list.
+    let dir = set(&[("train.csv", "path,label\np/0.png,dog\n"), TEST]);
+    let error = open(&dir, Split::Train).unwrap_err().to_string();
+    for part in [
+        "test.csv",
+        "the class `cat` (line 2)",
+        "the training split lacks",
+    ] {
+        assert!(error.contains(part), "`{part}` is missing from: {error}");
     }
     let dir = set(&[TEST]);
     let error = open(&dir, Split::Train).unwrap_err().to_string();

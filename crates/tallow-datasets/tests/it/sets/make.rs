@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tallow_datasets::{Dataset, LoadOptions, Result, Split, load};
+use tallow_datasets::{Dataset, LoadOptions, Result, Split, load, load_validation};
 use tempfile::TempDir;
 
 /// A directory that is the only place looked at.
@@ -43,6 +43,11 @@ impl Dir {
 
     pub fn train(&self, name: &str) -> Arc<dyn Dataset> {
         self.load(name, Split::Train).unwrap()
+    }
+
+    /// Validation split of a dataset that has one.
+    pub fn validation(&self, name: &str) -> Option<Arc<dyn Dataset>> {
+        load_validation(name, &self.options()).unwrap()
     }
 
     /// The message of the error that loading the training split gives.
