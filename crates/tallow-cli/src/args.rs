@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use tallow_datasets::entry;
 use tallow_experiment::report::shell_quoted;
 use tallow_models::LoadWeights;
 use tallow_record::Tier;
@@ -67,6 +68,27 @@ impl RunnerArgs {
             "cpu" => String::new(),
             device => format!(" --device {}", shell_quoted(device)),
         }
+    }
+}
+
+/// Dataset that an argument names: one of the catalogue, or a folder.
+pub fn named(argument: &str) -> String {
+    let own = ["folder:", "csv:", "npz:"];
+    if own.iter().any(|kind| argument.starts_with(kind)) || entry(argument).is_ok() {
+        return argument.to_string();
+    }
+    let path = Path::new(argument);
+    if path.extension().is_some_and(|extension| extension == "npz") {
+        return format!("npz:{argument}");
+    }
+    // An unknown name is looked up as such, so that the nearest known one is suggested.
+    if !path.exists() && !argument.contains(['/', '\\', '.']) {
+        return argument.to_string();
+    }
+    let lists = ["train.csv", "train.jsonl"];
+    match lists.iter().any(|list| path.join(list).is_file()) {
+        true => format!("csv:{argument}"),
+        false => format!("folder:{argument}"),
     }
 }
 
@@ -137,6 +159,26 @@ mod tests {
         assert_eq!(parse_seeds("7").unwrap().0, [7]);
         for bad in ["", "a", "3..1", "0..", "1,1", "0..99999999", "-1"] {
             assert!(parse_seeds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_argument_is_a_dataset_or_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::create_dir(at("letters")).unwrap();
+        std::fs::create_dir(at("list")).unwrap();
+        std::fs::write(at("list/train.csv"), "").unwrap();
+        for (argument, expected) in [
+            ("cifar10".to_string(), "cifar10".to_string()),
+            ("cifra10".to_string(), "cifra10".to_string()),
+            (at("letters"), format!("folder:{}", at("letters"))),
+            (at("list"), format!("csv:{}", at("list"))),
+            (at("x.npz"), format!("npz:{}", at("x.npz"))),
+            ("folder:x".to_string(), "folder:x".to_string()),
+            ("./none".to_string(), "folder:./none".to_string()),
+        ] {
+            assert_eq!(named(&argument), expected);
         }
     }
 

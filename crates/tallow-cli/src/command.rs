@@ -14,10 +14,12 @@ use crate::commands::predict::{self, PredictArgs};
 use crate::commands::regress::{self, RegressArgs};
 use crate::commands::report::{self, ReportArgs};
 use crate::commands::reproduce::{self, ReproduceArgs};
+use crate::commands::resume::{self, ResumeArgs};
 use crate::commands::run;
 use crate::commands::run_args::RunArgs;
 use crate::commands::runs::{self, RunsArgs};
 use crate::commands::summary::{self, SummaryArgs};
+use crate::commands::train::{self, InitArgs, TrainArgs};
 use crate::ending::Ending;
 use crate::program::Program;
 
@@ -33,6 +35,19 @@ pub enum Command {
     /// claim does not hold. Claims are judged on the recipe that was run: after --set they may fail.
     #[command(after_help = run::EXAMPLES)]
     Run(RunArgs),
+    /// Train on a folder of pictures: chooses a recipe from the pictures, prints the reasons, writes it as TOML, and runs it.
+    ///
+    /// Size, channels, network, normalisation, batch size, optimizer and schedule are chosen from the pictures. Where there is no test
+    /// folder, a fifth of the pictures are kept for the test; a tenth of the others choose the best epoch. The recipe is an experiment
+    /// as any other: `{tallow} run FILE` repeats the run with the same bits.
+    #[command(after_help = train::EXAMPLES)]
+    Train(TrainArgs),
+    /// Write the recipe that `{tallow} train` would choose, with the reasons as comments, and train nothing.
+    #[command(after_help = train::INIT_EXAMPLES)]
+    Init(InitArgs),
+    /// Continue a run that was interrupted, and the runs after it.
+    #[command(after_help = resume::EXAMPLES)]
+    Resume(ResumeArgs),
     /// Suggest a learning rate: a short training at rising rates, and a plot of the loss.
     ///
     /// Trains each variant for --steps steps, at rates that rise exponentially from --min-lr to --max-lr, and suggests the rate at which the
@@ -109,6 +124,8 @@ impl Command {
     pub fn has_screen(&self) -> bool {
         match self {
             Self::Run(args) => args.runner.tui,
+            Self::Train(args) => args.runner.tui,
+            Self::Resume(args) => args.runner.tui,
             Self::Reproduce(args) => args.runner.tui,
             Self::Regress(args) => args.runner.tui,
             _ => false,
@@ -121,6 +138,9 @@ pub fn dispatch(command: &Command, program: &Program) -> Result<Ending> {
     match command {
         Command::List => list::list(program),
         Command::Run(args) => run::run(args, program),
+        Command::Train(args) => train::train(args, program),
+        Command::Init(args) => train::init(args, program),
+        Command::Resume(args) => resume::resume(args, program),
         Command::LrFind(args) => lr_find::lr_find(args, program),
         Command::Reproduce(args) => reproduce::reproduce(args, program),
         Command::Regress(args) => regress::regress(args, program),

@@ -4,6 +4,7 @@
 //! SIGHUP is left as it is: a long run that was started with `nohup` goes on.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use tallow_experiment::StopFlag;
@@ -13,8 +14,12 @@ use crate::ending::INTERRUPTED;
 
 static STOP: LazyLock<StopFlag> = LazyLock::new(StopFlag::default);
 
-/// From now on Ctrl-C requests a stop instead of ending the process.
+/// From now on Ctrl-C requests a stop instead of ending the process. Further calls do nothing.
 pub fn listen() -> Result<()> {
+    static LISTENING: AtomicBool = AtomicBool::new(false);
+    if LISTENING.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     #[cfg(unix)]
     {
         let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM])

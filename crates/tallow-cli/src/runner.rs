@@ -1,5 +1,7 @@
 //! The runner of experiments with the options of the command line.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Context, Result};
 use tallow_experiment::{Experiment, Outcome, RunnerOptions, device, runner};
 
@@ -21,12 +23,8 @@ impl Runner {
     /// Sets the number of threads of the process. `json` says that standard output is for the result.
     pub fn new(args: &RunnerArgs, json: bool, program: &Program) -> Result<Self> {
         let progress = Watch::new(args, json)?;
-        let options = RunnerOptions {
-            commit: (program.commit)(),
-            ..options(&args.place, program)?
-        };
         Ok(Self {
-            engine: runner::Runner::new(options),
+            engine: engine(args, program)?,
             progress,
             workers: args.workers,
         })
@@ -58,11 +56,23 @@ pub fn options(place: &PlaceArgs, program: &Program) -> Result<RunnerOptions> {
     })
 }
 
-/// Sets the number of threads that compute, for the whole process.
+/// Runner of experiments without progress. Sets the number of threads of the process.
+pub fn engine(args: &RunnerArgs, program: &Program) -> Result<runner::Runner> {
+    Ok(runner::Runner::new(RunnerOptions {
+        commit: (program.commit)(),
+        ..options(&args.place, program)?
+    }))
+}
+
+/// Sets the number of threads that compute, for the whole process. Further calls do nothing: a command has one number.
 pub fn set_threads(threads: Option<u16>) -> Result<()> {
+    static SET: AtomicBool = AtomicBool::new(false);
     let Some(threads) = threads else {
         return Ok(());
     };
+    if SET.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads.into())
         .build_global()

@@ -179,21 +179,32 @@ impl ImageFolder {
     /// Reads the header of every file, in parallel; when all images have the same size,
     /// [`Dataset::shape`] gives it from then on.
     pub fn with_uniform_shape(mut self) -> Result<Self> {
-        let dimensions = |(path, _): &(PathBuf, u32)| {
-            let path = self.root.join(path);
-            let bytes = fs::read(&path).map_err(|e| Error::io(&path, e))?;
-            let opened = Opened::new(&bytes, &self.options);
-            let size = opened.map(|opened| opened.size());
-            size.map_err(|source| Error::Picture { path, source })
-        };
-        let (h, w) = dimensions(self.item(0)?)?;
-        let same = self
-            .items
-            .par_iter()
-            .map(|item| dimensions(item).map(|d| d == (h, w)))
+        let (h, w) = self.dimensions(0)?;
+        let same = (0..self.items.len())
+            .into_par_iter()
+            .map(|index| self.dimensions(index).map(|d| d == (h, w)))
             .try_reduce(|| true, |a, b| Ok(a && b))?;
         self.shape = same.then_some((3, h, w));
         Ok(self)
+    }
+
+    /// Height and width of image `index` as it is decoded, from the header of its file.
+    ///
+    /// # Errors
+    /// [`Error::Index`] beyond the end; [`Error::Io`]; [`Error::Picture`] when the file is no picture.
+    pub fn dimensions(&self, index: usize) -> Result<(usize, usize)> {
+        let path = self.path(index)?;
+        let bytes = fs::read(&path).map_err(|e| Error::io(&path, e))?;
+        let opened = Opened::new(&bytes, &self.options);
+        let size = opened.map(|opened| opened.size());
+        size.map_err(|source| Error::Picture { path, source })
+    }
+
+    /// Whether `root` has folders of splits (`train`, or `test`, `val`, `valid`, `validation`), as [`ImageFolder::open_split`] reads
+    /// them; folders of classes otherwise, as [`ImageFolder::open`] does.
+    pub fn has_splits(root: impl AsRef<Path>) -> bool {
+        let layout = Layout::of(root.as_ref());
+        layout.train.is_some() || layout.test.is_some()
     }
 
     /// File of image `index`.
@@ -482,4 +493,21 @@ fn name(root: &Path) -> String {
     let full = full.flatten().unwrap_or_else(|| root.to_path_buf());
     let name = full.file_name().unwrap_or(full.as_os_str());
     name.to_string_lossy().into_owned()
+}
+
+/// Whether there are folders in a folder that are not hidden.
+pub(crate) fn has_folders(root: &Path) -> bool {
+    scan::classes(root, &mut LeftOut::default()).is_ok_and(|classes| !classes.is_empty())
+}
+
+/// Files of pictures anywhere below a folder, as [`ImageFolder`] takes them for one class, and the other files, which are left out.
+/// Hidden ones are in neither.
+///
+/// # Errors
+/// [`Error::Io`] when a folder cannot be read; [`Error::Invalid`] when folders are nested in a circle.
+pub fn picture_files(folder: impl AsRef<Path>) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let mut left_out = LeftOut::default();
+    let files = scan::pictures(folder.as_ref(), &mut left_out)?;
+    let files = files.into_iter().map(|file| file.path);
+    Ok((files.collect(), left_out.files))
 }

@@ -19,6 +19,8 @@ mod digest;
 mod download;
 mod entry;
 mod error;
+#[cfg(feature = "pictures")]
+mod export;
 mod fetch;
 #[cfg(feature = "pictures")]
 mod folder;
@@ -50,13 +52,16 @@ pub use catalog::{catalog, entry};
 pub use dataset::{Dataset, DatasetInfo, ImageSet, Split};
 pub use entry::Entry;
 pub use error::{Error, NotFound, Place, Result};
+#[cfg(feature = "pictures")]
+pub use export::{Exported, export};
 pub use fetch::{Fetched, fetch, locate};
 #[cfg(feature = "pictures")]
-pub use folder::ImageFolder;
+pub use folder::{ImageFolder, picture_files};
 #[cfg(feature = "download")]
 pub use hub::fetch_model_file;
 pub use inspect::{
-    DigestCheck, FileCheck, Inspection, SplitCheck, SplitInfo, Verification, inspect, verify,
+    Broken, DigestCheck, FileCheck, Inspection, SplitCheck, SplitInfo, Verification, inspect,
+    verify,
 };
 #[cfg(feature = "candle-datasets")]
 pub use interop::to_candle;

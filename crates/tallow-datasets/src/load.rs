@@ -8,12 +8,15 @@ use crate::catalog::entry;
 use crate::dataset::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::fetch::fetch_missing;
+#[cfg(feature = "pictures")]
+use crate::folder::ImageFolder;
 use crate::options::LoadOptions;
 use crate::read::read;
 
 /// Loads a split of a dataset of the [`catalog`](crate::catalog) into memory, or opens one of one's own:
 ///
-/// - `folder:PATH`, with subfolders `train` and `test`: `ImageFolder::open_split` (feature `pictures`);
+/// - `folder:PATH`, with subfolders `train` and `test`: `ImageFolder::open_split` (feature `pictures`); where the folders of classes lie right
+///   below `PATH`, they are the training split and there is no other;
 /// - `csv:PATH`, a folder with lists of pictures and labels: `ImageFolder::open_list` (feature `pictures`);
 /// - `npz:PATH`, an archive or a folder of NumPy arrays: `x_train`, `y_train`, `x_test` and `y_test`, or MedMNIST's `train_images`, `train_labels`,
 ///   `test_images` and `test_labels`; images are bytes of shape `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)`, labels whole numbers from 0.
@@ -80,13 +83,19 @@ fn has_validation(name: &str) -> Result<bool> {
 
 #[cfg(feature = "pictures")]
 fn open_folder(root: &str, split: Split, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
-    let folder = crate::folder::ImageFolder::open_split(root, split, options.pictures)?;
+    let classes_alone = split == Split::Train
+        && !ImageFolder::has_splits(root)
+        && crate::folder::has_folders(Path::new(root));
+    let folder = match classes_alone {
+        true => ImageFolder::open_with(root, split, options.pictures),
+        false => ImageFolder::open_split(root, split, options.pictures),
+    }?;
     Ok(Arc::new(folder))
 }
 
 #[cfg(feature = "pictures")]
 fn open_list(root: &str, split: Split, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
-    let list = crate::folder::ImageFolder::open_list(root, split, options.pictures)?;
+    let list = ImageFolder::open_list(root, split, options.pictures)?;
     Ok(Arc::new(list))
 }
 

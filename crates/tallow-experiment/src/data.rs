@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tallow_datasets::{
-    Batch, DataLoader, Dataset, LoadOptions, LoaderConfig, ProgressFn, Split, load,
+    Batch, DataLoader, Dataset, ImageFolder, LoadOptions, LoaderConfig, ProgressFn, Split, load,
     load_validation, sort_by_class, stratified_split, take_stratified,
 };
 use tallow_train::dataset_record;
 use tallow_transforms::Compose;
 
 use crate::error::{Context, Error, Result};
+use crate::monitoring::Validation;
 use crate::recipe;
 
 /// Training and test split of a dataset, and validation data: the dataset's own, or what a recipe takes from the training data. Cloning is cheap.
@@ -25,12 +26,32 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// Loads both splits as [`load_split`] does, and the validation split if the dataset has one.
-    pub fn load(name: &str, options: &LoadOptions) -> Result<Self> {
+    /// Loads both splits as [`load_split`] does, and the validation split if the dataset has one; `test` says which part of the training
+    /// images is the test data of a dataset without a test split.
+    ///
+    /// # Errors
+    /// Those of [`load_split`]; [`Error::Data`] when the dataset has a test split and `test` is given.
+    pub fn load(name: &str, test: Option<&Validation>, options: &LoadOptions) -> Result<Self> {
+        let train = load_split(name, Split::Train, options)?;
+        let validation = load_validation(name, options).map_err(explain)?;
+        let Some(part) = test else {
+            let test = load_split(name, Split::Test, options);
+            return Ok(Self {
+                test: test.map_err(|error| without_test(name, error))?,
+                train,
+                validation,
+            });
+        };
+        if load(name, Split::Test, options).is_ok() {
+            return Err(Error::Data(format!(
+                "data.test takes test images from the training images, but `{name}` has a test split: remove data.test"
+            )));
+        }
+        let (train, test) = divide(&train, part, "data.test")?;
         Ok(Self {
-            train: load_split(name, Split::Train, options)?,
-            validation: load_validation(name, options).map_err(explain)?,
-            test: load_split(name, Split::Test, options)?,
+            train,
+            validation,
+            test,
         })
     }
 
@@ -47,15 +68,8 @@ impl Splits {
         let mut train = part(&self.train, data.train_samples, "train_samples")?;
         let mut validation = self.validation.clone();
         if let Some(part) = &data.validation {
-            let images = part.images(train.len())?;
-            let parts = stratified_split(&train, [train.len() - images, images], 0)
-                .context(|| "data.validation".to_string())?;
-            let mut parts = parts
-                .into_iter()
-                .map(|part| Arc::new(part) as Arc<dyn Dataset>);
-            if let (Some(kept), Some(split)) = (parts.next(), parts.next()) {
-                (train, validation) = (kept, Some(split));
-            }
+            let (kept, split) = divide(&train, part, "data.validation")?;
+            (train, validation) = (kept, Some(split));
         }
         if data.sort_by_class {
             train = Arc::new(sort_by_class(&train)?);
@@ -92,6 +106,32 @@ impl Splits {
     }
 }
 
+/// Divides training images into those that are kept and a stratified part.
+pub(crate) fn divide(
+    train: &Arc<dyn Dataset>,
+    part: &Validation,
+    key: &str,
+) -> Result<(Arc<dyn Dataset>, Arc<dyn Dataset>)> {
+    let images = part.images(train.len(), key)?;
+    let parts = stratified_split(train, [train.len() - images, images], 0);
+    let mut parts = parts.context(|| key.to_string())?.into_iter();
+    match (parts.next(), parts.next()) {
+        (Some(kept), Some(part)) => Ok((Arc::new(kept), Arc::new(part))),
+        _ => Err(Error::Data(format!("{key}: there is no part to take"))),
+    }
+}
+
+/// Adds what to do to the error of a folder that has folders of classes alone.
+fn without_test(name: &str, error: Error) -> Error {
+    match name.strip_prefix("folder:") {
+        Some(root) if !ImageFolder::has_splits(root) => Error::Data(format!(
+            "{name}: its folders are classes, and there is no test split: set data.test = 0.2 to take a fifth of the pictures for it, or \
+             make two folders, train and test, with a folder for each class"
+        )),
+        _ => error,
+    }
+}
+
 /// Options that look in `data_dir` first and download what is found nowhere.
 pub fn options(data_dir: Option<PathBuf>, progress: Option<ProgressFn>) -> LoadOptions {
     LoadOptions {
@@ -115,6 +155,34 @@ pub fn load_split(name: &str, split: Split, options: &LoadOptions) -> Result<Arc
         )));
     }
     Ok(set)
+}
+
+/// Test data of a recipe.
+pub(crate) fn test_of(data: &recipe::Data, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
+    let test = match &data.test {
+        Some(part) => {
+            let train = load_split(&data.dataset, Split::Train, options)?;
+            divide(&train, part, "data.test")?.1
+        }
+        None => load_split(&data.dataset, Split::Test, options)
+            .map_err(|error| without_test(&data.dataset, error))?,
+    };
+    match data.test_samples {
+        Some(samples) => {
+            let part =
+                take_stratified(&test, samples, 0).context(|| "data.test_samples".to_string())?;
+            Ok(Arc::new(part))
+        }
+        None => Ok(test),
+    }
+}
+
+/// Test split of a dataset, or all pictures of a folder with folders of classes alone.
+pub(crate) fn test_or_all(name: &str, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
+    match name.strip_prefix("folder:") {
+        Some(root) if !ImageFolder::has_splits(root) => load_split(name, Split::Train, options),
+        _ => load_split(name, Split::Test, options),
+    }
 }
 
 /// First batch of a loader's first epoch, with up to `samples` images; `None` if there are none.

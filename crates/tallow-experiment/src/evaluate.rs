@@ -2,23 +2,26 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::Device;
 use serde::{Serialize, Serializer};
-use tallow_datasets::{DataLoader, DatasetInfo, LoaderConfig, Split};
+use tallow_datasets::{DataLoader, Dataset, DatasetInfo, LoaderConfig, Split};
 use tallow_models::LoadWeights;
 use tallow_train::Trainer;
 use tallow_transforms::{Compose, TransformConfig};
 use toml::{Table, Value};
 
 use crate::data::{self, input_shape, load_split};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::keys::{self, Assignment};
-use crate::model::{self, Registry};
+use crate::model::{self, Model, Registry};
+use crate::predictor::trained;
 use crate::preparation::{self, Preparation};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
+use crate::relabelled::with_classes;
 use crate::weights;
 
 /// Request to evaluate weights.
@@ -137,6 +140,99 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
         progress.note(&note);
     }
 
+    score(
+        Evaluated {
+            model,
+            weights: path,
+            recipe,
+            transforms,
+            source: transforms_source,
+        },
+        test,
+        weights_digest,
+        started,
+    )
+}
+
+/// Request to evaluate the network of a run record.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// Folder of the run record.
+    pub run: PathBuf,
+    /// Dataset whose test split is used; of one without a test split, all pictures. Default: the test data of the run.
+    pub dataset: Option<String>,
+    /// Folder to look for data in before the usual places.
+    pub data: Option<PathBuf>,
+    /// Batch size.
+    pub batch: usize,
+    /// Device to compute on.
+    pub device: Device,
+    /// Models by name.
+    pub registry: Registry,
+}
+
+/// Evaluates the network of a finished run with the transforms, the decoding and the test-time augmentation of the run.
+///
+/// Classes of another dataset are those of the run with the same names.
+///
+/// # Errors
+/// [`Error::RunRecord`] when the folder is none of a finished run; those of the dataset; [`Error::Data`] for a class that the run
+/// does not have.
+pub fn evaluate_run(request: &RunRequest, progress: &mut dyn Progress) -> Result<Evaluation> {
+    let started = Instant::now();
+    let run = &request.run;
+    let trained = trained::of_run(run, &request.device, &request.registry);
+    let trained = trained.context(|| run.display().to_string())?;
+    for note in &trained.notes {
+        progress.note(note);
+    }
+    let mut recipe = trained.recipe;
+    recipe.train.batch_size = request.batch;
+    let mut options = data::options(request.data.clone(), progress.downloads());
+    options.pictures = recipe.data.pictures;
+    let test = match &request.dataset {
+        None => data::test_of(&recipe.data, &options)?,
+        Some(name) => data::test_or_all(name, &options)?,
+    };
+    let test = with_classes(test, &trained.classes)?;
+    let weights_digest = preparation::digest(&trained.weights)?;
+    score(
+        Evaluated {
+            model: trained.model,
+            weights: trained.weights,
+            recipe,
+            transforms: trained.transforms,
+            source: trained.source,
+        },
+        test,
+        weights_digest,
+        started,
+    )
+}
+
+/// Network to evaluate, and the preparation of its images.
+struct Evaluated {
+    model: Model,
+    weights: PathBuf,
+    recipe: Recipe,
+    transforms: Compose,
+    /// Source of the transforms in words.
+    source: String,
+}
+
+fn score(
+    network: Evaluated,
+    test: Arc<dyn Dataset>,
+    weights_digest: String,
+    started: Instant,
+) -> Result<Evaluation> {
+    let Evaluated {
+        model,
+        weights: path,
+        recipe,
+        transforms,
+        source: transforms_source,
+    } = network;
     let info = test.info().clone();
     let loader = LoaderConfig {
         batch_size: recipe.train.batch_size,

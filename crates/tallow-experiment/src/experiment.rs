@@ -14,6 +14,7 @@ use crate::analysis::Analysis;
 use crate::builtin;
 use crate::error::{Context, Error, Result};
 use crate::keys::{self, Assignment};
+use crate::monitoring::Validation;
 use crate::recipe::Recipe;
 use crate::statement::{FileStatement, Statement};
 use crate::tiers::{FileTier, FileTiers};
@@ -33,6 +34,8 @@ pub struct Experiment {
     pub seeds: Vec<u64>,
     /// Variants in the order of the file; at least one.
     pub variants: Vec<Variant>,
+    /// All variants of the file, also those that [`keep_only`](Self::keep_only) has left out.
+    pub(crate) all: Vec<Variant>,
     /// Claims about the metrics of the variants.
     pub claims: Vec<Claim>,
     /// Statements of the write-up, with the claims that decide them.
@@ -226,6 +229,7 @@ impl Experiment {
             statements,
             analyses: file.facts,
             claims,
+            all: variants.clone(),
             variants,
             source: Source::Text,
             text: text.to_string(),
@@ -277,6 +281,11 @@ impl Experiment {
         (self.variants.first()).map_or_else(PictureOptions::default, |variant| {
             variant.recipe.data.pictures
         })
+    }
+
+    /// Part of the training images that is its test data, if it has no test split.
+    pub(crate) fn test(&self) -> Option<&Validation> {
+        self.variants.first()?.recipe.data.test.as_ref()
     }
 
     /// Variant of this name.
@@ -338,6 +347,13 @@ fn variants(
         return refuse(format!(
             "variant `{}` uses dataset `{}` and the first one `{first}`: an experiment has one dataset",
             other.name, other.recipe.data.dataset
+        ));
+    }
+    let first = done.first().map(|variant| &variant.recipe.data.test);
+    if let Some(other) = done.iter().find(|v| Some(&v.recipe.data.test) != first) {
+        return refuse(format!(
+            "variant `{}` has another data.test than the first one: an experiment has one test set",
+            other.name
         ));
     }
     let first = done.first().map(|variant| variant.recipe.data.pictures);

@@ -368,6 +368,8 @@ impl<'a> Job<'a> {
         if history.interrupted {
             return Ok(Ended::Stopped(saves.then_some(dir)));
         }
+        // First of all: whatever fails from here on, what was trained is on the disk.
+        record.save_weights(self.model.store())?;
         let outputs = observe::outputs(&self.model, &self.test, self.recipe.train.tta)?;
         record.put("calibration_error", outputs.calibration.error);
         record.add("predictions.json", &outputs.predictions)?;
@@ -404,15 +406,22 @@ impl<'a> Job<'a> {
             let accepts = analysis::accepts_other_size(registry, name, &self.config, &self.model);
             record.put("accepts_other_size", f64::from(u8::from(accepts)));
         }
-        // The weights and the summary before the pictures: a disk that is full loses pictures, not training.
-        let summary = record.finish(self.model.store(), &history)?;
+        let summary = record.write_summary(&history)?;
         if saves && checkpoint.keep_last.is_none() {
             let folder = record.checkpoints();
             if folder.exists() {
                 fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
             }
         }
-        pictures::write(&record, &self.model, (&self.train, &self.test), &outputs)?;
+        // The run has finished. Pictures that cannot be drawn or written are missing in the report, no more.
+        let loaders = (&self.train, &self.test);
+        if let Err(error) = pictures::write(&record, &self.model, loaders, &outputs) {
+            progress.note(&format!(
+                "warning: {}: some pictures are missing: {}",
+                dir.display(),
+                error.message()
+            ));
+        }
         progress.run_ended(&summary);
         Ok(Ended::Finished(dir))
     }

@@ -44,8 +44,14 @@ impl Assignment {
         texts.iter().map(|text| Self::parse(text)).collect()
     }
 
-    fn key(&self) -> String {
+    /// The key, such as `train.epochs`.
+    pub(crate) fn key(&self) -> String {
         self.path.join(".")
+    }
+
+    /// The value.
+    pub(crate) fn value(&self) -> &Value {
+        &self.value
     }
 
     /// The value inside the tables that its key names.

@@ -5,7 +5,7 @@ use tallow_train::{CheckpointConfig, EarlyStopping, Monitor};
 
 use crate::error::{Error, Result};
 
-/// Validation data of a run, which the training does not see.
+/// Part of the training images that the training does not see, for validation or for the test.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(
     untagged,
@@ -19,32 +19,32 @@ pub enum Validation {
 }
 
 impl Validation {
-    /// Number of validation images of a training set with so many.
+    /// Number of images that are taken of a training set with so many. `key` is that of the recipe.
     ///
     /// # Errors
-    /// [`Error::Recipe`] when no image is left for the training or for the validation.
-    pub fn images(&self, train: usize) -> Result<usize> {
+    /// [`Error::Recipe`] when no image is taken or none is left.
+    pub fn images(&self, train: usize, key: &str) -> Result<usize> {
         let images = match *self {
             Self::Images(images) => images,
             Self::Share(share) => (share * train as f64).round() as usize,
         };
         if images == 0 || images >= train {
             return Err(Error::Recipe(format!(
-                "data.validation would take {images} of {train} training images: at least one is needed for each of training and validation"
+                "{key} would take {images} of {train} training images: at least one must be taken and one be left"
             )));
         }
         Ok(images)
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self, key: &str) -> Result<()> {
         match *self {
             Self::Images(images) if images >= 1 => Ok(()),
             Self::Share(share) if share > 0.0 && share < 1.0 => Ok(()),
             Self::Images(wrong) => refuse(format!(
-                "data.validation is {wrong}: expected a share in (0, 1), such as 0.1, or a number of images"
+                "{key} is {wrong}: expected a share in (0, 1), such as 0.1, or a number of images"
             )),
             Self::Share(wrong) => refuse(format!(
-                "data.validation is {wrong}: expected a share in (0, 1), such as 0.1, or a number of images"
+                "{key} is {wrong}: expected a share in (0, 1), such as 0.1, or a number of images"
             )),
         }
     }

@@ -46,6 +46,10 @@ pub struct Data {
     /// test data is evaluated once, at the end of training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
+    /// Test data: a share (`0.2`) or a number of the training images, a stratified split that is the same for all seeds and variants, for
+    /// a dataset without a test split. Default: the dataset's test split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Validation>,
     /// Sort the training images by class, the worst order unless `train.shuffle` changes it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sort_by_class: bool,
@@ -340,8 +344,11 @@ impl Recipe {
     /// Checks validation, early stopping and checkpoints.
     fn check_monitoring(&self) -> Result<()> {
         let train = &self.train;
+        if let Some(test) = &self.data.test {
+            test.check("data.test")?;
+        }
         if let Some(validation) = &self.data.validation {
-            validation.check()?;
+            validation.check("data.validation")?;
         }
         self.check_monitors(match (&self.data.validation, is_own(&self.data.dataset)) {
             (Some(_), _) => Some(true),
@@ -398,6 +405,7 @@ mod tests {
             "allow_unused",
             "class_weights",
             "validation",
+            "\"test\"",
             "max_minutes",
             "monitor",
             "early_stopping",

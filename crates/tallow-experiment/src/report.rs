@@ -1,25 +1,73 @@
 //! Report of runs: one HTML file with their results, claims, curves and pictures.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tallow_record::{Run, Tier, by_variant, write_atomic};
+use tallow_record::{Run, Tier, by_variant, runs_of, write_atomic};
 use tallow_report::html::{Report, page};
+use toml::Value;
 
 use crate::analysis;
 use crate::error::{Error, Result};
-use crate::experiment::Experiment;
-use crate::job::EXPERIMENT_FILE;
+use crate::experiment::{Experiment, Variant};
+use crate::job::{EXPERIMENT_FILE, config_text};
 use crate::outcome;
+use crate::predictor::trained::recorded;
+use crate::recipe::Recipe;
+use crate::unfinished::differences;
 
 /// Writes `report.html` beside the runs of an experiment and returns its path.
+///
+/// Variants of the experiment that are not among the runs, because others were asked for, are reported by their last finished runs of the
+/// same recipe and tier.
 pub fn of_experiment(experiment: &Experiment, runs: &[Run]) -> Result<PathBuf> {
     let Some(folder) = runs.first().and_then(|run| run.dir.parent()) else {
         return Err(no_runs());
     };
     let path = folder.join("report.html");
-    write_page(&path, runs, Some(experiment))?;
+    let mut known = Vec::new();
+    if experiment.all.len() > experiment.variants.len() {
+        for dir in runs_of(folder)? {
+            // A record that cannot be read is not reported.
+            known.extend(Run::read(dir).ok().filter(|run| run.summary.is_some()));
+        }
+    }
+    let mut reported = Vec::new();
+    for variant in &experiment.all {
+        let own = runs.iter().filter(|run| run.info.variant == variant.name);
+        let before = reported.len();
+        reported.extend(own.cloned());
+        if reported.len() == before {
+            reported.extend(last_runs(&known, variant, experiment.tier));
+        }
+    }
+    let whole = Experiment {
+        variants: experiment.all.clone(),
+        ..experiment.clone()
+    };
+    write_page(&path, &reported, Some(&whole))?;
     Ok(path)
+}
+
+/// The last run of each seed of a variant with its present recipe. `known` is in the order of time.
+fn last_runs(known: &[Run], variant: &Variant, tier: Tier) -> Vec<Run> {
+    let mut last = BTreeMap::new();
+    for run in known.iter().filter(|run| run.info.variant == variant.name) {
+        let of_tier = run.config.get("tier").and_then(Value::as_str) == Some(tier.as_str());
+        let same = recorded(&run.config).is_ok_and(|recipe| same_results(recipe, &variant.recipe));
+        if of_tier && same {
+            last.insert(run.info.seed, run.clone());
+        }
+    }
+    last.into_values().collect()
+}
+
+/// Whether two recipes differ at most in what results do not depend on.
+fn same_results(mut a: Recipe, b: &Recipe) -> bool {
+    a.train.workers = b.train.workers;
+    a.train.checkpoint.clone_from(&b.train.checkpoint);
+    a == *b
 }
 
 /// Writes the report of these runs to `path`.
@@ -52,7 +100,50 @@ pub fn write_page(path: &Path, runs: &[Run], given: Option<&Experiment>) -> Resu
     if let Some(experiment) = given.or(known.as_ref()) {
         judge(&mut story, experiment)?;
     }
+    let marked: Vec<Run>;
+    if let Some(experiment) = &known {
+        marked = runs.iter().map(|run| changed(run, experiment)).collect();
+        for run in &marked {
+            if let Some(variant) =
+                experiment.variant(run.info.variant.split(CHANGED).next().unwrap_or_default())
+            {
+                let published = variant.published.clone();
+                story.published.insert(run.info.variant.clone(), published);
+            }
+        }
+        story.runs = &marked;
+    }
     Ok(write_atomic(path, page(&story)?)?)
+}
+
+/// Between the name of a variant and what was changed in it.
+const CHANGED: &str = " with ";
+
+/// Most changes that the name of a variant lists.
+const LISTED: usize = 3;
+
+/// The run with the settings in its variant's name that are not those of the experiment's file, as after `--set`: otherwise a table would
+/// mix recipes unmarked.
+fn changed(run: &Run, experiment: &Experiment) -> Run {
+    let text =
+        |recipe: &Recipe| config_text(experiment, (&run.info.variant, run.info.seed), recipe).ok();
+    let differences = || {
+        let variant = experiment.variant(&run.info.variant)?;
+        let ran = recorded(&run.config).ok()?;
+        Some(differences(&text(&variant.recipe)?, &text(&ran)?))
+    };
+    let mut found = differences().unwrap_or_default();
+    if found.is_empty() {
+        return run.clone();
+    }
+    let more = found.len().saturating_sub(LISTED);
+    found.truncate(LISTED);
+    if more > 0 {
+        found.push(format!("{more} more changes"));
+    }
+    let mut run = run.clone();
+    run.info.variant = format!("{}{CHANGED}{}", run.info.variant, found.join(", "));
+    run
 }
 
 fn no_runs() -> Error {

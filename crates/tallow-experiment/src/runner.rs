@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use tallow_datasets::PictureOptions;
-use tallow_record::{Dataset, Run};
+use tallow_record::{Dataset, Run, percent};
 
 use crate::data::{self, Splits};
 use crate::error::{Context, Result};
@@ -13,6 +13,7 @@ use crate::experiment::Experiment;
 use crate::interrupt::StopFlag;
 use crate::job::{Ended, Job, Session, Setting, config_text};
 use crate::model::Registry;
+use crate::monitoring::Validation;
 use crate::outcome::{self, Outcome};
 use crate::progress::{PlannedRun, Progress};
 use crate::unfinished::{Invocation, Resume};
@@ -64,12 +65,30 @@ impl Default for RunnerOptions {
     }
 }
 
+/// What decides which images are loaded.
+#[derive(PartialEq)]
+struct Source {
+    dataset: String,
+    test: Option<Validation>,
+    pictures: PictureOptions,
+}
+
+impl Source {
+    fn of(experiment: &Experiment) -> Self {
+        Self {
+            dataset: experiment.dataset().to_string(),
+            test: experiment.test().cloned(),
+            pictures: experiment.pictures(),
+        }
+    }
+}
+
 /// Runs experiments one after the other and loads each dataset once.
 ///
 /// It computes with the threads of rayon's global pool, which the caller may size.
 pub struct Runner {
     options: RunnerOptions,
-    loaded: Vec<((String, PictureOptions), Splits)>,
+    loaded: Vec<(Source, Splits)>,
 }
 
 impl Runner {
@@ -151,9 +170,15 @@ impl Runner {
         }
         progress.begin(experiment, &left);
         let trained = self.train(&setting, &weights, &finished, invocation.as_mut(), progress);
-        let Some((folders, diverged)) = trained? else {
+        let Trained {
+            folders,
+            diverged,
+            stopped,
+        } = trained?;
+        if stopped {
+            report_finished(experiment, &folders, plan.len(), progress)?;
             return Ok(None);
-        };
+        }
         if let Some(invocation) = &invocation {
             invocation.end()?;
         }
@@ -180,8 +205,13 @@ impl Runner {
             diverged,
             seconds: started.elapsed().as_secs_f64(),
         };
-        let page = report::of_experiment(experiment, &runs)?;
-        progress.note(&format!("report: {}", page.display()));
+        match report::of_experiment(experiment, &runs) {
+            Ok(page) => progress.note(&format!("report: {}", page.display())),
+            // The runs have finished, and their results follow.
+            Err(error) => {
+                progress.note(&format!("warning: there is no report: {}", error.message()))
+            }
+        }
         progress.judged(&outcome);
         if let Some(folder) = &self.options.results {
             let path = results::write(folder, experiment, &outcome, &runs, command)?;
@@ -211,7 +241,7 @@ impl Runner {
         Invocation::begin(out, &experiment.name, configs, arguments.clone(), resume).map(Some)
     }
 
-    /// Trains all runs: their folders and the messages of those that diverged; `None` if the flag was set.
+    /// Trains all runs, or those before the flag was set.
     fn train(
         &self,
         setting: &Setting<'_>,
@@ -219,7 +249,7 @@ impl Runner {
         finished: &[Option<PathBuf>],
         mut invocation: Option<&mut Invocation>,
         progress: &mut dyn Progress,
-    ) -> Result<Option<(Vec<PathBuf>, Vec<String>)>> {
+    ) -> Result<Trained> {
         let session = Session {
             out: &self.options.out,
             commit: self.options.commit.clone(),
@@ -227,14 +257,14 @@ impl Runner {
             resume: &self.options.resume,
             profile: self.options.profile,
         };
-        let (mut folders, mut diverged) = (Vec::new(), Vec::new());
+        let mut done = Trained::default();
         let seeds = &setting.experiment.seeds;
         let variants = setting.experiment.variants.iter().zip(weights);
         let runs = variants.flat_map(|pair| seeds.iter().map(move |&seed| (pair, seed)));
         let total = setting.experiment.variants.len() * seeds.len();
         for (number, ((variant, file), seed)) in runs.enumerate() {
             if let Some(Some(folder)) = finished.get(number) {
-                folders.push(folder.clone());
+                done.folders.push(folder.clone());
                 continue;
             }
             let known = invocation.as_deref();
@@ -250,20 +280,21 @@ impl Runner {
                 job.train(progress, &session, label, listed.as_deref(), &mut opened)
             });
             match trained {
-                Ok(Ended::Finished(folder)) => folders.push(folder),
+                Ok(Ended::Finished(folder)) => done.folders.push(folder),
                 Ok(Ended::Stopped(folder)) => {
                     progress.stopped("interrupted");
                     if let Some(folder) = folder {
                         progress.interrupted(&folder);
                     }
-                    return Ok(None);
+                    done.stopped = true;
+                    return Ok(done);
                 }
                 Ok(Ended::Diverged(folder, error)) if self.options.skip_diverged => {
                     let reason = error.message();
                     progress.run_failed(&folder, &reason);
                     progress.note(&reason);
-                    folders.push(folder);
-                    diverged.push(reason);
+                    done.folders.push(folder);
+                    done.diverged.push(reason);
                 }
                 Err(error) | Ok(Ended::Diverged(_, error)) => {
                     progress.stopped(&error.message());
@@ -271,7 +302,7 @@ impl Runner {
                 }
             }
         }
-        Ok(Some((folders, diverged)))
+        Ok(done)
     }
 
     /// Files of weights of the variants, in their order.
@@ -302,17 +333,62 @@ impl Runner {
         experiment: &Experiment,
         progress: &mut dyn Progress,
     ) -> Result<Splits> {
-        let data = (experiment.dataset().to_string(), experiment.pictures());
+        let data = Source::of(experiment);
         if let Some((_, splits)) = self.loaded.iter().find(|(known, _)| *known == data) {
             return Ok(splits.clone());
         }
         let mut options = data::options(self.options.data.clone(), progress.downloads());
-        options.pictures = data.1;
-        let splits = Splits::load(&data.0, &options)?;
+        options.pictures = data.pictures;
+        let splits = Splits::load(&data.dataset, data.test.as_ref(), &options)?;
         progress.loaded(&splits);
         self.loaded.push((data, splits.clone()));
         Ok(splits)
     }
+}
+
+/// Runs that were trained.
+#[derive(Default)]
+struct Trained {
+    /// Their folders.
+    folders: Vec<PathBuf>,
+    /// Messages of those that diverged.
+    diverged: Vec<String>,
+    /// Whether the flag was set before the last one had ended.
+    stopped: bool,
+}
+
+/// Tells the results of the runs that had finished when the runner was stopped, and writes their report.
+fn report_finished(
+    experiment: &Experiment,
+    folders: &[PathBuf],
+    planned: usize,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    if folders.is_empty() {
+        return Ok(());
+    }
+    let runs: Vec<Run> = folders.iter().map(Run::read).collect::<Result<_, _>>()?;
+    progress.note(&format!("{} of {planned} runs have finished:", runs.len()));
+    for variant in outcome::of_runs(experiment, &runs) {
+        if let Some(accuracy) = variant.metrics.get("test_accuracy") {
+            progress.note(&format!(
+                "  {}: test accuracy {}, seeds {}",
+                variant.name,
+                percent(accuracy.mean),
+                list(&variant.seeds)
+            ));
+        }
+    }
+    match report::of_experiment(experiment, &runs) {
+        Ok(page) => progress.note(&format!("report of these: {}", page.display())),
+        Err(error) => progress.note(&format!("warning: there is no report: {}", error.message())),
+    }
+    Ok(())
+}
+
+fn list(seeds: &[u64]) -> String {
+    let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+    seeds.join(", ")
 }
 
 /// Folders of the runs that an interrupted invocation finished, in the order of the runs.

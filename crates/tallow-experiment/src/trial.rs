@@ -124,7 +124,7 @@ impl Runner {
     }
 
     /// Calls `trial` with a new job of every variant, whose recipe `change` may change.
-    fn try_out<T>(
+    pub(crate) fn try_out<T>(
         &mut self,
         experiment: &Experiment,
         change: impl Fn(Recipe) -> Recipe,

@@ -347,7 +347,7 @@ impl Wanted<'_> {
 }
 
 /// Keys in which two configurations differ, with both values, without those that results do not depend on.
-fn differences(before: &str, after: &str) -> Vec<String> {
+pub(crate) fn differences(before: &str, after: &str) -> Vec<String> {
     let table = |text: &str| {
         let mut table: Table = text.parse().unwrap_or_default();
         if let Some(toml::Value::Table(train)) = table.get_mut("train") {

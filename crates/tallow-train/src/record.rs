@@ -108,7 +108,17 @@ impl RunRecord {
 
     /// Writes the weights and the summary, the summary last.
     pub fn finish(&self, store: &ParamStore, history: &History) -> Result<Summary> {
-        store.save(self.dir.join("model.safetensors"))?;
+        self.save_weights(store)?;
+        self.write_summary(history)
+    }
+
+    /// Writes the weights: the first of the two parts of [`finish`](Self::finish), for a caller with work in between that may fail.
+    pub fn save_weights(&self, store: &ParamStore) -> Result<()> {
+        Ok(store.save(self.dir.join("model.safetensors"))?)
+    }
+
+    /// Writes the summary: the second part of [`finish`](Self::finish). With it the run has finished.
+    pub fn write_summary(&self, history: &History) -> Result<Summary> {
         let mut summary = summarize(self.info.clone(), history);
         for (name, value) in &self.figures {
             let value = Some(*value).filter(|value| value.is_finite());

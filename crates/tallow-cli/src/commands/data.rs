@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use tallow_datasets::{
-    DigestCheck, Error, Inspection, LoadOptions, Verification, catalog, entry, fetch, inspect,
-    locate, verify,
+    DigestCheck, Error, Inspection, LoadOptions, Verification, catalog, entry, export, fetch,
+    inspect, locate, verify,
 };
 use tallow_experiment::data::explain;
 use tallow_record::thousands;
@@ -31,11 +31,34 @@ pub enum DataCommand {
     #[command(after_help = "Example: {tallow} data get mnist")]
     Get(DataArgs),
     /// Read a whole dataset, check it, and print its digests.
-    #[command(after_help = "Example: {tallow} data verify cifar10 --data ~/datasets")]
+    ///
+    /// Of pictures of your own every file is decoded, and those that cannot be are listed.
+    #[command(after_help = "Examples:
+  {tallow} data verify cifar10 --data ~/datasets
+  {tallow} data verify folder:pictures")]
     Verify(DataArgs),
     /// Describe a dataset: images, classes, provenance, digests.
-    #[command(after_help = "Example: {tallow} data info fashion-mnist-sample")]
+    #[command(after_help = "Examples:
+  {tallow} data info fashion-mnist-sample
+  {tallow} data info folder:pictures")]
     Info(DataArgs),
+    /// Write a dataset as PNG files, in a folder for each split and in it one for each class.
+    ///
+    /// The folder is one of pictures as `{tallow} train` and torchvision's ImageFolder read it.
+    #[command(after_help = "Example: {tallow} data export fashion-mnist-sample clothes")]
+    Export(ExportArgs),
+}
+
+/// A dataset and the folder to write it to.
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// Name of the dataset (see `{tallow} data list`).
+    pub name: String,
+    /// Folder to write: an empty one, or one that does not exist yet.
+    pub dir: PathBuf,
+    /// Place of datasets.
+    #[command(flatten)]
+    pub place: PlaceArgs,
 }
 
 /// Place of datasets.
@@ -49,7 +72,7 @@ pub struct PlaceArgs {
 /// A dataset and its place.
 #[derive(Args, Debug)]
 pub struct DataArgs {
-    /// Name of the dataset (see `{tallow} data list`).
+    /// Name of the dataset (see `{tallow} data list`), or folder:PATH, csv:PATH, npz:PATH.
     pub name: String,
     /// Place of datasets.
     #[command(flatten)]
@@ -63,6 +86,7 @@ pub fn data(command: &DataCommand) -> Result<Ending> {
         DataCommand::Get(args) => get(args),
         DataCommand::Verify(args) => check(args),
         DataCommand::Info(args) => info(args),
+        DataCommand::Export(args) => write(args),
     }?;
     Ok(Ending::Done)
 }
@@ -129,24 +153,33 @@ fn get(args: &DataArgs) -> Result<()> {
 }
 
 fn info(args: &DataArgs) -> Result<()> {
-    let entry = entry(&args.name).map_err(explain)?;
     let found = inspect(&args.name, &options(args.place.data.clone())).map_err(explain)?;
-    let mut text = format!(
-        "{}\n  {}\n  source   {}\n  licence  {}\n",
-        entry.name, entry.description, entry.source, entry.licence
-    );
+    let mut text = format!("{}\n", found.name);
+    if let Ok(entry) = entry(&args.name) {
+        let _ = writeln!(
+            text,
+            "  {}\n  source   {}\n  licence  {}",
+            entry.description, entry.source, entry.licence
+        );
+    }
     describe(&mut text, &found);
     output::print(&text)
 }
 
 fn describe(text: &mut String, found: &Inspection) {
     for split in &found.splits {
-        let (c, h, w) = split.shape;
+        let side = |(least, most): (usize, usize)| match least == most {
+            true => least.to_string(),
+            false => format!("{least}..{most}"),
+        };
         let _ = writeln!(
             text,
-            "\n{}: {} images of {c}x{h}x{w}\n  {} ({})\n  sha256 {}",
+            "\n{}: {} images of {}x{}x{}\n  {} ({})\n  sha256 {}",
             split.info.split,
             thousands(split.len as u64),
+            split.channels,
+            side(split.heights),
+            side(split.widths),
             split.info.provenance,
             split.place,
             split.info.digest
@@ -164,6 +197,13 @@ fn describe(text: &mut String, found: &Inspection) {
 fn check(args: &DataArgs) -> Result<()> {
     let found = verify(&args.name, &options(args.place.data.clone())).map_err(explain)?;
     output::print(&verdicts(&found))?;
+    if !found.broken.is_empty() {
+        bail!(
+            "{}: {} pictures cannot be decoded (see above); get them again, or remove them",
+            found.name,
+            found.broken.len()
+        );
+    }
     if !found.is_sound() {
         bail!(
             "{}: differs from the published data (see above)",
@@ -199,6 +239,28 @@ fn verdicts(found: &Verification) -> String {
             split.info.digest,
             verdict(&split.verdict)
         );
+        let broken = found.broken.iter();
+        for broken in broken.filter(|broken| broken.split == split.info.split) {
+            let _ = writeln!(text, "    BROKEN: {}", broken.message);
+        }
     }
     text
+}
+
+fn write(args: &ExportArgs) -> Result<()> {
+    let options = LoadOptions {
+        download: true,
+        ..options(args.place.data.clone())
+    };
+    let written = export(&args.name, &args.dir, &options).map_err(explain)?;
+    let images: Vec<String> = (written.images.iter())
+        .map(|(split, images)| format!("{} images in {split}", thousands(*images as u64)))
+        .collect();
+    output::print(&format!(
+        "{}: {}, {} classes: {}\n",
+        args.dir.display(),
+        images.join(" and "),
+        written.folders.len(),
+        written.folders.join(", ")
+    ))
 }

@@ -2,15 +2,15 @@
 
 use std::ffi::OsString;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use tallow_experiment::evaluate::{self, Evaluation, Request};
+use tallow_experiment::evaluate::{self, Evaluation, Request, RunRequest};
 use tallow_experiment::{device, preparation};
 use tallow_record::{percent, thousands};
 
-use crate::args::{Channels, load_options, parse_channels};
+use crate::args::{Channels, load_options, named, parse_channels};
 use crate::ending::Ending;
 use crate::output;
 use crate::program::Program;
@@ -20,6 +20,8 @@ use crate::table::{align_right, new_table};
 
 /// Examples at the end of the help text.
 pub const EXAMPLES: &str = "Examples:
+  {tallow} evaluate --run runs/pictures/<run>
+  {tallow} evaluate --run runs/pictures/<run> --data new-pictures
   {tallow} evaluate --model resnet20 --weights resnet20-12fca82f.th --dataset cifar10
   {tallow} evaluate --model cnn --weights runs/quickstart/<run>/model.safetensors --dataset fashion-mnist-sample
   {tallow} evaluate --model resnet18 --weights w.pth --dataset folder:photos --set 'data.transforms=[{name=\"to-tensor\"}]'
@@ -30,12 +32,15 @@ hf:owner/name/file is a file of a model on the Hugging Face hub.";
 /// Arguments of `evaluate`.
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
+    /// Folder of a run record: its weights, model and transforms, and its test data unless --dataset or --data names others.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "weights", "weights_key", "allow_non_finite", "mean", "std", "set"])]
+    pub run: Option<PathBuf>,
     /// Name of the model (see `{tallow} list`).
-    #[arg(long, value_name = "NAME")]
-    pub model: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "run")]
+    pub model: Option<String>,
     /// File of weights.
-    #[arg(long, value_name = "FILE")]
-    pub weights: OsString,
+    #[arg(long, value_name = "FILE", required_unless_present = "run")]
+    pub weights: Option<OsString>,
     /// Set of weights in a file with several: key of a state dict, such as state_dict_ema, or prefix of its names.
     #[arg(long, value_name = "KEY")]
     pub weights_key: Option<String>,
@@ -43,9 +48,10 @@ pub struct EvaluateArgs {
     #[arg(long)]
     pub allow_non_finite: bool,
     /// Name of the dataset (see `{tallow} data list`), whose test split is used.
-    #[arg(long, value_name = "NAME")]
-    pub dataset: String,
-    /// Look for the data in this folder before the usual places.
+    #[arg(long, value_name = "NAME", required_unless_present = "run")]
+    pub dataset: Option<String>,
+    /// Look for the data in this folder before the usual places. With --run of pictures of your own: folder of other pictures, with a
+    /// folder for each class in its folder `test` or right below it.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Images in a batch.
@@ -80,22 +86,65 @@ pub fn evaluate(args: &EvaluateArgs, program: &Program) -> Result<Ending> {
     };
     let device = device::parse(&args.device)?;
     set_threads(args.threads)?;
-    let request = Request {
-        model: args.model.clone(),
-        weights: args.weights.clone(),
-        dataset: args.dataset.clone(),
-        data: args.data.clone(),
-        batch: args.batch as usize,
-        given,
-        sets: args.set.clone(),
-        device,
-        registry: program.models.clone(),
-        load: load_options(args.weights_key.as_deref(), args.allow_non_finite),
+    let batch = args.batch as usize;
+    let registry = program.models.clone();
+    let outcome = match (&args.run, &args.model, &args.weights, &args.dataset) {
+        (Some(run), ..) => {
+            let (dataset, data) = other_data(args, run)?;
+            let request = RunRequest {
+                run: run.clone(),
+                dataset,
+                data,
+                batch,
+                device,
+                registry,
+            };
+            evaluate::evaluate_run(&request, &mut Notes)
+                .with_context(|| format!("--run {}", run.display()))?
+        }
+        (None, Some(model), Some(weights), Some(dataset)) => {
+            let request = Request {
+                model: model.clone(),
+                weights: weights.clone(),
+                dataset: dataset.clone(),
+                data: args.data.clone(),
+                batch,
+                given,
+                sets: args.set.clone(),
+                device,
+                registry,
+                load: load_options(args.weights_key.as_deref(), args.allow_non_finite),
+            };
+            evaluate::evaluate(&request, &mut Notes)?
+        }
+        _ => bail!("pass --run DIR, or --model NAME, --weights FILE and --dataset NAME"),
     };
-    let outcome = evaluate::evaluate(&request, &mut Notes)?;
     let text = render(&outcome);
     output::result(&text, args.json.then_some(&outcome), false)?;
     Ok(Ending::Done)
+}
+
+/// Dataset and place of data of `--dataset` and `--data` beside `--run`: of a run on pictures of the user's own, `--data` is a folder of
+/// others.
+fn other_data(args: &EvaluateArgs, run: &Path) -> Result<(Option<String>, Option<PathBuf>)> {
+    let Some(data) = args.data.clone() else {
+        return Ok((args.dataset.clone(), None));
+    };
+    if args.dataset.is_some() {
+        return Ok((args.dataset.clone(), Some(data)));
+    }
+    let config = tallow_record::Run::read(run).map(|run| run.config);
+    let trained_on = config.ok().and_then(|config| {
+        let dataset = config.get("data")?.get("dataset")?;
+        dataset.as_str().map(str::to_string)
+    });
+    if trained_on.is_some_and(|name| !name.contains(':')) {
+        return Ok((None, Some(data)));
+    }
+    let Some(path) = data.to_str() else {
+        bail!("--data {}: expected a path in UTF-8", data.display());
+    };
+    Ok((Some(named(path)), None))
 }
 
 fn render(outcome: &Evaluation) -> String {

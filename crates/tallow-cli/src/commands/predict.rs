@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde::Serialize;
+use tallow_datasets::picture_files;
 use tallow_experiment::predictor::{ClassProbability, Prepared, WeightsRequest};
 use tallow_experiment::{Predictor, device, heat_map};
 use tallow_record::percent;
@@ -21,6 +22,7 @@ use crate::program::Program;
 use crate::runner::set_threads;
 use crate::table::{align_right, new_table};
 
+mod csv;
 mod explain;
 
 /// Examples at the end of the help text.
@@ -29,6 +31,7 @@ pub const EXAMPLES: &str = "Examples:
   {tallow} predict --weights resnet20-12fca82f.th --model resnet20 --dataset cifar10 cat.jpg dog.webp
   {tallow} predict --run runs/quickstart/<run> shirt.png --explain shirt-heat.png
   {tallow} predict --run runs/quickstart/<run> *.png --json | jq .class
+  {tallow} predict --run runs/pictures/<run> new-pictures --csv > classes.csv
 
 {tallow} runs lists the run records.";
 
@@ -42,7 +45,8 @@ const SIDE: u32 = 448;
 #[derive(Args, Debug)]
 #[command(arg_required_else_help = true)]
 pub struct PredictArgs {
-    /// Images: JPEG, PNG, WebP, BMP, GIF, TIFF or PNM of any size and colour.
+    /// Images: JPEG, PNG, WebP, BMP, GIF, TIFF or PNM of any size and colour; or folders, whose pictures are predicted, also in the
+    /// folders below.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
     /// Folder of a run record: its weights, model, dataset and transforms.
@@ -93,6 +97,9 @@ pub struct PredictArgs {
     /// Print one JSON object on standard output for each image, one per line, and nothing else there.
     #[arg(long)]
     json: bool,
+    /// Print comma-separated values on standard output, a line for each image below a header, and nothing else there.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
 }
 
 /// Prediction of an image, and line of the output of `--json`.
@@ -150,9 +157,17 @@ pub fn predict(args: &PredictArgs, program: &Program) -> Result<Ending> {
                 .context("--explain needs a model with convolutions")?,
         ),
     };
-    let pictures = explain::files(args.explain.as_deref(), &args.images)?;
-    let mut failed = 0;
-    for (number, paths) in args.images.chunks(BATCH).enumerate() {
+    let Images {
+        files: images,
+        folders,
+        mut failed,
+    } = Images::of(&args.images);
+    let count = images.len() + failed;
+    let pictures = explain::files(args.explain.as_deref(), &images)?;
+    if args.csv {
+        output::print(&csv::header(args.top as usize)?)?;
+    }
+    for (number, paths) in images.chunks(BATCH).enumerate() {
         let mut ready: Vec<(usize, Prepared)> = Vec::new();
         for (i, path) in paths.iter().enumerate() {
             match predictor.prepare_file(path) {
@@ -168,7 +183,7 @@ pub fn predict(args: &PredictArgs, program: &Program) -> Result<Ending> {
         let predictions = predictor.predict(&prepared, args.top as usize)?;
         let mut text = String::new();
         for ((index, prepared), top) in indices.into_iter().zip(prepared).zip(predictions) {
-            let path = &args.images[index];
+            let path = &images[index];
             let Some(first) = top.first() else {
                 bail!("the model has no classes");
             };
@@ -192,6 +207,15 @@ pub fn predict(args: &PredictArgs, program: &Program) -> Result<Ending> {
             };
             if args.json {
                 text += &format!("{}\n", serde_json::to_string(&line)?);
+            } else if args.csv {
+                text += &csv::row(&line, args.top as usize)?;
+            } else if folders {
+                text += &format!(
+                    "{}: {} {}\n",
+                    line.image,
+                    line.class,
+                    percent(line.probability)
+                );
             } else {
                 status!("{}:", path.display());
                 for step in &line.preparation {
@@ -205,13 +229,64 @@ pub fn predict(args: &PredictArgs, program: &Program) -> Result<Ending> {
     Ok(match failed {
         0 => Ending::Done,
         _ => {
-            let count = args.images.len();
             if count > 1 {
                 status!("{failed} of {count} images could not be predicted");
             }
             Ending::Refused
         }
     })
+}
+
+/// Images of the command line.
+struct Images {
+    files: Vec<PathBuf>,
+    /// Whether folders were named.
+    folders: bool,
+    /// Folders without pictures.
+    failed: usize,
+}
+
+impl Images {
+    /// The files, and the pictures of the folders.
+    fn of(paths: &[PathBuf]) -> Self {
+        let mut images = Self {
+            files: Vec::new(),
+            folders: false,
+            failed: 0,
+        };
+        for path in paths {
+            if !path.is_dir() {
+                images.files.push(path.clone());
+                continue;
+            }
+            images.folders = true;
+            match picture_files(path) {
+                Ok((files, left_out)) => {
+                    if let Some(first) = left_out.first() {
+                        status!(
+                            "{}: {} files that are no pictures by their names are left out: {} ...",
+                            path.display(),
+                            left_out.len(),
+                            first.display()
+                        );
+                    }
+                    if files.is_empty() {
+                        images.failed += 1;
+                        status!(
+                            "error: {}: there are no pictures in the folder",
+                            path.display()
+                        );
+                    }
+                    images.files.extend(files);
+                }
+                Err(error) => {
+                    images.failed += 1;
+                    status!("error: {error}");
+                }
+            }
+        }
+        images
+    }
 }
 
 /// Bytes of a path in base64 if it is no Unicode. On Windows, these are the bytes of WTF-8.

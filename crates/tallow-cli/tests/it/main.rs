@@ -5,6 +5,7 @@ mod common;
 mod doctor;
 mod events;
 mod fine_tune;
+mod own_pictures;
 mod predict;
 mod records;
 mod regress;

@@ -519,7 +519,7 @@ fn what_cannot_be_predicted_is_refused_with_the_next_step() {
             &["notes.png", "is no image", "expected a JPEG, PNG, WebP"],
         ),
         ("empty.png", &["empty.png", "is no image"]),
-        ("folder", &["folder", "name the images in it"]),
+        ("folder", &["folder", "there are no pictures"]),
         ("none.png", &["none.png", "no such file"]),
         ("blank.png", &["blank.png", "no drawing", "more contrast"]),
     ] {

@@ -1,7 +1,9 @@
 //! Short trials of a run that leave no record: a sanity check, a learning-rate range test, and learning a few batches by heart.
 
 use std::ops::ControlFlow;
+use std::time::Instant;
 
+use tallow_datasets::DataLoader;
 use tallow_train::{
     CONTINUE, Callback, EpochEnd, Flow, LrFinder, LrRange, ScheduleConfig, TrainConfig, Trainer,
 };
@@ -9,6 +11,7 @@ use tallow_train::{
 use super::Job;
 use crate::error::Result;
 use crate::interrupt::StopFlag;
+use crate::speed::Speed;
 
 /// Epochs of fewer steps show their faults soon enough.
 const SANITY_STEPS: usize = 50;
@@ -42,6 +45,40 @@ impl Job<'_> {
         let config = self.train_config();
         let with = |config| self.trainer(config).with_interrupt(|| stop.requested());
         Ok(finder.run(&config, with, &self.model, self.model.store(), &self.train)?)
+    }
+
+    /// Trains until `clock` has seen enough, then times the evaluation of `batches` batches. The step of the result is not measured.
+    pub fn time(&self, clock: &mut dyn Callback, batches: usize, stop: &StopFlag) -> Result<Speed> {
+        let config = TrainConfig {
+            // As many as the clock needs.
+            epochs: 1000,
+            max_steps: None,
+            max_minutes: None,
+            ..self.recipe.train.config()
+        };
+        let store = self.model.store();
+        self.trainer(config)
+            .with_callback(clock)
+            .with_interrupt(|| stop.requested())
+            .fit(&self.model, store, &self.train, None)?;
+        let evaluation = |loader: &DataLoader| -> Result<f64> {
+            let few = loader.first_batches(batches);
+            let started = Instant::now();
+            self.trainer(self.recipe.train.config())
+                .evaluate(&self.model, store, &few)?;
+            let share = loader.num_batches() as f64 / few.num_batches().max(1) as f64;
+            Ok(started.elapsed().as_secs_f64() * share)
+        };
+        let test = evaluation(&self.test)?;
+        Ok(Speed {
+            step: f64::NAN,
+            steps: self.train.num_batches(),
+            evaluation: match &self.validation {
+                Some(validation) => evaluation(validation)?,
+                None => test,
+            },
+            test,
+        })
     }
 
     /// Trains on the first `batches` batches again and again until their loss is at most `share` of its first value, for up to `steps`

@@ -68,6 +68,8 @@ pub(crate) struct Trained {
     pub source: String,
     /// Notes on the weights for the user.
     pub notes: Vec<String>,
+    /// Recipe of the run, or of the file of weights as far as it is known.
+    pub recipe: Recipe,
 }
 
 /// Model of a finished run record.
@@ -200,6 +202,7 @@ fn build(
         transforms,
         source,
         notes,
+        recipe: recipe.clone(),
     })
 }
 
@@ -225,7 +228,7 @@ fn first(dataset: &str, pictures: PictureOptions) -> Option<Shape> {
 }
 
 /// Recipe of a record, whose `config.toml` has more keys.
-fn recorded(config: &Table) -> Result<Recipe> {
+pub(crate) fn recorded(config: &Table) -> Result<Recipe> {
     let parts = ["data", "model", "train"].map(|part| match config.get(part) {
         Some(value) => Ok((part.to_string(), value.clone())),
         None => Err(Error::RunRecord(format!("has no [{part}]"))),

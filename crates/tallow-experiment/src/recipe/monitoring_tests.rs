@@ -20,7 +20,11 @@ fn validation_is_a_share_or_a_number() {
     let validation = |value: &str| {
         let recipe = recipe(&format!(", validation = {value}"), "");
         recipe.check()?;
-        recipe.data.validation.unwrap().images(50)
+        recipe
+            .data
+            .validation
+            .unwrap()
+            .images(50, "data.validation")
     };
     assert_eq!(validation("0.1").unwrap(), 5);
     assert_eq!(validation("7").unwrap(), 7);

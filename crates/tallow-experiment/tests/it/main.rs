@@ -4,6 +4,7 @@ mod batch;
 mod evaluate;
 mod predict;
 mod regression;
+mod reports;
 mod run;
 mod support;
 mod trials;

@@ -184,7 +184,7 @@ fn folders_are_as_the_page_says() {
     refused(t, "a class without pictures in any split", &dir);
     refused(
         t,
-        "no folder `train`: classes at once",
+        "test split of a folder with folders of classes alone, which are its training split",
         &set(&["a/1.png", "b/1.png"]),
     );
     refused(t, "no folder of a test split", &set(&["train/a/1.png"]));

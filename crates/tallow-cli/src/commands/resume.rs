@@ -1,0 +1,53 @@
+//! `tallow resume`: continues a run that was interrupted.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use tallow_record::Tier;
+
+use crate::args::RunnerArgs;
+use crate::commands::run;
+use crate::commands::run_args::RunArgs;
+use crate::ending::Ending;
+use crate::program::Program;
+
+/// Examples at the end of the help text.
+pub const EXAMPLES: &str = "Examples:
+  {tallow} resume
+  {tallow} resume runs/pictures/<run>
+
+It is the same as `{tallow} run --resume`.";
+
+/// Arguments of `resume`.
+#[derive(Args, Debug)]
+pub struct ResumeArgs {
+    /// Folder of the run; by default the last one under --out that was interrupted.
+    #[arg(value_name = "RUN")]
+    pub run: Option<PathBuf>,
+    /// Place and manner of training; what results depend on is as in the interrupted run.
+    #[command(flatten)]
+    pub runner: RunnerArgs,
+    /// Print one JSON object on standard output, and nothing else there.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Continues the run, and the runs after it that were asked for with it.
+pub fn resume(args: &ResumeArgs, program: &Program) -> Result<Ending> {
+    let args = RunArgs {
+        experiment: None,
+        tier: Tier::Full,
+        seeds: None,
+        set: Vec::new(),
+        only: Vec::new(),
+        results: None,
+        overfit_batches: None,
+        resume: Some(args.run.clone()),
+        fresh: false,
+        profile: false,
+        runner: args.runner.clone(),
+        json: args.json,
+    };
+    run::run(&args, program)
+}
