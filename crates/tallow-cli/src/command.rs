@@ -8,6 +8,7 @@ use crate::commands::completions::{self, CompletionsArgs};
 use crate::commands::data::{self, DataCommand};
 use crate::commands::doctor::{self, DoctorArgs};
 use crate::commands::evaluate::{self, EvaluateArgs};
+use crate::commands::export::{self, ExportArgs};
 use crate::commands::list;
 use crate::commands::lr_find::{self, LrFindArgs};
 use crate::commands::predict::{self, PredictArgs};
@@ -87,6 +88,12 @@ pub enum Command {
     /// and the like are made light on black, cropped to their bounding box, scaled and centred as in the dataset.
     #[command(after_help = predict::EXAMPLES)]
     Predict(PredictArgs),
+    /// Write the network of a run for other programs: as ONNX, safetensors, or a state dict of PyTorch.
+    ///
+    /// An ONNX graph takes images (N, C, H, W) for any N, normalised as in training unless --with-normalization is given, and gives logits. The
+    /// names of classes, the normalisation and the transforms are in the metadata of ONNX and safetensors files.
+    #[command(after_help = export::EXAMPLES)]
+    Export(ExportArgs),
     /// List the run records.
     #[command(after_help = runs::EXAMPLES)]
     Runs(RunsArgs),
@@ -146,6 +153,7 @@ pub fn dispatch(command: &Command, program: &Program) -> Result<Ending> {
         Command::Regress(args) => regress::regress(args, program),
         Command::Evaluate(args) => evaluate::evaluate(args, program),
         Command::Predict(args) => predict::predict(args, program),
+        Command::Export(args) => export::export(args, program),
         Command::Runs(args) => runs::runs(args, program),
         Command::CleanRuns(args) => clean_runs::clean_runs(args, program),
         Command::Doctor(args) => doctor::doctor(args, program),

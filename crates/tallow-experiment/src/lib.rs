@@ -11,6 +11,7 @@ pub mod device;
 mod error;
 pub mod evaluate;
 pub mod experiment;
+pub mod export;
 pub mod heat_map;
 pub mod interrupt;
 mod job;

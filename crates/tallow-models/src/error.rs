@@ -107,6 +107,9 @@ pub enum Error {
         /// Expected and found.
         problem: WeightsProblem,
     },
+    /// Error of writing an ONNX file.
+    #[error(transparent)]
+    Onnx(#[from] tallow_onnx::Error),
     /// Error of an operator or of the parameter store.
     #[error(transparent)]
     Ops(#[from] tallow_ops::Error),

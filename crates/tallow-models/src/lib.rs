@@ -14,8 +14,10 @@ mod model;
 mod module;
 mod nearest;
 pub mod nn;
+mod onnx;
 mod registry;
 mod summary;
+mod trace;
 mod weights;
 mod whiten;
 mod zoo;
@@ -27,8 +29,11 @@ pub use head::{conv_head_to_linear, linear_head_to_conv};
 pub use model::Model;
 pub use module::{Context, LayerOutput, Module, Operator};
 pub use nearest::nearest;
+pub use onnx::{OnnxInput, OnnxOptions};
 pub use registry::{Entry, Registry};
 pub use summary::{LayerSummary, ModelSummary};
+pub use tallow_onnx;
+pub use trace::onnx_parameter;
 pub use weights::{
     Checkpoint, LoadWeights, LoadedWeights, Pretrained, ResizeFilter, WeightsProblem, checkpoints,
     load_weights, pretrained, read_weights, shards,

@@ -94,9 +94,7 @@ impl Model {
     /// Table of the layers with output shapes, parameters and multiply-adds, from a forward pass with one black image.
     pub fn summary(&self) -> Result<ModelSummary> {
         let mut layers = Vec::new();
-        let (c, h, w) = self.config.input_shape;
-        let image = Tensor::zeros((1, c, h, w), self.config.dtype, &self.config.device)?;
-        self.forward_observed(&image, false, &mut |layer| {
+        self.forward_observed(&self.black_image()?, false, &mut |layer| {
             layers.push(LayerSummary {
                 name: layer.name.into(),
                 kind: layer.kind,
@@ -112,6 +110,18 @@ impl Model {
             multiply_adds: layers.iter().map(|layer| layer.multiply_adds).sum(),
             layers,
         })
+    }
+
+    /// Image of zeros, `(1, C, H, W)`.
+    pub(crate) fn black_image(&self) -> Result<Tensor> {
+        let (c, h, w) = self.config.input_shape;
+        let config = &self.config;
+        Ok(Tensor::zeros((1, c, h, w), config.dtype, &config.device)?)
+    }
+
+    /// Network without the change of the axis order before it.
+    pub(crate) fn network(&self) -> &dyn Module {
+        &*self.network
     }
 
     fn check(&self, images: &Tensor) -> Result<()> {

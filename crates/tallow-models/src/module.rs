@@ -2,9 +2,11 @@ use std::any::Any;
 use std::fmt;
 
 use candle_core::{Tensor, Var};
+use tallow_onnx::{Layer, Value};
 use tallow_ops::Layout;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::trace::Trace;
 
 /// Layer, or a network of layers.
 ///
@@ -30,6 +32,7 @@ pub struct Context<'a> {
     observer: Option<Observer<'a>>,
     operators: Option<&'a mut Vec<Operator>>,
     cut: Option<Cut<'a>>,
+    trace: Option<&'a mut Trace>,
 }
 
 /// Layer whose output is replaced by a variable.
@@ -95,6 +98,7 @@ impl<'a> Context<'a> {
             observer: None,
             operators: None,
             cut: None,
+            trace: None,
         }
     }
 
@@ -128,6 +132,14 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Forward pass in evaluation mode, in `(N, C, H, W)`, in which layers describe themselves in ONNX.
+    pub(crate) fn tracing(trace: &'a mut Trace) -> Self {
+        Self {
+            trace: Some(trace),
+            ..Self::new(false, Layout::Nchw)
+        }
+    }
+
     /// The variable that a pass with a cut continued from, if the layer ran.
     pub(crate) fn into_variable(self) -> Option<Var> {
         self.cut?.output
@@ -135,7 +147,44 @@ impl<'a> Context<'a> {
 
     /// Whether the output of every leaf layer is wanted, so that layers must not be fused.
     pub fn is_observed(&self) -> bool {
-        self.observer.is_some() || self.cut.is_some()
+        self.observer.is_some() || self.cut.is_some() || self.trace.is_some()
+    }
+
+    /// Describes a leaf layer in ONNX, if the forward pass is that of [`Model::to_onnx`](crate::Model::to_onnx); otherwise does nothing.
+    ///
+    /// `describe` gets the layer of the graph and the values of `inputs`, appends the operators of evaluation mode for activations
+    /// `(N, C, H, W)` or `(N, F)`, and returns the value of `output`, the tensor that [`Context::report`] gets next. A layer that
+    /// computes nothing in evaluation returns the value of its input. The batch axis has any size: no operator may depend on it.
+    /// [`onnx_parameter`](crate::onnx_parameter) makes values of parameters.
+    ///
+    /// ```
+    /// use candle_core::Tensor;
+    /// use tallow_models::{Context, Module, Result};
+    ///
+    /// struct Square;
+    ///
+    /// impl Module for Square {
+    ///     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+    ///         let y = x.sqr()?;
+    ///         cx.onnx("square", [x], &y, |layer, [x]| Ok(layer.plain("Mul", &[x, x])))?;
+    ///         cx.report("square", "Square", y, 0, 0)
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `describe`; [`Error::Layer`] when an input is no output of a layer that has described itself.
+    pub fn onnx<const N: usize>(
+        &mut self,
+        layer: &str,
+        inputs: [&Tensor; N],
+        output: &Tensor,
+        describe: impl FnOnce(&mut Layer, [&Value; N]) -> Result<Value>,
+    ) -> Result<()> {
+        match &mut self.trace {
+            Some(trace) => trace.layer(layer, inputs, output, describe),
+            None => Ok(()),
+        }
     }
 
     /// Reports the output of a leaf layer to the observer, if there is one. Returns what the layer must return: `output`, or the
@@ -149,6 +198,12 @@ impl<'a> Context<'a> {
         multiply_adds: u64,
     ) -> Result<Tensor> {
         self.ran(&[(kind, name)]);
+        if let Some(trace) = &self.trace
+            && trace.value(&output).is_none()
+        {
+            let message = "has no description in ONNX; its forward pass must call Context::onnx before Context::report";
+            return Err(Error::layer(name, kind, message.into()));
+        }
         if let Some(observer) = &mut self.observer {
             let layout = self.layout;
             observer(&LayerOutput {

@@ -47,7 +47,7 @@ pub fn layers(args: &LayersArgs) -> Result<Ending> {
 }
 
 /// Crates that each crate may use directly, from the lowest layer to the highest.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("tallow-ops", &[]),
     ("tallow-transforms", &[]),
     ("tallow-metrics", &[]),
@@ -55,8 +55,12 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("tallow-jpeg", &[]),
     ("tallow-pickle", &[]),
     ("tallow-tensorboard", &[]),
+    ("tallow-onnx", &[]),
     ("tallow-regress", &["tallow-record"]),
-    ("tallow-models", &["tallow-ops", "tallow-pickle"]),
+    (
+        "tallow-models",
+        &["tallow-ops", "tallow-pickle", "tallow-onnx"],
+    ),
     (
         "tallow-datasets",
         &["tallow-transforms", "tallow-jpeg", "tallow-pickle"],

@@ -5,6 +5,7 @@ pub mod completions;
 pub mod data;
 pub mod doctor;
 pub mod evaluate;
+pub mod export;
 pub mod list;
 pub mod lr_find;
 pub mod overfit;

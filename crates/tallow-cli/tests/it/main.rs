@@ -4,6 +4,7 @@ mod cli;
 mod common;
 mod doctor;
 mod events;
+mod export;
 mod fine_tune;
 mod own_pictures;
 mod predict;

@@ -175,6 +175,11 @@ impl<M: ModuleT> Predictor<M> {
         self.weights.as_deref()
     }
 
+    /// Whether predictions are averages over several views of each image.
+    pub fn has_tta(&self) -> bool {
+        self.tta.is_some()
+    }
+
     /// Notes on the weights for the user, such as the set taken of several in the file.
     pub fn notes(&self) -> &[String] {
         &self.notes

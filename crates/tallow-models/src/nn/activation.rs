@@ -65,6 +65,16 @@ impl Module for Activation {
             ActivationKind::HardSigmoid => hard_sigmoid(x)?,
             ActivationKind::Sigmoid => sigmoid(x)?,
         };
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            Ok(match self.function {
+                ActivationKind::Relu => layer.plain("Relu", &[x]),
+                ActivationKind::Silu => layer.silu(x),
+                ActivationKind::Gelu => layer.gelu(x),
+                ActivationKind::HardSwish => layer.plain("HardSwish", &[x]),
+                ActivationKind::HardSigmoid => layer.hard_sigmoid(x),
+                ActivationKind::Sigmoid => layer.plain("Sigmoid", &[x]),
+            })
+        })?;
         cx.report(&self.name, self.function.kind(), y, 0, 0)
     }
 }

@@ -4,6 +4,7 @@ use tallow_ops::{Conv2dConfig, Layout, ParamPath, conv2d};
 use crate::error::{Error, Result};
 use crate::module::{Context, Module};
 use crate::nn::init::{WeightInit, set_dirac};
+use crate::trace::{onnx_optional, onnx_parameter};
 
 /// Settings of a [`Conv2d`] with a square kernel, with the names and defaults of `torch.nn.Conv2d`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +54,16 @@ impl ConvOptions {
             .then(|| p.param("bias", outputs, self.init.bias(fan_in)))
             .transpose()?;
         Ok((weight, bias))
+    }
+
+    /// Settings of the operator in ONNX.
+    pub(super) fn onnx(&self) -> tallow_onnx::Conv {
+        tallow_onnx::Conv {
+            stride: (self.stride, self.stride),
+            padding: (self.padding, self.padding),
+            dilation: (self.dilation, self.dilation),
+            groups: self.groups,
+        }
     }
 }
 
@@ -146,6 +157,11 @@ impl Module for Conv2d {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let (weight, bias) = self.parameters();
         let y = conv2d(x, weight, bias, &self.config(cx.layout))?;
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            let weight = onnx_parameter(layer, "weight", weight)?;
+            let bias = onnx_optional(layer, "bias", bias)?;
+            Ok(layer.conv(x, &weight, bias.as_ref(), &self.options.onnx()))
+        })?;
         let weights = weight.elem_count();
         let outputs = weight.dims().first().copied().unwrap_or(0);
         // Each weight meets every pixel of its output map once.

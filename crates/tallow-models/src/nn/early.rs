@@ -1,6 +1,7 @@
 //! Layers of the first convolutional networks (LeCun et al. 1989 and 1998).
 
 use candle_core::{Tensor, Var};
+use tallow_onnx::{Array, Attribute};
 use tallow_ops::{Conv2dConfig, Layout, ParamPath, conv2d};
 
 use crate::error::{Error, Result};
@@ -8,6 +9,7 @@ use crate::module::{Context, Module};
 use crate::nn::builder::{Name, SequentialBuilder};
 use crate::nn::init::WeightInit;
 use crate::nn::window::Window;
+use crate::trace::{onnx_optional, onnx_parameter};
 
 /// Constant padding, as `torch.nn.ConstantPad2d` with the same width on all sides.
 #[derive(Clone, Debug)]
@@ -41,6 +43,10 @@ impl Module for ConstantPad2d {
             let border = Tensor::full(self.value, dims, y.device())?.to_dtype(y.dtype())?;
             y = Tensor::cat(&[&border, &y, &border], axis)?;
         }
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            let widths = [0, 0, self.padding, self.padding];
+            Ok(layer.pad(x, widths, widths, self.value as f32))
+        })?;
         cx.report(&self.name, "ConstantPad2d", y, 0, 0)
     }
 }
@@ -134,6 +140,23 @@ impl Module for PartialConv2d {
         };
         let bias = self.bias.as_ref().map(Var::as_tensor);
         let y = conv2d(x, &kernel, bias, &config)?;
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            let weight = onnx_parameter(layer, "weight", &self.weight)?;
+            let bias = onnx_optional(layer, "bias", bias)?;
+            let places = self.connections.to_vec1::<u32>()?.into_iter();
+            let places = Array::integers(places.map(i64::from)).reshaped(&[connections, 1])?;
+            let places = layer.constant("connections", places);
+            let all = [self.outputs * self.inputs, k, k];
+            let zeros = Array::f32(&all, &vec![0.; all.iter().product()])?;
+            let zeros = layer.constant("zeros", zeros);
+            let kernels = layer.plain("ScatterND", &[&zeros, &places, &weight]);
+            let kernel = layer.reshape(&kernels, &[self.outputs, self.inputs, k, k]);
+            let settings = tallow_onnx::Conv {
+                stride: config.stride,
+                ..Default::default()
+            };
+            Ok(layer.conv(x, &kernel, bias.as_ref(), &settings))
+        })?;
         let pixels = y.elem_count() / (y.dims()[0] * self.outputs).max(1);
         let weights = connections * k * k;
         let parameters = weights + bias.map_or(0, Tensor::elem_count);
@@ -169,6 +192,10 @@ impl Module for UnitBias {
             Layout::Nhwc => self.bias.permute((1, 2, 0))?.contiguous()?,
         };
         let y = x.broadcast_add(&bias)?;
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            let bias = onnx_parameter(layer, "", &self.bias)?;
+            Ok(layer.plain("Add", &[x, &bias]))
+        })?;
         cx.report(&self.name, "UnitBias", y, self.bias.elem_count(), 0)
     }
 }
@@ -212,6 +239,20 @@ impl Module for Subsampling {
             ..Default::default()
         };
         let y = conv2d(x, &kernel, Some(&self.bias), &config)?;
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            let weight = onnx_parameter(layer, "weight", &self.weight)?;
+            let bias = onnx_parameter(layer, "bias", &self.bias)?;
+            let weight = layer.reshape(&weight, &[channels, 1, 1, 1]);
+            let shape = [channels, 1, k, k].map(|n| n as i64);
+            let shape = layer.constant("kernel", Array::integers(shape));
+            let kernel = layer.plain("Expand", &[&weight, &shape]);
+            let settings = tallow_onnx::Conv {
+                stride: (k, k),
+                groups: channels,
+                ..Default::default()
+            };
+            Ok(layer.conv(x, &kernel, Some(&bias), &settings))
+        })?;
         let parameters = self.weight.elem_count() + self.bias.elem_count();
         cx.report(&self.name, "Subsampling", y, parameters, 0)
     }
@@ -235,6 +276,11 @@ impl ScaledTanh {
 impl Module for ScaledTanh {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let y = ((x * (2. / 3.))?.tanh()? * 1.7159)?;
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            let scaled = layer.times(x, 2. / 3.);
+            let tanh = layer.plain("Tanh", &[&scaled]);
+            Ok(layer.times(&tanh, 1.7159))
+        })?;
         cx.report(&self.name, "ScaledTanh", y, 0, 0)
     }
 }
@@ -267,6 +313,17 @@ impl Module for Rbf {
         let codes = self.codes.as_detached_tensor().unsqueeze(0)?;
         let distances = x.unsqueeze(1)?.broadcast_sub(&codes)?.sqr()?.sum(2)?;
         let y = distances.neg()?;
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            let codes = onnx_parameter(layer, "codes", &self.codes)?;
+            let one = layer.constant("one", Array::integers([1]));
+            let two = layer.constant("two", Array::integers([2]));
+            let x = layer.plain("Unsqueeze", &[x, &one]);
+            let difference = layer.plain("Sub", &[&x, &codes]);
+            let square = layer.plain("Mul", &[&difference, &difference]);
+            let keep = [("keepdims", Attribute::Int(0))];
+            let distance = layer.node("ReduceSum", &[&square, &two], keep);
+            Ok(layer.plain("Neg", &[&distance]))
+        })?;
         let multiply_adds = codes.elem_count() as u64;
         cx.report(&self.name, "Rbf", y, 0, multiply_adds)
     }

@@ -4,6 +4,7 @@ use tallow_ops::{Init, ParamPath, layer_norm, layer_norm_2d};
 use crate::error::Result;
 use crate::module::{Context, Module};
 use crate::nn::builder::{Name, SequentialBuilder};
+use crate::trace::onnx_parameter;
 
 /// Layer normalisation over the channels of each pixel (Ba et al. 2016), as `torch.nn.LayerNorm(C)` on `(N, H, W, C)` and as
 /// torchvision's `LayerNorm2d`: `weight` and `bias` are `(C)`.
@@ -39,6 +40,11 @@ impl Module for LayerNorm {
             4 => layer_norm_2d(x, weight, bias, self.eps, cx.layout)?,
             _ => layer_norm(x, weight, bias, self.eps)?,
         };
+        cx.onnx(&self.name, [x], &y, |layer, [input]| {
+            let weight = onnx_parameter(layer, "weight", &self.weight)?;
+            let bias = onnx_parameter(layer, "bias", &self.bias)?;
+            Ok(layer.layer_norm(input, &weight, &bias, self.eps, x.rank() == 4))
+        })?;
         let parameters = self.weight.elem_count() + self.bias.elem_count();
         cx.report(&self.name, "LayerNorm", y, parameters, 0)
     }

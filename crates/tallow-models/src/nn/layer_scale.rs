@@ -3,6 +3,7 @@ use tallow_ops::{Init, Layout, ParamPath};
 
 use crate::error::Result;
 use crate::module::{Context, Module};
+use crate::trace::onnx_parameter;
 
 /// Layer scale (Touvron et al. 2021): multiplies each channel by a trained factor.
 ///
@@ -35,6 +36,10 @@ impl Module for LayerScale {
             Layout::Nhwc => self.scale.reshape((1, 1, 1, channels))?,
         };
         let y = x.broadcast_mul(&scale)?;
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            let scale = onnx_parameter(layer, "", &self.scale)?;
+            Ok(layer.plain("Mul", &[x, &scale]))
+        })?;
         cx.report(&self.name, "LayerScale", y, channels, 0)
     }
 }

@@ -4,6 +4,7 @@ use tallow_ops::{Conv2dConfig, ParamPath, conv2d, linear};
 use crate::error::{Error, Result};
 use crate::module::{Context, Module};
 use crate::nn::init::WeightInit;
+use crate::trace::{onnx_optional, onnx_parameter};
 
 /// Linear layer, as `torch.nn.Linear`: `(N, I)` to `(N, O)`, with `weight` `(O, I)` and `bias` `(O)`.
 ///
@@ -91,6 +92,14 @@ impl Module for Linear {
             }
             _ => (linear(x, &self.weight, bias)?, 1),
         };
+        cx.onnx(&self.name, [x], &y, |layer, [input]| {
+            let weight = onnx_parameter(layer, "weight", &self.weight)?;
+            let bias = onnx_optional(layer, "bias", bias)?;
+            Ok(match x.rank() {
+                4 => layer.linear_on_maps(input, &weight, bias.as_ref()),
+                _ => layer.linear(input, &weight, bias.as_ref()),
+            })
+        })?;
         let parameters = weights + bias.map_or(0, Tensor::elem_count);
         let multiply_adds = (weights * pixels) as u64;
         cx.report(&self.name, "Linear", y, parameters, multiply_adds)

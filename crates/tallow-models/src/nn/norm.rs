@@ -5,6 +5,7 @@ use tallow_ops::{
 
 use crate::error::Result;
 use crate::module::{Context, Module};
+use crate::trace::onnx_parameter;
 
 /// Settings of a [`BatchNorm2d`], with the defaults of `torch.nn.BatchNorm2d`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -116,6 +117,13 @@ impl Module for BatchNorm2d {
         } else {
             batch_norm_eval(x, weight, bias, running_mean, running_var, &config)?
         };
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            let weight = onnx_parameter(layer, "weight", weight)?;
+            let bias = onnx_parameter(layer, "bias", bias)?;
+            let mean = onnx_parameter(layer, "running_mean", running_mean)?;
+            let var = onnx_parameter(layer, "running_var", running_var)?;
+            Ok(layer.batch_norm(x, &weight, &bias, &mean, &var, config.eps))
+        })?;
         let weights = match self.options.trained_weight {
             true => weight.elem_count(),
             false => 0,

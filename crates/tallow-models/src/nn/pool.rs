@@ -51,6 +51,9 @@ impl Module for MaxPool2d {
                 ..self.config
             },
         )?;
+        cx.onnx(&self.name, [x], &y, |layer, [input]| {
+            Ok(layer.max_pool(input, &windows(&self.config), sides(x)?, sides(&y)?))
+        })?;
         cx.report(&self.name, MAX_POOL, y, 0, 0)
     }
 }
@@ -87,6 +90,9 @@ impl Module for AvgPool2d {
             },
             true,
         )?;
+        cx.onnx(&self.name, [x], &y, |layer, [input]| {
+            Ok(layer.average_pool(input, &windows(&self.config), sides(x)?, sides(&y)?))
+        })?;
         cx.report(&self.name, "AvgPool2d", y, 0, 0)
     }
 }
@@ -111,6 +117,25 @@ impl AdaptiveAvgPool2d {
 impl Module for AdaptiveAvgPool2d {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let y = adaptive_avg_pool2d(x, self.output, cx.layout)?;
+        cx.onnx(&self.name, [x], &y, |layer, [input]| {
+            Ok(layer.adaptive_average_pool(input, sides(x)?, self.output)?)
+        })?;
         cx.report(&self.name, "AdaptiveAvgPool2d", y, 0, 0)
     }
+}
+
+/// Settings of the operator in ONNX.
+fn windows(config: &Pool2dConfig) -> tallow_onnx::Pool {
+    tallow_onnx::Pool {
+        kernel: config.kernel,
+        stride: config.stride,
+        padding: config.padding,
+        dilation: config.dilation,
+    }
+}
+
+/// Rows and columns of `(N, C, H, W)`.
+fn sides(map: &Tensor) -> Result<(usize, usize)> {
+    let (_, _, h, w) = map.dims4()?;
+    Ok((h, w))
 }

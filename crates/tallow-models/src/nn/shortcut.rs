@@ -167,9 +167,18 @@ impl Module for ZeroPad {
             ..Pool2dConfig::new(1)
         };
         let y = avg_pool2d(x, &every, true)?;
-        let missing = self.outputs.saturating_sub(y.dim(axis)?);
+        let channels = y.dim(axis)?;
+        let missing = self.outputs.saturating_sub(channels);
         let before = missing / 2;
         let y = pad_with_zeros(&y, axis, before, missing - before)?;
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            let every = match self.stride {
+                1 => x.clone(),
+                stride => layer.every(x, stride),
+            };
+            let (before, after) = ([0, before, 0, 0], [0, missing - before, 0, 0]);
+            Ok(layer.pad(&every, before, after, 0.))
+        })?;
         cx.report(&self.name, "ZeroPad", y, 0, 0)
     }
 }

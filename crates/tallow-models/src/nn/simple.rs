@@ -27,6 +27,9 @@ impl Relu {
 impl Module for Relu {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let y = relu(x)?;
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            Ok(layer.plain("Relu", &[x]))
+        })?;
         cx.report(&self.name, "ReLU", y, 0, 0)
     }
 }
@@ -58,6 +61,9 @@ impl Add {
     /// When the shapes differ.
     pub fn forward(&self, x: &Tensor, y: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let sum = add(x, y)?;
+        cx.onnx(&self.name, [x, y], &sum, |layer, [x, y]| {
+            Ok(layer.plain("Add", &[x, y]))
+        })?;
         cx.report(&self.name, "Add", sum, 0, 0)
     }
 }
@@ -80,6 +86,9 @@ impl Tanh {
 impl Module for Tanh {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let y = x.tanh()?;
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            Ok(layer.plain("Tanh", &[x]))
+        })?;
         cx.report(&self.name, "Tanh", y, 0, 0)
     }
 }
@@ -111,6 +120,7 @@ impl Module for Dropout {
         } else {
             x.clone()
         };
+        cx.onnx(&self.name, [x], &y, |_, [x]| Ok(x.clone()))?;
         cx.report(&self.name, "Dropout", y, 0, 0)
     }
 }
@@ -133,6 +143,7 @@ impl Flatten {
 impl Module for Flatten {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let y = flatten(x, cx.layout)?;
+        cx.onnx(&self.name, [x], &y, |layer, [x]| Ok(layer.flatten(x)))?;
         cx.report(&self.name, "Flatten", y, 0, 0)
     }
 }

@@ -59,6 +59,9 @@ impl Module for SqueezeExcite {
         let y = self.fc2.forward(&y, cx)?;
         let gate = self.scale_activation.forward(&y, cx)?;
         let y = x.broadcast_mul(&gate)?;
+        cx.onnx(&self.name, [x, &gate], &y, |layer, [x, gate]| {
+            Ok(layer.plain("Mul", &[x, gate]))
+        })?;
         cx.report(&self.name, "Mul", y, 0, 0)
     }
 }

@@ -4,6 +4,7 @@ use tallow_ops::{Layout, ParamPath, to_layout};
 use crate::error::{Error, Result};
 use crate::module::{Context, Module};
 use crate::nn::conv::ConvOptions;
+use crate::trace::{onnx_optional, onnx_parameter};
 
 /// Transposed 2-D convolution, as `torch.nn.ConvTranspose2d` with a square kernel: `weight` is `(I, O, K, K)`, `bias` is `(O)`.
 ///
@@ -57,20 +58,25 @@ impl ConvTranspose2d {
 }
 
 impl Module for ConvTranspose2d {
-    fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
+    fn forward(&self, input: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let ConvOptions {
             stride,
             padding,
             dilation,
             ..
         } = self.options;
-        let x = to_layout(x, cx.layout, Layout::Nchw)?;
+        let x = to_layout(input, cx.layout, Layout::Nchw)?;
         let (_, _, h, w) = x.dims4()?;
         let mut y = x.conv_transpose2d(&self.weight, padding, 0, stride, dilation)?;
         if let Some(bias) = &self.bias {
             y = y.broadcast_add(&bias.reshape((1, (), 1, 1))?)?;
         }
         let y = to_layout(&y, Layout::Nchw, cx.layout)?;
+        cx.onnx(&self.name, [input], &y, |layer, [x]| {
+            let weight = onnx_parameter(layer, "weight", &self.weight)?;
+            let bias = onnx_optional(layer, "bias", self.bias.as_ref().map(Var::as_tensor))?;
+            Ok(layer.conv_transpose(x, &weight, bias.as_ref(), &self.options.onnx()))
+        })?;
         let weights = self.weight.elem_count();
         let parameters = weights + self.bias.as_ref().map_or(0, |b| b.elem_count());
         // Each weight is multiplied with every pixel of its input map once.

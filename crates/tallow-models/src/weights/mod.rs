@@ -10,6 +10,7 @@ mod names;
 mod pickle;
 mod pretrained;
 mod read;
+mod save;
 mod sets;
 mod shards;
 mod tensors;

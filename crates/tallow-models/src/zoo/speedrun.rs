@@ -7,6 +7,7 @@ use crate::module::{Context, Module};
 use crate::nn::{
     ActivationKind, ConvOptions, NormOptions, Sequential, SequentialBuilder, WeightInit,
 };
+use crate::trace::onnx_parameter;
 use crate::whiten::WHITENED;
 
 /// Side of the patches that the first layer whitens.
@@ -105,6 +106,11 @@ impl Module for Whitening {
         // Detached: there is no gradient of fixed weights to compute.
         let weight = self.weight.as_detached_tensor();
         let y = conv2d(x, &weight, Some(&self.bias), &config)?;
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            let weight = onnx_parameter(layer, "weight", &weight)?;
+            let bias = onnx_parameter(layer, "bias", &self.bias)?;
+            Ok(layer.conv(x, &weight, Some(&bias), &tallow_onnx::Conv::default()))
+        })?;
         let outputs = self.bias.elem_count();
         let pixels = y.elem_count() / (y.dims()[0] * outputs).max(1);
         let multiply_adds = (weight.elem_count() * pixels) as u64;
@@ -127,6 +133,10 @@ impl Scale {
 
 impl Module for Scale {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        cx.report(&self.name, "Scale", (x * SCALE)?, 0, 0)
+        let y = (x * SCALE)?;
+        cx.onnx(&self.name, [x], &y, |layer, [x]| {
+            Ok(layer.times(x, SCALE as f32))
+        })?;
+        cx.report(&self.name, "Scale", y, 0, 0)
     }
 }

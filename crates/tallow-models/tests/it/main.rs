@@ -6,6 +6,7 @@ mod checkpoints;
 mod common;
 mod depth;
 mod device;
+mod export;
 mod formats;
 #[path = "../../../tallow-datasets/tests/it/formats/table.rs"]
 mod formats_table;
@@ -14,6 +15,7 @@ mod hostile_weights;
 mod init;
 mod layers;
 mod modern_layers;
+mod onnx;
 mod operators;
 mod own_model;
 mod pytorch;
