@@ -12,6 +12,7 @@ use crate::commands::export::{self, ExportArgs};
 use crate::commands::list;
 use crate::commands::lr_find::{self, LrFindArgs};
 use crate::commands::predict::{self, PredictArgs};
+use crate::commands::recipe::{self, RecipeArgs};
 use crate::commands::regress::{self, RegressArgs};
 use crate::commands::report::{self, ReportArgs};
 use crate::commands::reproduce::{self, ReproduceArgs};
@@ -19,6 +20,7 @@ use crate::commands::resume::{self, ResumeArgs};
 use crate::commands::run;
 use crate::commands::run_args::RunArgs;
 use crate::commands::runs::{self, RunsArgs};
+use crate::commands::schema;
 use crate::commands::summary::{self, SummaryArgs};
 use crate::commands::train::{self, InitArgs, TrainArgs};
 use crate::ending::Ending;
@@ -94,6 +96,12 @@ pub enum Command {
     /// names of classes, the normalisation and the transforms are in the metadata of ONNX and safetensors files.
     #[command(after_help = export::EXAMPLES)]
     Export(ExportArgs),
+    /// Describe the keys of an experiment's file: type, default, meaning, range and an example.
+    #[command(after_help = recipe::EXAMPLES)]
+    Recipe(RecipeArgs),
+    /// Print the JSON schema of an experiment's file, with which editors complete and check its keys.
+    #[command(after_help = schema::EXAMPLES)]
+    Schema,
     /// List the run records.
     #[command(after_help = runs::EXAMPLES)]
     Runs(RunsArgs),
@@ -154,6 +162,8 @@ pub fn dispatch(command: &Command, program: &Program) -> Result<Ending> {
         Command::Evaluate(args) => evaluate::evaluate(args, program),
         Command::Predict(args) => predict::predict(args, program),
         Command::Export(args) => export::export(args, program),
+        Command::Recipe(args) => recipe::recipe(args, program),
+        Command::Schema => schema::schema(program),
         Command::Runs(args) => runs::runs(args, program),
         Command::CleanRuns(args) => clean_runs::clean_runs(args, program),
         Command::Doctor(args) => doctor::doctor(args, program),

@@ -23,6 +23,7 @@ pub type ProgressFn = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// Options of the decoding of picture files, the same in training, evaluation and prediction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct PictureOptions {
     /// Turn pictures as their EXIF orientation says. On by default.
@@ -45,6 +46,7 @@ impl Default for PictureOptions {
 
 /// Treatment of the alpha channel of pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Alpha {
     /// Dropped, as by Pillow's `convert("RGB")`: transparent parts show whatever colour is stored there.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tallow_models::nn::{Conv2d, ConvOptions, Flatten, Linear, Sequential};
 use tallow_models::{Context, Module};
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::model::{Model, ModelConfig, Registry};
 
 /// Analysis besides training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Analysis {
     /// A 1x1 convolution on a 1x1 map beside a fully connected layer of the same weights; the parameters of both on a map of 8x8;

@@ -131,7 +131,7 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
     let mut options = data::options(request.data.clone(), progress.downloads());
     options.pictures = recipe.data.pictures;
     let test = load_split(&recipe.data.dataset, Split::Test, &options)?;
-    let transforms = Compose::new(recipe.data.transforms.clone())?;
+    let transforms = Compose::new(recipe.test_transforms().to_vec())?;
     let shape = input_shape(&*test, &transforms)?;
     let classes = test.info().classes.len();
     let config = model::config(&recipe.model, classes, shape, 0, &request.device);
@@ -253,6 +253,7 @@ fn score(
             evaluation.loss
         )));
     }
+    let tested_with = recipe.test_transforms().to_vec();
     let per_class = per_class(&evaluation, &info);
     let matrix = evaluation.confusion.matrix();
     Ok(Evaluation {
@@ -263,7 +264,7 @@ fn score(
         dataset: info.name,
         provenance: info.provenance,
         test_digest: info.digest,
-        transforms: recipe.data.transforms,
+        transforms: tested_with,
         transforms_source,
         correct: per_class.iter().map(|class| class.correct).sum(),
         total: evaluation.samples,
@@ -292,9 +293,11 @@ pub(crate) fn preparation(
     digest: &str,
     dataset: &str,
 ) -> Result<Preparation> {
-    let set = sets
-        .iter()
-        .any(|set| set.trim_start().starts_with("data.transforms"));
+    let set = sets.iter().any(|set| {
+        ["data.transforms", "data.test_transforms"]
+            .iter()
+            .any(|key| set.trim_start().starts_with(key))
+    });
     if set && given.is_some() {
         return Err(Error::Set(
             "--mean and --std, and --set data.transforms: give one of them".to_string(),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tallow_datasets::PictureOptions;
 pub use tallow_record::Tier;
@@ -70,40 +71,64 @@ pub struct Variant {
     pub published: Vec<Published>,
 }
 
-/// Contents of a file, before the variants are merged.
-#[derive(Deserialize)]
+/// Experiment in a file, before the variants are merged: a question, a recipe and the variants that change parts of it.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Experiment")]
 #[serde(deny_unknown_fields)]
-struct File {
+pub(crate) struct File {
+    /// Question that the experiment answers.
     question: String,
+    /// Random seeds; each variant is trained once with each. `[0]` by default.
     #[serde(default = "first_seed")]
     seeds: Vec<u64>,
+    /// Training and test data of all variants.
     #[serde(default)]
+    #[schemars(with = "crate::recipe::Data")]
     data: Table,
+    /// Model of all variants.
     #[serde(default)]
+    #[schemars(with = "crate::recipe::Model")]
     model: Table,
+    /// Training of all variants.
     #[serde(default)]
+    #[schemars(with = "crate::recipe::Train")]
     train: Table,
+    /// Variants: changes of the recipe, each with a name. At least one.
     variants: Vec<FileVariant>,
+    /// Claims that must hold: `cnn.test_accuracy >= 0.9`, `cnn > mlp`.
     #[serde(default)]
     claims: Vec<String>,
+    /// Statements of a write-up, with the claims that decide them.
     #[serde(default)]
     statements: Vec<FileStatement>,
+    /// Analyses besides training.
     #[serde(default)]
     facts: Vec<Analysis>,
+    /// Changes of the smoke, standard and full tiers.
     #[serde(default)]
     tiers: FileTiers,
 }
 
-#[derive(Deserialize)]
+/// Variant of an experiment.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Variant")]
 #[serde(deny_unknown_fields)]
 struct FileVariant {
+    /// Name: letters, digits, `-` and `_`, a letter first.
     name: String,
+    /// Changes of `[data]`.
     #[serde(default)]
+    #[schemars(with = "crate::recipe::Data")]
     data: Table,
+    /// Changes of `[model]`.
     #[serde(default)]
+    #[schemars(with = "crate::recipe::Model")]
     model: Table,
+    /// Changes of `[train]`.
     #[serde(default)]
+    #[schemars(with = "crate::recipe::Train")]
     train: Table,
+    /// Published results of the same setting.
     #[serde(default)]
     published: Vec<Published>,
 }

@@ -117,13 +117,24 @@ impl<'a> Job<'a> {
         let splits = setting.splits.select(&recipe.data)?;
         recipe.check_monitors(Some(splits.validation.is_some()))?;
         let (train_transforms, test_transforms) = (
-            Compose::new([&recipe.train.augment[..], &recipe.data.transforms].concat())?,
-            Compose::new(recipe.data.transforms.clone())?,
+            Compose::new(recipe.train_transforms())?,
+            Compose::new(recipe.test_transforms().to_vec())?,
         );
         let shapes = Shapes {
             image: image_shape(&*splits.train)?,
             input: input_shape(&*splits.train, &test_transforms)?,
         };
+        if recipe.has_own_transforms() {
+            let (trained, shape) = (
+                input_shape(&*splits.train, &train_transforms)?,
+                shapes.input,
+            );
+            if trained != shape {
+                return Err(Error::Recipe(format!(
+                    "the transforms of training give images of {trained:?} (channels, height, width) and those of testing {shape:?}: expected the same shape"
+                )));
+            }
+        }
         let classes = splits.train.info().classes.len();
         let config = model::config(&recipe.model, classes, shapes.input, seed, setting.device);
         let model = setting.registry.build(&recipe.model.name, &config)?;
@@ -178,6 +189,15 @@ impl<'a> Job<'a> {
             check_chunks(&job.model, store, &job.train, recipe.train.chunks)?;
         }
         Ok(job)
+    }
+
+    /// Loader of the images that `inputs.json` describes: the training images, after the transforms of testing where the recipe has such.
+    fn inputs(&self) -> Result<DataLoader> {
+        if !self.recipe.has_own_transforms() {
+            return Ok(self.train.clone());
+        }
+        let (set, config) = (self.train.dataset().clone(), self.train.config().clone());
+        Ok(DataLoader::new(set, self.test.transform().clone(), config)?)
     }
 
     /// Settings of the recipe that have no effect in this run, one sentence each.
@@ -307,12 +327,12 @@ impl<'a> Job<'a> {
         };
         opened(&dir)?;
         let mut events = TensorBoard::create(record.dir())?;
-        let samples = pictures::samples(&self.train, &self.recipe.data.transforms)?;
+        let samples = pictures::samples(&self.train, &self.recipe.train_transforms())?;
         events
             .writer()
             .image("samples", 0, &samples)
             .map_err(tallow_train::Error::from)?;
-        let inputs = observe::inputs(&self.train)?;
+        let inputs = observe::inputs(&self.inputs()?)?;
         let mut gradients = GradientNorms::over(NORM_STEPS);
         let mut statistics = GradientStatistics::default();
         let mut activations = (session.profile)

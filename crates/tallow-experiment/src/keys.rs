@@ -1,4 +1,4 @@
-//! Merging of TOML tables, assignments `key=value`, and errors that name the key and the nearest known one.
+//! Merging of TOML tables, assignments `key=value`, and errors that name the key and the one that is meant.
 
 use toml::{Table, Value};
 
@@ -122,7 +122,7 @@ pub(crate) fn recipe(mut table: Table, sets: &[Assignment]) -> Result<Recipe> {
     }
     let mut recipe = to_recipe(table).map_err(|error| match before {
         // The file alone is valid, so one of the assignments is wrong.
-        Ok(before) => explain_sets(sets, &before, &error),
+        Ok(_) => explain_sets(sets, &error),
         Err(error) => Error::Recipe(explain(&error)),
     })?;
     recipe.fill_in()?;
@@ -175,8 +175,8 @@ fn check_path(table: &Table, set: &Assignment) -> Result<()> {
     Ok(())
 }
 
-/// Names the assignment that `error` is about, and the nearest known key.
-fn explain_sets(sets: &[Assignment], before: &Recipe, error: &str) -> Error {
+/// Names the assignment that `error` is about, and the key that is meant.
+fn explain_sets(sets: &[Assignment], error: &str) -> Error {
     if let Some((word, expected)) = suggest::parse_unknown(error) {
         if error.contains("unknown field")
             && let Some(set) = sets
@@ -184,8 +184,8 @@ fn explain_sets(sets: &[Assignment], before: &Recipe, error: &str) -> Error {
                 .rfind(|s| s.path.iter().any(|part| part == word))
         {
             let key = set.key();
-            return Error::Set(match nearest_key(&key, word, &expected, before) {
-                Some(near) => format!("unknown key `{key}`; did you mean `{near}`?"),
+            return Error::Set(match suggest::key_hint(&key, word, &expected) {
+                Some(hint) => format!("unknown key `{key}`; {hint}"),
                 None => format!("unknown key `{key}`; expected {}", expected.join(", ")),
             });
         }
@@ -195,47 +195,22 @@ fn explain_sets(sets: &[Assignment], before: &Recipe, error: &str) -> Error {
     Error::Set(format!("--set {}: {error}", keys.join(" --set ")))
 }
 
-/// Known key most similar to `key`, whose part `word` is unknown in its table.
-fn nearest_key(key: &str, word: &str, expected: &[&str], recipe: &Recipe) -> Option<String> {
-    let mut known = Vec::new();
-    if let Ok(Value::Table(table)) = Value::try_from(recipe) {
-        flatten("", &table, &mut known);
-    }
-    // A key given without its table: `epochs` for `train.epochs`.
-    if let Some(full) = known.iter().find(|k| k.rsplit('.').next() == Some(key)) {
-        return Some(full.clone());
-    }
-    if let Some(near) = suggest::nearest(word, expected.iter().copied()) {
-        let parts: Vec<&str> = key
-            .split('.')
-            .map(|part| if part == word { near } else { part })
-            .collect();
-        return Some(parts.join("."));
-    }
-    suggest::nearest(key, known.iter().map(String::as_str)).map(str::to_string)
-}
-
-fn flatten(prefix: &str, table: &Table, keys: &mut Vec<String>) {
-    for (key, value) in table {
-        let full = if prefix.is_empty() {
-            key.clone()
-        } else {
-            format!("{prefix}.{key}")
-        };
-        if let Value::Table(inner) = value {
-            flatten(&full, inner, keys);
-        }
-        keys.push(full);
-    }
-}
-
-/// `error`, with the nearest expected word if it is about an unknown one.
+/// `error`, with what is meant if it is about an unknown key or name.
 fn explain(error: &str) -> String {
-    let near =
-        suggest::parse_unknown(error).and_then(|(word, expected)| suggest::nearest(word, expected));
-    match near {
-        Some(near) => format!("{error}; did you mean `{near}`?"),
-        None => error.to_string(),
+    let Some((word, expected)) = suggest::parse_unknown(error) else {
+        return error.to_string();
+    };
+    let hint = match error.contains("unknown field") {
+        true => suggest::key_hint(word, word, &expected),
+        false => suggest::name_hint(word, &expected),
+    };
+    // serde's words are those of Rust; a variant is something else here.
+    let error = error
+        .replace("unknown field `", "unknown key `")
+        .replace("unknown variant `", "unknown name `");
+    match hint {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error,
     }
 }
 

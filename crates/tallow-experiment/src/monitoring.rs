@@ -1,12 +1,13 @@
 //! Parts of a recipe that watch a run: validation data, early stopping, checkpoints.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tallow_train::{CheckpointConfig, EarlyStopping, Monitor};
 
 use crate::error::{Error, Result};
 
 /// Part of the training images that the training does not see, for validation or for the test.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected a share in (0, 1), such as 0.1, or a number of images"
@@ -51,7 +52,7 @@ impl Validation {
 }
 
 /// Early stopping: ends training when a metric has stopped improving, as Lightning's `EarlyStopping`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stopping {
     /// Metric of an epoch; default: `train.monitor`.
@@ -73,7 +74,7 @@ fn three() -> usize {
 }
 
 /// Direction of improvement of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Lower is better.
@@ -83,7 +84,7 @@ pub enum Mode {
 }
 
 /// Checkpoints of a run. Each is exact to the step.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Checkpoint {
     /// Epochs from one checkpoint to the next.

@@ -102,7 +102,9 @@ fn recorded(config: &Path) -> Result<Preparation> {
         let broken = |error: toml::de::Error| Error::RunRecord(error.to_string());
         let mut table: Table = toml::from_str(&text).map_err(broken)?;
         let transforms = match table.remove("data") {
-            Some(Value::Table(mut data)) => data.remove("transforms"),
+            Some(Value::Table(mut data)) => {
+                (data.remove("test_transforms")).or_else(|| data.remove("transforms"))
+            }
             _ => None,
         };
         let transforms =

@@ -1,8 +1,10 @@
 //! Recipe of one variant.
 
+mod transforms;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tallow_datasets::PictureOptions;
-use tallow_models::Pretrained;
 use tallow_train::{
     Clip, EmaConfig, LookaheadConfig, LossConfig, MixConfig, Monitor, OptimizerConfig, ParamRule,
     SamConfig, ScheduleConfig, SwaConfig, TrainConfig, Tta, Unfreeze,
@@ -11,11 +13,10 @@ use tallow_transforms::TransformConfig;
 
 use crate::error::{Error, Result};
 use crate::monitoring::{Checkpoint, Stopping, Validation, check_monitor, chosen_on_test};
-use crate::preparation;
 use crate::unset::is_default;
 
 /// Recipe: everything that determines the result of a run except its seed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Training and test data.
@@ -27,24 +28,34 @@ pub struct Recipe {
 }
 
 /// Dataset and the transforms of every image.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Name in the catalogue of datasets, or `folder:PATH`, `csv:PATH` or `npz:PATH`, relative to the current directory.
+    #[schemars(example = &"cifar10")]
     pub dataset: String,
     /// Transforms of training and test images. With `model.pretrained` the default is the preparation of those weights.
     #[serde(default)]
     pub transforms: Vec<TransformConfig>,
+    /// Transforms of training images alone, in place of `train.augment` and `transforms`. They give the shape that those of testing give.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub train_transforms: Vec<TransformConfig>,
+    /// Transforms of validation and test images and of prediction, in place of `transforms`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub test_transforms: Vec<TransformConfig>,
     /// Size of a stratified subset of the training images; default: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 10_000)]
     pub train_samples: Option<usize>,
     /// Size of a stratified subset of the test images; default: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 1_000)]
     pub test_samples: Option<usize>,
     /// Validation data: a share (`0.1`) or a number of the training images, a stratified split that is the same for all seeds and
     /// variants. Default: the validation split of a dataset of one's own (`val` beside `train` and `test`), or none. With validation data the
     /// test data is evaluated once, at the end of training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 0.1)]
     pub validation: Option<Validation>,
     /// Test data: a share (`0.2`) or a number of the training images, a stratified split that is the same for all seeds and variants, for
     /// a dataset without a test split. Default: the dataset's test split.
@@ -65,36 +76,44 @@ pub(crate) fn is_own(dataset: &str) -> bool {
 }
 
 /// Model by name, its settings and its initial weights.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// Name in the registry.
+    #[schemars(example = &"resnet18")]
     pub name: String,
     /// Widths of the hidden layers, for models with a free choice of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [[512, 256]]))]
     pub hidden: Option<Vec<usize>>,
     /// Dropout probability in `[0, 1)`, for models with dropout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 0.2)]
     pub dropout: Option<f64>,
     /// Probability of stochastic depth in the last block, in `[0, 1]`, for models with stochastic depth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 0.1)]
     pub stochastic_depth: Option<f64>,
     /// Divisor of the number of channels of every convolution, for models that support it.
     #[serde(default = "one")]
     pub width_divisor: usize,
     /// File of initial weights: a path, a name in a folder of weights, or `hf:owner/name/file`. Default: random initialisation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"resnet18.pth")]
     pub weights: Option<String>,
     /// Published weights of the model by name: `resnet18`, for example. Downloaded from the Hugging Face hub at the first time, unless
     /// `weights` names a file to take in their place. The last layer is new when the classes are not the published 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"resnet18")]
     pub pretrained: Option<String>,
     /// Number of training images, the first ones after the transforms of testing, from whose patches the weights of the model's
     /// whitening layer are computed, for models that begin with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 5_000)]
     pub whiten: Option<usize>,
     /// Set of weights in `weights`, if the file has several: key of a state dict, such as `state_dict_ema`, or prefix of its names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"state_dict_ema")]
     pub weights_key: Option<String>,
     /// Initialise the last layer at random instead of from `weights`: for other classes than those of the file.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -102,16 +121,19 @@ pub struct Model {
 }
 
 /// Hyper-parameters of training.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
     /// Passes over the training images.
+    #[schemars(example = 10)]
     pub epochs: usize,
     /// Optimizer steps after which training ends, if the epochs do not end before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 5_000)]
     pub max_steps: Option<usize>,
     /// Minutes after which training ends, if the epochs do not end before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 10.0)]
     pub max_minutes: Option<f64>,
     /// Metric of an epoch by which epochs are compared: `validation_accuracy`, `validation_loss`, `train_loss`, and without validation
     /// `test_accuracy`, `test_loss`. Default: `validation_accuracy`, or `test_accuracy` without validation.
@@ -127,6 +149,7 @@ pub struct Train {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Checkpoint>,
     /// Images per step.
+    #[schemars(example = 128)]
     pub batch_size: usize,
     /// Shuffle the training images anew in each epoch.
     #[serde(default = "yes")]
@@ -147,12 +170,14 @@ pub struct Train {
     pub schedule: ScheduleConfig,
     /// Parameters to keep fixed, by name or layer; `*` matches any characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("examples" = [["conv1", "layer1"]]))]
     pub freeze: Vec<String>,
     /// Frozen parameters that are trained from some epoch on, as `[{ epoch = 2, params = ["layer4"] }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unfreeze: Vec<Unfreeze>,
     /// Parameters that may be without a gradient, by name or layer as in `freeze`; any other is an error in the first step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("examples" = [["aux"]]))]
     pub allow_unused: Vec<String>,
     /// Other learning rates or weight decays for some parameters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -165,6 +190,8 @@ pub struct Train {
     pub clip: Option<Clip>,
     /// Chunks into which each batch is cut, one after another: gradient accumulation.
     #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[schemars(extend("default" = 1))]
+    #[schemars(example = 4)]
     pub chunks: usize,
     /// Sharpness-aware minimization: `{ rho, adaptive }`; default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,12 +204,14 @@ pub struct Train {
     pub swa: Option<SwaConfig>,
     /// Steps in a row that are skipped where the loss or a gradient is not finite; the default of 0 ends the run at the first one.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(example = 3)]
     pub skip_non_finite: usize,
     /// Test-time augmentation in evaluation and prediction: `"flip"` or `"six-view"`; default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tta: Option<Tta>,
     /// Weight decay of norms and biases too: of parameters of at most one dimension and those named `bias`.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
+    #[schemars(extend("default" = true))]
     pub decay_norm_and_bias: bool,
     /// Layer-wise decay of the learning rate in `(0, 1]`, as timm's `layer_decay`: a parameter has the factor `layer_decay^(D - d)`, where `d` is
     /// the depth of its block and `D` that of the last layer. It multiplies the factors of `rules`. Default: none.
@@ -193,6 +222,7 @@ pub struct Train {
     pub lookahead: Option<LookaheadConfig>,
     /// Threads that load batches. Results do not depend on it.
     #[serde(default = "one")]
+    #[schemars(example = 4)]
     pub workers: usize,
 }
 
@@ -240,32 +270,6 @@ impl Train {
 }
 
 impl Recipe {
-    /// Fills in what follows from `model.pretrained`: the transforms, if the recipe has none.
-    ///
-    /// # Errors
-    /// [`Error::Recipe`] when there are no weights of this name or they are of another model, or a recipe without them has no transforms.
-    pub(crate) fn fill_in(&mut self) -> Result<()> {
-        let refuse = |message: String| Err(Error::Recipe(message));
-        let Some(name) = &self.model.pretrained else {
-            return match self.data.transforms.is_empty() {
-                true => refuse("missing field `transforms` in `data`".to_string()),
-                false => Ok(()),
-            };
-        };
-        let known = Pretrained::find(name)
-            .map_err(|error| Error::Recipe(format!("model.pretrained: {error}")))?;
-        if self.model.name != known.name {
-            return refuse(format!(
-                "model.pretrained = \"{name}\" are weights of `{}`, and model.name is `{}`",
-                known.name, self.model.name
-            ));
-        }
-        if self.data.transforms.is_empty() {
-            self.data.transforms = preparation::of_pretrained(known);
-        }
-        Ok(())
-    }
-
     /// Validates the recipe. Fails for values that no run can have.
     pub fn check(&self) -> Result<()> {
         let refuse = |message: &str| Err(Error::Recipe(message.to_string()));
@@ -281,6 +285,23 @@ impl Recipe {
         if self.model.new_head && self.model.weights.is_none() && self.model.pretrained.is_none() {
             return refuse("model.new_head has no meaning without model.weights");
         }
+        let outside =
+            |key: &str, value: Option<f64>, range: &str, inside: fn(f64) -> bool| match value {
+                Some(value) if !inside(value) => Err(Error::Recipe(format!(
+                    "model.{key} is {value}: expected a number in {range}"
+                ))),
+                _ => Ok(()),
+            };
+        let model = &self.model;
+        outside("dropout", model.dropout, "[0, 1)", |value| {
+            (0.0..1.0).contains(&value)
+        })?;
+        outside(
+            "stochastic_depth",
+            model.stochastic_depth,
+            "[0, 1]",
+            |value| (0.0..=1.0).contains(&value),
+        )?;
         if self.model.whiten == Some(0) {
             return refuse("model.whiten is 0: expected a number of training images");
         }
@@ -292,6 +313,7 @@ impl Recipe {
         if self.model.weights_key.is_some() && self.model.weights.is_none() {
             return refuse("model.weights_key has no meaning without model.weights");
         }
+        self.check_transforms()?;
         self.check_monitoring()?;
         self.train.optimizer.validate()?;
         if let Some(decay) = self.train.layer_decay

@@ -1,5 +1,6 @@
 //! Statements of an experiment: claims of its write-up, and the checks that decide them.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tallow_record::{ClaimResult, Verdict};
 use tallow_regress::{Claim, Figure, Rule};
@@ -7,11 +8,15 @@ use tallow_regress::{Claim, Figure, Rule};
 use crate::error::{Error, Result};
 
 /// Statement in an experiment's file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "Statement")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileStatement {
+    /// English text.
     text: String,
+    /// Chinese text.
     zh: String,
+    /// Claims that decide it.
     checks: Vec<String>,
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn load(
                 teacher.classes
             ));
         }
-        let transforms = Compose::new(recipe.data.transforms.clone())?;
+        let transforms = Compose::new(recipe.test_transforms().to_vec())?;
         let (own, expected) = (to_value(&teacher.transforms)?, to_value(&transforms)?);
         if own != expected {
             return refuse(format!(

@@ -1,11 +1,13 @@
 //! Tiers in an experiment's file: `[tiers.smoke]`, `[tiers.standard]`, `[tiers.full]`.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tallow_record::Tier;
 use toml::Table;
 
 /// Changes of a tier. The file's own settings are those of the full tier.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "Tier")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileTier {
     /// Measured wall time on two cores.
@@ -19,21 +21,28 @@ pub(crate) struct FileTier {
     pub claims: Option<Vec<String>>,
     /// Changes of `[data]` of every variant, after the variant's own.
     #[serde(default)]
+    #[schemars(with = "crate::recipe::Data")]
     pub data: Table,
     /// The same for `[model]`.
     #[serde(default)]
+    #[schemars(with = "crate::recipe::Model")]
     pub model: Table,
     /// The same for `[train]`.
     #[serde(default)]
+    #[schemars(with = "crate::recipe::Train")]
     pub train: Table,
 }
 
 /// Tiers of a file.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "Tiers")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileTiers {
+    /// A few seconds, to see that everything works.
     smoke: Option<FileTier>,
+    /// Minutes, for a first answer.
     standard: Option<FileTier>,
+    /// As published; the settings of the file, unless this changes them.
     full: Option<FileTier>,
 }
 

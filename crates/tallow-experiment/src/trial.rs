@@ -168,6 +168,11 @@ impl Runner {
 fn by_heart(mut recipe: Recipe) -> Recipe {
     recipe.train.augment.clear();
     recipe.train.mix = None;
+    if recipe.has_own_transforms() {
+        recipe.data.train_transforms = recipe.test_transforms().to_vec();
+        recipe.data.test_transforms = recipe.data.train_transforms.clone();
+        recipe.data.transforms.clear();
+    }
     if let LossConfig::CrossEntropy {
         label_smoothing, ..
     }

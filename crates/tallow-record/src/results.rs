@@ -179,6 +179,7 @@ pub struct Variant {
 
 /// Result that others published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Published {
     /// Test accuracy, as a fraction.

@@ -18,6 +18,7 @@ use crate::schedule::Anneal;
 ///
 /// In TOML: `ema = { decay = 0.999 }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EmaConfig {
     /// Share of the average that an update keeps, in `[0, 1]`; 0.999 by default, as PyTorch's.
@@ -39,6 +40,7 @@ pub struct EmaConfig {
 
 /// Rise of the decay of an [`EmaConfig`], with timm's names and defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EmaWarmup {
     /// Divisor of the number of updates, above 0; 1 by default.
@@ -54,6 +56,7 @@ pub struct EmaWarmup {
 
 /// Buffers of an exponential moving average.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum AverageBuffers {
     /// Averaged like the parameters, as timm and torchvision's reference scripts do (`use_buffers=True`).
@@ -72,6 +75,7 @@ pub enum AverageBuffers {
 ///
 /// In TOML: `swa = { start = 75, lr = 0.05 }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SwaConfig {
     /// First epoch, from 0, whose weights are averaged: the number of epochs before it.

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 ///
 /// In TOML: `unfreeze = [{ epoch = 2, params = ["layer4"] }]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Unfreeze {
     /// Epoch from which they are trained, counted from 0: the number of epochs for which they stay frozen. At least 1.

@@ -23,6 +23,7 @@ const TAG: [u8; 8] = *b"tallow.m";
 ///
 /// The draws are a function of the loader's seed, the epoch and the step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MixConfig {
     /// Mixup with a share from the distribution Beta(alpha, alpha); 0, no mixup, by default.

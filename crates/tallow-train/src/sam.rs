@@ -13,6 +13,7 @@ use crate::step::{StepInput, StepOutput, TrainStep};
 ///
 /// In TOML: `sam = { rho = 0.05 }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SamConfig {
     /// Distance, above 0; 0.05 by default.

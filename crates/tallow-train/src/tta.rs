@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// In TOML: `tta = "flip"` or `tta = "six-view"`. Not for images whose meaning a reflection changes, such as digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Tta {
     /// The image and its horizontal reflection.

@@ -7,6 +7,7 @@ pub const MAX_SIDE: usize = 65_535;
 
 /// Size: one number (a square; the shorter side for [`Resize`](crate::Resize)) or `[height, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "a size is a whole number or [height, width]")]
 pub enum Size {
     /// One number.
@@ -50,6 +51,7 @@ impl From<[usize; 2]> for Size {
 /// A recipe writes one number (all sides), `[left and right, top and bottom]` or `[left, top, right, bottom]`, as
 /// torchvision does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(from = "PaddingRepr", into = "PaddingRepr")]
 pub struct Padding {
     /// Columns before the first.
@@ -63,6 +65,7 @@ pub struct Padding {
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(
     untagged,
     expecting = "padding is a whole number, [left and right, top and bottom] or [left, top, right, bottom]"
@@ -129,6 +132,7 @@ impl From<[usize; 4]> for Padding {
 
 /// Padding mode, torchvision's `padding_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PadMode {
     /// One value, the `fill`.
@@ -144,6 +148,7 @@ pub enum PadMode {
 
 /// Interpolation between pixels, of [`Resize`](crate::Resize) and of rotations and other warps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Interpolation {
     /// Antialiased bilinear on u8, as PIL's: a triangle filter as wide as the reduction, along rows and then along
@@ -165,6 +170,7 @@ pub enum Interpolation {
 
 /// Interval from which a parameter is drawn uniformly: one number, whose meaning depends on the parameter, or `[min, max]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected a number or [min, max]")]
 pub enum Interval {
     /// One number: a distance from a centre on both sides, or the value itself.

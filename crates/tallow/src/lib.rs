@@ -16,3 +16,8 @@ pub use tallow_train as train;
 pub use tallow_transforms as transforms;
 
 pub mod prelude;
+
+/// The Rust code of the page for those who know PyTorch, compiled as documentation tests are.
+#[cfg(all(doctest, feature = "experiment"))]
+#[doc = include_str!("../../../docs/coming-from-pytorch.md")]
+struct ComingFromPyTorch;

@@ -27,7 +27,7 @@ pub fn samples(
     let there = page
         .pictures
         .make(&path, results, variant, |splits, recipe| {
-            let transforms = [&recipe.train.augment[..], &recipe.data.transforms].concat();
+            let transforms = recipe.train_transforms();
             let config = LoaderConfig {
                 batch_size: COLUMNS * ROWS,
                 shuffle: recipe.train.shuffle,
@@ -77,7 +77,7 @@ pub fn predictions(
     let there = page
         .pictures
         .make(&path, results, variant, |splits, recipe| {
-            let transforms = recipe.data.transforms;
+            let transforms = recipe.test_transforms().to_vec();
             let compose = Compose::new(transforms.clone())?;
             let mut values = Vec::new();
             let mut shape = (1, 1, 1);

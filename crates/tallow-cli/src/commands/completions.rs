@@ -5,7 +5,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use clap_complete::{Shell, generate};
 use tallow_datasets::catalog;
-use tallow_experiment::builtin;
+use tallow_experiment::{builtin, reference};
 
 use crate::ending::Ending;
 use crate::output;
@@ -46,12 +46,19 @@ fn with_names(command: clap::Command, program: &Program) -> clap::Command {
     let datasets = catalog().iter().map(|entry| entry.name.to_string());
     let (experiments, models, datasets): (Vec<_>, Vec<_>, Vec<_>) =
         (experiments.collect(), models.collect(), datasets.collect());
+    let mut keys: Vec<String> = reference::all().iter().map(|key| key.address()).collect();
+    keys.sort();
+    keys.dedup();
     let named = |command: clap::Command, id: &'static str, names: &[String]| {
         let parser = PossibleValuesParser::new(names.to_vec());
         command.mut_arg(id, |arg| arg.value_parser(parser))
     };
     command
         .mut_subcommand("run", |c| named(c, "experiment", &experiments))
+        .mut_subcommand("lr-find", |c| named(c, "experiment", &experiments))
+        .mut_subcommand("runs", |c| named(c, "experiment", &experiments))
+        .mut_subcommand("clean-runs", |c| named(c, "experiment", &experiments))
+        .mut_subcommand("recipe", |c| named(c, "key", &keys))
         .mut_subcommand("reproduce", |c| named(c, "only", &experiments))
         .mut_subcommand("regress", |c| named(c, "only", &experiments))
         .mut_subcommand("summary", |c| named(c, "model", &models))

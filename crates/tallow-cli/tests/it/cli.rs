@@ -333,3 +333,67 @@ fn reproduce_that_is_interrupted_ends_with_130() {
         assert!(output.stdout.is_empty(), "half a result");
     }
 }
+
+#[test]
+fn keys_are_described() {
+    let describe = |key: &str| {
+        let output = tallow().args(["recipe", key]).output().unwrap();
+        assert!(output.status.success(), "{key}: {}", stderr(&output));
+        stdout(&output)
+    };
+    let optimizers = describe("train.optimizer");
+    for word in [
+        "required",
+        "names",
+        "adamw",
+        "betas",
+        "optimizer = { name = \"sgd\", lr = ",
+        "example",
+    ] {
+        assert!(optimizers.contains(word), "{word}: {optimizers}");
+    }
+    let rate = describe("train.optimizer.sgd.lr");
+    assert!(
+        rate.contains("Learning rate") && rate.contains("required"),
+        "{rate}"
+    );
+    let smoothing = describe("label_smoothing");
+    assert!(smoothing.contains("at least 0, at most 1"), "{smoothing}");
+    let crop = describe("RandomResizedCrop");
+    assert!(
+        crop.contains("random-resized-crop") && crop.contains("ratio"),
+        "{crop}"
+    );
+    let all = tallow().arg("recipe").output().unwrap();
+    assert!(
+        stdout(&all).contains("train.early_stopping.patience"),
+        "{}",
+        stdout(&all)
+    );
+    for (key, expected) in [
+        ("max_epochs", "did you mean `train.epochs`?"),
+        ("trainer.gradient_clip_val", "here it is `train.clip`"),
+        ("precision", "training is in f32"),
+        ("zebra", "`tallow recipe` lists the keys"),
+    ] {
+        let output = tallow().args(["recipe", key]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{key}");
+        assert!(
+            stderr(&output).contains(expected),
+            "{key}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn the_schema_is_json() {
+    let output = tallow().arg("schema").output().unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+    assert_eq!(schema["title"], "Experiment");
+    let names = schema
+        .pointer("/definitions/PartOfModel/properties/name/anyOf/0/enum")
+        .unwrap();
+    assert!(names.as_array().unwrap().contains(&"resnet18".into()));
+}

@@ -167,6 +167,50 @@ fn set_suggests_the_nearest_key() {
     }
 }
 
+/// Names of other libraries, in `--set` and in a file.
+#[test]
+fn names_of_other_libraries_are_explained() {
+    for (set, expected) in [
+        ("train.max_epochs=3", "did you mean `train.epochs`?"),
+        ("data.num_workers=3", "did you mean `train.workers`?"),
+        ("train.patience=3", "here it is `train.early_stopping`"),
+        ("train.lr=0.1", "did you mean `train.optimizer.lr`?"),
+        (
+            "train.precision=16",
+            "there is no such key: training is in f32",
+        ),
+        (
+            "train.augment=[{name=\"RandomResizedCrop\",size=8}]",
+            "unknown name `RandomResizedCrop`",
+        ),
+        (
+            "train.augment=[{name=\"RandomResizedCrop\",size=8}]",
+            "did you mean `random-resized-crop`?",
+        ),
+        ("train.optimizer.name=Adagrad", "there is no such optimizer"),
+        (
+            "train.loss.name=CrossEntropyLoss",
+            "did you mean `cross-entropy`?",
+        ),
+    ] {
+        let message = error(SMALL, &[set]);
+        assert!(message.contains(expected), "{set}: {message}");
+    }
+    let text = SMALL.replace(
+        "epochs = 1",
+        "epochs = 1\n        accumulate_grad_batches = 4",
+    );
+    let message = error(&text, &[]);
+    assert!(
+        message.contains("unknown key `accumulate_grad_batches`"),
+        "{message}"
+    );
+    assert!(message.contains("here it is `train.chunks`"), "{message}");
+    // Nothing is near.
+    let message = error(SMALL, &["train.zebra=1"]);
+    assert!(!message.contains("did you mean"), "{message}");
+}
+
 #[test]
 fn set_refuses_what_does_not_fit() {
     assert!(error(SMALL, &["train.epochs"]).contains("key=value"));

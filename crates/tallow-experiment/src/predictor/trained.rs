@@ -152,7 +152,7 @@ fn build(
     device: &Device,
     registry: &Registry,
 ) -> Result<Trained> {
-    let transforms = Compose::new(recipe.data.transforms.clone())?;
+    let transforms = Compose::new(recipe.test_transforms().to_vec())?;
     let name = &recipe.model.name;
     let dataset = &recipe.data.dataset;
     let mut source = source;

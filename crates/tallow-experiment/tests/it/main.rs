@@ -2,10 +2,13 @@
 
 mod batch;
 mod evaluate;
+mod own_transforms;
 mod predict;
+mod reference;
 mod regression;
 mod reports;
 mod run;
+mod schema;
 mod support;
 mod trials;
 mod validation;

@@ -4,6 +4,7 @@ use tallow_record::EpochRow;
 
 /// Metric of an epoch by which epochs are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Monitor {
     /// Training loss; lower is better.

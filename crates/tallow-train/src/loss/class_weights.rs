@@ -77,6 +77,31 @@ fn balanced(counts: &[u64]) -> Vec<f64> {
     counts.iter().map(weight).collect()
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for ClassWeights {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ClassWeights".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "Weights of the classes in a loss, for classes of different frequency.",
+            "anyOf": [
+                {
+                    "description": "Weights inversely proportional to the number of training samples of the class, as scikit-learn's `compute_class_weight(\"balanced\")`.",
+                    "type": "string",
+                    "const": "balanced"
+                },
+                {
+                    "description": "One weight for each class, in their order.",
+                    "type": "array",
+                    "items": { "type": "number", "minimum": 0 }
+                }
+            ]
+        })
+    }
+}
+
 impl Serialize for ClassWeights {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

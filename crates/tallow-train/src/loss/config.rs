@@ -12,9 +12,10 @@ use crate::error::{Error, Result, not_negative};
 /// In TOML: `loss = { name = "cross-entropy", label_smoothing = 0.1 }`, and for classes of different frequency
 /// `loss = { name = "cross-entropy", class_weights = "balanced" }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum LossConfig {
-    /// [`CrossEntropy`].
+    /// Cross entropy of the logits, [`CrossEntropy`]: `torch.nn.CrossEntropyLoss`.
     CrossEntropy {
         /// Share of each target that is spread over all classes, in `[0, 1]`.
         #[serde(default)]
@@ -23,13 +24,13 @@ pub enum LossConfig {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         class_weights: Option<ClassWeights>,
     },
-    /// [`SoftmaxCrossEntropy`].
+    /// Cross entropy after a softmax layer too many, [`SoftmaxCrossEntropy`]: a common mistake, provided to show its cost.
     SoftmaxCrossEntropy {
         /// Share of each target that is spread over all classes, in `[0, 1]`.
         #[serde(default)]
         label_smoothing: f64,
     },
-    /// [`Focal`].
+    /// Focal loss of the softmax (Lin et al. 2017), [`Focal`].
     Focal {
         /// Exponent, at least 0.
         #[serde(default = "default_gamma")]
@@ -38,7 +39,7 @@ pub enum LossConfig {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         class_weights: Option<ClassWeights>,
     },
-    /// [`SigmoidFocal`].
+    /// Focal loss of each sigmoid, [`SigmoidFocal`]: `torchvision.ops.sigmoid_focal_loss`.
     SigmoidFocal {
         /// Weight of a class that is present, in `[0, 1]`, or -1 for no weights.
         #[serde(default = "default_focal_alpha")]
@@ -47,13 +48,13 @@ pub enum LossConfig {
         #[serde(default = "default_gamma")]
         gamma: f64,
     },
-    /// [`BinaryCrossEntropy`].
+    /// Binary cross entropy of each output's sigmoid, [`BinaryCrossEntropy`]: `torch.nn.BCEWithLogitsLoss`.
     BinaryCrossEntropy {
         /// Weight of each class where it is present; 1 by default.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pos_weight: Option<Vec<f64>>,
     },
-    /// [`Distillation`] from a trained model.
+    /// Knowledge distillation from a trained model (Hinton et al. 2015), [`Distillation`].
     Distillation {
         /// Folder of the teacher's run. Recipes load it; a program calls [`Trainer::with_teacher`](crate::Trainer::with_teacher).
         teacher: String,
@@ -67,7 +68,7 @@ pub enum LossConfig {
         #[serde(default)]
         label_smoothing: f64,
     },
-    /// [`SquaredError`].
+    /// Mean squared error to one-hot targets, [`SquaredError`]: `torch.nn.MSELoss`.
     SquaredError {
         /// Target of the label's class.
         #[serde(default = "default_on")]

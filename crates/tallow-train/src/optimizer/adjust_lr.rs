@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 /// Factor of Muon's learning rate for a matrix (M, N), with the names of PyTorch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AdjustLr {
     /// `sqrt(max(1, M / N))`, as Jordan et al.

@@ -23,27 +23,29 @@ use crate::error::{Result, not_negative};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum OptimizerConfig {
-    /// Stochastic gradient descent.
+    /// Stochastic gradient descent, with momentum or without: `torch.optim.SGD`.
     Sgd(SgdConfig),
-    /// Adam.
+    /// Adam (Kingma and Ba 2014): `torch.optim.Adam`.
     Adam(AdamConfig),
-    /// Adam with decoupled weight decay.
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2017): `torch.optim.AdamW`.
     AdamW(AdamWConfig),
-    /// Adam with Nesterov's momentum.
+    /// Adam with Nesterov's momentum (Dozat 2016): `torch.optim.NAdam`.
     NAdam(NAdamConfig),
-    /// Rectified Adam.
+    /// Rectified Adam (Liu et al. 2019): `torch.optim.RAdam`.
     RAdam(RAdamConfig),
-    /// RMSprop.
+    /// RMSprop (Hinton 2012): `torch.optim.RMSprop`.
     RmsProp(RmsPropConfig),
-    /// Steps against the sign of a momentum.
+    /// Steps against the sign of a momentum (Chen et al. 2023): `timm.optim.Lion`.
     Lion(LionConfig),
-    /// Gradient descent with rates adapted to the norms of the parameters.
+    /// Gradient descent with rates adapted to the norms of the parameters (You et al. 2017): `timm.optim.Lars`.
     Lars(LarsConfig),
-    /// Adam with rates adapted to the norms of the parameters.
+    /// Adam with rates adapted to the norms of the parameters (You et al. 2019): `timm.optim.Lamb`.
     Lamb(LambConfig),
-    /// Orthogonalized momentum.
+    /// Orthogonalized momentum (Jordan et al. 2024) for matrices and the filters of convolutions: `torch.optim.Muon`. `others` takes the
+    /// remaining parameters.
     Muon(MuonConfig),
 }
 
@@ -181,6 +183,7 @@ impl OptimizerConfig {
 /// `min_dims = 4`, `ns_steps = 3`, `adjust_lr_fn = "none"`, `normalize_weights = true`, `weight_decay = 0` and
 /// `others = { name = "sgd", ... }` is Muon of airbench94 (github.com/KellerJordan/cifar10-airbench).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct MuonConfig {
     /// Learning rate.

@@ -11,6 +11,7 @@ use crate::error::{Result, not_negative};
 ///
 /// Parameters without weight decay (`decay_norm_and_bias = false`) are not adapted, unless `always_adapt`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct LambConfig {
     /// Learning rate.

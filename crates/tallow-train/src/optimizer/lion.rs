@@ -10,6 +10,7 @@ use crate::error::Result;
 ///
 /// The learning rate is usually a tenth to a third of AdamW's, the weight decay three to ten times as large.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct LionConfig {
     /// Learning rate: the size of the step of every element.

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 
 /// Settings of [`Lookahead`], with timm's names and defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct LookaheadConfig {
     /// Steps between two updates of the slow weights, at least 1.

@@ -9,6 +9,7 @@ use crate::error::{Result, not_negative};
 /// Adam with Nesterov's momentum (Dozat 2016), as
 /// [`torch.optim.NAdam`](https://docs.pytorch.org/docs/stable/generated/torch.optim.NAdam.html).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct NAdamConfig {
     /// Learning rate.

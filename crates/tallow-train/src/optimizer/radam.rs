@@ -9,6 +9,7 @@ use crate::error::Result;
 /// Rectified Adam (Liu et al. 2019): steps of momentum until the variance of the adaptive rate is tractable, then Adam's, scaled. As
 /// [`torch.optim.RAdam`](https://docs.pytorch.org/docs/stable/generated/torch.optim.RAdam.html).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RAdamConfig {
     /// Learning rate.

@@ -8,6 +8,7 @@ use crate::error::{Error, Result, not_negative};
 /// RMSprop (Hinton 2012, lecture 6e of "Neural Networks for Machine Learning"), as
 /// [`torch.optim.RMSprop`](https://docs.pytorch.org/docs/stable/generated/torch.optim.RMSprop.html).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RmsPropConfig {
     /// Learning rate.

@@ -11,6 +11,7 @@ use crate::error::{Error, Result, not_negative};
 /// biases and batch norm: [`TrainConfig::decay_norm_and_bias`](crate::TrainConfig::decay_norm_and_bias), or
 /// `ParamRule { max_dims: Some(1), weight_decay: Some(0.0), ..Default::default() }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ParamRule {
     /// Condition: the dotted name of the parameter contains this text.

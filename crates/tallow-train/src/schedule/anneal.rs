@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Interpolation between two learning rates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Anneal {
     /// Half a cosine.

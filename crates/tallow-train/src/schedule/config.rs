@@ -8,6 +8,7 @@ use super::{Curve, Per, Warmup};
 ///
 /// In TOML: `schedule = { curve = { name = "cosine" }, per = "step", warmup = { epochs = 5 } }`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleConfig {
     /// Learning rate after the warmup.

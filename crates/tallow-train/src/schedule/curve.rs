@@ -9,6 +9,7 @@ use crate::error::{Error, Result, not_negative};
 ///
 /// Times and lengths are in the schedule's unit of time ([`Per`](super::Per)) and counted from the end of the warmup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Curve {
     /// Constant: the optimizer's learning rate.

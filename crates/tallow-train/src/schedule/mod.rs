@@ -105,6 +105,7 @@ impl<S: Schedule + ?Sized> Schedule for Box<S> {
 
 /// Unit of time of a [`Schedule`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Per {
     /// Epochs: the rate changes between epochs.

@@ -6,6 +6,7 @@ use crate::error::{Error, Result, not_negative};
 /// Increase of the learning rate to the optimizer's and decrease over the whole run, and the reverse of the momentum (Smith and Topin
 /// 2017): `OneCycleLR(max_lr = lr)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct OneCycle {
     /// Share of the run in which the rate increases, in `[0, 1]`; 0.3 by default.
@@ -24,9 +25,11 @@ pub struct OneCycle {
     pub cycle_momentum: bool,
     /// Momentum at the maximum rate, in `[0, 1)`; 0.85 by default.
     #[serde(skip_serializing_if = "is_default_base")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = BASE_MOMENTUM)))]
     pub base_momentum: f64,
     /// Momentum at the first and the last rate, in `[0, 1)`; 0.95 by default.
     #[serde(skip_serializing_if = "is_default_max")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = MAX_MOMENTUM)))]
     pub max_momentum: f64,
 }
 

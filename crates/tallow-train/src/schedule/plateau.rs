@@ -9,6 +9,7 @@ use crate::error::{Error, Result, not_negative};
 ///
 /// The metric is compared after every epoch that ends after the warmup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Plateau {
     /// Metric. Default: the loss on the validation data, and without validation data the training loss. The test data choose nothing
@@ -33,6 +34,7 @@ pub struct Plateau {
 
 /// Meaning of [`Plateau::threshold`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ThresholdMode {
     /// Share of the best value.

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 /// A warmup in epochs before a schedule that goes by step rises at every step. After a warmup in steps, a schedule that goes by epoch
 /// changes its rate every epoch's worth of steps, counted from the end of the warmup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "Keys", into = "Keys")]
 pub struct Warmup {
     /// Length, in `unit`.
@@ -27,6 +28,7 @@ pub struct Warmup {
 
 /// Form of a [`Warmup`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WarmupKind {
     /// Linear: `LinearLR`.
@@ -40,18 +42,39 @@ pub enum WarmupKind {
 
 /// Keys of a warmup in a recipe.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = add_start))]
 #[serde(deny_unknown_fields)]
 struct Keys {
+    /// Length in the schedule's unit of time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     length: Option<u64>,
+    /// Length in epochs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     epochs: Option<u64>,
+    /// Length in optimizer steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     steps: Option<u64>,
+    /// First rate, relative to the optimizer's, in `(0, 1]`; 1/3 by default.
     #[serde(default = "default_start_factor", alias = "start")]
     start_factor: f64,
+    /// Form of the increase.
     #[serde(default, skip_serializing_if = "is_linear")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = "linear")))]
     kind: WarmupKind,
+}
+
+/// Adds the short form of `start_factor` to the schema, which has no aliases.
+#[cfg(feature = "schema")]
+fn add_start(schema: &mut schemars::Schema) {
+    if let Some(properties) = schema.get_mut("properties").and_then(|p| p.as_object_mut()) {
+        let start = serde_json::json!({
+            "description": "Short for `start_factor`.",
+            "type": "number",
+            "default": default_start_factor()
+        });
+        properties.insert("start".to_string(), start);
+    }
 }
 
 fn default_start_factor() -> f64 {

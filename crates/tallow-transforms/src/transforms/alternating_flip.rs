@@ -12,6 +12,7 @@ use crate::transform::{Kind, Transform};
 /// epochs in a row show every sample both ways, which [`RandomHorizontalFlip`](crate::RandomHorizontalFlip) does for half
 /// of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AlternatingFlip {}
 

@@ -16,6 +16,7 @@ use crate::values::check_grey_or_rgb;
 ///
 /// torchvision computes the operations as on u8 tensors; here they are those on PIL images, as everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AugMix {
     /// Number of strengths, from the weakest of ten, that the operations may have: 1 to 10.

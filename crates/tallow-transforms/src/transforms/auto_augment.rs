@@ -12,6 +12,7 @@ use crate::values::check_grey_or_rgb;
 /// Pairs of operations that were found to work on a dataset (Cubuk et al. 2018, arXiv 1805.09501; torchvision's
 /// `AutoAugment`). Before to-tensor only.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AutoAugment {
     /// Dataset on which the pairs were found.
@@ -27,6 +28,7 @@ pub struct AutoAugment {
 
 /// Policy of [`AutoAugment`]: 25 pairs of operations with their probabilities and strengths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum AutoAugmentPolicy {
     /// `"imagenet"`.

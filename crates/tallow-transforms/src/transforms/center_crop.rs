@@ -10,6 +10,7 @@ use crate::values::check_size;
 
 /// Crop of the center (torchvision's `CenterCrop`). An image smaller than the crop is padded with 0 first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CenterCrop {
     /// Size of the crop; one number is a square.

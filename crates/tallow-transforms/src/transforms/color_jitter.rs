@@ -14,6 +14,7 @@ use crate::values::{check_grey_or_rgb, check_interval};
 /// One number `x` of the first three is the interval `[max(0, 1 - x), 1 + x]` of factors, and one `hue` is `[-hue, hue]`. A
 /// change that is 0, the default, is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ColorJitter {
     /// Factor of [`adjust_brightness`](functional::adjust_brightness), not negative.

@@ -15,6 +15,7 @@ use crate::values::{check_fill, check_probability};
 /// The centre is any pixel, so that part of the square may lie outside the image. As in the authors' code it covers
 /// `size / 2` pixels (rounded down) on either side of the centre, the centre being the first pixel after the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Cutout {
     /// Side of the square in pixels.

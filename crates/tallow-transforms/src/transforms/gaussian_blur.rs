@@ -11,6 +11,7 @@ use crate::values::check_interval;
 
 /// Gaussian blur with a random width (torchvision's `GaussianBlur`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GaussianBlur {
     /// Size of the kernel in pixels, odd: one number, or `[width, height]` as in torchvision. Half of it must be smaller

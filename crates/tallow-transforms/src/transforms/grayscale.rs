@@ -12,6 +12,7 @@ use crate::transform::{Stage, Transform};
 /// `0.2989 R + 0.587 G + 0.114 B` in f32 and truncates, which is the same or one less.) After to-tensor it is that f32
 /// sum, not rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Grayscale {
     /// Channels of the output: 1, or 3 to repeat the grey plane.

@@ -56,6 +56,8 @@ macro_rules! transforms {
         /// In a recipe it is a table with a `name` and the fields of the transform:
         /// `{ name = "random-crop", size = 32, padding = 4 }`. Unknown names and unknown fields are errors.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[cfg_attr(feature = "schema", schemars(transform = describe))]
         #[serde(tag = "name", rename_all = "kebab-case")]
         #[non_exhaustive]
         pub enum TransformConfig {
@@ -63,6 +65,20 @@ macro_rules! transforms {
                 #[doc = concat!("[`", stringify!($type), "`].")]
                 $type($type),
             )*
+        }
+
+        /// Describes each transform in the schema by the documentation of its type, instead of the name of that.
+        #[cfg(feature = "schema")]
+        fn describe(schema: &mut schemars::Schema) {
+            let types = [$(schemars::schema_for!($type)),*];
+            let Some(variants) = schema.get_mut("oneOf").and_then(|list| list.as_array_mut()) else {
+                return;
+            };
+            for (variant, of) in variants.iter_mut().zip(types) {
+                if let (Some(variant), Some(text)) = (variant.as_object_mut(), of.get("description")) {
+                    variant.insert("description".to_string(), text.clone());
+                }
+            }
         }
 
         impl TransformConfig {

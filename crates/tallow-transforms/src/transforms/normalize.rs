@@ -5,6 +5,7 @@ use crate::transform::{Kind, Stage, Transform};
 
 /// Normalization by channel: `(value - mean) / std` in f32 (torchvision's `Normalize`). After to-tensor only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Normalize {
     /// Mean of each channel, or one for all.

@@ -9,6 +9,7 @@ use crate::values::{check_fill, check_padding};
 
 /// Border around the image (torchvision's `Pad`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Pad {
     /// Border widths.

@@ -7,6 +7,7 @@ use crate::transform::{Kind, Transform};
 ///
 /// The permutation is [`permutation`] of `seed` and the number of pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PermutePixels {
     /// Seed of the permutation.

@@ -15,6 +15,7 @@ use crate::values::check_grey_or_rgb;
 /// The operations are identity, shear and translation along x and y, rotation, brightness, colour, contrast, sharpness,
 /// posterize, solarize, autocontrast and equalize, as torchvision applies them to PIL images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandAugment {
     /// Operations in a row.

@@ -10,6 +10,7 @@ use crate::values::{check_number, check_probability};
 
 /// Change of the sharpness with probability `p` (torchvision's `RandomAdjustSharpness`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomAdjustSharpness {
     /// 0 smooths, 1 keeps the image, 2 sharpens. Not negative.

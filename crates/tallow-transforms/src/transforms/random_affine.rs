@@ -11,6 +11,7 @@ use crate::values::{check_center, check_interval, check_number, check_warp};
 
 /// Random rotation, shift, scale and shear (torchvision's `RandomAffine`). The image keeps its size.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomAffine {
     /// Angle in degrees, clockwise: one number `d` for `[-d, d]`, or `[min, max]`.
@@ -37,6 +38,7 @@ pub struct RandomAffine {
 
 /// Interval of shears, in degrees.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(
     untagged,
     expecting = "shear is a number, [min, max] or [min x, max x, min y, max y], in degrees"

@@ -10,6 +10,7 @@ use crate::values::check_probability;
 
 /// Stretch of each channel to the whole range with probability `p` (torchvision's `RandomAutocontrast`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomAutocontrast {
     /// Probability in `[0, 1]`.

@@ -10,6 +10,7 @@ use crate::values::{check_fill, check_padding, check_size};
 
 /// Crop at a place drawn uniformly, after optional padding (torchvision's `RandomCrop`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomCrop {
     /// Size of the crop; one number is a square.

@@ -10,6 +10,7 @@ use crate::values::check_probability;
 
 /// Equalisation of the histogram of each channel with probability `p` (torchvision's `RandomEqualize`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomEqualize {
     /// Probability in `[0, 1]`.

@@ -15,6 +15,7 @@ use crate::values::{check_fill, check_probability};
 /// Ten sizes are drawn, and the first that is smaller than the image on both sides is erased; if none is, the image is
 /// kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomErasing {
     /// Probability in `[0, 1]`.
@@ -33,6 +34,7 @@ pub struct RandomErasing {
 
 /// Values that [`RandomErasing`] writes: one number, one per channel, or `"random"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(
     untagged,
     expecting = "value is a number, a list of one number per channel, or \"random\""
@@ -48,6 +50,7 @@ pub enum ErasingValue {
 
 /// The word `"random"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RandomValue {
     /// `"random"`.

@@ -12,6 +12,7 @@ use crate::values::{check_grey_or_rgb, check_probability};
 ///
 /// The formulas are those of [`Grayscale`](crate::Grayscale).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomGrayscale {
     /// Probability in `[0, 1]`.

@@ -7,6 +7,7 @@ use crate::transform::{Kind, Stage, Transform};
 
 /// Mirroring left to right with probability `p` (torchvision's `RandomHorizontalFlip`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomHorizontalFlip {
     /// Probability in `[0, 1]`.

@@ -10,6 +10,7 @@ use crate::values::check_probability;
 
 /// Inversion of the values with probability `p` (torchvision's `RandomInvert`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomInvert {
     /// Probability in `[0, 1]`.

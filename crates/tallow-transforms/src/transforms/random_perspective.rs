@@ -12,6 +12,7 @@ use crate::values::{check_number, check_probability, check_warp};
 /// Random perspective with probability `p` (torchvision's `RandomPerspective`): each corner moves inwards. The image keeps
 /// its size.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomPerspective {
     /// Largest movement of a corner, as a share of half of the sides, in `[0, 1]`.

@@ -10,6 +10,7 @@ use crate::values::check_probability;
 
 /// Reduction of each value to its highest bits with probability `p` (torchvision's `RandomPosterize`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomPosterize {
     /// Bits kept, 0 to 8.

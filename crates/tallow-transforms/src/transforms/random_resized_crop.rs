@@ -12,6 +12,7 @@ use crate::values::check_size;
 /// Window of random area and aspect ratio at a random place, scaled to a size (torchvision's `RandomResizedCrop`). Before
 /// to-tensor only.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomResizedCrop {
     /// Size of the output; one number is a square.

@@ -12,6 +12,7 @@ use crate::values::{check_center, check_interval, check_warp};
 /// Rotation by a random angle (torchvision's `RandomRotation`). The image keeps its size: `expand` would make images of
 /// different sizes, which no batch holds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomRotation {
     /// Angle in degrees, counter-clockwise: one number `d` for `[-d, d]`, or `[min, max]`.

@@ -10,6 +10,7 @@ use crate::values::{check_number, check_probability};
 
 /// Inversion of the values at or above a threshold with probability `p` (torchvision's `RandomSolarize`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomSolarize {
     /// Least value that is inverted: 0 to 255 before to-tensor, 0 to 1 after it.

@@ -8,6 +8,7 @@ use crate::values::check_probability;
 
 /// Mirroring top to bottom with probability `p` (torchvision's `RandomVerticalFlip`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomVerticalFlip {
     /// Probability in `[0, 1]`.

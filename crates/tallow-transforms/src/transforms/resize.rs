@@ -11,6 +11,7 @@ use crate::values::check_size;
 
 /// Scaling to a size (torchvision's `Resize`). Bilinear and bicubic interpolation work before to-tensor only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Resize {
     /// One number is the shorter side, and the other keeps the aspect ratio; `[height, width]` is exact.

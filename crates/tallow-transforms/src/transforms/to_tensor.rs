@@ -5,6 +5,7 @@ use crate::transform::{Kind, Stage, Transform};
 
 /// Conversion of u8 to f32 in `[0, 1]`: `value / 255`. Every pipeline has exactly one (torchvision's `ToTensor`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(from = "NoFields", into = "NoFields")]
 pub struct ToTensor;
 
@@ -38,6 +39,7 @@ impl Transform for ToTensor {
 
 /// serde accepts any fields for a unit struct; this refuses them.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct NoFields {}
 

@@ -14,6 +14,7 @@ use crate::values::check_grey_or_rgb;
 ///
 /// The operations are those of [`RandAugment`](crate::RandAugment), with wider ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TrivialAugmentWide {
     /// Number of strengths.
