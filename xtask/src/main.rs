@@ -2,6 +2,7 @@
 
 mod bench;
 mod damage;
+mod faults;
 mod layers;
 mod pages;
 
@@ -13,6 +14,7 @@ use tallow_cli::{Command, Program, Registry, dispatch, git_commit};
 
 use bench::args::{BenchArgs, WorkerArgs};
 use damage::DamageArgs;
+use faults::FaultsArgs;
 use layers::LayersArgs;
 use pages::DocsArgs;
 
@@ -67,6 +69,13 @@ enum Chore {
     /// with 1 when a file is neither read nor refused within 2 seconds and 1 GiB, or causes a panic.
     #[command(after_help = damage::EXAMPLES)]
     Damage(DamageArgs),
+    /// Judge `regress`: put faults into a copy of the source, one at a time, and note what it finds.
+    ///
+    /// The faults are patches in xtask/mutations, for which the comparison was made, and in xtask/mutations/out-of-sample, which were
+    /// written before they were judged. The source without a fault is judged too, as control. Exits with 1 when a fault of the first kind
+    /// goes unnoticed, or the control does not.
+    #[command(after_help = faults::EXAMPLES)]
+    Faults(FaultsArgs),
     /// Worker process of `bench`; not for people.
     #[command(hide = true, after_help = "Example: {tallow} bench starts it")]
     BenchWorker(WorkerArgs),
@@ -106,6 +115,7 @@ fn main() -> ExitCode {
         Chore::Docs(args) => pages::docs(args),
         Chore::Layers(args) => layers::layers(args),
         Chore::Damage(args) => damage::damage(args),
+        Chore::Faults(args) => faults::faults(args),
         Chore::BenchWorker(args) => bench::work(args),
     })
 }

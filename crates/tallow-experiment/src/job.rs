@@ -1,6 +1,7 @@
 //! One run: one variant with one seed, built, trained and recorded.
 
 mod initial;
+mod trace;
 mod trial;
 
 use std::fs;

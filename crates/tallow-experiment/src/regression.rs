@@ -4,7 +4,7 @@ use candle_core::Device;
 use serde_json::Value;
 use tallow_record::Run;
 use tallow_regress::baseline::Data;
-use tallow_regress::{Plan, PlannedVariant, Train, TrainError, Trained};
+use tallow_regress::{Plan, PlannedVariant, Trace, Train, TrainError, Trained};
 
 use crate::error::Result;
 use crate::experiment::{Experiment, Variant};
@@ -103,6 +103,15 @@ impl Train for ExperimentTrainer<'_> {
 
     fn train(&mut self, variants: &[String], seeds: &[u64]) -> Result<Option<Trained>, TrainError> {
         Ok(self.run(variants, seeds)?)
+    }
+
+    fn trace(&mut self, variant: &str, seed: u64) -> Result<Option<Trace>, TrainError> {
+        let run = (variant, seed);
+        Ok(Some(self.runner.trace(
+            self.experiment,
+            run,
+            self.progress,
+        )?))
     }
 
     fn normalize_recipe(&self, recipe: &Value) -> Value {

@@ -6,9 +6,10 @@ use std::time::Instant;
 use candle_core::Device;
 use tallow_datasets::PictureOptions;
 use tallow_record::{Dataset, Run, percent};
+use tallow_regress::Trace;
 
 use crate::data::{self, Splits};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::experiment::Experiment;
 use crate::interrupt::StopFlag;
 use crate::job::{Ended, Job, Session, Setting, config_text};
@@ -218,6 +219,35 @@ impl Runner {
             progress.note(&format!("results: {}", path.display()));
         }
         Ok(Some(outcome))
+    }
+
+    /// Trace of a variant with a seed: what its training does that neither chance nor the rounding of a kernel changes. Nothing is
+    /// trained.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run) before its first step.
+    pub fn trace(
+        &mut self,
+        experiment: &Experiment,
+        (variant, seed): (&str, u64),
+        progress: &mut dyn Progress,
+    ) -> Result<Trace> {
+        let mut part = experiment.clone();
+        part.keep_only(&[variant.to_string()])?;
+        let weights = self.weights(&part, progress)?;
+        let splits = self.load(&part, progress)?;
+        let setting = Setting {
+            experiment: &part,
+            splits: &splits,
+            device: &self.options.device,
+            registry: &self.options.registry,
+            teachers: &[],
+        };
+        let found = part.variants.iter().zip(&weights).next();
+        let (chosen, file) = found.ok_or_else(|| Error::unknown("variant", variant, &[]))?;
+        Job::new(&setting, chosen, file.as_deref(), seed)
+            .and_then(Job::trace)
+            .context(|| format!("variant `{variant}`"))
     }
 
     /// List of the runs of an experiment, if they can be continued later: a new one, or an unfinished one that is continued.

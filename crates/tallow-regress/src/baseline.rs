@@ -14,6 +14,7 @@ use crate::guard::GUARDS;
 use crate::measured::Measured;
 use crate::plan::Plan;
 use crate::recipe::{comparable, differences};
+use crate::trace::Trace;
 
 /// Recorded results of an experiment, with which later runs are compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,6 +70,8 @@ pub struct Record {
     pub instruction_set: Option<String>,
     /// Results by variant.
     pub measured: Vec<Measured>,
+    /// Traces by variant, of those that have one.
+    pub traces: BTreeMap<String, Trace>,
 }
 
 /// Recorded results of a variant.
@@ -90,10 +93,13 @@ pub struct Variant {
     pub metrics: BTreeMap<String, Statistic>,
     /// SHA-256 of the final weights of each seed, if they were kept.
     pub weights: Vec<Option<String>>,
+    /// Trace, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
 }
 
 impl Variant {
-    fn of(measured: &Measured) -> Self {
+    fn of(measured: &Measured, traces: &BTreeMap<String, Trace>) -> Self {
         let threshold = measured.threshold();
         Self {
             name: measured.name.clone(),
@@ -103,6 +109,7 @@ impl Variant {
             threshold,
             metrics: measured.statistics(threshold),
             weights: measured.weights.clone(),
+            trace: traces.get(&measured.name).cloned(),
         }
     }
 
@@ -132,8 +139,26 @@ impl Baseline {
             data: record.data,
             environment: record.environment,
             instruction_set: record.instruction_set,
-            variants: record.measured.iter().map(Variant::of).collect(),
+            variants: (record.measured.iter())
+                .map(|measured| Variant::of(measured, &record.traces))
+                .collect(),
         }
+    }
+
+    /// Replaces the traces, and keeps everything else: for a change that a trace shows and no metric.
+    pub fn renew_traces(
+        &mut self,
+        mut traces: BTreeMap<String, Trace>,
+        reason: &str,
+        commit: Option<String>,
+    ) {
+        for variant in &mut self.variants {
+            variant.trace = traces.remove(&variant.name);
+        }
+        self.updates.push(Update {
+            reason: reason.to_string(),
+            commit,
+        });
     }
 
     /// Variant of this name.

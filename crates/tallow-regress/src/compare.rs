@@ -7,6 +7,7 @@ use crate::baseline::{self, Baseline};
 use crate::guard::{GUARDS, Guard};
 use crate::judge::{Judgement, MetricComparison};
 use crate::measured::Measured;
+use crate::trace::Change;
 
 /// Bitwise comparison of final weights with the baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -45,8 +46,23 @@ pub struct VariantComparison {
     /// Whether weights and metrics equal the baseline's, bit for bit.
     #[serde(skip)]
     pub exact: bool,
+    /// Entries of the trace that differ from the baseline's; `None` if the traces were not compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Vec<Change>>,
     /// Metrics, in the order of the guards.
     pub rows: Vec<MetricComparison>,
+}
+
+impl VariantComparison {
+    /// Worst outcome of the trace and of the metrics.
+    pub fn worst(&self) -> Option<Judgement> {
+        let trace = self.changes.as_ref().map(|changes| match &changes[..] {
+            [] => Judgement::Pass,
+            _ => Judgement::Changed,
+        });
+        let rows = self.rows.iter().map(|row| row.verdict);
+        rows.chain(trace).max()
+    }
 }
 
 /// Comparison of an experiment with its baseline.
@@ -54,7 +70,7 @@ pub struct VariantComparison {
 pub struct Comparison {
     /// Name of the experiment.
     pub experiment: String,
-    /// Worst outcome of its metrics and claims.
+    /// Worst outcome of its traces, metrics and claims.
     pub verdict: Judgement,
     /// Reason why it was not compared, or failures other than of a metric.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,16 +103,16 @@ impl Comparison {
         }
     }
 
-    /// Decides after the last round: the verdict is the worst of its metrics and claims.
+    /// Decides after the last round: the verdict is the worst of its traces, metrics and claims.
     pub fn conclude(&mut self) {
         let rows = self.variants.iter_mut().flat_map(|v| &mut v.rows);
         rows.for_each(MetricComparison::decide);
-        let rows = self.variants.iter().flat_map(|v| &v.rows);
+        let variants = self.variants.iter().filter_map(VariantComparison::worst);
         let floors = self.claims.iter().map(|claim| match claim.holds {
             Some(false) => Judgement::Regression,
             _ => Judgement::Pass,
         });
-        let worst = rows.map(|row| row.verdict).chain(floors).max();
+        let worst = variants.chain(floors).max();
         self.verdict = worst.unwrap_or(Judgement::Pass);
     }
 }
@@ -134,6 +150,7 @@ pub fn first(
         fresh_seeds: Vec::new(),
         bits,
         exact,
+        changes: None,
         rows,
     }
 }

@@ -79,6 +79,14 @@ pub enum Error {
         /// Command that makes the baseline.
         update_command: String,
     },
+    /// Comparison of traces with a baseline that has none.
+    #[error("the baseline has no trace of `{variant}`; to record it: {update_command} --traces")]
+    NoTrace {
+        /// Name of the variant.
+        variant: String,
+        /// Command that renews the baseline.
+        update_command: String,
+    },
     /// Seeds up to `u64::MAX` are used, so that none is left for a further round.
     #[error(
         "no seeds are left for a further round: the largest seed is {}",

@@ -45,6 +45,8 @@ pub enum Judgement {
     Better,
     /// Worse than is likely: more seeds will decide.
     Suspicious,
+    /// Trained in another way than the baseline, as the traces show; better or worse is another question.
+    Changed,
     /// Worse than chance explains.
     Regression,
     /// Not compared: the baseline has other data or another recipe.
@@ -59,6 +61,7 @@ impl Judgement {
             Self::Pass => "pass",
             Self::Better => "better",
             Self::Suspicious => "suspicious",
+            Self::Changed => "CHANGED",
             Self::Regression => "REGRESSION",
             Self::Refused => "REFUSED",
         }

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::findings::Findings;
 use crate::judge::{Judgement, MetricComparison};
 use crate::table::explain;
+use crate::trace::Change;
 
 /// Renders findings as JUnit XML.
 ///
@@ -49,6 +50,14 @@ fn suite(report: &Comparison) -> TestSuite {
         suite.add_test_case(case(report, &format!("floor: {}", claim.text), status));
     }
     for variant in &report.variants {
+        if let Some(changes) = &variant.changes {
+            let lines: Vec<String> = changes.iter().map(Change::to_string).collect();
+            let status = match lines.is_empty() {
+                true => TestCaseStatus::success(),
+                false => failed(NonSuccessKind::Failure, &lines.join("; ")),
+            };
+            suite.add_test_case(case(report, &format!("{}.trace", variant.name), status));
+        }
         for row in &variant.rows {
             let name = format!("{}.{}", variant.name, row.metric);
             let mut case = case(report, &name, status(row));

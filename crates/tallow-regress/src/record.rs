@@ -1,5 +1,6 @@
 //! Baselines from results files, without training.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
@@ -11,7 +12,7 @@ use crate::measured::Measured;
 use crate::plan::Plan;
 use crate::recipe::{comparable, differences};
 
-/// Results for a new baseline, from a results file. They have neither weights nor speeds.
+/// Results for a new baseline, from a results file. They have no weights, speeds and traces.
 ///
 /// `normalize` fills the defaults into a recipe, as [`Train::normalize_recipe`](crate::Train::normalize_recipe) does. `again` is the
 /// command that makes a new results file, for messages.
@@ -64,5 +65,6 @@ pub fn record_of_results(
         environment: results.environment.without_command(),
         instruction_set: None,
         measured,
+        traces: BTreeMap::new(),
     })
 }

@@ -6,73 +6,17 @@ use std::time::Instant;
 use serde_json::Value;
 use tallow_record::{ClaimResult, Environment, Run, error_message};
 
-use crate::baseline::{self, Baseline, Data, Record};
+use crate::baseline::{self, Baseline, Record};
 use crate::claim::{Claim, FACTS, Rule};
 use crate::compare::{self, Comparison, VariantComparison, fresh_seeds};
-use crate::error::{Error, Result, TrainError};
+use crate::error::{Error, Result};
 use crate::figure::Figure;
 use crate::format::list;
 use crate::judge::{FRESH_ROUNDS, FRESH_SEEDS, Judgement};
 use crate::measured::Measured;
 use crate::plan::Plan;
-
-/// Number of processors that other programs may use while a speed is measured.
-const QUIET: f64 = 0.1;
-
-/// Training of an experiment: the part of a regression test that the caller provides.
-pub trait Train {
-    /// Data on which the experiment is trained and tested. It is asked for before anything is trained.
-    ///
-    /// # Errors
-    ///
-    /// Any error, if the data cannot be read.
-    fn data(&mut self) -> Result<Data, TrainError>;
-
-    /// Trains variants of the experiment, each with each seed.
-    ///
-    /// A run that diverges (its loss is not finite) is not an error: its record has no summary, and its reason is in
-    /// [`Trained::diverged`]. Returns `None` if the user interrupted the training.
-    ///
-    /// # Errors
-    ///
-    /// Any error, if a variant cannot be trained.
-    fn train(&mut self, variants: &[String], seeds: &[u64]) -> Result<Option<Trained>, TrainError>;
-
-    /// Recipe with all defaults filled in, so that a key at its default and a missing key are equal. Returns the recipe itself by
-    /// default.
-    fn normalize_recipe(&self, recipe: &Value) -> Value {
-        recipe.clone()
-    }
-
-    /// Receives messages about the progress, such as the variants that are trained again.
-    fn notify(&mut self, message: &str) {
-        tracing::info!("{message}");
-    }
-}
-
-/// Result of a training by [`Train`].
-#[derive(Debug)]
-pub struct Trained {
-    /// Records of the runs; at least one.
-    pub runs: Vec<Run>,
-    /// Computed figures that belong to no variant, for claims about `facts.name`.
-    pub facts: BTreeMap<String, f64>,
-    /// Reasons for which runs diverged.
-    pub diverged: Vec<String>,
-    /// Instruction set of the operators, if known.
-    pub instruction_set: Option<String>,
-    /// Speed of a large matrix product just before, in GFLOP/s.
-    pub gemm_peak_gflops: f64,
-    /// Mean number of processors that other programs used meanwhile, if known.
-    pub others_cpus: Option<f64>,
-}
-
-impl Trained {
-    /// Whether other programs left the machine to the training, as far as is known.
-    fn quiet(&self) -> bool {
-        self.others_cpus.is_none_or(|cpus| cpus <= QUIET)
-    }
-}
+use crate::traced;
+use crate::train::{Train, Trained};
 
 /// Options of a comparison with baselines.
 #[derive(Debug)]
@@ -81,6 +25,8 @@ pub struct Rounds {
     pub exact: bool,
     /// Whether speeds are judged, if they can be.
     pub speed: bool,
+    /// Whether the traces alone are compared, and nothing is trained.
+    pub traces_alone: bool,
     /// Class of this machine, set once something was trained.
     pub machine: Option<String>,
 }
@@ -124,6 +70,9 @@ impl Rounds {
                 update_command: plan.update_command.clone(),
             });
         }
+        if self.traces_alone {
+            return traced::compare_alone(plan, baseline, trainer).map(Some);
+        }
         self.compare(plan, baseline, trainer)
     }
 
@@ -148,6 +97,7 @@ impl Rounds {
                 list(&plan.seeds)
             )));
         }
+        let mut changes = traced::compare(plan, baseline, trainer)?;
         let names: Vec<String> = plan.variants.iter().map(|v| v.name.clone()).collect();
         let Some((trained, measured)) = train(trainer, plan, &names, &plan.seeds)? else {
             return Ok(None);
@@ -164,9 +114,11 @@ impl Rounds {
         self.machine = Some(class);
         let judges_speed = self.speed && same_class;
         let speed = judges_speed && trained.quiet();
-        let first = |measured: &Measured| {
+        let mut first = |measured: &Measured| {
             let before = baseline.variant(&measured.name)?;
-            Some(compare::first(before, measured, same_class, speed))
+            let mut compared = compare::first(before, measured, same_class, speed);
+            compared.changes = changes.remove(&measured.name).flatten();
+            Some(compared)
         };
         let facts = &trained.facts;
         let mut report = Comparison {
@@ -176,7 +128,7 @@ impl Rounds {
             claims: (plan.claims.iter())
                 .map(|claim| judge(claim, facts, &measured))
                 .collect(),
-            variants: measured.iter().filter_map(first).collect(),
+            variants: measured.iter().filter_map(&mut first).collect(),
             gemm_peak_gflops: Some(trained.gemm_peak_gflops),
             others_cpus: trained.others_cpus,
             seconds: 0.0,
@@ -243,6 +195,7 @@ pub fn no_baseline(plan: &Plan) -> Error {
 /// [`Error::Train`], and those of reading the runs.
 pub fn record(plan: &Plan, trainer: &mut dyn Train) -> Result<Option<Record>> {
     let data = trainer.data().map_err(Error::Train)?;
+    let traces = traced::record(plan, trainer)?;
     let names: Vec<String> = plan.variants.iter().map(|v| v.name.clone()).collect();
     let Some((trained, mut measured)) = train(trainer, plan, &names, &plan.seeds)? else {
         return Ok(None);
@@ -259,6 +212,7 @@ pub fn record(plan: &Plan, trainer: &mut dyn Train) -> Result<Option<Record>> {
         environment: environment(plan, &trained.runs)?.clone().without_command(),
         instruction_set: trained.instruction_set,
         measured,
+        traces,
     }))
 }
 

@@ -223,8 +223,7 @@ fn row_of_metric(
 
 /// Worst verdict of a variant's metrics, and of the claims if the experiment has one variant.
 fn worst(report: &Comparison, variant: &VariantComparison) -> Judgement {
-    let verdicts = variant.rows.iter().map(|row| row.verdict);
-    let worst = verdicts.max().unwrap_or(Judgement::Skipped);
+    let worst = variant.worst().unwrap_or(Judgement::Skipped);
     match &report.variants[..] {
         [_] => worst.max(report.verdict),
         _ => worst,
@@ -243,6 +242,9 @@ fn faults(report: &Comparison) -> Vec<String> {
         ));
     }
     for variant in &report.variants {
+        let name = &variant.name;
+        let changes = variant.changes.iter().flatten();
+        faults.extend(changes.map(|change| format!("{name}: the trace changed: {change}")));
         let rows = variant.rows.iter().filter(|row| row.verdict.fails());
         faults.extend(rows.map(|row| format!("{}.{}", variant.name, explain(row))));
     }
@@ -255,6 +257,7 @@ fn footer(findings: &Findings) -> Vec<String> {
     if let Some(machine) = &findings.machine {
         lines.push(format!("machine: {machine}"));
     }
+    lines.extend(traces(findings));
     let (same, differ) = (findings.count(Bits::Same), findings.count(Bits::Differ));
     if same + differ > 0 {
         lines.push(format!(
@@ -285,6 +288,25 @@ fn footer(findings: &Findings) -> Vec<String> {
         findings.seconds
     ));
     lines
+}
+
+/// Line on the traces, if any was compared.
+fn traces(findings: &Findings) -> Option<String> {
+    let variants = || findings.experiments.iter().flat_map(|r| &r.variants);
+    let of = |changed: bool| {
+        let changes = variants().filter_map(|v| v.changes.as_ref());
+        changes.filter(|c| c.is_empty() != changed).count()
+    };
+    let (same, changed) = (of(false), of(true));
+    let without = variants().count() - same - changed;
+    (same + changed > 0).then(|| {
+        let mut text =
+            format!("traces: {same} variants train as in the baseline, {changed} in another way");
+        if without > 0 {
+            let _ = write!(text, "; {without} have no trace in the baseline");
+        }
+        text
+    })
 }
 
 fn verdict(findings: &Findings) -> String {

@@ -48,7 +48,7 @@ const KINDS: [(&str, Takes); 15] = [
 ];
 
 /// The kinds that are of no experiment.
-const ALONE: [&str; 4] = ["summary", "mutations", "repeats", "schedules"];
+const ALONE: [&str; 4] = ["summary", "faults", "repeats", "schedules"];
 
 /// Text between the marks of a block.
 pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
@@ -58,7 +58,7 @@ pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
     if ALONE.contains(kind) {
         ensure!(rest.is_empty(), "{kind} takes no words after it");
         return match *kind {
-            "mutations" => regression::mutations(page),
+            "faults" => regression::faults(page),
             "repeats" => regression::repeats(page),
             "schedules" => schedules::schedules(page),
             _ => prose::summary(page),

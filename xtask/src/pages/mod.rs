@@ -48,7 +48,7 @@ Marks in a page:
   <!-- /tallow -->
   ... reaches <!-- tallow: value mnist-pixel-order cnn percent --><!-- /tallow --> ...
 Blocks: results, metrics, statements, claims, setup, per-class, predictions, facts, curves, bars, waterfall, confusion,
-gradients, inputs, samples, summary, mutations, repeats, schedules. Formats of values: percent, points, number:N, count, seconds, minutes.";
+gradients, inputs, samples, summary, faults, repeats, schedules. Formats of values: percent, points, number:N, count, seconds, minutes.";
 
 /// Arguments of `docs`.
 #[derive(Args, Debug)]

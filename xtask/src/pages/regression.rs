@@ -5,21 +5,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tallow_record::thousands;
+use tallow_record::{Tier, thousands};
+use tallow_regress::proportion_interval;
 
 use super::files::read;
 use super::page::Page;
 use super::tables::Table;
-
-/// A fault, as `tests/mutations.rs` notes what became of it.
-#[derive(Deserialize)]
-struct Mutation {
-    mutation: String,
-    what: String,
-    tier: String,
-    caught: bool,
-    found_by: Vec<String>,
-}
+use crate::faults::{CONTROL, Row};
 
 /// A repeat, as `tests/repeats.rs` notes what became of it.
 #[derive(Deserialize)]
@@ -30,42 +22,80 @@ struct Repeat {
     seconds: f64,
 }
 
-/// A row a fault, a column a tier.
-pub fn mutations(page: &Page<'_>) -> Result<String> {
-    let found: Vec<Mutation> = json(page, "mutations.json")?;
-    let mut names: Vec<&str> = found.iter().map(|m| m.mutation.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    let of_tier = |name: &str, tier: &str| {
-        let row = found.iter().find(|m| m.mutation == name && m.tier == tier);
-        match row {
-            None => "not tried".to_string(),
-            Some(row) if row.caught => caught_by(&row.found_by),
-            Some(_) => "**missed**".to_string(),
-        }
-    };
-    let mut table = Table::new(
-        &["fault", "smoke tier", "standard tier"].map(String::from),
-        3,
-    );
-    for name in &names {
-        let what = (found.iter().find(|m| m.mutation == *name)).map_or("", |m| m.what.as_str());
-        table.row(&[
-            format!("`{name}`: {what}"),
-            of_tier(name, "smoke"),
-            of_tier(name, "standard"),
-        ]);
+/// Two tables with a row a fault: of the faults that shaped `regress`, and of the others; and the rates.
+pub fn faults(page: &Page<'_>) -> Result<String> {
+    let rows: Vec<Row> = json(page, "faults.json")?;
+    let (controls, faults): (Vec<Row>, Vec<Row>) =
+        rows.into_iter().partition(|row| row.fault == CONTROL);
+    let (shaped, others): (Vec<Row>, Vec<Row>) = faults.into_iter().partition(|row| row.shaped);
+    let mut text = String::new();
+    for (rows, title) in [
+        (&others, "Faults that were written before they were judged"),
+        (&shaped, "Faults for which the comparison was made"),
+    ] {
+        text += &format!("### {title}\n\n{}\n", judged(rows));
     }
-    let mut text = table.finish();
-    for tier in ["smoke", "standard"] {
-        let rows = || found.iter().filter(|m| m.tier == tier);
-        let caught = rows().filter(|m| m.caught).count();
-        text += &format!(
-            "\nThe {tier} tier catches {caught} of {}.\n",
-            rows().count()
-        );
+    for control in &controls {
+        text += &match control.is_found() {
+            false => format!("The source without a fault: {}.\n", control.outcome()),
+            true => format!("**False alarm** without a fault: {}.\n", control.outcome()),
+        };
     }
     Ok(text)
+}
+
+/// Table of faults, and the rates below it.
+fn judged(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "None is judged yet.\n".to_string();
+    }
+    type Cell<'a> = &'a dyn Fn(&Row) -> Option<Vec<String>>;
+    let columns: [(&str, Cell<'_>); 3] = [
+        ("traces", &|row| row.traces.clone()),
+        ("smoke tier", &|row| row.metrics.get(&Tier::Smoke).cloned()),
+        ("standard tier", &|row| {
+            row.metrics.get(&Tier::Standard).cloned()
+        }),
+    ];
+    let headings = columns.iter().map(|(name, _)| *name);
+    let headings: Vec<String> = (["fault"].into_iter().chain(headings))
+        .map(String::from)
+        .collect();
+    let mut table = Table::new(&headings, headings.len());
+    for row in rows {
+        let mut cells = vec![format!("`{}`: {}", row.fault, row.what)];
+        cells.extend(columns.iter().map(|(_, of)| match of(row) {
+            None => "not tried".to_string(),
+            Some(found) if found.is_empty() => "**missed**".to_string(),
+            Some(found) => caught_by(&found),
+        }));
+        table.row(&cells);
+    }
+    let mut text = table.finish();
+    let mut rate = |by: &str, found: &[bool]| {
+        let (caught, tried) = (found.iter().filter(|&&f| f).count(), found.len());
+        if tried > 0 {
+            let (lower, upper) = proportion_interval(caught as u64, tried as u64);
+            text += &format!(
+                "\n{by}: {caught} of {tried} found ({:.0} to {:.0} %).\n",
+                100.0 * lower,
+                100.0 * upper
+            );
+        }
+    };
+    for (name, of) in columns {
+        let found = rows.iter().filter_map(of);
+        let found: Vec<bool> = found.map(|found| !found.is_empty()).collect();
+        rate(&format!("By the {name}"), &found);
+    }
+    let smoke = |row: &&Row| row.traces.is_some() && row.metrics.contains_key(&Tier::Smoke);
+    let either = |row: &Row| {
+        let metrics = row.metrics.get(&Tier::Smoke);
+        row.traces.iter().chain(metrics).any(|f| !f.is_empty())
+    };
+    let found: Vec<bool> = rows.iter().filter(smoke).map(either).collect();
+    rate("By either, in one run of the smoke tier", &found);
+    text
 }
 
 /// The first things that tell, and how many there are in all.

@@ -17,7 +17,7 @@ impl Sandbox {
     }
 }
 
-/// Regressions, failed limits and refusals in the output of `regress --json`, without those of speed.
+/// Regressions, changed traces, failed limits and refusals in the output of `regress --json`, without those of speed.
 pub fn found_by(findings: &Value) -> Vec<String> {
     let mut found = Vec::new();
     for report in findings["experiments"].as_array().unwrap() {
@@ -35,6 +35,10 @@ pub fn found_by(findings: &Value) -> Vec<String> {
         }
         for variant in report["variants"].as_array().unwrap() {
             let name = variant["name"].as_str().unwrap();
+            for change in variant["changes"].as_array().into_iter().flatten() {
+                let entry = change["entry"].as_str().unwrap();
+                found.push(format!("{experiment}: {name}: {entry}"));
+            }
             for row in variant["rows"].as_array().unwrap() {
                 if row["verdict"] == "regression" && row["metric"] != "share_of_gemm_peak" {
                     let metric = row["metric"].as_str().unwrap();

@@ -158,9 +158,9 @@ impl ProposalArgs {
 /// Chooses a recipe, writes it beside the runs, and runs it.
 pub fn train(args: &TrainArgs, program: &Program) -> Result<Ending> {
     let started = Instant::now();
-    let mut proposal = args
-        .proposal
-        .propose(&args.dataset, program, args.runner.data.clone())?;
+    let mut proposal =
+        args.proposal
+            .propose(&args.dataset, program, args.runner.place.data.clone())?;
     let command = format!("{} run", program.name);
     if let Some(minutes) = args.minutes {
         let mut engine = engine(&args.runner, program)?;
@@ -197,7 +197,7 @@ pub fn train(args: &TrainArgs, program: &Program) -> Result<Ending> {
     // A key that does not exist is an error now, before the file is written.
     let text = proposal.to_toml(&command, Path::new(""));
     Experiment::parse(&proposal.name, &text, Tier::Full, &[])?;
-    let path = proposal.write(&args.runner.out, &command)?;
+    let path = proposal.write(&args.runner.place.out, &command)?;
     tell(&proposal);
     status!("recipe: {}", path.display());
     let args = RunArgs {

@@ -97,8 +97,8 @@ fn a_folder_of_classes_is_trained_on_and_its_recipe_repeats_the_run() {
         &["run", recipe, "--threads", "2", "--out", "again"],
     );
     let again = fs::read_dir(sandbox.path().join("again/my-stripes")).unwrap();
-    let again = again.map(|entry| entry.unwrap().path());
-    let again = again.filter(|path| path.is_dir()).next().unwrap();
+    let mut again = again.map(|entry| entry.unwrap().path());
+    let again = again.find(|path| path.is_dir()).unwrap();
     assert!(weights(&first) == weights(&again), "other weights");
 
     // The same command has the same recipe; another one does not replace it.

@@ -50,6 +50,62 @@ fn rows(findings: &Value, variant: &str) -> Vec<Value> {
 }
 
 #[test]
+fn traces_are_compared_without_training() {
+    let sandbox = Sandbox::new();
+    let committed =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask/baselines/guard.smoke.json");
+    fs::create_dir_all(sandbox.path().join("baselines")).unwrap();
+    fs::copy(committed, baseline(&sandbox)).unwrap();
+
+    let output = regress(&sandbox, &["--traces"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let line = "traces: 3 variants train as in the baseline, 0 in another way";
+    assert!(stdout(&output).contains(line), "{}", stdout(&output));
+    assert!(!sandbox.path().join("runs/guard").exists());
+
+    // A trace that differs, and one that does not; then it is renewed, with a reason, and the metrics are kept.
+    let before = read(&baseline(&sandbox));
+    edit(&sandbox, |b| {
+        b["variants"][0]["trace"]["entries"]["order of the samples"] = json!("0".repeat(64));
+    });
+    let output = regress(&sandbox, &["--traces", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let findings: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(findings["experiments"][0]["verdict"], "changed");
+    let variants = &findings["experiments"][0]["variants"];
+    assert_eq!(variants[0]["changes"][0]["entry"], "order of the samples");
+    assert_eq!(variants[1]["changes"], json!([]));
+    let renew = ["--traces", "--update", "--reason", "another order"];
+    let output = regress(&sandbox, &renew);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let renewed = read(&baseline(&sandbox));
+    assert_eq!(renewed["variants"], before["variants"]);
+    let updates = renewed["updates"].as_array().unwrap();
+    assert_eq!(updates.last().unwrap()["reason"], "another order");
+    let earlier = before["updates"].as_array().unwrap();
+    assert_eq!(updates[..earlier.len()], earlier[..]);
+
+    // Nothing to compare with, and another recipe, whose traces are not renewed but the whole baseline is.
+    edit(&sandbox, |b| {
+        b["variants"][0].as_object_mut().unwrap().remove("trace");
+    });
+    let output = regress(&sandbox, &["--traces"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = stdout(&output) + &stderr(&output);
+    assert!(
+        message.contains("the baseline has no trace of `plain`"),
+        "{message}"
+    );
+    edit(&sandbox, |b| {
+        b["variants"][0]["recipe"]["train"]["epochs"] = json!(7);
+    });
+    let output = regress(&sandbox, &renew);
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr(&output);
+    assert!(message.contains("train.epochs: 4, not 7"), "{message}");
+}
+
+#[test]
 fn a_baseline_is_kept_to() {
     let sandbox = Sandbox::new();
 

@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn the_text_is_toml_with_reasons() {
         let mut all = choices();
-        let list = vec![r#"{ name = "resize", size = 64 }"#; 4].join(", ");
+        let list = [r#"{ name = "resize", size = 64 }"#; 4].join(", ");
         all.push(choice("data.transforms", &format!("[{list}]")));
         let text = render("first\nsecond", "Is \"it\"?", 7, "cnn", &all);
         assert!(text.starts_with("# first\n# second\nquestion = "), "{text}");

@@ -10,5 +10,6 @@ mod reports;
 mod run;
 mod schema;
 mod support;
+mod traces;
 mod trials;
 mod validation;

@@ -142,7 +142,7 @@ fn lists_that_contradict_each_other_are_refused() {
 fn images_of_training_and_testing_have_one_shape() {
     let own = pipelines("{ name = \"resize\", size = [20, 20] }, ", "");
     let out = tempfile::tempdir().unwrap();
-    let runner = crate::support::runner(out.path());
+    let mut runner = crate::support::runner(out.path());
     let outcome = runner.run(
         &experiment(&with(&own), &[]),
         "test",

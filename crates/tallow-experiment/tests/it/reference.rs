@@ -118,8 +118,11 @@ fn the_page_is_up_to_date() {
     );
 }
 
+/// Takes a key, and a function that makes a recipe with a value of it.
+type Check<'a> = dyn FnMut(&Key, &dyn Fn(Option<Value>) -> Value) + 'a;
+
 /// Every key with a function that makes a recipe in which the key has a value, or is left out. Other keys are there where they must be.
-fn visit(check: &mut dyn FnMut(&Key, &dyn Fn(Option<Value>) -> Value)) {
+fn visit(check: &mut Check<'_>) {
     let base = json!({
         "data": { "dataset": "mnist" },
         "model": { "name": "mlp" },
@@ -142,7 +145,7 @@ fn visit_keys(
     keys: &[Key],
     known: &Map<String, Value>,
     place: &dyn Fn(Value) -> Value,
-    check: &mut dyn FnMut(&Key, &dyn Fn(Option<Value>) -> Value),
+    check: &mut Check<'_>,
 ) {
     let mut others = known.clone();
     for key in keys.iter().filter(|key| key.required) {

@@ -83,6 +83,7 @@ fn runs_that_diverge_are_seen_through_and_found() {
     let mut rounds = Rounds {
         exact: false,
         speed: true,
+        traces_alone: false,
         machine: None,
     };
     let report = rounds.compare(&plan, &baseline, &mut trainer);

@@ -109,6 +109,7 @@ fn judge(
             fresh_seeds: Vec::new(),
             bits: Bits::NotComparable,
             exact: false,
+            changes: None,
             rows: rows.into_iter().map(|(_, _, row)| row).collect(),
         };
     let mut report = Comparison {

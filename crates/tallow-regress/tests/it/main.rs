@@ -5,3 +5,4 @@ mod error_rates;
 mod external;
 mod rounds;
 mod simulation;
+mod traces;

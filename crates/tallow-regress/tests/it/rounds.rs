@@ -7,25 +7,27 @@ use serde_json::{Value, json};
 use tallow_record::{Dataset, Environment, EpochRow, Run, RunInfo, Summary, Tier};
 use tallow_regress::baseline::Data;
 use tallow_regress::{
-    Baseline, Bits, Claim, Comparison, Judgement, Plan, PlannedVariant, Rounds, Train, TrainError,
-    Trained, record,
+    Baseline, Bits, Claim, Comparison, Judgement, Plan, PlannedVariant, Rounds, Trace, Train,
+    TrainError, Trained, record,
 };
 
 /// Trains nothing: the accuracy of a run is a function of its variant and seed.
-struct Fake {
-    dir: tempfile::TempDir,
-    accuracy: fn(&str, u64) -> Option<f64>,
-    others_cpus: f64,
-    instruction_set: &'static str,
+pub(super) struct Fake {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) accuracy: fn(&str, u64) -> Option<f64>,
+    pub(super) others_cpus: f64,
+    pub(super) instruction_set: &'static str,
     /// Variants and seeds of each training.
-    trained: Vec<(Vec<String>, Vec<u64>)>,
-    messages: Vec<String>,
+    pub(super) trained: Vec<(Vec<String>, Vec<u64>)>,
+    pub(super) messages: Vec<String>,
     /// Number of trainings after which the user interrupts.
-    interrupt_after: usize,
+    pub(super) interrupt_after: usize,
+    /// Traces that it makes, if any.
+    pub(super) trace: Option<fn(&str, u64) -> Trace>,
 }
 
 impl Fake {
-    fn new(accuracy: fn(&str, u64) -> Option<f64>) -> Self {
+    pub(super) fn new(accuracy: fn(&str, u64) -> Option<f64>) -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
             accuracy,
@@ -34,6 +36,7 @@ impl Fake {
             trained: Vec::new(),
             messages: Vec::new(),
             interrupt_after: usize::MAX,
+            trace: None,
         }
     }
 
@@ -137,6 +140,10 @@ impl Train for Fake {
         }))
     }
 
+    fn trace(&mut self, variant: &str, seed: u64) -> Result<Option<Trace>, TrainError> {
+        Ok(self.trace.map(|of| of(variant, seed)))
+    }
+
     /// A recipe type whose keys have defaults.
     fn normalize_recipe(&self, recipe: &Value) -> Value {
         #[derive(serde::Serialize, serde::Deserialize)]
@@ -162,7 +169,7 @@ impl Train for Fake {
     }
 }
 
-fn plan(seeds: &[u64]) -> Plan {
+pub(super) fn plan(seeds: &[u64]) -> Plan {
     let variant = |name: &str| PlannedVariant {
         name: name.to_string(),
         model: "cnn".to_string(),
@@ -179,7 +186,7 @@ fn plan(seeds: &[u64]) -> Plan {
 }
 
 /// About 0.9, and different for every seed.
-fn usual(_: &str, seed: u64) -> Option<f64> {
+pub(super) fn usual(_: &str, seed: u64) -> Option<f64> {
     Some(0.9 + 0.001 * (seed * 7 % 11) as f64)
 }
 
@@ -193,10 +200,11 @@ fn baseline() -> Baseline {
     baseline
 }
 
-fn rounds() -> Rounds {
+pub(super) fn rounds() -> Rounds {
     Rounds {
         exact: false,
         speed: true,
+        traces_alone: false,
         machine: None,
     }
 }

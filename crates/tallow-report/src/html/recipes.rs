@@ -35,8 +35,11 @@ fn flatten(key: String, value: &Value, settings: &mut BTreeMap<String, String>) 
     }
 }
 
+/// A value of a setting, and the runs that have it.
+type Differing<'a> = (Option<String>, Vec<&'a Run>);
+
 /// Settings in which some of these runs differ: the key, and each value with the runs that have it. A run without the key has `None`.
-fn differences<'a>(runs: &[&'a Run]) -> BTreeMap<String, Vec<(Option<String>, Vec<&'a Run>)>> {
+fn differences<'a>(runs: &[&'a Run]) -> BTreeMap<String, Vec<Differing<'a>>> {
     let all: Vec<(&Run, BTreeMap<String, String>)> =
         runs.iter().map(|run| (*run, settings(run))).collect();
     let keys = all

@@ -13,6 +13,7 @@ pub const EXAMPLES: &str = "Examples:
   {tallow} regress --only mnist-pixel-order --only cifar10-cnn
   {tallow} regress --tier standard --junit junit.xml --markdown table.md
   {tallow} regress --seeds 100..103 --json
+  {tallow} regress --traces
   {tallow} regress --update --reason \"a wider first layer\" --only cifar10-cnn
   {tallow} regress --tier standard --only cifar10-cnn --update --from docs/results --reason \"first record\"
 
@@ -23,7 +24,7 @@ Results of another program, such as a PyTorch project:
 --results takes folders of runs, each with a metrics.jsonl or a summary.json, JSON lines with numbers for each epoch, and CSV files
 with the columns seed,metric,value and optionally variant. No further seeds can be trained there: one round decides.
 
-Exit codes: 0 nothing got worse; 1 a metric got worse, or a claim failed; 2 bad input, missing data, or a baseline of other data or
+Exit codes: 0 nothing got worse; 1 a metric got worse, a trace changed, or a claim failed; 2 bad input, missing data, or a baseline of other data or
 another recipe, even if other experiments got worse; 130 interrupted.";
 
 /// Arguments of `regress`.
@@ -60,6 +61,10 @@ pub struct RegressArgs {
     /// With --results: compare only this metric (may be given several times).
     #[arg(long, value_name = "METRIC", requires = "results")]
     pub metric: Vec<String>,
+    /// Compare the traces alone, and train nothing: learning rates, order of the samples, batches, initial weights and steps of the
+    /// optimizer. With --update, renew them in the baselines and keep the metrics.
+    #[arg(long, conflicts_with_all = ["exact", "results", "from"])]
+    pub traces: bool,
     /// Fail also if weights differ from the baseline's on the same class of machine: for changes that must not change a bit.
     #[arg(long, conflicts_with = "update")]
     pub exact: bool,

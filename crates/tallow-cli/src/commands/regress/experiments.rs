@@ -1,16 +1,17 @@
 //! Comparison of experiments with their baselines.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tallow_experiment::experiment::Source;
 use tallow_experiment::regression::{ExperimentTrainer, Machine, normalize_recipe, plan};
 use tallow_experiment::report::shell_quoted;
 use tallow_experiment::{Experiment, results};
 use tallow_record::Tier;
 use tallow_regress::{
-    Baseline, Findings, Plan, Rounds, baseline, no_baseline, record, record_of_results, table,
+    Baseline, Findings, Plan, Rounds, Train, baseline, no_baseline, record, record_of_results,
+    record_traces, table,
 };
 
 use super::args::RegressArgs;
@@ -57,9 +58,10 @@ pub fn regress(args: &RegressArgs, program: &Program) -> Result<Ending> {
         .map(subject)
         .collect::<Result<_>>()?;
     interrupt::listen()?;
-    match args.update {
-        true => update(args, place, &mut runner, &subjects),
-        false => compare(args, place, &mut runner, &subjects),
+    match (args.update, args.traces) {
+        (false, _) => compare(args, place, &mut runner, &subjects),
+        (true, false) => update(args, place, &mut runner, &subjects),
+        (true, true) => renew_traces(args, program, place, &mut runner, &subjects),
     }
 }
 
@@ -112,12 +114,8 @@ fn compare(
     // All of them before the first is trained, so that a missing baseline is reported at once.
     let mut baselines = Vec::new();
     for Subject { plan, .. } in subjects {
-        let found = baseline::find(place, &plan.experiment, plan.tier)?;
-        if found.is_empty() {
-            return Err(no_baseline(plan)).context(place.display().to_string());
-        }
-        let found: Vec<Baseline> = found.into_iter().map(|(_, baseline)| baseline).collect();
-        baselines.push(found);
+        let found = find(place, plan)?.into_iter();
+        baselines.push(found.map(|(_, baseline)| baseline).collect::<Vec<_>>());
     }
     prepare(args)?;
     // A diverged run is a result, until it is known how many diverge.
@@ -125,6 +123,7 @@ fn compare(
     let mut rounds = Rounds {
         exact: args.exact,
         speed: !args.no_speed,
+        traces_alone: args.traces,
         machine: None,
     };
     let mut findings = Findings {
@@ -145,6 +144,50 @@ fn compare(
     findings.seconds = started.elapsed().as_secs_f64();
     findings.conclude();
     publish(args, &findings)
+}
+
+/// Baselines of an experiment with their files, at least one.
+fn find(place: &Path, plan: &Plan) -> Result<Vec<(PathBuf, Baseline)>> {
+    let found = baseline::find(place, &plan.experiment, plan.tier)?;
+    if found.is_empty() {
+        return Err(no_baseline(plan)).context(place.display().to_string());
+    }
+    Ok(found)
+}
+
+/// Renews the traces of the baselines of the data at hand, and keeps their metrics.
+fn renew_traces(
+    args: &RegressArgs,
+    program: &Program,
+    place: &Path,
+    runner: &mut Runner,
+    subjects: &[Subject],
+) -> Result<Ending> {
+    let reason = args.reason.as_deref().unwrap_or_default();
+    for (i, subject) in subjects.iter().enumerate() {
+        let plan = &subject.plan;
+        status!("\n== {} ({} of {})", plan.experiment, i + 1, subjects.len());
+        let found = find(place, plan)?;
+        let mut trainer = trainer(runner, subject);
+        let data = Train::data(&mut trainer).map_err(tallow_regress::Error::Train)?;
+        let of_data = found.iter().position(|(_, baseline)| baseline.data == data);
+        let (path, mut baseline) = found
+            .into_iter()
+            .nth(of_data.unwrap_or(0))
+            .context(place.display().to_string())?;
+        if let Some(reasons) = baseline.refuses(&data, plan, normalize_recipe) {
+            bail!(
+                "{}: {reasons}; without --traces the baseline is made anew",
+                path.display()
+            );
+        }
+        let traces = record_traces(plan, &mut trainer)?;
+        baseline.renew_traces(traces, reason, (program.commit)());
+        baseline.write(&path)?;
+        let events = args.runner.events_on_stdout();
+        output::result::<()>(&format!("{}\n", path.display()), None, events)?;
+    }
+    Ok(Ending::Done)
 }
 
 fn update(

@@ -4,7 +4,7 @@ use std::fs;
 
 use sha2::{Digest, Sha256};
 use tallow_datasets::{
-    Dataset, DigestCheck, Error, Format, ImageFolder, Split, export, inspect, load, verify,
+    DigestCheck, Error, Format, ImageFolder, Split, export, inspect, load, verify,
 };
 
 use crate::sets::make::*;
@@ -212,12 +212,12 @@ fn what_is_exported_is_what_there_was() {
     let written = export(&name("source"), dir.path("copy"), &dir.options()).unwrap();
     assert_eq!(written.images, [(Split::Train, 2), (Split::Test, 2)]);
     assert_eq!(written.folders, ["ant", "x y"]);
-    for split in Split::ALL {
+    for split in [Split::Train, Split::Test] {
         let read = |folder: &str| {
             let set = load(&name(folder), split, &dir.options()).unwrap();
             let mut scratch = Vec::new();
             let image = |i: usize| {
-                let mut bytes = Vec::new();
+                let mut bytes = Vec::<u8>::new();
                 bytes.extend(set.image(i, &mut scratch).unwrap().data);
                 (set.label(i).unwrap(), bytes)
             };
