@@ -1,25 +1,26 @@
 //! What came out, in one sentence.
 
 use maud::{Markup, html};
-use tallow_record::{ClaimResult, Variant, Verdict};
+use tallow_record::{ClaimResult, Statement, Variant, Verdict};
 
-use super::{Report, parts};
+use super::parts;
 
 /// Most claims that are told one by one.
 const TOLD: usize = 3;
 
 /// Sentence on the verdicts, with the confidence bounds of a few claims, and on the best variant; `None` without a finished run.
-pub fn answer(report: &Report, variants: &[Variant]) -> Option<Markup> {
+pub fn answer(
+    claims: &[ClaimResult],
+    statements: &[Statement],
+    variants: &[Variant],
+) -> Option<Markup> {
     let best = best(variants);
-    if report.claims.is_empty() && report.statements.is_empty() && best.is_none() {
+    if claims.is_empty() && statements.is_empty() && best.is_none() {
         return None;
     }
-    let claims: Vec<Verdict> = report.claims.iter().map(ClaimResult::verdict).collect();
-    let statements: Vec<Verdict> = report.statements.iter().map(|s| s.verdict).collect();
-    let told: &[ClaimResult] = match report.claims.len() <= TOLD {
-        true => &report.claims,
-        false => &[],
-    };
+    let told = if claims.len() <= TOLD { claims } else { &[] };
+    let claims: Vec<Verdict> = claims.iter().map(ClaimResult::verdict).collect();
+    let statements: Vec<Verdict> = statements.iter().map(|s| s.verdict).collect();
     let counted = [
         (claims, "claim", ""),
         (statements, "statement", " of others"),

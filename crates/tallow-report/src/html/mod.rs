@@ -67,7 +67,7 @@ pub fn page(report: &Report) -> Result<String> {
         header {
             h1 { (report.title) }
             @if let Some(question) = &report.question { p class="question" { (question) } }
-            (answer(report, &variants).unwrap_or_default())
+            (answer(&report.claims, &report.statements, &variants).unwrap_or_default())
         }
         nav aria-label="Contents" {
             ul {
