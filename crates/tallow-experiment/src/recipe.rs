@@ -216,6 +216,7 @@ pub struct Train {
     /// Layer-wise decay of the learning rate in `(0, 1]`, as timm's `layer_decay`: a parameter has the factor `layer_decay^(D - d)`, where `d` is
     /// the depth of its block and `D` that of the last layer. It multiplies the factors of `rules`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 0.75)]
     pub layer_decay: Option<f64>,
     /// Lookahead around the optimizer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -312,6 +313,11 @@ impl Recipe {
         }
         if self.model.weights_key.is_some() && self.model.weights.is_none() {
             return refuse("model.weights_key has no meaning without model.weights");
+        }
+        if self.train.unfreeze.iter().any(|entry| entry.epoch == 0) {
+            return refuse(
+                "train.unfreeze has epoch 0, the beginning: leave its parameters out of train.freeze instead",
+            );
         }
         self.check_transforms()?;
         self.check_monitoring()?;

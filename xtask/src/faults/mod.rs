@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use tallow_cli::{Ending, output, status};
+use tallow_cli::{Ending, git_commit, output, status};
 use tallow_record::Tier;
 
 pub use row::Row;
@@ -79,7 +79,7 @@ pub fn faults(args: &FaultsArgs) -> Result<Ending> {
     let tiers: Vec<Tier> = tiers.collect();
     let folder = root.join("target/faults");
     let file = args.out.clone().unwrap_or(folder.join("faults.json"));
-    let commit = crate::commit();
+    let commit = git_commit(Path::new(env!("CARGO_MANIFEST_DIR")));
     let mut rows = row::read(&file)?;
     let (mut unnoticed, mut disturbed) = (Vec::new(), false);
     for (i, fault) in faults.iter().enumerate() {

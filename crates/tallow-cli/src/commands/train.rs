@@ -18,7 +18,7 @@ use crate::console::status;
 use crate::ending::Ending;
 use crate::program::Program;
 use crate::progress::Notes;
-use crate::runner::engine;
+use crate::runner::{engine, set_threads};
 use crate::{interrupt, output};
 
 /// Examples at the end of the help text of `train`.
@@ -158,6 +158,8 @@ impl ProposalArgs {
 /// Chooses a recipe, writes it beside the runs, and runs it.
 pub fn train(args: &TrainArgs, program: &Program) -> Result<Ending> {
     let started = Instant::now();
+    // Before the pictures are looked at, which computes with these threads.
+    set_threads(args.runner.place.threads)?;
     let mut proposal =
         args.proposal
             .propose(&args.dataset, program, args.runner.place.data.clone())?;

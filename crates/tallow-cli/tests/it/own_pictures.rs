@@ -333,7 +333,8 @@ fn the_walk_of_the_page_goes_from_a_folder_to_an_answer() {
         commands.contains("tallow train clothes --minutes 2\n"),
         "{commands}"
     );
-    let commands = commands.replace("--minutes 2", "--minutes 0.4 --set data.train_samples=2000");
+    // The time that --minutes leaves depends on the load of the machine.
+    let commands = commands.replace("--minutes 2", "--epochs 1 --set data.train_samples=1000");
     assert_eq!(commands.lines().count(), 6);
 
     let sandbox = Sandbox::new();

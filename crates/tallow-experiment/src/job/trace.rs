@@ -106,7 +106,7 @@ impl Job<'_> {
             self.thaws(),
         )
         .with_batches(&batches);
-        let mut trainer = Trainer::new(traced(self.recipe.train.config()))
+        let mut trainer = Trainer::new(traced(self.train_config()))
             .with_step(step)
             .with_callback(StopAfter(EPOCHS));
         if let Some(validation) = &self.validation {

@@ -54,7 +54,7 @@ impl Job<'_> {
             epochs: 1000,
             max_steps: None,
             max_minutes: None,
-            ..self.recipe.train.config()
+            ..self.train_config()
         };
         let store = self.model.store();
         self.trainer(config)

@@ -179,6 +179,10 @@ fn visit_keys(
             // One of three keys must be there.
             inner.insert("epochs".into(), 1.into());
         }
+        if key.path == "train.mix" {
+            // One of two keys must be above 0.
+            inner.insert("mixup_alpha".into(), json!(0.2));
+        }
         visit_keys(&key.keys, &inner, &listed, check);
         for choice in &key.choices {
             let named = Map::from_iter([("name".to_string(), choice.name.clone().into())]);

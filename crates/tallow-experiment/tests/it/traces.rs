@@ -91,7 +91,7 @@ fn each_setting_changes_its_own_entries() {
     let batches = ["batches of each epoch"];
     for set in [
         "train.augment=[{ name = \"random-horizontal-flip\" }]",
-        "train.mix={ mixup = { alpha = 0.2 } }",
+        "train.mix={ mixup_alpha = 0.2 }",
     ] {
         assert_eq!(by(&[set]), batches, "{set}");
     }
