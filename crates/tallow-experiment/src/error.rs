@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::suggest;
+use crate::unknown_name;
 
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -141,7 +141,7 @@ impl Error {
         Self::Unknown {
             kind,
             name: name.to_string(),
-            message: suggest::unknown(kind, name, known),
+            message: unknown_name::unknown(kind, name, known),
         }
     }
 

@@ -11,14 +11,13 @@ use tallow_datasets::{DataLoader, Dataset, DatasetInfo, LoaderConfig, Split};
 use tallow_models::LoadWeights;
 use tallow_train::Trainer;
 use tallow_transforms::{Compose, TransformConfig};
-use toml::{Table, Value};
 
+use crate::bare_recipe;
 use crate::data::{self, input_shape, load_split};
 use crate::error::{Context, Error, Result};
-use crate::keys::{self, Assignment};
 use crate::model::{self, Model, Registry};
 use crate::predictor::trained;
-use crate::preparation::{self, Preparation};
+use crate::preparation;
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::relabelled::with_classes;
@@ -113,7 +112,7 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
     let path = weights::find(&request.weights, request.data.as_deref())?;
     let weights_digest = preparation::digest(&path)?;
     let given = (request.given.as_ref()).map(|(mean, std)| (&mean[..], &std[..]));
-    let preparation = preparation(
+    let preparation = bare_recipe::preparation(
         given,
         &request.sets,
         &path,
@@ -121,7 +120,7 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
         &request.dataset,
     )?;
     let transforms_source = preparation.source.clone();
-    let recipe = recipe(
+    let recipe = bare_recipe::recipe(
         &request.dataset,
         &request.model,
         request.batch,
@@ -283,67 +282,6 @@ fn score(
 /// Serialises a path as text, with a replacement character for what is no Unicode.
 fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
-}
-
-/// Transforms as [`preparation::choose`] decides, unless `sets` give them.
-pub(crate) fn preparation(
-    given: Option<(&[f32], &[f32])>,
-    sets: &[String],
-    weights: &Path,
-    digest: &str,
-    dataset: &str,
-) -> Result<Preparation> {
-    let set = sets.iter().any(|set| {
-        ["data.transforms", "data.test_transforms"]
-            .iter()
-            .any(|key| set.trim_start().starts_with(key))
-    });
-    if set && given.is_some() {
-        return Err(Error::Set(
-            "--mean and --std, and --set data.transforms: give one of them".to_string(),
-        ));
-    }
-    if set {
-        // The assignment replaces it.
-        return Ok(Preparation {
-            transforms: vec![TransformConfig::to_tensor()],
-            source: "given by --set data.transforms".into(),
-        });
-    }
-    preparation::choose(given, weights, digest, dataset)
-}
-
-/// Recipe that trains nothing: data and model, changed by `sets`.
-pub(crate) fn recipe(
-    dataset: &str,
-    model: &str,
-    batch: usize,
-    preparation: Preparation,
-    sets: &[String],
-) -> Result<Recipe> {
-    let table = |entries: Vec<(&str, Value)>| {
-        let entries = entries
-            .into_iter()
-            .map(|(key, value)| (key.to_string(), value));
-        Value::Table(Table::from_iter(entries))
-    };
-    let batch = i64::try_from(batch).unwrap_or(i64::MAX);
-    let optimizer = table(vec![("name", "sgd".into()), ("lr", Value::Float(0.0))]);
-    let data = table(vec![
-        ("dataset", dataset.into()),
-        ("transforms", Value::try_from(&preparation.transforms)?),
-    ]);
-    let train = table(vec![
-        ("epochs", Value::Integer(1)),
-        ("batch_size", Value::Integer(batch)),
-        ("optimizer", optimizer),
-    ]);
-    let base = Table::from_iter([
-        ("data".to_string(), data),
-        ("model".to_string(), table(vec![("name", model.into())])),
-        ("train".to_string(), train),
-    ]);
-    keys::recipe(base, &Assignment::parse_all(sets)?)
 }
 
 fn per_class(evaluation: &tallow_train::Evaluation, info: &DatasetInfo) -> Vec<Class> {

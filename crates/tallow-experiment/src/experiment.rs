@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
-use serde::Deserialize;
 use tallow_datasets::PictureOptions;
 pub use tallow_record::Tier;
 use tallow_record::{ClaimResult, METRICS, Published};
@@ -14,11 +12,12 @@ use toml::Table;
 use crate::analysis::Analysis;
 use crate::builtin;
 use crate::error::{Context, Error, Result};
+use crate::experiment_file::{File, FileVariant};
 use crate::keys::{self, Assignment};
 use crate::monitoring::Validation;
 use crate::recipe::Recipe;
 use crate::statement::{FileStatement, Statement};
-use crate::tiers::{FileTier, FileTiers};
+use crate::tiers::FileTier;
 
 /// Experiment at one tier: each variant's changes merged into the base recipe.
 #[derive(Debug, Clone)]
@@ -69,72 +68,6 @@ pub struct Variant {
     pub recipe: Recipe,
     /// Published results of the same setting.
     pub published: Vec<Published>,
-}
-
-/// Experiment in a file, before the variants are merged: a question, a recipe and the variants that change parts of it.
-#[derive(Deserialize, JsonSchema)]
-#[schemars(rename = "Experiment")]
-#[serde(deny_unknown_fields)]
-pub(crate) struct File {
-    /// Question that the experiment answers.
-    question: String,
-    /// Random seeds; each variant is trained once with each. `[0]` by default.
-    #[serde(default = "first_seed")]
-    seeds: Vec<u64>,
-    /// Training and test data of all variants.
-    #[serde(default)]
-    #[schemars(with = "crate::recipe::Data")]
-    data: Table,
-    /// Model of all variants.
-    #[serde(default)]
-    #[schemars(with = "crate::recipe::Model")]
-    model: Table,
-    /// Training of all variants.
-    #[serde(default)]
-    #[schemars(with = "crate::recipe::Train")]
-    train: Table,
-    /// Variants: changes of the recipe, each with a name. At least one.
-    variants: Vec<FileVariant>,
-    /// Claims that must hold: `cnn.test_accuracy >= 0.9`, `cnn > mlp`.
-    #[serde(default)]
-    claims: Vec<String>,
-    /// Statements of a write-up, with the claims that decide them.
-    #[serde(default)]
-    statements: Vec<FileStatement>,
-    /// Analyses besides training.
-    #[serde(default)]
-    facts: Vec<Analysis>,
-    /// Changes of the smoke, standard and full tiers.
-    #[serde(default)]
-    tiers: FileTiers,
-}
-
-/// Variant of an experiment.
-#[derive(Deserialize, JsonSchema)]
-#[schemars(rename = "Variant")]
-#[serde(deny_unknown_fields)]
-struct FileVariant {
-    /// Name: letters, digits, `-` and `_`, a letter first.
-    name: String,
-    /// Changes of `[data]`.
-    #[serde(default)]
-    #[schemars(with = "crate::recipe::Data")]
-    data: Table,
-    /// Changes of `[model]`.
-    #[serde(default)]
-    #[schemars(with = "crate::recipe::Model")]
-    model: Table,
-    /// Changes of `[train]`.
-    #[serde(default)]
-    #[schemars(with = "crate::recipe::Train")]
-    train: Table,
-    /// Published results of the same setting.
-    #[serde(default)]
-    published: Vec<Published>,
-}
-
-fn first_seed() -> Vec<u64> {
-    vec![0]
 }
 
 fn refuse<T>(message: impl Into<String>) -> Result<T> {

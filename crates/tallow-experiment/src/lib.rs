@@ -5,12 +5,14 @@
 )]
 
 pub mod analysis;
+mod bare_recipe;
 pub mod builtin;
 pub mod data;
 pub mod device;
 mod error;
 pub mod evaluate;
 pub mod experiment;
+mod experiment_file;
 pub mod export;
 pub mod heat_map;
 pub mod interrupt;
@@ -42,6 +44,7 @@ mod teacher;
 mod tiers;
 mod trial;
 pub mod unfinished;
+mod unknown_name;
 mod unset;
 pub mod weights;
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use tallow_datasets::catalog;
 use tallow_models::pretrained;
 
-use crate::experiment::File;
+use crate::experiment_file::File;
 use crate::model::Registry;
 
 /// Keys of a schema with one schema, with several by name, and with several in a list.

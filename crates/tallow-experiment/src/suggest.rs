@@ -2,18 +2,10 @@
 
 pub use tallow_models::nearest;
 
+pub use crate::unknown_name::unknown;
+
 use crate::reference::{self, Found};
 use crate::synonyms::{self, Meaning, canonical};
-
-/// Error message for an unknown name, with the nearest known name if there is one, and all known names.
-pub fn unknown(kind: &str, word: &str, known: &[&str]) -> String {
-    let mut message = format!("unknown {kind} `{word}`");
-    if let Some(near) = nearest(word, known.iter().copied()) {
-        message.push_str(&format!("; did you mean `{near}`?"));
-    }
-    message.push_str(&format!("\nknown: {}", known.join(", ")));
-    message
-}
 
 /// Error message for a key that the reference does not have, with what is meant where that is known.
 pub fn unknown_key(name: &str) -> String {

@@ -1,6 +1,6 @@
 use crate::error::{Error, Result};
-use crate::graph::ElementType;
 use crate::proto::TensorProto;
+use crate::value::ElementType;
 
 /// Constant array of a graph: weights, or settings that an operator takes as input.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,11 +5,11 @@ use prost::Message;
 use crate::OPSET;
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::layer::Layer;
 use crate::proto::{
     DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
     TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
+use crate::value::{Dim, ElementType, Value};
 
 /// Version of the file format that ONNX 1.12 introduced with operator set 17.
 const IR_VERSION: i64 = 8;
@@ -36,48 +36,6 @@ pub struct Graph {
     arrays: HashMap<String, usize>,
     /// Names of values and nodes that are taken.
     names: HashSet<String>,
-}
-
-/// Value in a [`Graph`]: an input, a constant array, or the output of an operator.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Value(pub(crate) String);
-
-impl Value {
-    /// Name in the file.
-    pub fn name(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Type of the values of an input, output or array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ElementType {
-    /// 32-bit floats.
-    F32,
-    /// Bytes.
-    U8,
-    /// 64-bit integers.
-    I64,
-}
-
-impl ElementType {
-    /// Number in the file: `TensorProto.DataType`.
-    pub fn code(self) -> i32 {
-        match self {
-            Self::F32 => 1,
-            Self::U8 => 2,
-            Self::I64 => 7,
-        }
-    }
-}
-
-/// Axis of an input or output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dim<'a> {
-    /// Size.
-    Size(usize),
-    /// Name of a size that may differ from call to call.
-    Free(&'a str),
 }
 
 /// Description of a network in its file.
@@ -111,11 +69,6 @@ impl Graph {
         let name = self.free_name(name);
         self.proto.input.push(value_info(&name, kind, dims));
         Value(name)
-    }
-
-    /// Layer that appends operators; their names begin with its.
-    pub fn layer(&mut self, name: &str) -> Layer<'_> {
-        Layer::new(self, name)
     }
 
     /// Makes a value the output of this name, of 32-bit floats.

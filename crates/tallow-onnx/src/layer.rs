@@ -1,7 +1,8 @@
 use crate::array::Array;
 use crate::error::Result;
-use crate::graph::{Graph, Value};
+use crate::graph::Graph;
 use crate::proto::{AttributeProto, AttributeType, NodeProto};
+use crate::value::Value;
 
 /// Layer of a [`Graph`]: its operators are named `<layer>/<operator>`, and its parameters as PyTorch names them, `<layer>.<parameter>`.
 ///
@@ -23,14 +24,17 @@ pub enum Attribute {
     Ints(Vec<i64>),
 }
 
-impl<'g> Layer<'g> {
-    pub(crate) fn new(graph: &'g mut Graph, name: &str) -> Self {
-        Self {
-            graph,
+impl Graph {
+    /// Layer that appends operators; their names begin with its.
+    pub fn layer(&mut self, name: &str) -> Layer<'_> {
+        Layer {
+            graph: self,
             name: name.into(),
         }
     }
+}
 
+impl Layer<'_> {
     /// Dotted name.
     pub fn name(&self) -> &str {
         &self.name

@@ -1,9 +1,9 @@
 //! Operators of common layers other than pooling.
 
 use crate::array::Array;
-use crate::graph::{ElementType, Value};
 use crate::layer::{Attribute, Layer};
 use crate::pool::sizes;
+use crate::value::{ElementType, Value};
 
 /// Settings of a convolution, for rows and columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

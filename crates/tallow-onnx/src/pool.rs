@@ -2,8 +2,8 @@
 
 use crate::array::Array;
 use crate::error::Result;
-use crate::graph::Value;
 use crate::layer::{Attribute, Layer};
+use crate::value::Value;
 
 /// Settings of a pooling, for rows and columns, with PyTorch's meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,9 +8,8 @@ use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
-use serde::Serialize;
 use tallow_datasets::picture_files;
-use tallow_experiment::predictor::{ClassProbability, Prepared, WeightsRequest};
+use tallow_experiment::predictor::{Prepared, WeightsRequest};
 use tallow_experiment::{Predictor, device, heat_map};
 use tallow_record::percent;
 
@@ -24,6 +23,9 @@ use crate::table::{align_right, new_table};
 
 mod csv;
 mod explain;
+mod line;
+
+use line::Line;
 
 /// Examples at the end of the help text.
 pub const EXAMPLES: &str = "Examples:
@@ -100,29 +102,6 @@ pub struct PredictArgs {
     /// Print comma-separated values on standard output, a line for each image below a header, and nothing else there.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-}
-
-/// Prediction of an image, and line of the output of `--json`.
-#[derive(Serialize)]
-struct Line {
-    /// Path of the image as text.
-    image: String,
-    /// Bytes of the path in base64, if it is no Unicode and the text has replacement characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    image_base64: Option<String>,
-    /// The most probable class.
-    class: String,
-    /// Its probability by the network.
-    probability: f64,
-    /// The most probable first.
-    top: Vec<ClassProbability>,
-    /// Preparation of the image, in order.
-    preparation: Vec<String>,
-    /// File of the heat map.
-    explanation: Option<String>,
-    model: String,
-    weights: String,
-    dataset: String,
 }
 
 /// Predicts the classes of the images and prints them.

@@ -207,5 +207,5 @@ fn recipes_that_contradict_themselves_are_refused() {
         .output()
         .unwrap();
     let error = stderr(&output);
-    assert!(error.contains("missing field `transforms`"), "{error}");
+    assert!(error.contains("missing key `transforms`"), "{error}");
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Broken, DigestCheck, Inspection, SplitCheck, SplitInfo, Verification, per_class};
+use super::result::{
+    Broken, DigestCheck, Inspection, SplitCheck, SplitInfo, Verification, per_class,
+};
 use crate::dataset::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::load::load;

@@ -12,9 +12,9 @@ use tallow_train::{LossConfig, Tta};
 use tallow_transforms::Compose;
 use toml::{Table, Value};
 
+use crate::bare_recipe;
 use crate::data::{self, explain, image_shape, load_split};
 use crate::error::{Context, Error, Result};
-use crate::evaluate;
 use crate::job::{SHAPES_FILE, Shapes};
 use crate::model::{self, Model, Registry};
 use crate::recipe::{Recipe, is_own};
@@ -129,9 +129,9 @@ pub(super) fn of_weights(request: &WeightsRequest) -> Result<Trained> {
     };
     let classes = classes(&dataset, request.data.clone())?;
     let given = (request.given.as_ref()).map(|(mean, std)| (&mean[..], &std[..]));
-    let preparation = evaluate::preparation(given, &request.sets, &path, &digest, &dataset)?;
+    let preparation = bare_recipe::preparation(given, &request.sets, &path, &digest, &dataset)?;
     let source = preparation.source.clone();
-    let recipe = evaluate::recipe(&dataset, &request.model, 1, preparation, &request.sets)?;
+    let recipe = bare_recipe::recipe(&dataset, &request.model, 1, preparation, &request.sets)?;
     build(
         &recipe,
         classes,

@@ -1,47 +1,9 @@
 //! Augmentation of a proposed recipe.
 
-use std::str::FromStr;
-
+use super::choice::Choice;
 use super::network::Network;
-use super::{Choice, Survey};
-
-/// Amount of augmentation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Augment {
-    /// None.
-    None,
-    /// Small shifts, or windows of at least 70 % of the picture.
-    Light,
-    /// Larger ones, and mirror images of pictures in colour or small rotations of grey ones.
-    #[default]
-    Standard,
-    /// Also one of the operations of TrivialAugment on each picture, and erased rectangles.
-    Strong,
-}
-
-impl Augment {
-    /// All amounts, from least to most.
-    pub const ALL: [Self; 4] = [Self::None, Self::Light, Self::Standard, Self::Strong];
-
-    /// `none`, `light`, `standard` or `strong`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Light => "light",
-            Self::Standard => "standard",
-            Self::Strong => "strong",
-        }
-    }
-}
-
-impl FromStr for Augment {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|amount| amount.as_str() == text);
-        known.ok_or_else(|| format!("`{text}`: expected none, light, standard or strong"))
-    }
-}
+use super::request::Augment;
+use super::survey::Survey;
 
 /// Chooses `train.augment`, whose transforms come before those of every picture.
 pub(super) fn choose(asked: Option<Augment>, network: &Network, survey: &Survey) -> Choice {

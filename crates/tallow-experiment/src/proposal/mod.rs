@@ -1,7 +1,9 @@
 //! Recipe for pictures that nothing else is known of: every setting is chosen from the data, with a reason.
 
 mod augment;
+mod choice;
 mod network;
+mod request;
 mod survey;
 mod text;
 
@@ -9,7 +11,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Serialize;
 use tallow_datasets::{Dataset, LoadOptions, Split, load};
 use tallow_models::ResizeFilter;
 use tallow_record::{thousands, write_atomic};
@@ -22,7 +23,8 @@ use crate::error::{Context, Error, Result};
 use crate::model::{ModelConfig, Registry};
 use crate::monitoring::Validation;
 
-pub use augment::Augment;
+pub use choice::Choice;
+pub use request::{Augment, Request};
 pub use survey::Survey;
 
 /// Share of the training pictures that is the test data where there is none.
@@ -33,60 +35,6 @@ const VALIDATION_SHARE: f64 = 0.1;
 
 /// Number of pictures of the largest class, relative to the smallest, above which classes are weighted.
 const IMBALANCE: f64 = 5.0;
-
-/// Largest side to which pictures are scaled for a network that is trained from random weights.
-const LARGEST: usize = 96;
-
-/// What is known beforehand.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Dataset as a recipe names it: a name of the catalogue, or `folder:PATH` and the like.
-    pub dataset: String,
-    /// Name of the model; default: chosen by the size of the pictures.
-    pub model: Option<String>,
-    /// Begin with the published weights of the model.
-    pub pretrained: bool,
-    /// Passes over the training pictures; default: chosen by their number and the work of the network.
-    pub epochs: Option<usize>,
-    /// Side of the square that the network sees, in pixels; default: the median of the pictures' shorter sides, up to a limit.
-    pub size: Option<usize>,
-    /// Part of the training pictures for validation; default: a tenth.
-    pub validation: Option<Validation>,
-    /// Amount of augmentation; default: standard.
-    pub augment: Option<Augment>,
-    /// Seed of the run.
-    pub seed: u64,
-    /// Assignments `key=value` that replace what was chosen.
-    pub sets: Vec<String>,
-}
-
-impl Request {
-    /// Request for a dataset with everything at its default.
-    pub fn new(dataset: impl Into<String>) -> Self {
-        Self {
-            dataset: dataset.into(),
-            model: None,
-            pretrained: false,
-            epochs: None,
-            size: None,
-            validation: None,
-            augment: None,
-            seed: 0,
-            sets: Vec::new(),
-        }
-    }
-}
-
-/// Setting of a recipe with the reason for it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Choice {
-    /// Key of the recipe, such as `train.epochs`.
-    pub key: String,
-    /// Value as TOML.
-    pub value: String,
-    /// Reason, a phrase without a full stop.
-    pub reason: String,
-}
 
 /// Recipe that was chosen for a dataset.
 #[derive(Clone, Debug, PartialEq)]

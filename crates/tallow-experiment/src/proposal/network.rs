@@ -3,7 +3,9 @@
 use tallow_models::Pretrained;
 use tallow_record::thousands;
 
-use super::{Choice, LARGEST, Request, Survey};
+use super::choice::Choice;
+use super::request::Request;
+use super::survey::Survey;
 use crate::error::{Error, Result};
 use crate::model::Registry;
 
@@ -18,6 +20,9 @@ const MOST_EPOCHS: usize = 30;
 
 /// Fewest epochs that are proposed.
 const FEWEST_EPOCHS: usize = 5;
+
+/// Largest side to which pictures are scaled for a network that is trained from random weights.
+const LARGEST: usize = 96;
 
 /// Network and the size of its pictures.
 pub(super) struct Network {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use toml::{Table, Value};
 
-use super::Choice;
+use super::choice::Choice;
 use crate::error::{Error, Result};
 use crate::keys::Assignment;
 

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use csv::Writer;
 
-use super::Line;
+use super::line::Line;
 
 /// The names of the columns, for the `top` most probable classes.
 pub(super) fn header(top: usize) -> Result<String> {
