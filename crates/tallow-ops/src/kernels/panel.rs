@@ -107,7 +107,8 @@ unsafe fn nn_tile<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// `out (+)= a^T b`: `MR` rows at `row`, `NV` vectors of columns at `col`, over `depth` rows of both operands.
+/// `out (+)= a^T b`: `MR` rows at `row`, which are columns of one panel of `a`, `NV` vectors of columns at `col`, over `depth` rows of both
+/// operands.
 #[inline(always)]
 unsafe fn tn_tile<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
@@ -123,7 +124,7 @@ unsafe fn tn_tile<S: Simd, const MR: usize, const NV: usize>(
         *p = b.at(0, col + v * S::F32_LANES);
     }
     let left = a.at(0, row).cast_const();
-    // SAFETY: as above; `MR` divides the panel, so the rows of the tile are neighbours.
+    // SAFETY: as above; the caller's tiles do not cross a panel of `a`, so their rows are neighbours.
     unsafe {
         for t in 0..depth {
             let mut right = [simd.splat_f32s(0.0); NV];
@@ -153,29 +154,28 @@ unsafe fn tn_tile<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// Calls `$tile` for all rows with the vectors given: as many rows at a time as leave registers for the operands.
-macro_rules! all_rows {
-    ($rows:expr, |$row:ident, $mr:ident| $tile:expr) => {{
-        let mut $row = 0;
-        if S::REGISTER_COUNT >= 32 {
-            const $mr: usize = 8;
-            while $row + $mr <= $rows {
-                $tile;
-                $row += $mr;
-            }
-        }
-        {
-            const $mr: usize = 4;
-            while $row + $mr <= $rows {
-                $tile;
-                $row += $mr;
-            }
-        }
-        const $mr: usize = 1;
-        while $row < $rows {
+/// Calls `$tile` for the rows from `$row` to `$end`, `$mr` at a time, as often as that many are left.
+macro_rules! rows_by {
+    ($count:literal, $row:ident, $end:expr, $mr:ident, $tile:expr) => {{
+        const $mr: usize = $count;
+        while $row + $mr <= $end {
             $tile;
             $row += $mr;
         }
+    }};
+}
+
+/// Calls `$tile` for all rows from `$row` to `$end`: as many at a time as leave registers for the operands.
+macro_rules! all_rows {
+    ($row:ident .. $end:expr, |$mr:ident| $tile:expr) => {{
+        if S::REGISTER_COUNT >= 32 {
+            rows_by!(8, $row, $end, $mr, $tile);
+        } else {
+            rows_by!(6, $row, $end, $mr, $tile);
+        }
+        rows_by!(4, $row, $end, $mr, $tile);
+        rows_by!(2, $row, $end, $mr, $tile);
+        rows_by!(1, $row, $end, $mr, $tile);
     }};
 }
 
@@ -196,7 +196,8 @@ pub(crate) unsafe fn nn<S: Simd>(
     // SAFETY: promised by the caller.
     unsafe {
         while col + 2 * S::F32_LANES <= cols {
-            all_rows!(rows, |row, MR| nn_tile::<S, MR, 2>(
+            let mut row = 0;
+            all_rows!(row..rows, |MR| nn_tile::<S, MR, 2>(
                 simd,
                 (row, col, depth),
                 a,
@@ -206,7 +207,8 @@ pub(crate) unsafe fn nn<S: Simd>(
             col += 2 * S::F32_LANES;
         }
         while col < cols {
-            all_rows!(rows, |row, MR| nn_tile::<S, MR, 1>(
+            let mut row = 0;
+            all_rows!(row..rows, |MR| nn_tile::<S, MR, 1>(
                 simd,
                 (row, col, depth),
                 a,
@@ -236,25 +238,33 @@ pub(crate) unsafe fn tn<S: Simd>(
     // SAFETY: promised by the caller.
     unsafe {
         while col + 2 * S::F32_LANES <= cols {
-            all_rows!(rows, |row, MR| tn_tile::<S, MR, 2>(
-                simd,
-                (row, col, depth),
-                a,
-                b,
-                out,
-                accumulate
-            ));
+            let mut row = 0;
+            while row < rows {
+                let end = rows.min(row + PANEL);
+                all_rows!(row..end, |MR| tn_tile::<S, MR, 2>(
+                    simd,
+                    (row, col, depth),
+                    a,
+                    b,
+                    out,
+                    accumulate
+                ));
+            }
             col += 2 * S::F32_LANES;
         }
         while col < cols {
-            all_rows!(rows, |row, MR| tn_tile::<S, MR, 1>(
-                simd,
-                (row, col, depth),
-                a,
-                b,
-                out,
-                accumulate
-            ));
+            let mut row = 0;
+            while row < rows {
+                let end = rows.min(row + PANEL);
+                all_rows!(row..end, |MR| tn_tile::<S, MR, 1>(
+                    simd,
+                    (row, col, depth),
+                    a,
+                    b,
+                    out,
+                    accumulate
+                ));
+            }
             col += S::F32_LANES;
         }
     }
