@@ -70,7 +70,7 @@ fn a_folder_of_classes_is_trained_on_and_its_recipe_repeats_the_run() {
         "data.test = 0.2: there is no test folder: 12 of the 60 pictures",
         "data.validation = 0.1: the best epoch is chosen by 5 of the training pictures",
         "43 pictures to train with, 5 for validation, 12 for the test; 3 classes of",
-        "model.name = \"mnist-cnn\"",
+        "model.name = \"convnet-fc\"",
         "the median of the shorter sides is 20 pixels",
         "mirror images",
         "recipe: runs/my-stripes/my-stripes.toml",

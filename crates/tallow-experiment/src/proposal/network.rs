@@ -124,6 +124,10 @@ fn size(request: &Request, survey: &Survey) -> Result<(usize, String)> {
 fn usual(size: usize, survey: &Survey) -> (String, String) {
     let (name, reason) = match (size, survey.colour) {
         (..12, _) => ("mlp", "pictures this small have no room for convolutions"),
+        (..24, _) => (
+            "convnet-fc",
+            "three convolutions with batch norm, for pictures too small for a first convolution with stride 2",
+        ),
         (..=SMALL_STEM, _) => (
             "mnist-cnn",
             "four convolutions with batch norm, made for short training on small pictures",

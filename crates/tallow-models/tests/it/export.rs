@@ -65,7 +65,7 @@ fn a_checkpoint_is_read_back() {
     );
 }
 
-/// What PyTorch needs: names of plain data only, which `weights_only=True` allows, uncompressed entries at multiples of 64 bytes.
+/// Needs of PyTorch: names of plain data only, which `weights_only=True` allows, uncompressed entries at multiples of 64 bytes.
 #[test]
 fn a_checkpoint_is_plain_data() {
     let model = model("cifar-cnn-bn", DType::F32);
