@@ -57,6 +57,12 @@ pub struct RunnerArgs {
 }
 
 impl RunnerArgs {
+    /// `sets` with the setting of `--workers`.
+    pub fn sets(&self, sets: &[String]) -> Vec<String> {
+        let workers = self.workers.map(|n| format!("train.workers={n}"));
+        sets.iter().cloned().chain(workers).collect()
+    }
+
     /// Whether standard output is for events.
     pub fn events_on_stdout(&self) -> bool {
         self.events.as_deref() == Some(Path::new("-"))

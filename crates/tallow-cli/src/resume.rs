@@ -110,18 +110,14 @@ impl Started {
             ..args.runner.clone()
         };
         let args = RunArgs {
-            overfit_batches: None,
             experiment: Some(started.experiment),
             tier: started.tier,
             seeds: started.seeds.map(Seeds),
             set: started.set,
             only: started.only,
             results: started.results,
-            resume: None,
-            fresh: false,
-            runner,
             profile: args.profile,
-            json: args.json,
+            ..RunArgs::new(runner, args.json)
         };
         Ok((args, folder))
     }

@@ -16,7 +16,7 @@ pub struct Runner {
     pub engine: runner::Runner,
     /// Progress on the terminal and as events.
     pub progress: Watch,
-    workers: Option<usize>,
+    args: RunnerArgs,
 }
 
 impl Runner {
@@ -26,14 +26,13 @@ impl Runner {
         Ok(Self {
             engine: engine(args, program)?,
             progress,
-            workers: args.workers,
+            args: args.clone(),
         })
     }
 
     /// `sets` with the setting of `--workers`.
     pub fn sets(&self, sets: &[String]) -> Vec<String> {
-        let workers = self.workers.map(|n| format!("train.workers={n}"));
-        sets.iter().cloned().chain(workers).collect()
+        self.args.sets(sets)
     }
 
     /// Trains every variant with every seed and judges the claims; `None` when the user interrupted it. `command` repeats the run.

@@ -22,7 +22,7 @@ const TEST: [[&str; 2]; 3] = [
     ["X_test", "y_test"],
     ["test_images", "test_labels"],
 ];
-/// Where there is no test split, these are it.
+/// Arrays of the validation split, or of the test split where there is no other.
 const VALIDATION: [[&str; 2]; 3] = [
     ["x_val", "y_val"],
     ["X_val", "y_val"],

@@ -35,9 +35,8 @@ impl Splits {
         let train = load_split(name, Split::Train, options)?;
         let validation = load_validation(name, options).map_err(explain)?;
         let Some(part) = test else {
-            let test = load_split(name, Split::Test, options);
             return Ok(Self {
-                test: test.map_err(|error| without_test(name, error))?,
+                test: test_split(name, options)?,
                 train,
                 validation,
             });
@@ -121,15 +120,20 @@ pub(crate) fn divide(
     }
 }
 
-/// Adds what to do to the error of a folder that has folders of classes alone.
-fn without_test(name: &str, error: Error) -> Error {
-    match name.strip_prefix("folder:") {
-        Some(root) if !ImageFolder::has_splits(root) => Error::Data(format!(
+/// Whether a name is that of a folder with folders of classes alone.
+fn has_classes_alone(name: &str) -> bool {
+    (name.strip_prefix("folder:")).is_some_and(|root| !ImageFolder::has_splits(root))
+}
+
+/// Test split of a dataset; the error about a folder with folders of classes alone says what to do.
+fn test_split(name: &str, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
+    load_split(name, Split::Test, options).map_err(|error| match has_classes_alone(name) {
+        true => Error::Data(format!(
             "{name}: its folders are classes, and there is no test split: set data.test = 0.2 to take a fifth of the pictures for it, or \
              make two folders, train and test, with a folder for each class"
         )),
-        _ => error,
-    }
+        false => error,
+    })
 }
 
 /// Options that look in `data_dir` first and download what is found nowhere.
@@ -164,8 +168,7 @@ pub(crate) fn test_of(data: &recipe::Data, options: &LoadOptions) -> Result<Arc<
             let train = load_split(&data.dataset, Split::Train, options)?;
             divide(&train, part, "data.test")?.1
         }
-        None => load_split(&data.dataset, Split::Test, options)
-            .map_err(|error| without_test(&data.dataset, error))?,
+        None => test_split(&data.dataset, options)?,
     };
     match data.test_samples {
         Some(samples) => {
@@ -179,10 +182,11 @@ pub(crate) fn test_of(data: &recipe::Data, options: &LoadOptions) -> Result<Arc<
 
 /// Test split of a dataset, or all pictures of a folder with folders of classes alone.
 pub(crate) fn test_or_all(name: &str, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
-    match name.strip_prefix("folder:") {
-        Some(root) if !ImageFolder::has_splits(root) => load_split(name, Split::Train, options),
-        _ => load_split(name, Split::Test, options),
-    }
+    let split = match has_classes_alone(name) {
+        true => Split::Train,
+        false => Split::Test,
+    };
+    load_split(name, split, options)
 }
 
 /// First batch of a loader's first epoch, with up to `samples` images; `None` if there are none.

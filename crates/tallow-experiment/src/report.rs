@@ -103,21 +103,18 @@ pub fn write_page(path: &Path, runs: &[Run], given: Option<&Experiment>) -> Resu
     let marked: Vec<Run>;
     if let Some(experiment) = &known {
         marked = runs.iter().map(|run| changed(run, experiment)).collect();
-        for run in &marked {
-            if let Some(variant) =
-                experiment.variant(run.info.variant.split(CHANGED).next().unwrap_or_default())
-            {
+        for (run, marked) in runs.iter().zip(&marked) {
+            if let Some(variant) = experiment.variant(&run.info.variant) {
                 let published = variant.published.clone();
-                story.published.insert(run.info.variant.clone(), published);
+                story
+                    .published
+                    .insert(marked.info.variant.clone(), published);
             }
         }
         story.runs = &marked;
     }
     Ok(write_atomic(path, page(&story)?)?)
 }
-
-/// Between the name of a variant and what was changed in it.
-const CHANGED: &str = " with ";
 
 /// Most changes that the name of a variant lists.
 const LISTED: usize = 3;
@@ -142,7 +139,7 @@ fn changed(run: &Run, experiment: &Experiment) -> Run {
         found.push(format!("{more} more changes"));
     }
     let mut run = run.clone();
-    run.info.variant = format!("{}{CHANGED}{}", run.info.variant, found.join(", "));
+    run.info.variant = format!("{} with {}", run.info.variant, found.join(", "));
     run
 }
 

@@ -66,7 +66,7 @@ impl Default for RunnerOptions {
     }
 }
 
-/// What decides which images are loaded.
+/// Settings that decide which images are loaded.
 #[derive(PartialEq)]
 struct Source {
     dataset: String,
@@ -206,13 +206,7 @@ impl Runner {
             diverged,
             seconds: started.elapsed().as_secs_f64(),
         };
-        match report::of_experiment(experiment, &runs) {
-            Ok(page) => progress.note(&format!("report: {}", page.display())),
-            // The runs have finished, and their results follow.
-            Err(error) => {
-                progress.note(&format!("warning: there is no report: {}", error.message()))
-            }
-        }
+        write_report(experiment, &runs, "report", progress);
         progress.judged(&outcome);
         if let Some(folder) = &self.options.results {
             let path = results::write(folder, experiment, &outcome, &runs, command)?;
@@ -409,11 +403,16 @@ fn report_finished(
             ));
         }
     }
-    match report::of_experiment(experiment, &runs) {
-        Ok(page) => progress.note(&format!("report of these: {}", page.display())),
-        Err(error) => progress.note(&format!("warning: there is no report: {}", error.message())),
-    }
+    write_report(experiment, &runs, "report of these", progress);
     Ok(())
+}
+
+/// Writes the report and tells its place. The runs have finished: a report that cannot be written is a warning.
+fn write_report(experiment: &Experiment, runs: &[Run], title: &str, progress: &mut dyn Progress) {
+    progress.note(&match report::of_experiment(experiment, runs) {
+        Ok(page) => format!("{title}: {}", page.display()),
+        Err(error) => format!("warning: there is no report: {}", error.message()),
+    });
 }
 
 fn list(seeds: &[u64]) -> String {

@@ -106,7 +106,7 @@ pub struct AttributeProto {
     /// Integers.
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
-    /// Which of the values is the setting.
+    /// Kind of the setting, which tells the field that has it.
     #[prost(enumeration = "AttributeType", optional, tag = "20")]
     pub r#type: Option<i32>,
 }

@@ -1,4 +1,4 @@
-//! What `regress` finds in a source with a fault.
+//! Findings of `regress` in a source with a fault.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What was found of a fault, and the file of all that was found.
+//! Findings about a fault, and the file of all findings.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,13 +11,13 @@ use tallow_record::{Tier, write_json};
 
 use super::tree::Fault;
 
-/// What was found of a fault.
+/// Findings about a fault.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
     /// Name of the fault, or `control`.
     pub fault: String,
-    /// What is wrong.
+    /// Description of the fault.
     pub what: String,
     /// Whether `regress` was made with this fault in mind.
     pub shaped: bool,

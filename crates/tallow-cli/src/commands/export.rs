@@ -112,7 +112,7 @@ fn pixels(args: &ExportArgs) -> Pixels {
     }
 }
 
-/// What a file of this format takes and gives.
+/// Description of inputs, outputs and metadata of a file of this format.
 fn contents(predictor: &Predictor, format: Format) -> String {
     let pixels = match format {
         Format::Onnx(Pixels::Normalized) => "floats, prepared as the run's",

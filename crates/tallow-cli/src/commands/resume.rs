@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use tallow_record::Tier;
 
 use crate::args::RunnerArgs;
 use crate::commands::run;
@@ -36,18 +35,8 @@ pub struct ResumeArgs {
 /// Continues the run, and the runs after it that were asked for with it.
 pub fn resume(args: &ResumeArgs, program: &Program) -> Result<Ending> {
     let args = RunArgs {
-        experiment: None,
-        tier: Tier::Full,
-        seeds: None,
-        set: Vec::new(),
-        only: Vec::new(),
-        results: None,
-        overfit_batches: None,
         resume: Some(args.run.clone()),
-        fresh: false,
-        profile: false,
-        runner: args.runner.clone(),
-        json: args.json,
+        ..RunArgs::new(args.runner.clone(), args.json)
     };
     run::run(&args, program)
 }

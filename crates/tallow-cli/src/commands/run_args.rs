@@ -60,6 +60,24 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// Arguments that name no experiment yet, with everything but these at its default.
+    pub fn new(runner: RunnerArgs, json: bool) -> Self {
+        Self {
+            experiment: None,
+            tier: Tier::Full,
+            seeds: None,
+            set: Vec::new(),
+            only: Vec::new(),
+            results: None,
+            overfit_batches: None,
+            resume: None,
+            fresh: false,
+            profile: false,
+            runner,
+            json,
+        }
+    }
+
     /// The command that repeats the run, without arguments that do not change its results.
     pub(super) fn command(&self, experiment: &str, program: &Program) -> String {
         let mut command = format!(

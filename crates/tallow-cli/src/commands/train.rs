@@ -169,8 +169,7 @@ pub fn train(args: &TrainArgs, program: &Program) -> Result<Ending> {
         interrupt::listen()?;
         proposal.set("train.epochs", 1, "not planned yet");
         let text = proposal.to_toml(&command, Path::new(""));
-        let workers = (args.runner.workers).map(|n| format!("train.workers={n}"));
-        let sets = Vec::from_iter(workers);
+        let sets = args.runner.sets(&[]);
         let experiment = Experiment::parse(&proposal.name, &text, Tier::Full, &sets)?;
         status!("timing the first steps ...");
         let seconds = (60.0 * minutes / 20.0).min(TIMED_SECONDS);
@@ -204,17 +203,7 @@ pub fn train(args: &TrainArgs, program: &Program) -> Result<Ending> {
     status!("recipe: {}", path.display());
     let args = RunArgs {
         experiment: Some(path.display().to_string()),
-        tier: Tier::Full,
-        seeds: None,
-        set: Vec::new(),
-        only: Vec::new(),
-        results: None,
-        overfit_batches: None,
-        resume: None,
-        fresh: false,
-        profile: false,
-        runner: args.runner.clone(),
-        json: args.json,
+        ..RunArgs::new(args.runner.clone(), args.json)
     };
     run::run(&args, program)
 }

@@ -43,7 +43,7 @@ pub struct Proposal {
     pub name: String,
     /// Question of the experiment.
     pub question: String,
-    /// What the pictures are, in words.
+    /// Description of the pictures in words.
     pub data: String,
     /// Name of the variant, which is that of the model.
     pub variant: String,
@@ -338,7 +338,7 @@ fn parsed(texts: &[String]) -> Result<Vec<TransformConfig>> {
     transforms.collect()
 }
 
-/// What the pictures are, in words.
+/// Description of the pictures in words.
 fn describe(splits: &Splits, survey: &Survey) -> String {
     let number = |n: usize| thousands(n as u64);
     let size = match survey.shape {

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::monitoring::Validation;
 
-/// What is known beforehand.
+/// Settings that are known beforehand.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Dataset as a recipe names it: a name of the catalogue, or `folder:PATH` and the like.

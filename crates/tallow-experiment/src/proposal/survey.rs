@@ -1,4 +1,4 @@
-//! What a proposed recipe depends on: numbers, sizes and colours of the pictures.
+//! Properties of the data that a proposed recipe depends on: numbers, sizes and colours of the pictures.
 
 use rayon::prelude::*;
 use tallow_datasets::Dataset;

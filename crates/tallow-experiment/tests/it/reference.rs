@@ -252,7 +252,7 @@ fn is_valid(recipe: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// What is outside of a range is refused before a run. Settings of a schedule are checked with the length of the run, by the trainer.
+/// Values outside of a range are refused before a run. Settings of a schedule are checked with the length of the run, by the trainer.
 #[test]
 fn ranges_are_those_that_are_checked() {
     let mut unchecked = Vec::new();

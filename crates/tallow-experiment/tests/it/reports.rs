@@ -1,4 +1,4 @@
-//! Which runs a report has, and runs whose pictures or report cannot be written.
+//! Selection of the runs of a report, and runs whose pictures or report cannot be written.
 
 use std::fs;
 use std::path::{Path, PathBuf};

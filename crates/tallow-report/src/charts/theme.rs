@@ -32,7 +32,7 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(0x00, 0x00, 0x00),
 ];
 
-/// What takes the place of each colour in a dark theme.
+/// Colours of a dark theme, each beside the light one that it replaces.
 const DARK: [(RGBColor, &str); 12] = [
     (PAPER, "#0d1117"),
     (INK, "#e6edf3"),

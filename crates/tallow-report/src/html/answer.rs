@@ -1,4 +1,4 @@
-//! What came out, in one sentence.
+//! Answer to the question of an experiment, in one sentence.
 
 use maud::{Markup, html};
 use tallow_record::{ClaimResult, Statement, Variant, Verdict};
