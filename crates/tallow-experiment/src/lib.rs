@@ -34,6 +34,7 @@ pub mod regression;
 mod relabelled;
 pub mod report;
 pub mod results;
+mod reuse;
 pub mod runner;
 pub mod schema;
 pub mod speed;

@@ -7,6 +7,7 @@ use candle_core::Device;
 use tallow_datasets::PictureOptions;
 use tallow_record::{Dataset, Run, percent};
 use tallow_regress::Trace;
+use tallow_train::capture_environment;
 
 use crate::data::{self, Splits};
 use crate::error::{Context, Error, Result};
@@ -17,6 +18,7 @@ use crate::model::Registry;
 use crate::monitoring::Validation;
 use crate::outcome::{self, Outcome};
 use crate::progress::{PlannedRun, Progress};
+use crate::reuse::Repeated;
 use crate::unfinished::{Invocation, Resume};
 use crate::{analysis, report, results, teacher, weights};
 
@@ -39,6 +41,8 @@ pub struct RunnerOptions {
     pub stop: StopFlag,
     /// Treatment of unfinished runs, and whether checkpoints are written for them.
     pub resume: Resume,
+    /// Keep the finished runs of the same recipe, seed, data, program and machine below `out` instead of training them again.
+    pub reuse: bool,
     /// Arguments of the program, to be read again when it continues unfinished runs: [`Invocation::arguments`].
     pub arguments: serde_json::Value,
     /// Measure times and statistics by layer too: `profile.json` has its layers then, and `statistics.json` gradients and activations of
@@ -59,6 +63,7 @@ impl Default for RunnerOptions {
             skip_diverged: false,
             stop: StopFlag::default(),
             resume: Resume::default(),
+            reuse: false,
             arguments: serde_json::Value::Null,
             profile: false,
             registry: Registry::default(),
@@ -155,17 +160,20 @@ impl Runner {
             }
         }
         let mut invocation = self.invocation(experiment)?;
-        let finished = match &invocation {
+        let mut finished = match &invocation {
             Some(invocation) => finished(&setting, invocation)?,
             None => vec![None; plan.len()],
         };
+        if self.options.reuse {
+            self.reuse(&setting, &mut finished, invocation.as_mut())?;
+        }
         let left = plan.iter().zip(&finished);
         let left = left.filter(|(_, folder)| folder.is_none());
         let left: Vec<PlannedRun> = left.map(|(planned, _)| planned.clone()).collect();
         if left.len() < plan.len() {
             let done = plan.len() - left.len();
             progress.note(&format!(
-                "{done} of {} runs were finished before the interruption and are kept",
+                "{done} of {} runs had finished before and are kept",
                 plan.len()
             ));
         }
@@ -204,7 +212,7 @@ impl Runner {
             facts,
             runs: folders,
             diverged,
-            seconds: started.elapsed().as_secs_f64(),
+            seconds: started.elapsed().as_secs_f64() + seconds_of(&runs, &finished),
         };
         write_report(experiment, &runs, "report", progress);
         progress.judged(&outcome);
@@ -263,6 +271,35 @@ impl Runner {
             }
         }
         Invocation::begin(out, &experiment.name, configs, arguments.clone(), resume).map(Some)
+    }
+
+    /// Finds finished runs that those without a folder would repeat.
+    fn reuse(
+        &self,
+        setting: &Setting<'_>,
+        finished: &mut [Option<PathBuf>],
+        mut invocation: Option<&mut Invocation>,
+    ) -> Result<()> {
+        let environment = capture_environment(&self.options.device, self.options.commit.clone());
+        let seeds = &setting.experiment.seeds;
+        let variants = setting.experiment.variants.iter();
+        let runs = variants.flat_map(|variant| seeds.iter().map(move |&seed| (variant, seed)));
+        for (number, ((variant, seed), known)) in runs.zip(finished).enumerate() {
+            if known.is_some() {
+                continue;
+            }
+            let splits = setting.splits.select(&variant.recipe.data)?;
+            let repeated = Repeated {
+                config: &config_text(setting.experiment, (&variant.name, seed), &variant.recipe)?,
+                digest: &splits.train.info().digest,
+                environment: &environment,
+            };
+            *known = repeated.find(&self.options.out, &setting.experiment.name)?;
+            if let (Some(invocation), Some(folder)) = (invocation.as_deref_mut(), &known) {
+                invocation.set(number, folder)?;
+            }
+        }
+        Ok(())
     }
 
     /// Trains all runs, or those before the flag was set.
@@ -368,6 +405,15 @@ impl Runner {
         self.loaded.push((data, splits.clone()));
         Ok(splits)
     }
+}
+
+/// Wall time of the runs that had finished before, in seconds.
+fn seconds_of(runs: &[Run], finished: &[Option<PathBuf>]) -> f64 {
+    let kept = |run: &&Run| finished.iter().flatten().any(|folder| *folder == run.dir);
+    let kept = runs.iter().filter(kept);
+    kept.flat_map(|run| &run.epochs)
+        .map(|epoch| epoch.seconds)
+        .sum()
 }
 
 /// Runs that were trained.

@@ -271,12 +271,12 @@ fn is_locked(folder: &Path) -> bool {
 }
 
 /// Content of `environment.json` of a record; `None` if it is missing or damaged.
-fn environment(folder: &Path) -> Option<EnvironmentFile> {
+pub(crate) fn environment(folder: &Path) -> Option<EnvironmentFile> {
     let text = fs::read(folder.join("environment.json")).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
-fn is_finished(folder: &Path) -> bool {
+pub(crate) fn is_finished(folder: &Path) -> bool {
     folder.join("summary.json").is_file()
 }
 

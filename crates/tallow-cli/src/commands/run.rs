@@ -19,6 +19,7 @@ pub const EXAMPLES: &str = "Examples:
   {tallow} run quickstart
   {tallow} run my.toml
   {tallow} run mnist-pixel-order --seeds 0..3
+  {tallow} run mnist-pixel-order --seeds 0..10 --reuse
   {tallow} run cifar10-vgg16 --set train.epochs=1 --json > result.json
   {tallow} run quickstart --only cnn --set 'train.optimizer={name=\"adam\",lr=0.002}'
   {tallow} run residual --tier standard --results results
@@ -55,6 +56,7 @@ fn train(args: &RunArgs, resume: Resume, program: &Program) -> Result<Ending> {
     let options = runner.engine.options_mut();
     options.results.clone_from(&args.results);
     options.profile = args.profile;
+    options.reuse = args.reuse;
     options.resume = resume;
     options.arguments = Started::of(args)?;
     let sets = runner.sets(&args.set);

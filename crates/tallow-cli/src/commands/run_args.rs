@@ -47,6 +47,10 @@ pub struct RunArgs {
     /// Start all runs again. Without it, an unfinished run of the same recipe, seed and data under --out is continued.
     #[arg(long)]
     pub fresh: bool,
+    /// Keep the finished runs under --out that these would repeat (of the same recipe, seed and data, by the same build of the program, on the
+    /// same kind of machine), and train the others. More seeds can be added this way.
+    #[arg(long, conflicts_with = "fresh")]
+    pub reuse: bool,
     /// Print what the time of each run was spent on, also by layer (profile.json), and record the statistics of gradients and activations
     /// of each epoch (statistics.json).
     #[arg(long)]
@@ -72,6 +76,7 @@ impl RunArgs {
             overfit_batches: None,
             resume: None,
             fresh: false,
+            reuse: false,
             profile: false,
             runner,
             json,

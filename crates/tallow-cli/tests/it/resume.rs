@@ -377,12 +377,20 @@ fn finished_runs_of_an_interrupted_experiment_are_kept() {
     // The same command, without --resume.
     let text = stderr(&finish(&sandbox, &args));
     assert!(
-        text.contains("1 of 2 runs were finished before the interruption and are kept"),
+        text.contains("1 of 2 runs had finished before and are kept"),
         "{text}"
     );
     assert_eq!(records(&sandbox, "killed"), before);
     assert_eq!(written(&before[0]), first, "the first run was repeated");
-    // Once all is finished, the same command starts again.
+    // Once all is finished, the same command starts again, unless finished runs are to be used again.
+    let mut reuse = args.to_vec();
+    reuse.push("--reuse");
+    let text = stderr(&finish(&sandbox, &reuse));
+    assert!(
+        text.contains("2 of 2 runs had finished before and are kept"),
+        "{text}"
+    );
+    assert_eq!(records(&sandbox, "killed"), before);
     finish(&sandbox, &args);
     assert_eq!(records(&sandbox, "killed").len(), 4);
 }
