@@ -7,7 +7,7 @@ use tallow_record::{METRICS, Results};
 use super::block::Block;
 use super::page::Page;
 use super::store::{choose, find_metric};
-use super::{charts, images, prose, regression, schedules, tables};
+use super::{charts, images, prose, regression, schedules, tables, trained};
 
 /// Words after the experiment in the mark of a block.
 #[derive(Clone, Copy, PartialEq)]
@@ -48,7 +48,7 @@ const KINDS: [(&str, Takes); 15] = [
 ];
 
 /// The kinds that are of no experiment.
-const ALONE: [&str; 4] = ["summary", "faults", "repeats", "schedules"];
+const ALONE: [&str; 5] = ["summary", "recipes", "faults", "repeats", "schedules"];
 
 /// Text between the marks of a block.
 pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
@@ -61,6 +61,7 @@ pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
             "faults" => regression::faults(page),
             "repeats" => regression::repeats(page),
             "schedules" => schedules::schedules(page),
+            "recipes" => trained::recipes(page),
             _ => prose::summary(page),
         };
     }

@@ -18,6 +18,7 @@ mod regression;
 mod schedules;
 mod store;
 mod tables;
+mod trained;
 mod value;
 
 use std::collections::BTreeMap;
@@ -48,7 +49,7 @@ Marks in a page:
   <!-- /tallow -->
   ... reaches <!-- tallow: value mnist-pixel-order cnn percent --><!-- /tallow --> ...
 Blocks: results, metrics, statements, claims, setup, per-class, predictions, facts, curves, bars, waterfall, confusion,
-gradients, inputs, samples, summary, faults, repeats, schedules. Formats of values: percent, points, number:N, count, seconds, minutes.";
+gradients, inputs, samples, summary, recipes, faults, repeats, schedules. Formats of values: percent, points, number:N, count, seconds, minutes.";
 
 /// Arguments of `docs`.
 #[derive(Args, Debug)]

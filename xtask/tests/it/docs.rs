@@ -541,6 +541,36 @@ fn the_summary_lists_every_experiment_in_the_order_of_the_book() {
     );
 }
 
+/// CPU minutes are those of all threads.
+#[test]
+fn the_recipes_stand_beside_their_cost() {
+    let docs = Docs::new("# Recipes\n\n<!-- tallow: recipes -->\n<!-- /tallow -->\n");
+    let mut results = results();
+    results["experiment"] = json!("mnist-99");
+    docs.write("results/mnist-99.json", &results.to_string());
+    assert!(docs.report(&[]).status.success());
+    let page = docs.read("page.md");
+    let file = "[`mnist-99`](../crates/tallow-experiment/experiments/mnist-99.toml)";
+    let data = "fashion-mnist-sample (embedded)";
+    let rows = [
+        format!(
+            "| {file} | `mlp` | {data} | 2 | 6,442 | 1 | 80.00 % | 0.1 min | 0.1 | A processor, 2 |"
+        ),
+        format!(
+            "| {file} | `cnn` | {data} | 2 | 12,345 | 2 | 90.00 ± 1.41 % | 1.5 ± 0.0 min | 3.0 | A processor, 2 |"
+        ),
+    ];
+    assert_has(&page, &[&rows[0], &rows[1]]);
+    assert_has(
+        &page,
+        &["Not run yet: `fashion-mnist-best`, `cifar10-speedrun`,"],
+    );
+    assert_has(
+        &docs.read("zh/page.md"),
+        &["尚未运行：`fashion-mnist-best`、"],
+    );
+}
+
 #[test]
 fn our_own_pages_are_what_the_results_make_them() {
     let output = crate::common::xtask()
