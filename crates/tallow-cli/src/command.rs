@@ -61,7 +61,7 @@ pub enum Command {
     /// Run all experiments, or some, one after the other, and judge their claims.
     ///
     /// The smoke tier takes about three minutes on two cores, with less data, fewer epochs and its own limits; the standard tier
-    /// takes an hour; the full tier is as published and takes many hours. `{tallow} list` prints the time of each. Exits with 1 when a
+    /// and the full one, which is as published, take hours. `{tallow} list` prints the time of each. Exits with 1 when a
     /// claim does not hold.
     #[command(after_help = reproduce::EXAMPLES)]
     Reproduce(ReproduceArgs),
