@@ -6,7 +6,7 @@ use std::io::Write;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Shape, Tensor};
 use tallow_models::{Entry, Model, ModelConfig};
-use tallow_ops::{CrossEntropyConfig, cross_entropy};
+use tallow_ops::{CrossEntropyConfig, Tape, cross_entropy};
 
 pub fn wave(shape: impl Into<Shape>, phase: f64, square: f64, line: f64) -> Tensor {
     let shape = shape.into();
@@ -47,13 +47,20 @@ pub fn labels(n: usize, batch: usize) -> Tensor {
     Tensor::from_vec(labels, n, &Device::Cpu).unwrap()
 }
 
-/// Scale of the weights of batch norm that lets it put most values above the rectifier's kink: 0.2 for `true`, 0 where it is to do nothing
-/// of the kind.
+/// Scale of weights that keeps values away from the rectifier's kink; 0 where nothing of the kind is done.
 pub fn calm(case: &serde_json::Value) -> f64 {
-    match &case["calm"] {
-        serde_json::Value::Bool(true) => 0.2,
-        other => other.as_f64().unwrap_or(0.),
+    case["calm"].as_f64().unwrap()
+}
+
+/// Whether a norm is the last of a residual branch or of a shortcut, after which there is an addition before the rectifier.
+fn ends_branch(layer: &str, norms: &HashSet<String>) -> bool {
+    if let Some((block, leaf)) = layer.rsplit_once('.')
+        && let Some(number) = leaf.strip_prefix("bn")
+        && let Ok(number) = number.parse::<u32>()
+    {
+        return !norms.contains(&format!("{block}.bn{}", number + 1));
     }
+    layer.contains(".downsample.") || layer.contains(".shortcut.")
 }
 
 /// Sets every parameter and buffer by the formula, with the scale of [`calm`].
@@ -63,12 +70,18 @@ pub fn fill(model: &Model, calm: f64) {
     assert!(report.is_clean());
 }
 
-/// The state dict with the formula's values.
+/// The state dict with the formula's values. With `calm`, norms, or the convolutions of a network without any, have weights of this scale and
+/// biases of about 1, and of about -1 in every fourth channel, except where an addition follows.
 pub fn filled(state: Vec<(String, Tensor)>, calm: f64) -> Vec<(String, Tensor)> {
     let norms: HashSet<String> = state
         .iter()
         .filter_map(|(name, _)| Some(name.strip_suffix(".running_var")?.to_string()))
         .collect();
+    let convolutions = state
+        .iter()
+        .filter(|(_, tensor)| norms.is_empty() && tensor.rank() == 4)
+        .filter_map(|(name, _)| Some(name.strip_suffix(".weight")?.to_string()));
+    let calmed: HashSet<String> = convolutions.chain(norms.iter().cloned()).collect();
     state
         .into_iter()
         .enumerate()
@@ -84,8 +97,16 @@ pub fn filled(state: Vec<(String, Tensor)>, calm: f64) -> Vec<(String, Tensor)> 
                 _ => v.affine(0.1, 0.),
             };
             let v = match leaf {
-                "weight" if calm > 0. && norms.contains(layer) => v.unwrap() * calm,
-                "bias" if calm > 0. && norms.contains(layer) => v.unwrap() + 0.5,
+                "weight" if calm > 0. && calmed.contains(layer) => v.unwrap() * calm,
+                "bias" if calm > 0. && calmed.contains(layer) => {
+                    let negative = if ends_branch(layer, &norms) { 1. } else { -1. };
+                    let signs = (0..tensor.elem_count()).map(|c| match c % 4 {
+                        3 => negative,
+                        _ => 1.,
+                    });
+                    let signs: Vec<f64> = signs.collect();
+                    v.unwrap() + Tensor::from_vec(signs, tensor.shape(), &Device::Cpu).unwrap()
+                }
                 _ => v,
             };
             (name, v.unwrap())
@@ -103,7 +124,7 @@ pub fn floats(tensor: &Tensor) -> Vec<f64> {
         .unwrap()
 }
 
-/// Logits, loss and gradients of one pass.
+/// Logits, loss and gradients of one pass, as the trainer computes them.
 pub fn pass(
     model: &Model,
     n: usize,
@@ -111,11 +132,12 @@ pub fn pass(
     dtype: DType,
     train: bool,
 ) -> (Tensor, Tensor, GradStore) {
+    let tape = Tape::record();
     let logits = model
         .forward(&images(model, n, batch, dtype), train)
         .unwrap();
     let loss = cross_entropy(&logits, &labels(n, batch), &CrossEntropyConfig::default()).unwrap();
-    let gradients = loss.backward().unwrap();
+    let gradients = tape.backward(&loss).unwrap();
     (logits, loss, gradients)
 }
 

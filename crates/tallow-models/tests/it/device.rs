@@ -28,7 +28,7 @@ fn both(entry: &tallow_models::Entry, device: &Device) -> [Model; 2] {
             ..small(entry)
         };
         let model = Model::build(entry.name(), &config).unwrap();
-        fill(&model, 0.2);
+        fill(&model, 0.4);
         model
     })
 }

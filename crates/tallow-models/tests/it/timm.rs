@@ -33,7 +33,7 @@ fn check(name: &str) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.safetensors");
     write(
-        state(case, if name == "convnext-tiny" { 0. } else { 0.2 }),
+        state(case, if name == "convnext-tiny" { 0. } else { 0.4 }),
         &path,
     );
     let config = ModelConfig {
