@@ -166,7 +166,7 @@ impl Invocation {
                     .all(|(run, config)| differences(&run.config, config).is_empty())
         };
         for known in Self::find(out, experiment)?.into_iter().filter(|k| same(k)) {
-            if known.folders().any(is_locked) {
+            if known.folders().any(is_under_way) {
                 continue;
             }
             if resume.continues() {
@@ -264,8 +264,8 @@ fn lock_file(folder: &Path) -> PathBuf {
     folder.join("checkpoint").join("lock")
 }
 
-/// Whether a process trains the run in `folder`.
-fn is_locked(folder: &Path) -> bool {
+/// Whether a process trains the run in `folder`: it holds the lock of its record.
+pub fn is_under_way(folder: &Path) -> bool {
     let file = File::open(lock_file(folder));
     file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }

@@ -45,5 +45,5 @@ pub use statistic::Statistic;
 pub use statistics::{StatisticsRow, TensorStatistics};
 pub use summary::{ClassScore, Summary};
 pub use tier::Tier;
-pub use time::{duration, started, timestamp};
+pub use time::{duration, start_seconds, started, timestamp};
 pub use variant::by_variant;

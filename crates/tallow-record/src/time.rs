@@ -1,7 +1,7 @@
 //! Times as text.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// UTC time as `20260131T235959Z`: such names sort by time and are valid in every file system.
 pub fn timestamp(time: SystemTime) -> String {
@@ -51,6 +51,26 @@ pub fn started(dir: impl AsRef<Path>) -> String {
     )
 }
 
+/// Start of a run in seconds since 1970, from the name of its folder; `None` for a name that does not begin with a time as
+/// [`timestamp`] writes it.
+pub fn start_seconds(dir: impl AsRef<Path>) -> Option<u64> {
+    let name = dir.as_ref().file_name()?.to_str()?;
+    let part = |from, to| name.get(from..to)?.parse::<u64>().ok();
+    let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
+    let (hour, minute, second) = (part(9, 11)?, part(11, 13)?, part(13, 15)?);
+    // The inverse of the computation in `timestamp`.
+    let year = (year + 10_000).checked_sub(u64::from(month <= 2))?;
+    let (era, year_of_era) = (year / 400, year % 400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day.checked_sub(1)?;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    // 10,000 years are 25 eras.
+    let days = (era * 146_097 + day_of_era).checked_sub(25 * 146_097 + 719_468)?;
+    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+    // Refuses the 31st of June and other punctuation.
+    name.starts_with(&timestamp(time)).then_some(seconds)
+}
+
 /// Duration in whole seconds: `42 s`, `3 min 20 s`, `2 h 05 min`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
@@ -64,7 +84,6 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     /// Expected values from `date -u -d @<seconds> +%Y%m%dT%H%M%SZ`.
     #[test]
@@ -80,6 +99,7 @@ mod tests {
         ] {
             let time = UNIX_EPOCH + Duration::from_secs(seconds);
             assert_eq!(timestamp(time), expected);
+            assert_eq!(start_seconds(format!("a/{expected}-cnn-s0")), Some(seconds));
         }
     }
 
@@ -91,6 +111,20 @@ mod tests {
             ("a/ü260131T2359", "ü260131T2359"),
         ] {
             assert_eq!(started(dir), expected);
+        }
+    }
+
+    #[test]
+    fn other_names_are_no_times() {
+        for name in [
+            "cnn",
+            "20260631T000000Z",
+            "20260131T235959",
+            "19691231T235959Z",
+            "20260131-235959Z",
+            "ü2601310T23595Z",
+        ] {
+            assert_eq!(start_seconds(name), None, "{name}");
         }
     }
 
