@@ -22,6 +22,7 @@ use crate::commands::run_args::RunArgs;
 use crate::commands::runs::{self, RunsArgs};
 use crate::commands::schema;
 use crate::commands::summary::{self, SummaryArgs};
+use crate::commands::track::{self, TrackArgs};
 use crate::commands::train::{self, InitArgs, TrainArgs};
 use crate::ending::Ending;
 use crate::program::Program;
@@ -132,6 +133,13 @@ pub enum Command {
     /// mistakes, and the environment of the runs. Every `run` writes one too, beside its records.
     #[command(after_help = report::EXAMPLES)]
     Report(ReportArgs),
+    /// Send run records to a tracking server (MLflow): the recipe as parameters, the metrics of every epoch, the environment as tags.
+    ///
+    /// Finished and interrupted runs are sent, and a run under way with the epochs that it has. A run that is there already is
+    /// completed, never duplicated, so the command may be repeated at any time. Credentials are those of MLflow's own client:
+    /// MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
+    #[command(after_help = track::EXAMPLES)]
+    Track(TrackArgs),
 }
 
 impl Command {
@@ -171,5 +179,6 @@ pub fn dispatch(command: &Command, program: &Program) -> Result<Ending> {
         Command::Data { command } => data::data(command),
         Command::Summary(args) => summary::summary(args, program),
         Command::Report(args) => report::report(args, program),
+        Command::Track(args) => track::track(args, program),
     }
 }

@@ -9,6 +9,7 @@ pub mod console;
 mod ending;
 mod interrupt;
 pub mod machine;
+mod mlflow;
 pub mod output;
 mod program;
 mod progress;

@@ -6,9 +6,10 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 use tallow_experiment::report::write_page;
-use tallow_record::{Run, find_runs, is_record, runs_of};
+use tallow_record::Run;
 use tallow_regress::comparable;
 
+use crate::commands::run_folders::{Named, named};
 use crate::ending::Ending;
 use crate::output;
 use crate::program::Program;
@@ -58,33 +59,12 @@ pub fn report(args: &ReportArgs, program: &Program) -> Result<Ending> {
 
 /// Folders of the run records that the arguments name, or those of the newest experiment.
 fn folders(args: &ReportArgs, program: &Program) -> Result<Vec<PathBuf>> {
-    let mut named = args.runs.clone();
-    if named.is_empty() {
-        named.push(newest(&args.out, program)?);
-    }
     let mut found = Vec::new();
-    for path in named {
-        let below = args.out.join(&path);
-        let path = if path.is_dir() || !below.is_dir() {
-            path
-        } else {
-            below
-        };
-        ensure!(
-            path.is_dir(),
-            "{}: no such folder; name a run's folder, an experiment's, or an experiment below {}",
-            path.display(),
-            args.out.display()
-        );
-        if is_record(&path) {
-            found.push(path);
-            continue;
+    for named in named(&args.runs, &args.out, program)? {
+        match named {
+            Named::Run(run) => found.push(run),
+            Named::Experiment(runs) => found.extend(latest(runs)?),
         }
-        let runs = runs_of(&path)?;
-        if runs.is_empty() {
-            bail!("{}: there are no run records in it", path.display());
-        }
-        found.extend(latest(runs)?);
     }
     Ok(found)
 }
@@ -115,19 +95,6 @@ fn recipe(run: &Run) -> Result<Value> {
     let mut config = run.config.clone();
     config.remove("seed");
     Ok(comparable(serde_json::to_value(config)?))
-}
-
-/// Folder of the experiment below `out` with the newest run.
-fn newest(out: &Path, program: &Program) -> Result<PathBuf> {
-    ensure!(
-        out.is_dir(),
-        "{}: no such folder; `{} run` makes run records, and --out names their folder",
-        out.display(),
-        program.name
-    );
-    let last = find_runs(out, None)?.pop();
-    last.and_then(|run| Some(run.parent()?.to_path_buf()))
-        .with_context(|| format!("{}: there are no run records in it", out.display()))
 }
 
 /// Path of the report: `report.html` in the folder of the runs, or in the run's own folder where it is one.

@@ -6,6 +6,7 @@ mod doctor;
 mod events;
 mod export;
 mod fine_tune;
+mod mlflow_server;
 mod own_pictures;
 mod predict;
 mod records;
@@ -18,5 +19,6 @@ mod sandbox;
 #[cfg(unix)]
 mod screen;
 mod tiers;
+mod track;
 mod trials;
 mod weights;

@@ -44,7 +44,16 @@ impl Sandbox {
             .current_dir(self.path())
             .timeout(Duration::from_secs(1200));
         // Variables of the user's real runs.
-        for name in ["RUST_LOG", "RUST_BACKTRACE", "TALLOW_WEIGHTS"] {
+        for name in [
+            "RUST_LOG",
+            "RUST_BACKTRACE",
+            "TALLOW_WEIGHTS",
+            "MLFLOW_TRACKING_URI",
+            "MLFLOW_TRACKING_TOKEN",
+            "MLFLOW_TRACKING_USERNAME",
+            "MLFLOW_TRACKING_PASSWORD",
+            "MLFLOW_EXPERIMENT_NAME",
+        ] {
             command.env_remove(name);
         }
         for (name, value) in self.environment() {
