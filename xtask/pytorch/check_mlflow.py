@@ -148,7 +148,7 @@ def check(client, folder, run_id, status):
     for key, value in tags(folder).items():
         if run.data.tags.get(key) != value:
             wrong.append(f"tag {key} is {run.data.tags.get(key)!r}, in the record {value!r}")
-    return wrong, f"{status}, {len(params)} parameters, {len(points)} values of {len(run.data.metrics)} metrics, {len(run.data.tags)} tags equal"
+    return wrong, f"{status}, {len(params)} parameters, {len(points)} values of {len(run.data.metrics)} metrics, {len(tags(folder))} tags equal"
 
 
 def expect(rows, actions, what):
