@@ -8,7 +8,7 @@ use tallow_record::{Difference, Statistic};
 use crate::figure::Figure;
 
 /// Confidence of each one-sided bound.
-const CONFIDENCE: f64 = 0.95;
+pub(crate) const CONFIDENCE: f64 = 0.95;
 
 /// Term of a sum: a metric of a variant with its factor.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ fn seed_by_seed(parts: &[&Part]) -> Option<Vec<f64>> {
 }
 
 /// Bounds of the sum of the means of independent samples and a constant; `None` if a sample has a single value.
-fn bounds(samples: &[Statistic], constant: f64) -> Option<[f64; 2]> {
+pub(crate) fn bounds(samples: &[Statistic], constant: f64) -> Option<[f64; 2]> {
     let mean = samples.iter().map(|s| s.mean).sum::<f64>() + constant;
     let mut variance = 0.0;
     let mut degrees = 0.0;

@@ -8,6 +8,7 @@ pub mod baseline;
 mod claim;
 mod compare;
 mod confidence;
+mod equivalence;
 mod error;
 mod external;
 mod figure;
@@ -30,6 +31,7 @@ mod train;
 pub use baseline::Baseline;
 pub use claim::{Claim, FACTS, Rule, Sum};
 pub use compare::{Bits, Comparison, VariantComparison};
+pub use equivalence::{Equivalence, equivalence, equivalence_power, widest_spread};
 pub use error::{Error, Result, TrainError};
 pub use external::{
     Direction, Directions, ExternalBaseline, ExternalBaselineVariant, ExternalResults,

@@ -7,7 +7,7 @@ use tallow_record::{METRICS, Results};
 use super::block::Block;
 use super::page::Page;
 use super::store::{choose, find_metric};
-use super::{charts, images, prose, regression, schedules, tables, trained};
+use super::{charts, equivalence, images, prose, regression, schedules, tables, trained};
 
 /// Words after the experiment in the mark of a block.
 #[derive(Clone, Copy, PartialEq)]
@@ -48,7 +48,15 @@ const KINDS: [(&str, Takes); 15] = [
 ];
 
 /// The kinds that are of no experiment.
-const ALONE: [&str; 5] = ["summary", "recipes", "faults", "repeats", "schedules"];
+const ALONE: [&str; 7] = [
+    "summary",
+    "recipes",
+    "faults",
+    "repeats",
+    "schedules",
+    "equivalence",
+    "equivalence-plan",
+];
 
 /// Text between the marks of a block.
 pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
@@ -62,6 +70,8 @@ pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
             "repeats" => regression::repeats(page),
             "schedules" => schedules::schedules(page),
             "recipes" => trained::recipes(page),
+            "equivalence" => equivalence::equivalence(page),
+            "equivalence-plan" => Ok(equivalence::plan()),
             _ => prose::summary(page),
         };
     }

@@ -6,6 +6,7 @@
 mod block;
 mod blocks;
 mod charts;
+mod equivalence;
 mod files;
 mod format;
 mod images;
@@ -37,7 +38,7 @@ use language::Language;
 use marks::Mark;
 use page::Page;
 use pictures::{FOLDER, MADE, Pictures};
-use store::Store;
+use store::{Store, results_files};
 
 /// Examples at the end of the help text.
 pub const EXAMPLES: &str = "Examples:
@@ -49,7 +50,8 @@ Marks in a page:
   <!-- /tallow -->
   ... reaches <!-- tallow: value mnist-pixel-order cnn percent --><!-- /tallow --> ...
 Blocks: results, metrics, statements, claims, setup, per-class, predictions, facts, curves, bars, waterfall, confusion,
-gradients, inputs, samples, summary, recipes, faults, repeats, schedules. Formats of values: percent, points, number:N, count, seconds, minutes.";
+gradients, inputs, samples, summary, recipes, faults, repeats, schedules, equivalence, equivalence-plan. Formats of values: percent, points,
+number:N, count, seconds, minutes.";
 
 /// Arguments of `docs`.
 #[derive(Args, Debug)]
@@ -112,7 +114,7 @@ pub fn docs(args: &DocsArgs) -> Result<Ending> {
 /// Judges the results by the current claims of the experiments: writes the files that differ, or only names them.
 fn judge(dir: &Path, check: bool) -> Result<Vec<PathBuf>> {
     let mut names = Vec::new();
-    for name in files(dir, Path::new("results"), "json")? {
+    for name in results_files(dir)? {
         let path = dir.join(&name);
         if let Some(judged) = results::judged_anew(&path)? {
             if !check {

@@ -22,7 +22,7 @@ impl Store {
     /// Reads `dir/results/*.json`.
     pub fn open(dir: &Path) -> Result<Self> {
         let mut results = BTreeMap::new();
-        for file in files(dir, Path::new("results"), "json")? {
+        for file in results_files(dir)? {
             let path = dir.join(&file);
             let found = Results::read(&path)?;
             let name = file
@@ -148,6 +148,14 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The results files of experiments, `results/*.json`, sorted, as paths below `dir`. Folders in `results` have files of other kinds.
+pub fn results_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let folder = Path::new("results");
+    let mut found = files(dir, folder, "json")?;
+    found.retain(|file| file.parent() == Some(folder));
+    Ok(found)
 }
 
 /// The experiment in a name such as `residual.full`. No experiment's name has a point.

@@ -5,6 +5,7 @@ mod claims;
 mod cli;
 mod common;
 mod docs;
+mod equivalence;
 mod features;
 mod mutations;
 mod reference;

@@ -1,6 +1,7 @@
 //! Integration tests.
 
 mod baselines;
+mod equivalence;
 mod error_rates;
 mod external;
 mod rounds;

@@ -31,7 +31,7 @@ fn uniform(rng: &mut ChaCha8Rng) -> f64 {
 }
 
 /// Box-Muller transform.
-fn normal(rng: &mut ChaCha8Rng) -> f64 {
+pub fn normal(rng: &mut ChaCha8Rng) -> f64 {
     let radius = (-2.0 * (1.0 - uniform(rng)).ln()).sqrt();
     radius * (2.0 * std::f64::consts::PI * uniform(rng)).cos()
 }

@@ -94,6 +94,43 @@ fn nothing_to_draw_is_an_error() {
     assert!(nothing(confusion("t", &[], &[vec![1, 2]])));
     assert!(nothing(gradients("t", &[])));
     assert!(nothing(histograms("t", &[])));
+    let names = ["ours", "theirs"];
+    assert!(nothing(distributions("t", &accuracy(), names, &[])));
+    let empty = [pair("fc", &[], &[f64::NAN])];
+    assert!(nothing(distributions("t", &accuracy(), names, &empty)));
+}
+
+fn pair(label: &str, above: &[f64], below: &[f64]) -> SamplePair {
+    SamplePair {
+        label: label.to_string(),
+        samples: [above.to_vec(), below.to_vec()],
+    }
+}
+
+#[test]
+fn distributions_stand_back_to_back() {
+    let rows = [
+        pair("fc", &[0.80, 0.80, 0.82, f64::NAN], &[0.81, 0.83]),
+        pair("cnn & more", &[0.9, 0.9], &[]),
+    ];
+    let svg = picture(|| distributions("small: both", &accuracy(), ["ours", "theirs"], &rows));
+    let texts = texts(&svg);
+    for text in [
+        "small: both",
+        "test accuracy (%)",
+        "fc",
+        "cnn &amp; more",
+        "ours",
+        "theirs",
+        "mean",
+    ] {
+        assert!(texts.contains(&text), "no {text} in {texts:?}");
+    }
+    // Two bars above the first line, two below it and one above the second, and a square of the legend for each side.
+    let bars = |colour: &str| svg.matches(&format!("fill=\"{colour}\"")).count();
+    assert_eq!((bars("#0072B2"), bars("#D55E00")), (4, 3), "{svg}");
+    // One value alone.
+    picture(|| distributions("t", &accuracy(), ["a", "b"], &[pair("fc", &[0.5], &[])]));
 }
 
 #[test]
