@@ -251,6 +251,12 @@ impl Experiment {
         self.variants.iter().find(|variant| variant.name == name)
     }
 
+    /// Variants and seeds of all runs, in their order.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (&Variant, u64)> {
+        let variants = self.variants.iter();
+        variants.flat_map(|variant| self.seeds.iter().map(move |&seed| (variant, seed)))
+    }
+
     /// Keeps the variants of these names; all of them if `names` is empty. Fails for an unknown name.
     pub fn keep_only(&mut self, names: &[String]) -> Result<()> {
         let known: Vec<&str> = self.variants.iter().map(|v| v.name.as_str()).collect();

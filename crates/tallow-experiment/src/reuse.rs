@@ -9,37 +9,46 @@ use tallow_train::experiment_folder;
 use crate::error::Result;
 use crate::unfinished::{differences, environment, is_finished};
 
-/// Run that would be trained.
-pub(crate) struct Repeated<'a> {
+/// Finished runs of an experiment by one build of the program, on one kind of machine with one number of threads.
+pub(crate) struct Finished(Vec<FinishedRun>);
+
+struct FinishedRun {
+    folder: PathBuf,
     /// Its `config.toml`.
-    pub config: &'a str,
+    config: String,
     /// Digest of its training data.
-    pub digest: &'a str,
-    /// Machine and program.
-    pub environment: &'a Environment,
+    digest: String,
 }
 
-impl Repeated<'_> {
-    /// Folder of the newest finished run below `out` that this one would repeat: of the same recipe, seed and data, by the same build of the
-    /// program, on the same kind of machine with the same number of threads.
-    pub fn find(&self, out: &Path, experiment: &str) -> Result<Option<PathBuf>> {
+impl Finished {
+    /// Those below `out`.
+    pub fn read(out: &Path, experiment: &str, by: &Environment) -> Result<Self> {
         let folder = experiment_folder(out, experiment);
         if !folder.is_dir() {
-            return Ok(None);
+            return Ok(Self(Vec::new()));
         }
-        let runs = runs_of(&folder)?.into_iter().rev();
-        Ok(runs.into_iter().find(|run| self.is_in(run)))
+        let by = by.clone().without_command();
+        let read = |folder: PathBuf| {
+            let file = environment(&folder).filter(|_| is_finished(&folder))?;
+            let config = fs::read_to_string(folder.join("config.toml")).ok()?;
+            let same = file.environment.without_command() == by;
+            same.then_some(FinishedRun {
+                folder,
+                config,
+                digest: file.run.dataset.digest,
+            })
+        };
+        let runs = runs_of(&folder)?.into_iter();
+        Ok(Self(runs.filter_map(read).collect()))
     }
 
-    fn is_in(&self, run: &Path) -> bool {
-        let config = fs::read_to_string(run.join("config.toml"));
-        is_finished(run)
-            && config.is_ok_and(|config| differences(&config, self.config).is_empty())
-            && environment(run).is_some_and(|file| {
-                file.run.dataset.digest == self.digest
-                    && file.environment.without_command()
-                        == self.environment.clone().without_command()
-            })
+    /// Folder of the newest one of this configuration, on training data of this digest.
+    pub fn find(&self, config: &str, digest: &str) -> Option<&Path> {
+        let same = |run: &&FinishedRun| {
+            run.digest == digest && differences(&run.config, config).is_empty()
+        };
+        let found = self.0.iter().rev().find(same)?;
+        Some(&found.folder)
     }
 }
 
@@ -68,12 +77,8 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let environment = here();
         let find = |config: &str, digest: &str, environment: &Environment| {
-            let repeated = Repeated {
-                config,
-                digest,
-                environment,
-            };
-            repeated.find(out.path(), "exp").unwrap()
+            let finished = Finished::read(out.path(), "exp", environment).unwrap();
+            finished.find(config, digest).map(PathBuf::from)
         };
         let config = "seed = 0\n[train]\nworkers = 1\nepochs = 3\n";
         assert_eq!(find(config, "d1", &environment), None);

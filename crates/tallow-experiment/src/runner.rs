@@ -18,7 +18,7 @@ use crate::model::Registry;
 use crate::monitoring::Validation;
 use crate::outcome::{self, Outcome};
 use crate::progress::{PlannedRun, Progress};
-use crate::reuse::Repeated;
+use crate::reuse::Finished;
 use crate::unfinished::{Invocation, Resume};
 use crate::{analysis, report, results, teacher, weights};
 
@@ -264,11 +264,9 @@ impl Runner {
             return Ok(None);
         }
         let mut configs = Vec::new();
-        for variant in &experiment.variants {
-            for &seed in &experiment.seeds {
-                let run = (variant.name.as_str(), seed);
-                configs.push(config_text(experiment, run, &variant.recipe)?);
-            }
+        for (variant, seed) in experiment.runs() {
+            let run = (variant.name.as_str(), seed);
+            configs.push(config_text(experiment, run, &variant.recipe)?);
         }
         Invocation::begin(out, &experiment.name, configs, arguments.clone(), resume).map(Some)
     }
@@ -281,20 +279,16 @@ impl Runner {
         mut invocation: Option<&mut Invocation>,
     ) -> Result<()> {
         let environment = capture_environment(&self.options.device, self.options.commit.clone());
-        let seeds = &setting.experiment.seeds;
-        let variants = setting.experiment.variants.iter();
-        let runs = variants.flat_map(|variant| seeds.iter().map(move |&seed| (variant, seed)));
-        for (number, ((variant, seed), known)) in runs.zip(finished).enumerate() {
+        let experiment = setting.experiment;
+        let before = Finished::read(&self.options.out, &experiment.name, &environment)?;
+        for (number, ((variant, seed), known)) in experiment.runs().zip(finished).enumerate() {
             if known.is_some() {
                 continue;
             }
             let splits = setting.splits.select(&variant.recipe.data)?;
-            let repeated = Repeated {
-                config: &config_text(setting.experiment, (&variant.name, seed), &variant.recipe)?,
-                digest: &splits.train.info().digest,
-                environment: &environment,
-            };
-            *known = repeated.find(&self.options.out, &setting.experiment.name)?;
+            let config = config_text(experiment, (&variant.name, seed), &variant.recipe)?;
+            let folder = before.find(&config, &splits.train.info().digest);
+            *known = folder.map(PathBuf::from);
             if let (Some(invocation), Some(folder)) = (invocation.as_deref_mut(), &known) {
                 invocation.set(number, folder)?;
             }

@@ -42,6 +42,9 @@ impl Resume {
     }
 }
 
+/// Keys of `train` that results do not depend on.
+pub const WITHOUT_EFFECT: [&str; 2] = ["workers", "checkpoint"];
+
 /// Start of the names of the files that list the runs of an experiment.
 const PREFIX: &str = "unfinished-";
 
@@ -351,8 +354,9 @@ pub(crate) fn differences(before: &str, after: &str) -> Vec<String> {
     let table = |text: &str| {
         let mut table: Table = text.parse().unwrap_or_default();
         if let Some(toml::Value::Table(train)) = table.get_mut("train") {
-            train.remove("workers");
-            train.remove("checkpoint");
+            for key in WITHOUT_EFFECT {
+                train.remove(key);
+            }
         }
         table
     };

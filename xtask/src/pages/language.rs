@@ -33,6 +33,15 @@ impl Language {
         self.pick("*(not run yet)*", "*（尚未运行）*")
     }
 
+    /// Line below a table that names what has no results.
+    pub fn not_run_yet(self, names: &[String]) -> String {
+        let names = self.list(names);
+        self.pick(
+            format!("\nNot run yet: {names}.\n"),
+            format!("\n尚未运行：{names}。\n"),
+        )
+    }
+
     /// Verdict of a statement.
     pub fn verdict(self, verdict: Verdict) -> &'static str {
         match verdict {

@@ -8,7 +8,7 @@ use tallow_record::{ClaimResult, Results, Verdict};
 use super::format::Format;
 use super::language::Language;
 use super::page::Page;
-use super::tables::Table;
+use super::tables::{Table, count_of_threads};
 
 /// Command, data and environment of the runs.
 pub fn setup(results: &Results, language: Language) -> Result<String> {
@@ -42,18 +42,20 @@ pub fn setup(results: &Results, language: Language) -> Result<String> {
         &results.dataset.provenance,
         &environment.cpu,
     );
-    let (tallow, threads) = (&environment.tallow, environment.threads);
+    let (tallow, threads) = (
+        &environment.tallow,
+        count_of_threads(environment.threads, language),
+    );
     Ok(match language {
         Language::English => format!(
             "Run with `{command}` on {provenance} (SHA-256 of the training data `{digest}`, of the test data `{test_digest}`), \
-             by Tallow {tallow}{} on {cpu}{device}, {threads} thread{}, {} {seeds}; {time} in all.",
+             by Tallow {tallow}{} on {cpu}{device}, {threads}, {} {seeds}; {time} in all.",
             commit.map_or(String::new(), |commit| format!(" at commit `{commit}`")),
-            if threads == 1 { "" } else { "s" },
             if one { "seed" } else { "seeds" },
         ),
         Language::Chinese => format!(
             "运行命令：`{command}`；数据：{provenance}（SHA-256：训练数据 `{digest}`，测试数据 `{test_digest}`）；\
-             Tallow {tallow}{}；{cpu}{device}，{threads} 个线程；种子 {seeds}；总用时 {time}。",
+             Tallow {tallow}{}；{cpu}{device}，{threads}；种子 {seeds}；总用时 {time}。",
             commit.map_or(String::new(), |commit| format!("，提交 `{commit}`")),
         ),
     })
@@ -64,7 +66,7 @@ fn short(digest: &str) -> &str {
 }
 
 /// The first twelve digits, and whether files were changed.
-fn commit(commit: &str) -> String {
+pub fn commit(commit: &str) -> String {
     match commit.strip_suffix("-dirty") {
         Some(clean) => format!("{}-dirty", short(clean)),
         None => short(commit).to_string(),

@@ -120,11 +120,21 @@ pub fn results(variants: &[&Variant], language: Language) -> Result<String> {
     Ok(text)
 }
 
-fn count_of_seeds(count: usize, language: Language) -> String {
+/// `3 seeds`.
+pub fn count_of_seeds(count: usize, language: Language) -> String {
     match (language, count) {
         (Language::English, 1) => "1 seed".to_string(),
         (Language::English, count) => format!("{count} seeds"),
         (Language::Chinese, count) => format!("{count} 个种子"),
+    }
+}
+
+/// `2 threads`.
+pub fn count_of_threads(count: usize, language: Language) -> String {
+    match (language, count) {
+        (Language::English, 1) => "1 thread".to_string(),
+        (Language::English, count) => format!("{count} threads"),
+        (Language::Chinese, count) => format!("{count} 个线程"),
     }
 }
 

@@ -64,11 +64,7 @@ pub fn recipes(page: &Page<'_>) -> Result<String> {
         text.push_str(&table.finish());
     }
     if !missing.is_empty() {
-        let names = language.list(&missing);
-        text.push_str(&language.pick(
-            format!("\nNot run yet: {names}.\n"),
-            format!("\n尚未运行：{names}。\n"),
-        ));
+        text.push_str(&language.not_run_yet(&missing));
     }
     Ok(text)
 }

@@ -10,7 +10,7 @@ use tallow_record::{Run, thousands};
 use crate::commands::run_folders::{Named, named};
 use crate::console::status;
 use crate::ending::Ending;
-use crate::mlflow::{Action, Client, Credentials, Sent, Tracker};
+use crate::mlflow::{Action, Client, Credentials, Sent, Tracker, variable};
 use crate::output;
 use crate::program::Program;
 
@@ -111,11 +111,6 @@ pub fn track(args: &TrackArgs, program: &Program) -> Result<Ending> {
         true => Ending::Refused,
         false => Ending::Done,
     })
-}
-
-/// Value of a variable of the environment, unless it is empty.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn line(row: &Row) -> String {

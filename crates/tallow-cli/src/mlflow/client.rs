@@ -48,11 +48,10 @@ struct Refusal {
 impl Credentials {
     /// Credentials of the environment, by the names that MLflow's own client reads.
     pub fn of_environment() -> Self {
-        let read = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
         Self {
-            user: read("MLFLOW_TRACKING_USERNAME"),
-            password: read("MLFLOW_TRACKING_PASSWORD"),
-            token: read("MLFLOW_TRACKING_TOKEN"),
+            user: variable("MLFLOW_TRACKING_USERNAME"),
+            password: variable("MLFLOW_TRACKING_PASSWORD"),
+            token: variable("MLFLOW_TRACKING_TOKEN"),
         }
     }
 
@@ -189,6 +188,11 @@ impl Client {
             why: error.to_string(),
         })
     }
+}
+
+/// Value of a variable of the environment, unless it is empty.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The beginning of a text on one line; nothing of a page in HTML.

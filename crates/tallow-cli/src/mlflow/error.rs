@@ -48,7 +48,7 @@ pub enum Error {
     Answer {
         /// Method and address of the request.
         request: String,
-        /// What is missing.
+        /// Missing part.
         why: String,
     },
     /// The experiment was deleted on the server.
@@ -99,7 +99,7 @@ fn before(separator: &str, text: &str) -> String {
     }
 }
 
-/// What the user can do about an answer.
+/// Advice to the user about an answer.
 fn advice(status: u16, code: &str) -> &'static str {
     match (status, code) {
         (401, _) => {

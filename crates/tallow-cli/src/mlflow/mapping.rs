@@ -71,7 +71,7 @@ pub struct Content {
     pub metrics: Vec<Point>,
     /// Tags.
     pub tags: Vec<Pair>,
-    /// What was changed for the sake of MLflow's limits.
+    /// Changes for the sake of MLflow's limits.
     pub notes: Vec<String>,
 }
 

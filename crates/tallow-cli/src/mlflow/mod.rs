@@ -17,10 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
-use tallow_experiment::unfinished::is_under_way;
+use tallow_experiment::unfinished::{WITHOUT_EFFECT, is_under_way};
 use tallow_record::{Run, start_seconds};
 
-pub use client::{Client, Credentials};
+pub use client::{Client, Credentials, variable};
 pub use error::{Error, Result};
 pub use mapping::Status;
 use mapping::{Content, Pair, Point};
@@ -34,7 +34,7 @@ pub struct Tracker {
 /// Outcome of sending a run.
 #[derive(Debug, Serialize)]
 pub struct Sent {
-    /// What was done.
+    /// Action that was taken.
     pub action: Action,
     /// Identifier of the run on the server.
     pub run_id: String,
@@ -46,17 +46,17 @@ pub struct Sent {
     pub params: usize,
     /// Number of values of metrics that were sent.
     pub metrics: usize,
-    /// What was changed for the sake of MLflow's limits, and what the server has otherwise.
+    /// Changes for the sake of MLflow's limits, and differences of the server.
     pub notes: Vec<String>,
 }
 
-/// What was done with a run.
+/// Action taken with a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It is new on the server.
     Created,
-    /// What the server lacked was added.
+    /// Missing parts were added on the server.
     Updated,
     /// The server had all of it.
     Unchanged,
@@ -131,7 +131,9 @@ fn start(run: &Run) -> i64 {
 
 /// Whether a run that is continued may have another value of this parameter.
 fn may_change(key: &str) -> bool {
-    key == "train.workers" || key.starts_with("train.checkpoint")
+    let of_train = key.strip_prefix("train.");
+    let name = of_train.and_then(|rest| rest.split('.').next());
+    name.is_some_and(|name| WITHOUT_EFFECT.contains(&name))
 }
 
 /// Parameters that the server lacks.

@@ -108,7 +108,7 @@ fn bars(
     Ok(())
 }
 
-/// What stands above the lines and what below, and the mark of the mean.
+/// Names of the samples above and below the lines, and the mark of the mean.
 fn legend(area: &Area<'_>, y: i32, names: [&str; 2]) -> Result<()> {
     let mut x = MARGIN + 8;
     for (number, name) in names.into_iter().enumerate() {

@@ -11,9 +11,13 @@ use tallow_report::charts::{self, SamplePair};
 use super::format::Format;
 use super::language::Language;
 use super::page::{Page, image};
-use super::tables::{Table, axis};
+use super::prose;
+use super::tables::{Table, axis, count_of_seeds, count_of_threads};
 use plan::{PLANS, Plan, points};
 use samples::{Both, Pair, read_both};
+
+/// The page is in English alone.
+const ENGLISH: Language = Language::English;
 
 /// Text of a cell without a figure.
 const NONE: &str = "—";
@@ -38,7 +42,7 @@ pub fn equivalence(page: &mut Page<'_>) -> Result<String> {
     }
     let mut text = comparisons(&found);
     if !missing.is_empty() {
-        text += &format!("\nNot run yet: {}.\n", missing.join(", "));
+        text += &ENGLISH.not_run_yet(&missing);
     }
     for (plan, both) in &found {
         text += &section(plan, both, page)?;
@@ -84,34 +88,26 @@ fn comparisons(found: &[(&Plan, Both)]) -> String {
 /// `86.90 ± 1.70 % (128 seeds)`.
 fn sample(values: &[f64]) -> String {
     let shown = Statistic::of(values).map_or(NONE.to_string(), |statistic| {
-        Format::Percent.statistic(&statistic, Language::English)
+        Format::Percent.statistic(&statistic, ENGLISH)
     });
-    format!("{shown} ({})", seeds(values.len()))
-}
-
-fn seeds(count: usize) -> String {
-    match count {
-        1 => "1 seed".to_string(),
-        count => format!("{count} seeds"),
-    }
+    format!("{shown} ({})", count_of_seeds(values.len(), ENGLISH))
 }
 
 /// Origin of the figures of a recipe, and its chart.
 fn section(plan: &Plan, both: &Both, page: &mut Page<'_>) -> Result<String> {
     let (ours, theirs) = (&both.ours, &both.theirs);
     let environment = &ours.environment;
-    let commit = environment.commit.as_deref().unwrap_or("unknown");
-    let commit = commit.get(..12).unwrap_or(commit);
+    let commit = prose::commit(environment.commit.as_deref().unwrap_or("unknown"));
     let mut text = format!(
         "\n### {}\n\nTallow {} at commit `{commit}` on {}, {}: `{}`. PyTorch {} on {}, {}. Data: {}.\n",
         plan.recipe,
         environment.tallow,
         environment.cpu,
-        threads(environment.threads),
+        count_of_threads(environment.threads, ENGLISH),
         ours.command,
         theirs.torch,
         theirs.cpu,
-        threads(theirs.threads),
+        count_of_threads(theirs.threads, ENGLISH),
         ours.dataset.provenance
     );
     if let Some(fewer) = fewer(plan, &both.pairs) {
@@ -141,13 +137,6 @@ fn section(plan: &Plan, both: &Both, page: &mut Page<'_>) -> Result<String> {
     Ok(text)
 }
 
-fn threads(count: usize) -> String {
-    match count {
-        1 => "1 thread".to_string(),
-        count => format!("{count} threads"),
-    }
-}
-
 /// A sentence if a sample has fewer seeds than the plan.
 fn fewer(plan: &Plan, pairs: &[Pair]) -> Option<String> {
     let least = |of: fn(&Pair) -> &Vec<f64>| pairs.iter().map(|pair| of(pair).len()).min();
@@ -155,8 +144,8 @@ fn fewer(plan: &Plan, pairs: &[Pair]) -> Option<String> {
     (ours.min(theirs) < plan.seeds).then(|| {
         format!(
             "Fewer runs than planned: {} of Tallow and {} of PyTorch, of {}.",
-            seeds(ours),
-            seeds(theirs),
+            count_of_seeds(ours, ENGLISH),
+            count_of_seeds(theirs, ENGLISH),
             plan.seeds
         )
     })

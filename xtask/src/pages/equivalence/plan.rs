@@ -6,7 +6,7 @@ use crate::pages::format::Format;
 use crate::pages::language::Language;
 use crate::pages::tables::Table;
 
-/// What is compared of a recipe.
+/// Comparison of a recipe.
 pub struct Plan {
     /// Name of the recipe.
     pub recipe: &'static str,
