@@ -206,6 +206,12 @@ pub struct Train {
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(example = 3)]
     pub skip_non_finite: usize,
+    /// Epochs between two evaluations on the validation or test data; the last epoch is always evaluated. An epoch without evaluation does not
+    /// count for early stopping and for `reduce-on-plateau`.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[schemars(extend("default" = 1))]
+    #[schemars(example = 5)]
+    pub evaluate_every: usize,
     /// Test-time augmentation in evaluation and prediction: `"flip"` or `"six-view"`; default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tta: Option<Tta>,
@@ -262,6 +268,7 @@ impl Train {
             ema: self.ema.clone(),
             swa: self.swa.clone(),
             skip_non_finite: self.skip_non_finite,
+            evaluate_every: self.evaluate_every,
             tta: self.tta,
             decay_norm_and_bias: self.decay_norm_and_bias,
             lookahead: self.lookahead,

@@ -89,6 +89,10 @@ pub struct TrainConfig {
     /// warning in the log; 0, an error at the first one, by default. A skipped step counts for the schedule and not for the training loss.
     #[serde(default, skip_serializing_if = "crate::unset::is_default")]
     pub skip_non_finite: usize,
+    /// Epochs between two evaluations, at least 1, as Lightning's `check_val_every_n_epoch`: with 5 the epochs 5, 10, ... are evaluated, and the
+    /// last one. An epoch without evaluation does not count for early stopping and for `reduce-on-plateau`.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub evaluate_every: usize,
     /// Test-time augmentation in every evaluation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tta: Option<Tta>,
@@ -134,11 +138,12 @@ impl TrainConfig {
             ema: None,
             swa: None,
             skip_non_finite: 0,
+            evaluate_every: 1,
             tta: None,
         }
     }
 
-    /// Checks the ranges of the settings of what acts on a batch or on the weights: `mix`, `clip`, `chunks`, `sam`, `ema`, `swa`.
+    /// Checks the ranges of the settings of what acts on a batch or on the weights, `mix`, `clip`, `chunks`, `sam`, `ema` and `swa`, and of `evaluate_every`.
     ///
     /// # Errors
     /// [`Error::Config`] names the setting.
@@ -149,13 +154,24 @@ impl TrainConfig {
         if let Some(clip) = &self.clip {
             clip.validate()?;
         }
-        if self.chunks == 0 {
-            return Err(Error::config("chunks", "must be at least 1"));
+        for (key, value) in [
+            ("chunks", self.chunks),
+            ("evaluate_every", self.evaluate_every),
+        ] {
+            if value == 0 {
+                return Err(Error::config(key, "must be at least 1"));
+            }
         }
         if let Some(sam) = &self.sam {
             sam.validate()?;
         }
         Averages::validate(&self.ema, &self.swa, self.epochs)
+    }
+
+    /// True if epoch `epoch` of `epochs`, counted from 0, is evaluated.
+    pub(crate) fn evaluates(&self, epoch: usize, epochs: usize) -> bool {
+        let done = epoch + 1;
+        done.is_multiple_of(self.evaluate_every.max(1)) || done == epochs
     }
 
     pub(crate) fn lookahead_depends_on_total(&self) -> bool {

@@ -105,8 +105,8 @@ impl<'a> Trainer<'a> {
         &self.config
     }
 
-    /// Trains `model`, whose parameters are in `store`, and evaluates it after every epoch if there is `test` data, or
-    /// [validation data](Self::with_validation).
+    /// Trains `model`, whose parameters are in `store`, and evaluates it after every epoch, or every
+    /// [`evaluate_every`](TrainConfig::evaluate_every) ones, if there is `test` data, or [validation data](Self::with_validation).
     ///
     /// A callback that stops the run is not an error; the reason is in [`History::stopped`].
     ///
@@ -245,7 +245,7 @@ impl<'a> Trainer<'a> {
         };
         let interrupted = || self.interrupt.as_ref().is_some_and(|asked| asked());
 
-        schedule.observe(&history.rows)?;
+        schedule.observe(&judged_rows(config, &history.rows, epochs))?;
 
         for epoch in history.rows.len()..epochs {
             if history.stopped.is_none() && history.seconds() >= most_seconds {
@@ -384,7 +384,9 @@ impl<'a> Trainer<'a> {
 
             let statistics = || update_batch_norm(model, store, train, epochs);
             let swapped = batch_parts.swap_in((epoch + 1, epochs), statistics)?;
-            let judged = validation.or(test);
+            let last = history.seconds() + clock.seconds() >= most_seconds;
+            let due = last || config.evaluates(epoch, epochs);
+            let judged = validation.or(test).filter(|_| due);
             let evaluation = match judged {
                 Some(judged) => Some(evaluate(
                     &judged_model,
@@ -435,7 +437,7 @@ impl<'a> Trainer<'a> {
             watch.lap(Phase::Callbacks);
             batch_parts.swap_back(swapped)?;
             history.rows.push(row);
-            schedule.observe(&history.rows)?;
+            schedule.observe(&judged_rows(config, &history.rows, epochs))?;
             if validation.is_none() {
                 history.evaluation = evaluation;
             }
@@ -510,4 +512,12 @@ impl<'a> Trainer<'a> {
         let model = WithTta::new(model, self.config.tta);
         evaluate(&model, store, loader, loss, &mut metrics, |_| Ok(()))
     }
+}
+
+/// The rows of the epochs that are evaluated: a schedule is told of these.
+fn judged_rows(config: &TrainConfig, rows: &[EpochRow], epochs: usize) -> Vec<EpochRow> {
+    let judged = rows
+        .iter()
+        .filter(|row| config.evaluates(row.epoch, epochs));
+    judged.cloned().collect()
 }

@@ -365,6 +365,17 @@ pub(crate) const KEYS: &[(&[&str], Meaning)] = &[
         ),
     ),
     (
+        &[
+            "checkvaleverynepoch",
+            "evaluationinterval",
+            "evalinterval",
+            "evalevery",
+            "valinterval",
+            "valevery",
+        ],
+        Same("train.evaluate_every"),
+    ),
+    (
         &["ttaviews", "testtimeaugmentation", "testtimeaug"],
         Same("train.tta"),
     ),

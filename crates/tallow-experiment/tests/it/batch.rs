@@ -70,6 +70,7 @@ fn settings_at_their_default_are_not_written() {
         "ema",
         "swa",
         "skip_non_finite",
+        "evaluate_every",
         "tta",
     ] {
         assert!(
@@ -85,6 +86,10 @@ fn settings_out_of_range_are_errors_of_the_recipe() {
         ("train.clip.norm=0", "clip.norm: 0 is not"),
         ("train.mix={}", "mix: neither"),
         ("train.chunks=0", "chunks: must be at least 1"),
+        (
+            "train.evaluate_every=0",
+            "evaluate_every: must be at least 1",
+        ),
         ("train.sam.rho=-1", "sam.rho: -1"),
         ("train.ema.decay=2", "ema.decay: 2"),
         ("train.layer_decay=0", "train.layer_decay is 0"),

@@ -32,6 +32,10 @@ impl EarlyStopping {
     }
 
     fn see(&mut self, row: &EpochRow) {
+        // The epoch was not evaluated.
+        if self.monitor.raw(row).is_none() {
+            return;
+        }
         match self.monitor.gain(row, self.best) {
             Some(gain) if gain > self.min_delta => {
                 self.best = self.monitor.value(row);

@@ -533,3 +533,75 @@ fn frozen_parameters_stay_and_batch_norm_follows_the_data() {
         "{error}"
     );
 }
+
+/// A run of five epochs, its weights, and the epochs that were evaluated.
+fn evaluated(config: TrainConfig, stopping: Option<EarlyStopping>) -> (History, Vec<usize>) {
+    let (net, store) = net(0);
+    let (train, test) = loaders(0, 1);
+    let mut trainer = Trainer::new(config);
+    if let Some(stopping) = stopping {
+        trainer = trainer.with_callback(stopping);
+    }
+    let history = trainer.fit(&net, &store, &train, Some(&test)).unwrap();
+    let rows = history.rows.iter();
+    let judged = rows.filter(|row| row.test_accuracy.is_some() && row.test_loss.is_some());
+    let judged = judged.map(|row| row.epoch).collect();
+    (history, judged)
+}
+
+#[test]
+fn evaluates_every_second_epoch_and_the_last() {
+    let every = |evaluate_every| TrainConfig {
+        evaluate_every,
+        ..recipe(5)
+    };
+    let (all, judged) = evaluated(every(1), None);
+    assert_eq!(judged, [0, 1, 2, 3, 4]);
+    let (second, judged) = evaluated(every(2), None);
+    assert_eq!(judged, [1, 3, 4]);
+    assert_eq!(evaluated(every(100), None).1, [4]);
+    // Training is the same, and so are the figures of the epochs that are judged.
+    for (a, b) in all.rows.iter().zip(&second.rows) {
+        assert_eq!(a.train_loss, b.train_loss);
+        assert!(b.test_loss.is_none() || a.test_loss == b.test_loss);
+    }
+    assert_eq!(all.evaluation, second.evaluation);
+
+    let (net, store) = net(0);
+    let (train, _) = loaders(0, 1);
+    let error = Trainer::new(every(0)).fit(&net, &store, &train, None);
+    let message = error.unwrap_err().to_string();
+    assert!(
+        message.contains("evaluate_every: must be at least 1"),
+        "{message}"
+    );
+}
+
+#[test]
+fn patience_counts_the_epochs_that_are_evaluated() {
+    // Nothing is an improvement of 2, so that the second evaluation ends the run.
+    let stopping = || EarlyStopping::new(Monitor::TestAccuracy, 1).min_delta(2.0);
+    for (evaluate_every, epochs) in [(1, 2), (2, 4), (3, 6)] {
+        let config = TrainConfig {
+            evaluate_every,
+            ..recipe(6)
+        };
+        let (history, judged) = evaluated(config, Some(stopping()));
+        assert_eq!(history.rows.len(), epochs, "{judged:?}");
+        assert!(history.stopped.is_some());
+    }
+
+    // The same for the learning rate, which is divided by 10 after the second evaluation.
+    for (evaluate_every, reduced) in [(1, 2), (2, 4), (3, 6)] {
+        let mut config = TrainConfig {
+            evaluate_every,
+            ..recipe(7)
+        };
+        let plateau = r#"{"curve": {"name": "reduce-on-plateau", "monitor": "test_accuracy", "threshold": 2.0, "threshold_mode": "abs", "patience": 0, "cooldown": 100}}"#;
+        config.schedule = serde_json::from_str::<ScheduleConfig>(plateau).unwrap();
+        let (history, _) = evaluated(config, None);
+        let rates: Vec<f64> = history.rows.iter().map(|row| row.lr).collect();
+        let first = rates.iter().position(|&rate| rate < 0.04);
+        assert_eq!(first, Some(reduced), "{rates:?}");
+    }
+}
