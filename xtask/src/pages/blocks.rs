@@ -7,7 +7,7 @@ use tallow_record::{METRICS, Results};
 use super::block::Block;
 use super::page::Page;
 use super::store::{choose, find_metric};
-use super::{charts, equivalence, images, prose, regression, schedules, tables, trained};
+use super::{charts, equivalence, images, prose, regression, schedules, speedrun, tables, trained};
 
 /// Words after the experiment in the mark of a block.
 #[derive(Clone, Copy, PartialEq)]
@@ -48,9 +48,10 @@ const KINDS: [(&str, Takes); 15] = [
 ];
 
 /// The kinds that are of no experiment.
-const ALONE: [&str; 7] = [
+const ALONE: [&str; 8] = [
     "summary",
     "recipes",
+    "speedrun",
     "faults",
     "repeats",
     "schedules",
@@ -70,6 +71,7 @@ pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
             "repeats" => regression::repeats(page),
             "schedules" => schedules::schedules(page),
             "recipes" => trained::recipes(page),
+            "speedrun" => speedrun::speedrun(page),
             "equivalence" => equivalence::equivalence(page),
             "equivalence-plan" => Ok(equivalence::plan()),
             _ => prose::summary(page),

@@ -17,6 +17,7 @@ mod pictures;
 mod prose;
 mod regression;
 mod schedules;
+mod speedrun;
 mod store;
 mod tables;
 mod trained;
