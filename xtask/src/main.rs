@@ -47,7 +47,7 @@ enum Chore {
     /// All sides take turns in one run, so that a change of the machine's speed affects all of them; the result is the ratio of the
     /// medians. All have the same number of threads. Times are valid only on a quiet machine: stop compilers, browsers and other
     /// runs first, keep a laptop on mains power, and repeat important measurements. A busy machine favours Tallow: PyTorch's threads
-    /// wait for each other and lose more. All benchmarks with PyTorch take about ten minutes. docs/performance.md has the method.
+    /// wait for each other and lose more. docs/performance.md has the method.
     #[command(after_help = bench::args::EXAMPLES)]
     Bench(BenchArgs),
     /// Generate the pages of the docs from the results.

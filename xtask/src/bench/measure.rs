@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 use super::case::Case;
 use super::side::Side;
 
-/// Before each turn. Threads of PyTorch's OpenMP go on spinning for up to 10 ms after their last work, ours for less; telling them not
-/// to (`OMP_WAIT_POLICY=PASSIVE`) would make PyTorch's steps on small networks 1.3 to 1.5 times slower.
+/// Before each turn, since threads of PyTorch's OpenMP go on spinning for a while after their last work. `OMP_WAIT_POLICY=PASSIVE` would
+/// forbid that, and is not set: PyTorch runs with its defaults.
 const SETTLE: Duration = Duration::from_millis(20);
 
 /// Number and duration of measurements.
