@@ -84,7 +84,7 @@ fn shells_complete_one_word() {
 fn exit_codes_are_in_the_readme() {
     let readme = include_str!("../../../README.md");
     for (code, what) in [
-        ("0", "all claims hold"),
+        ("0", "no claim failed"),
         ("1", "a claim failed"),
         ("2", "bad input, missing data or another error"),
         ("130", "interrupted"),

@@ -31,7 +31,7 @@ pub const EXAMPLES: &str = "Examples:
 A run that was interrupted or killed continues from its last checkpoint, to the bit, when the same command is given again or with
 --resume; docs/running.md has the details.
 
-Exit codes: 0 all claims hold; 1 a claim failed, or a batch was not learnt; 2 bad input, missing data or another error; 130 interrupted.
+Exit codes: 0 no claim failed; 1 a claim failed, or a batch was not learnt; 2 bad input, missing data or another error; 130 interrupted.
 
 Each line of --events is an object whose `event` is its kind: run_started, batch (every --events-every batches),
 epoch_ended (the line of metrics.jsonl), run_ended, run_stopped, claims_judged. docs/running.md lists their fields.";
