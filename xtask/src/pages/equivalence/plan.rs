@@ -50,7 +50,7 @@ pub const PLANS: [Plan; 4] = [
         seeds: 3,
         margin: 0.025,
         pilot: None,
-        reason: "A run took 17.9 minutes (its page), so that 3 seeds and a wide margin have to do. There was no pilot of several seeds.",
+        reason: "A run takes more than a quarter of an hour (its page), so that 3 seeds and a wide margin have to do. There was no pilot of several seeds.",
     },
 ];
 
