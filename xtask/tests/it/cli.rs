@@ -48,7 +48,11 @@ fn a_bench_that_cannot_be_run_is_refused() {
         (&["--filter", "fc", "--repeats", "0"], "repeats"),
         (&["--filter", "fc", "--seconds", "0"], "seconds"),
         (&["--filter", "fc", "--batch", "0"], "batch"),
-        (&["--against", "burn"], "pytorch"),
+        (&["--against", "tch"], "pytorch"),
+        (&["--arms", "every"], "eager"),
+        (&["--retries", "99"], "retries"),
+        (&["--filter", "fc", "--compile-limit", "0"], "seconds"),
+        (&["--system-worker", "no-such-program"], "no-such-program"),
         (&["--json", "no/such/folder.json"], "no/such"),
         (&["--filter", "epoch"], "mnist"),
     ] {

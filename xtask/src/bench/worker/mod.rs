@@ -1,25 +1,49 @@
-//! Worker process `bench-worker`, which `bench` starts: runs the benchmarks of Tallow, or of candle.
+//! Worker process, which `bench` starts: runs the benchmarks of Tallow, or of candle.
+//!
+//! Two programs have this module: `xtask` as its hidden command `bench-worker`, with the allocator of `tallow`, and `bench-system`, with
+//! the system's. It therefore uses nothing of `tallow-cli`, which sets the allocator.
+
+mod candle;
+pub mod case;
+mod data;
+mod job;
+mod network;
+mod operator;
+pub mod protocol;
 
 use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device};
+use clap::Args;
 use serde::Serialize;
-
-use super::args::WorkerArgs;
-use super::case::{Case, Kind, Work};
-use super::job::Job;
-use super::protocol::{Gemm, Hello, Memory, Prepared, Ran, Request};
-use super::{candle, data, network, operator};
-use tallow_cli::{Ending, machine, output};
 use tallow_experiment::device;
+use tallow_record::error_message;
 
-/// The one variant of Tallow's and of candle's benchmarks.
+use case::{Case, Kind, Work};
+use job::Job;
+use protocol::{Arm, Gemm, Hello, Precision, Prepared, Ran, Request};
+
+/// Name of the one arm of Tallow's and of candle's benchmarks.
 const ONLY: &str = "default";
 
-/// Answers requests until standard input ends.
-pub fn work(args: &WorkerArgs) -> Result<Ending> {
+/// Speed of large matrix products on a device in GFLOP/s.
+pub type GemmPeak = fn(&Device) -> candle_core::Result<f64>;
+
+/// Arguments of a worker.
+#[derive(Args, Debug)]
+pub struct WorkerArgs {
+    /// Run candle instead of Tallow.
+    #[arg(long)]
+    candle: bool,
+    /// Device of the networks.
+    #[arg(long, value_name = "D", default_value = "cpu")]
+    device: String,
+}
+
+/// Answers requests until standard input ends; [`Request::Gemm`] only with a `gemm_peak`.
+pub fn work(args: &WorkerArgs, gemm_peak: Option<GemmPeak>) -> Result<()> {
     let version = if args.candle {
         format!("candle {}", candle_version())
     } else {
@@ -27,19 +51,24 @@ pub fn work(args: &WorkerArgs) -> Result<Ending> {
     };
     let device = device::parse(&args.device)?;
     send(&Hello { version })?;
-    let mut job = None;
+    let mut worker = Worker {
+        candle: args.candle,
+        device,
+        gemm_peak,
+        job: None,
+    };
     for line in io::stdin().lock().lines() {
         let request = serde_json::from_str(&line?).context("not a request")?;
-        if let Err(error) = answer(request, args.candle, &device, &mut job) {
-            send(&serde_json::json!({ "error": output::message(&error) }))?;
+        if let Err(error) = worker.answer(request) {
+            send(&serde_json::json!({ "error": error_message(error.as_ref()) }))?;
         }
     }
-    Ok(Ending::Done)
+    Ok(())
 }
 
 /// Version of candle in the lock file.
 fn candle_version() -> &'static str {
-    let lock = include_str!("../../../Cargo.lock");
+    let lock = include_str!("../../../../Cargo.lock");
     let (_, package) = lock
         .split_once("name = \"candle-core\"")
         .unwrap_or_default();
@@ -52,31 +81,45 @@ fn send(reply: &impl Serialize) -> Result<()> {
     Ok(out.flush()?)
 }
 
-fn answer(request: Request, candle: bool, device: &Device, job: &mut Option<Job>) -> Result<()> {
-    match request {
-        Request::Prepare { case } => {
-            // Frees the memory of the last one first.
-            *job = None;
-            let made = job.insert(prepare(&case, candle, device)?);
-            send(&Prepared {
-                variants: vec![ONLY.to_string()],
-                parameters: made.parameters,
-                gflop: made.gflop.map(|gflop| gflop / made.pieces as f64),
-            })
+struct Worker {
+    candle: bool,
+    device: Device,
+    gemm_peak: Option<GemmPeak>,
+    job: Option<Job>,
+}
+
+impl Worker {
+    fn answer(&mut self, request: Request) -> Result<()> {
+        match request {
+            Request::Prepare { case } => {
+                // Frees the memory of the last one first.
+                self.job = None;
+                let made = self.job.insert(prepare(&case, self.candle, &self.device)?);
+                send(&Prepared {
+                    arms: vec![Arm {
+                        name: ONLY.to_string(),
+                        precision: Precision::Fp32,
+                        compiled: false,
+                    }],
+                    parameters: made.parameters,
+                    gflop: made.gflop.map(|gflop| gflop / made.pieces as f64),
+                })
+            }
+            Request::Run { arm, steps, .. } => {
+                let job = self.job.as_mut().context("nothing is prepared")?;
+                ensure!(arm == ONLY, "no arm `{arm}`");
+                send(&Ran {
+                    seconds: time(job, steps)?,
+                })
+            }
+            Request::Drop { arm } => bail!("the arm `{arm}` is the only one"),
+            Request::Gemm => {
+                let peak = self.gemm_peak.context("not asked of this program")?;
+                send(&Gemm {
+                    gflops: peak(&self.device)?,
+                })
+            }
         }
-        Request::Run { variant, steps } => {
-            let job = job.as_mut().context("nothing is prepared")?;
-            ensure!(variant == ONLY, "no variant `{variant}`");
-            send(&Ran {
-                seconds: time(job, steps)?,
-            })
-        }
-        Request::Memory => send(&Memory {
-            mb: machine::peak_memory_mb(),
-        }),
-        Request::Gemm => send(&Gemm {
-            gflops: machine::gemm_peak(device)?,
-        }),
     }
 }
 
