@@ -20,6 +20,7 @@ mod run;
 mod statistic;
 mod statistics;
 mod summary;
+mod sweep;
 mod tier;
 mod time;
 mod variant;
@@ -44,6 +45,9 @@ pub use run::Run;
 pub use statistic::Statistic;
 pub use statistics::{StatisticsRow, TensorStatistics};
 pub use summary::{ClassScore, Summary};
+pub use sweep::{
+    SweepParameter, SweepResults, SweepScale, SweepState, SweepTrial,
+};
 pub use tier::Tier;
 pub use time::{duration, start_seconds, started, timestamp};
 pub use variant::by_variant;

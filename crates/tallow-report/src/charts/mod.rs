@@ -17,6 +17,7 @@ mod histograms;
 mod labels;
 mod lr_range;
 mod panels;
+mod parallel;
 mod reliability;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use gradients::{GradientPanel, gradients, layers};
 pub use histograms::histograms;
 pub use lr_range::lr_range;
 pub use panels::panels;
+pub use parallel::{Coordinate, CoordinateKind, parallel};
 pub use reliability::reliability;
 pub use theme::{style, without_style};
 pub use waterfall::{Step, waterfall};
