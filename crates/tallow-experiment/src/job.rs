@@ -1,9 +1,11 @@
 //! One run: one variant with one seed, built, trained and recorded.
 
 mod initial;
+mod pause;
 mod trace;
 mod trial;
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,7 @@ use tallow_train::{
 use tallow_transforms::Compose;
 
 use self::initial::{initial_weights, whiten};
+use self::pause::Epochs;
 use crate::analysis::{self, Analysis};
 use crate::data::{Splits, image_shape, input_shape};
 use crate::error::{Context, Error, Result};
@@ -27,7 +30,7 @@ use crate::model::{self, Model, ModelConfig, Registry};
 use crate::profile::{Activations, layer_times};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
-use crate::unfinished::{Checkpoint, Lock, Resume, Wanted};
+use crate::unfinished::{Checkpoint, Lock, Resume, Wanted, is_finished};
 use crate::{observe, pictures};
 
 /// Steps over which the norms of the gradients are averaged.
@@ -74,6 +77,8 @@ pub(crate) enum Ended {
     Finished(PathBuf),
     /// The stop flag was set. The run in this folder can be continued; `None` if it has no checkpoints.
     Stopped(Option<PathBuf>),
+    /// The run has the epochs of [`Session::pause`]; the unfinished record, with a checkpoint, is in this folder.
+    Paused(PathBuf),
     /// The loss was not finite; the unfinished record is in this folder.
     Diverged(PathBuf, Error),
 }
@@ -90,6 +95,8 @@ pub(crate) struct Session<'s> {
     pub resume: &'s Resume,
     /// Whether times and statistics by layer are measured.
     pub profile: bool,
+    /// Epochs after which a run pauses, if it does not end before.
+    pub pause: Option<usize>,
 }
 
 /// Run that is ready to be trained.
@@ -239,6 +246,7 @@ impl<'a> Job<'a> {
     /// Folder of an unfinished run that this one continues, with its lock, or of none.
     fn unfinished(
         &self,
+        progress: &mut dyn Progress,
         session: &Session,
         listed: Option<&Path>,
         config: &str,
@@ -264,9 +272,14 @@ impl<'a> Job<'a> {
                     None => reason = Some("another process is training it".to_string()),
                 }
             }
-            if let (Some(reason), Some(_)) = (reason, asked) {
+            if let Some(reason) = reason {
                 let message = format!("{} cannot be continued: {reason}", folder.display());
-                return Err(Error::RunRecord(message));
+                if asked.is_some() {
+                    return Err(Error::RunRecord(message));
+                }
+                if !is_finished(folder) {
+                    progress.note(&message);
+                }
             }
         }
         wanted.find(session.out)
@@ -309,7 +322,7 @@ impl<'a> Job<'a> {
             self.recipe,
         )?;
         let unfinished = self
-            .unfinished(session, listed, &config, &environment)
+            .unfinished(progress, session, listed, &config, &environment)
             .context(|| label.clone())?;
         let folder = unfinished.as_ref().map(|(folder, _)| folder.as_path());
         let mut record = self.open_record(session, folder, &config, environment)?;
@@ -343,6 +356,8 @@ impl<'a> Job<'a> {
         let monitor = self.recipe.monitor(self.validation.is_some());
         let checkpoint = train.checkpoint.clone().unwrap_or_default();
         let saves = session.resume.is_on() || train.checkpoint.is_some();
+        let done = Cell::new(0);
+        let at_pause = || session.pause.is_some_and(|epochs| done.get() >= epochs);
         let (fitted, mut profile) = {
             let mut observer = progress.run(&self.info, &dir);
             let mut trainer = self
@@ -351,7 +366,8 @@ impl<'a> Job<'a> {
                 .with_callback(&mut gradients)
                 .with_callback(&mut events)
                 .with_callback(&mut *observer)
-                .with_interrupt(|| session.stop.requested());
+                .with_callback(Epochs(&done))
+                .with_interrupt(|| session.stop.requested() || at_pause());
             if let Some(validation) = &self.validation {
                 trainer = trainer.with_validation(validation.clone());
             }
@@ -386,6 +402,10 @@ impl<'a> Job<'a> {
             Err(error) if error.is_non_finite_loss() => return Ok(Ended::Diverged(dir, error)),
             fitted => fitted?,
         };
+        if history.interrupted && at_pause() && !session.stop.requested() {
+            progress.run_paused(&dir);
+            return Ok(Ended::Paused(dir));
+        }
         if history.interrupted {
             return Ok(Ended::Stopped(saves.then_some(dir)));
         }

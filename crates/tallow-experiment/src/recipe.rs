@@ -357,12 +357,22 @@ impl Recipe {
     /// Settings that choose an epoch by the test data, one sentence each.
     pub(crate) fn chosen_on_test(&self, validated: bool) -> Vec<String> {
         let monitor = self.monitor(validated);
+        let on_test = |key, monitor| chosen_on_test(key, "the epoch", monitor);
         let stopping = (self.train.early_stopping.as_ref())
-            .and_then(|s| chosen_on_test("train.early_stopping", s.monitor.unwrap_or(monitor)));
+            .and_then(|s| on_test("train.early_stopping", s.monitor.unwrap_or(monitor)));
         let best = (self.train.restore_best)
-            .then(|| chosen_on_test("train.restore_best", monitor))
+            .then(|| on_test("train.restore_best", monitor))
             .flatten();
         stopping.into_iter().chain(best).collect()
+    }
+
+    /// Whether a run has validation data; `None` where the folder of the data tells.
+    pub(crate) fn has_validation(&self) -> Option<bool> {
+        match (&self.data.validation, is_own(&self.data.dataset)) {
+            (Some(_), _) => Some(true),
+            (None, true) => None,
+            (None, false) => Some(false),
+        }
     }
 
     /// Checks the metrics by which epochs are compared, in a run with or without validation data, or where that is not known yet.
@@ -385,12 +395,7 @@ impl Recipe {
         if let Some(validation) = &self.data.validation {
             validation.check("data.validation")?;
         }
-        self.check_monitors(match (&self.data.validation, is_own(&self.data.dataset)) {
-            (Some(_), _) => Some(true),
-            // Its folder tells.
-            (None, true) => None,
-            (None, false) => Some(false),
-        })?;
+        self.check_monitors(self.has_validation())?;
         if let Some(checkpoint) = &train.checkpoint {
             checkpoint.config().validate()?;
         }

@@ -311,6 +311,7 @@ impl Runner {
             stop: &self.options.stop,
             resume: &self.options.resume,
             profile: self.options.profile,
+            pause: None,
         };
         let mut done = Trained::default();
         let seeds = &setting.experiment.seeds;
@@ -335,7 +336,7 @@ impl Runner {
                 job.train(progress, &session, label, listed.as_deref(), &mut opened)
             });
             match trained {
-                Ok(Ended::Finished(folder)) => done.folders.push(folder),
+                Ok(Ended::Finished(folder) | Ended::Paused(folder)) => done.folders.push(folder),
                 Ok(Ended::Stopped(folder)) => {
                     progress.stopped("interrupted");
                     if let Some(folder) = folder {
