@@ -9,6 +9,7 @@ fn every_help_text_has_a_description_and_an_example() {
     for command in [
         &["list"][..],
         &["run"],
+        &["sweep"],
         &["data"],
         &["data", "list"],
         &["data", "get"],

@@ -18,6 +18,7 @@ mod run;
 mod sandbox;
 #[cfg(unix)]
 mod screen;
+mod sweep;
 mod tiers;
 mod track;
 mod trials;
