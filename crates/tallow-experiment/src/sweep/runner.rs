@@ -107,7 +107,7 @@ impl Runner {
         let mut work = BTreeMap::new();
         let mut before: Option<Vec<TrialRun>> = None;
         loop {
-            let records = Records::read(sweep, &outs, &common.ignored, Some(&common.digests))?;
+            let records = Records::read(sweep, &outs, &common.ignored, Some(&common.digests[..]))?;
             let begun = standing(sweep, &records, common.metric);
             let todo = common.todo(&records, &begun);
             if before.is_none() {
