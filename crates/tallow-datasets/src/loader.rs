@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tallow_transforms::Compose;
 
+use crate::block_sampler::BlockSampler;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::sampler::{FixedSampler, RandomSampler, Sampler, SequentialSampler, ShardedSampler};
@@ -22,7 +23,8 @@ use plan::Plan;
 ///
 /// A batch depends on the dataset, the transforms, the seed, the epoch and its place in it, and on nothing else: any
 /// number of workers gives the same bits in the same order. An epoch visits every sample once (less what `drop_last`
-/// leaves out), unless [`with_sampler`](DataLoader::with_sampler) sets another order. Clones share the dataset.
+/// leaves out), unless [`with_sampler`](DataLoader::with_sampler) sets another order. Clones share the dataset. Of a dataset that is
+/// streamed in blocks, a shuffled order keeps the samples of a block near each other ([`BlockSampler`]).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -53,7 +55,7 @@ impl DataLoader {
     /// Data loader over all of `dataset`.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a batch size of 0, [`Error::Transform`] when the transforms do not suit the shape that
+    /// [`Error::Argument`] for a batch size of 0 and for blocks of another number of samples, [`Error::Transform`] when the transforms do not suit the shape that
     /// the images of the dataset share.
     pub fn new(
         dataset: Arc<dyn Dataset>,
@@ -69,10 +71,19 @@ impl DataLoader {
             transform.output_shape(shape)?;
         }
         let samples = dataset.len();
-        let sampler: Arc<dyn Sampler> = if config.shuffle {
-            Arc::new(RandomSampler::new(samples, config.seed))
-        } else {
-            Arc::new(SequentialSampler::new(samples))
+        let sampler: Arc<dyn Sampler> = match config.shuffle.then(|| dataset.blocks()) {
+            None => Arc::new(SequentialSampler::new(samples)),
+            Some(None) => Arc::new(RandomSampler::new(samples, config.seed)),
+            Some(Some(blocks)) if blocks.of().len() == samples => {
+                Arc::new(BlockSampler::new(&blocks, config.seed))
+            }
+            Some(Some(blocks)) => {
+                return Err(Error::Argument(format!(
+                    "the dataset `{}` has {samples} samples and gives the blocks of {}: expected one block for each sample",
+                    dataset.info().name,
+                    blocks.of().len()
+                )));
+            }
         };
         Ok(Self {
             dataset,
