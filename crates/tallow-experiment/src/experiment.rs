@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tallow_datasets::PictureOptions;
+use tallow_datasets::{PictureOptions, Streaming};
 pub use tallow_record::Tier;
 use tallow_record::{ClaimResult, METRICS, Published};
 use tallow_regress::{Claim, FACTS, Figure, Rule};
@@ -242,10 +242,12 @@ impl Experiment {
         (self.variants.first()).map_or("", |variant| &variant.recipe.data.dataset)
     }
 
-    /// Decoding of its pictures.
-    pub(crate) fn pictures(&self) -> PictureOptions {
-        (self.variants.first()).map_or_else(PictureOptions::default, |variant| {
-            variant.recipe.data.pictures
+    /// Decoding and streaming of its pictures.
+    pub(crate) fn pictures(&self) -> (PictureOptions, Streaming) {
+        let first = self.variants.first();
+        first.map_or_else(Default::default, |variant| {
+            let data = &variant.recipe.data;
+            (data.pictures, data.streaming())
         })
     }
 
@@ -333,6 +335,16 @@ fn variants(
     if let Some(other) = done.iter().find(|v| Some(v.recipe.data.pictures) != first) {
         return refuse(format!(
             "variant `{}` has other data.pictures than the first one: an experiment decodes its pictures in one way",
+            other.name
+        ));
+    }
+    let first = done.first().map(|variant| variant.recipe.data.streaming());
+    if let Some(other) = done
+        .iter()
+        .find(|v| Some(v.recipe.data.streaming()) != first)
+    {
+        return refuse(format!(
+            "variant `{}` has another data.streaming or data.shuffle_window than the first one: an experiment reads its pictures in one way",
             other.name
         ));
     }

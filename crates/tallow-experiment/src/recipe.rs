@@ -1,10 +1,11 @@
 //! Recipe of one variant.
 
+mod streaming;
 mod transforms;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tallow_datasets::PictureOptions;
+use tallow_datasets::{PictureOptions, own_path};
 use tallow_train::{
     Clip, EmaConfig, LookaheadConfig, LossConfig, MixConfig, Monitor, OptimizerConfig, ParamRule,
     SamConfig, ScheduleConfig, SwaConfig, TrainConfig, Tta, Unfreeze,
@@ -31,7 +32,7 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// Name in the catalogue of datasets, or `folder:PATH`, `csv:PATH` or `npz:PATH`, relative to the current directory.
+    /// Name in the catalogue of datasets, or `folder:PATH`, `csv:PATH`, `npz:PATH` or `parquet:PATH`, relative to the current directory.
     #[schemars(example = &"cifar10")]
     pub dataset: String,
     /// Transforms of training and test images. With `model.pretrained` the default is the preparation of those weights.
@@ -67,12 +68,21 @@ pub struct Data {
     /// Decoding of the pictures of a folder: `exif`, `alpha` and `max_pixels`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pictures: PictureOptions,
+    /// Reading of `parquet:PATH`: `true` streams the pictures and shuffles them in windows, `false` holds them in memory as they are stored and
+    /// shuffles all of them. Default: `true` for a split whose pictures take more than 1 GiB. The pictures of folders and lists are read one by
+    /// one, whatever their number, and all are shuffled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = true)]
+    pub streaming: Option<bool>,
+    /// MiB of pictures of `parquet:PATH` that are shuffled together when they are streamed; twice as many are in memory. Default: 64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 256)]
+    pub shuffle_window: Option<usize>,
 }
 
 /// Whether a dataset is one of the user's own, by its name: such a dataset may have a validation split.
 pub(crate) fn is_own(dataset: &str) -> bool {
-    let own = ["folder:", "csv:", "npz:"];
-    own.iter().any(|prefix| dataset.starts_with(prefix))
+    own_path(dataset).is_some()
 }
 
 /// Model by name, its settings and its initial weights.
@@ -327,6 +337,7 @@ impl Recipe {
             );
         }
         self.check_transforms()?;
+        self.data.check_streaming()?;
         self.check_monitoring()?;
         self.train.optimizer.validate()?;
         if let Some(decay) = self.train.layer_decay

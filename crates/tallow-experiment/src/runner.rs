@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::Device;
-use tallow_datasets::PictureOptions;
+use tallow_datasets::{PictureOptions, Streaming};
 use tallow_record::{Dataset, Run, percent};
 use tallow_regress::Trace;
 use tallow_train::capture_environment;
@@ -77,14 +77,17 @@ struct Source {
     dataset: String,
     test: Option<Validation>,
     pictures: PictureOptions,
+    streaming: Streaming,
 }
 
 impl Source {
     fn of(experiment: &Experiment) -> Self {
+        let (pictures, streaming) = experiment.pictures();
         Self {
             dataset: experiment.dataset().to_string(),
             test: experiment.test().cloned(),
-            pictures: experiment.pictures(),
+            pictures,
+            streaming,
         }
     }
 }
@@ -395,6 +398,7 @@ impl Runner {
         }
         let mut options = data::options(self.options.data.clone(), progress.downloads());
         options.pictures = data.pictures;
+        options.streaming = data.streaming;
         let splits = Splits::load(&data.dataset, data.test.as_ref(), &options)?;
         progress.loaded(&splits);
         self.loaded.push((data, splits.clone()));
