@@ -18,6 +18,7 @@ mod run;
 mod sandbox;
 #[cfg(unix)]
 mod screen;
+mod streaming;
 mod sweep;
 mod tiers;
 mod track;
