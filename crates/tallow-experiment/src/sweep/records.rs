@@ -77,7 +77,7 @@ impl Records {
                 }
             };
             let known = wanted.get(&(run.info.variant.as_str(), run.info.seed));
-            let Some((number, config)) = known else {
+            let Some(&(number, ref config)) = known else {
                 continue;
             };
             let digest = digests.and_then(|digests| digests.get(number / seeds));
@@ -85,12 +85,12 @@ impl Records {
             if other_data || essential(run.config.clone()) != *config {
                 continue;
             }
-            let older = found.runs[*number]
+            let older = found.runs[number]
                 .as_ref()
                 .is_none_or(|known| known.run.dir.file_name() <= folder.file_name());
             if older {
                 let diverged = folder.join(DIVERGED).is_file();
-                found.runs[*number] = Some(Record { run, diverged });
+                found.runs[number] = Some(Record { run, diverged });
             }
         }
         Ok(found)

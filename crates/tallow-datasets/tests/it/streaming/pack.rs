@@ -67,7 +67,7 @@ fn a_folder_becomes_a_file_and_is_the_same() {
     )
     .unwrap();
     assert_eq!(written.images, [(Split::Train, 40)]);
-    assert_eq!(written.files, [out.clone()]);
+    assert_eq!(written.files, std::slice::from_ref(&out));
     assert_eq!(written.classes, ["ant", "bee", "cat", "dog", "eel"]);
     assert_eq!(
         contents(&name(&dir, "folder", "birds")),
