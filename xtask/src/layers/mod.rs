@@ -47,7 +47,7 @@ pub fn layers(args: &LayersArgs) -> Result<Ending> {
 }
 
 /// Crates that each crate may use directly, from the lowest layer to the highest.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("tallow-ops", &[]),
     ("tallow-transforms", &[]),
     ("tallow-metrics", &[]),
@@ -77,6 +77,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "tallow-transforms",
         ],
     ),
+    ("tallow-mpi", &["tallow-train"]),
     (
         "tallow-experiment",
         &[
@@ -110,6 +111,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
         "tallow-cli",
         &[
             "tallow-experiment",
+            "tallow-mpi",
             "tallow-models",
             "tallow-train",
             "tallow-report",
@@ -126,6 +128,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
         &[
             "tallow-cli",
             "tallow-experiment",
+            "tallow-mpi",
             "tallow-models",
             "tallow-train",
             "tallow-report",

@@ -1,5 +1,6 @@
 //! Communication between the ranks that train one model.
 
+use std::fmt;
 use std::ops::Add;
 
 use pulp::bytemuck::{Pod, cast_slice, cast_slice_mut};
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 /// [`exchange`](Self::exchange): all else is made of it, the sums too, so that their bits are the same for every communicator.
 ///
 /// All ranks call the same methods in the same order. A call waits for the others.
-pub trait Communicator: Send + Sync {
+pub trait Communicator: fmt::Debug + Send + Sync {
     /// Number of this rank, below [`world`](Self::world).
     fn rank(&self) -> usize;
 

@@ -23,7 +23,7 @@ pub use threads::Threads;
 pub(crate) use wishes::Wishes;
 
 /// Ranks that train one model together, from the point of view of one of them. Alone, it sends nothing.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ranks(Arc<dyn Communicator>);
 
 impl Default for Ranks {

@@ -32,6 +32,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// ```
 ///
 /// A rank that is dropped has ended: calls of the others fail from then on.
+#[derive(Debug)]
 pub struct Threads {
     rank: usize,
     world: usize,
@@ -42,6 +43,7 @@ pub struct Threads {
     ended: Arc<Mutex<Option<String>>>,
 }
 
+#[derive(Debug)]
 struct Links {
     to: Vec<Sender<Vec<u8>>>,
     from: Vec<Receiver<Vec<u8>>>,
