@@ -27,6 +27,7 @@ use crate::commands::track::{self, TrackArgs};
 use crate::commands::train::{self, InitArgs, TrainArgs};
 use crate::ending::Ending;
 use crate::program::Program;
+use crate::world;
 
 /// Subcommands of the programs.
 #[derive(Subcommand, Debug)]
@@ -151,6 +152,17 @@ pub enum Command {
 }
 
 impl Command {
+    /// Name of the command, if it trains in one process alone.
+    fn trains_alone(&self) -> Option<&'static str> {
+        match self {
+            Self::Train(_) => Some("train"),
+            Self::LrFind(_) => Some("lr-find"),
+            Self::Reproduce(_) => Some("reproduce"),
+            Self::Regress(_) => Some("regress"),
+            _ => None,
+        }
+    }
+
     /// Whether the command may fill the terminal, where coloured logs would be unreadable.
     pub fn has_screen(&self) -> bool {
         match self {
@@ -167,6 +179,9 @@ impl Command {
 
 /// Runs a command.
 pub fn dispatch(command: &Command, program: &Program) -> Result<Ending> {
+    if let Some(name) = command.trains_alone() {
+        world::refuse(name)?;
+    }
     match command {
         Command::List => list::list(program),
         Command::Run(args) => run::run(args, program),

@@ -33,13 +33,13 @@ pub fn gemm_peak(device: &Device) -> candle_core::Result<f64> {
 /// Number of physical cores that this process may use. Two hardware threads of a core share its multipliers.
 pub fn cores() -> usize {
     let given = thread::available_parallelism().map_or(1, usize::from);
-    let physical = fs::read_to_string("/proc/cpuinfo")
-        .map(|text| physical_cores(&text))
-        .unwrap_or(0);
-    match physical {
-        0 => given,
-        n => n.min(given),
-    }
+    all_cores().map_or(given, |physical| physical.min(given))
+}
+
+/// Number of physical cores of the machine; `None` where the system does not list them.
+pub fn all_cores() -> Option<usize> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    Some(physical_cores(&text)).filter(|&cores| cores > 0)
 }
 
 /// Number of pairs of socket and core; 0 where the file does not list them.

@@ -1,5 +1,6 @@
 //! One run: one variant with one seed, built, trained and recorded.
 
+mod follow;
 mod initial;
 mod pause;
 mod trace;
@@ -8,13 +9,14 @@ mod trial;
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use tallow_datasets::{DataLoader, LoaderConfig};
-use tallow_record::{Environment, LayerRow, RunInfo, Tier, write_atomic};
+use tallow_record::{Environment, LayerRow, RunInfo, Tier, World, write_atomic};
 use tallow_train::{
-    GradientNorms, GradientStatistics, KeepBest, RunRecord, TensorBoard, TrainConfig,
+    Communicator, GradientNorms, GradientStatistics, KeepBest, RunRecord, TensorBoard, TrainConfig,
     capture_environment, check_chunks, check_last_batch, dataset_record,
 };
 use tallow_transforms::Compose;
@@ -69,6 +71,8 @@ pub(crate) struct Setting<'a> {
     pub registry: &'a Registry,
     /// Teachers of distillation by their names in the recipes.
     pub teachers: &'a [(String, Model)],
+    /// Ranks that train the runs together.
+    pub communicator: &'a Arc<dyn Communicator>,
 }
 
 /// End of a run.
@@ -97,6 +101,8 @@ pub(crate) struct Session<'s> {
     pub profile: bool,
     /// Epochs after which a run pauses, if it does not end before.
     pub pause: Option<usize>,
+    /// Processes that train together, for the environment of the run.
+    pub world: Option<World>,
 }
 
 /// Run that is ready to be trained.
@@ -315,7 +321,10 @@ impl<'a> Job<'a> {
         listed: Option<&Path>,
         opened: &mut dyn FnMut(&Path) -> Result<()>,
     ) -> Result<Ended> {
-        let environment = capture_environment(self.setting.device, session.commit.clone());
+        let environment = Environment {
+            world: session.world.clone(),
+            ..capture_environment(self.setting.device, session.commit.clone())
+        };
         let config = config_text(
             self.setting.experiment,
             (&self.info.variant, self.info.seed),
@@ -361,16 +370,13 @@ impl<'a> Job<'a> {
         let (fitted, mut profile) = {
             let mut observer = progress.run(&self.info, &dir);
             let mut trainer = self
-                .trainer(self.train_config())
+                .monitored_trainer(session.stop)
                 .with_callback(&mut record)
                 .with_callback(&mut gradients)
                 .with_callback(&mut events)
                 .with_callback(&mut *observer)
                 .with_callback(Epochs(&done))
                 .with_interrupt(|| session.stop.requested() || at_pause());
-            if let Some(validation) = &self.validation {
-                trainer = trainer.with_validation(validation.clone());
-            }
             if let Some(stopping) = &train.early_stopping {
                 trainer = trainer.with_callback(stopping.callback(monitor));
             }
@@ -378,9 +384,6 @@ impl<'a> Job<'a> {
                 trainer = trainer
                     .with_callback(activations)
                     .with_callback(&mut statistics);
-            }
-            if train.restore_best {
-                trainer = trainer.with_restore_best(monitor);
             }
             if checkpoint.best {
                 trainer = trainer.with_callback(KeepBest::new(monitor, dir.join(BEST_FILE)));

@@ -128,11 +128,6 @@ impl Mpi {
         &self.about.version
     }
 
-    /// Name of this machine.
-    pub fn host(&self) -> &str {
-        &self.about.host
-    }
-
     /// Leaves the world, when all processes do. Afterwards nothing can be sent.
     ///
     /// # Errors
@@ -202,9 +197,13 @@ impl Communicator for Mpi {
         })
     }
 
+    fn host(&self) -> String {
+        self.about.host.clone()
+    }
+
     /// Ends all processes, this one too, with this exit code.
     fn abort(&self, code: i32, why: &str) {
-        tracing::warn!("rank {} ends all processes: {why}", self.about.rank);
+        tracing::info!("rank {} ends all processes: {why}", self.about.rank);
         self.library.abort(code);
         // Where the library cannot, the launcher ends the others when one process ends like this.
         process::exit(code);
@@ -218,6 +217,7 @@ impl Drop for Mpi {
                 true => (PANICKED, "it has panicked"),
                 false => (LEFT, "it has left without a clean end"),
             };
+            tracing::warn!("rank {}: {why}, which ends all processes", self.about.rank);
             self.abort(code, why);
         }
     }

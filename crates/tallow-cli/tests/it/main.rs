@@ -16,6 +16,7 @@ mod report;
 mod resume;
 mod run;
 mod sandbox;
+mod scaling;
 #[cfg(unix)]
 mod screen;
 mod streaming;

@@ -1,5 +1,6 @@
 //! Worlds of processes, where MPI is: `mpirun` in the path, or named by `TALLOW_MPIRUN`. Elsewhere the tests say that they were skipped.
 
+use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -33,9 +34,9 @@ fn job(processes: usize, role: &str) -> Option<Output> {
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            eprintln!(
-                "SKIPPED: {mpirun}: {error}; install Open MPI or MPICH, or set TALLOW_MPIRUN"
-            );
+            skipped(&format!(
+                "{mpirun}: {error}; install Open MPI or MPICH, or set TALLOW_MPIRUN"
+            ));
             return None;
         }
     };
@@ -50,10 +51,16 @@ fn job(processes: usize, role: &str) -> Option<Output> {
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     if errors.contains("no MPI library was found") {
-        eprintln!("SKIPPED: {errors}");
+        skipped(&errors);
         return None;
     }
     Some(output)
+}
+
+/// Reports that a test was skipped, directly on standard error: the output of `eprintln` is hidden when a test passes.
+fn skipped(why: &str) {
+    let line = format!("SKIPPED: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// Process of a job; nothing outside of one.

@@ -294,6 +294,17 @@ fn environment(report: &Report) -> Result<Markup> {
             ),
         ),
         ("device", environment.device.clone()),
+        (
+            "processes",
+            (environment.world.as_ref()).map_or("1".to_string(), |world| {
+                format!(
+                    "{}, {}, on {}",
+                    world.ranks,
+                    world.library,
+                    world.hosts.join(", ")
+                )
+            }),
+        ),
     ];
     let mut folders: Vec<String> = Vec::new();
     for run in report.runs {

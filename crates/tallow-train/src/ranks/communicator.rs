@@ -32,6 +32,11 @@ pub trait Communicator: fmt::Debug + Send + Sync {
     /// Ends the work of all ranks: their calls fail, or their processes end with this exit code. `why` is for the user.
     fn abort(&self, code: i32, why: &str);
 
+    /// Name of the machine of this rank: ranks on one machine have the same. Empty by default, one machine for all.
+    fn host(&self) -> String {
+        String::new()
+    }
+
     /// What each rank passed, in the order of the ranks.
     ///
     /// # Errors
