@@ -206,6 +206,13 @@ impl TrainStep for Chunks<'_> {
     }
 }
 
+/// Numbers of samples of the chunks of a batch that this rank computes, without the empty ones.
+pub(crate) fn own_lens(ranks: &Ranks, samples: usize, chunks: usize) -> Vec<usize> {
+    let own = ranks.own_chunks(chunks);
+    let lens = own.map(|chunk| chunk_range(samples, chunks, chunk).len());
+    lens.filter(|&len| len > 0).collect()
+}
+
 /// Numbers of samples of the chunks of a batch that are not empty.
 pub(crate) fn lens(samples: usize, chunks: usize) -> impl Iterator<Item = usize> {
     (0..chunks)

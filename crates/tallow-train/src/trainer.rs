@@ -16,7 +16,7 @@ use crate::batch_parts::{BatchParts, Mixed, train_step};
 use crate::best_weights::{BEST, BestWeights};
 use crate::callback::{BatchEnd, BeforeStep, Callbacks, EpochEnd, FitStart, Monitor};
 use crate::checkpoint::{self, Checkpoints, Data, Resumed, Saved, Setup};
-use crate::chunks::BatchSizes;
+use crate::chunks::{BatchSizes, own_lens};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::{choose_loss, evaluate};
@@ -310,8 +310,8 @@ impl<'a> Trainer<'a> {
                     true => labels.elem_count(),
                     false => sizes.at(step),
                 };
-                let teacher = self.teacher.filter(|_| labels.elem_count() > 0);
-                let target = taught(teacher, &images, target)?;
+                let lens = own_lens(ranks, samples, config.chunks);
+                let target = taught(self.teacher, &images, target, &lens)?;
                 let averaging =
                     (config.swa.as_ref()).and_then(|swa| swa.lr(epoch, rate(swa.start, 0)));
                 let lr = averaging.unwrap_or_else(|| rate(epoch, step));
