@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use tallow_datasets::{PictureOptions, Streaming};
-use tallow_record::{Dataset, Run, World, percent};
+use tallow_record::{Dataset, Run, World};
 use tallow_regress::Trace;
 use tallow_train::{Alone, Communicator, capture_environment};
 
