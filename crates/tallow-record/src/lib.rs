@@ -45,9 +45,7 @@ pub use run::Run;
 pub use statistic::Statistic;
 pub use statistics::{StatisticsRow, TensorStatistics};
 pub use summary::{ClassScore, Summary};
-pub use sweep::{
-    SweepParameter, SweepResults, SweepScale, SweepState, SweepTrial,
-};
+pub use sweep::{SweepParameter, SweepResults, SweepScale, SweepState, SweepTrial};
 pub use tier::Tier;
 pub use time::{duration, start_seconds, started, timestamp};
 pub use variant::by_variant;
