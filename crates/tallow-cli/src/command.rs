@@ -157,6 +157,7 @@ impl Command {
         match self {
             Self::Train(_) => Some("train"),
             Self::LrFind(_) => Some("lr-find"),
+            Self::Sweep(_) => Some("sweep"),
             Self::Reproduce(_) => Some("reproduce"),
             Self::Regress(_) => Some("regress"),
             _ => None,

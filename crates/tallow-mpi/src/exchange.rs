@@ -8,7 +8,7 @@ use std::mem;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Bytes of a segment; 64 kB is the usual limit.
 const SEGMENT: usize = 60_000;

@@ -18,7 +18,7 @@ type InitThread =
     unsafe extern "C" fn(*mut c_int, *mut *mut *mut c_char, c_int, *mut c_int) -> c_int;
 type Finalize = unsafe extern "C" fn() -> c_int;
 type Number = unsafe extern "C" fn(usize, *mut c_int) -> c_int;
-type Send =
+type Isend =
     unsafe extern "C" fn(*const c_void, c_int, usize, c_int, c_int, usize, *mut Request) -> c_int;
 type Irecv =
     unsafe extern "C" fn(*mut c_void, c_int, usize, c_int, c_int, usize, *mut Request) -> c_int;

@@ -151,7 +151,7 @@ impl Mpi {
 
     /// Checks that messages arrive: a library with another interface than expected would show here, and not as a wrong result.
     fn check(&self) -> Result<()> {
-        let rank = |rank: usize| (rank as u64).to_le_bytes();
+        let rank = |rank: usize| (rank as u64).to_le_bytes().to_vec();
         let ranks = self.all_gather(&rank(self.rank()))?;
         let expected = (0..self.world()).map(rank);
         match expected.eq(ranks) {

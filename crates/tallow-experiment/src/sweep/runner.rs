@@ -86,6 +86,7 @@ impl Runner {
             device: &self.options().device,
             registry: &self.options().registry,
             teachers: &teachers,
+            communicator: &self.options().communicator,
         };
         let outs = [self.options().out.clone()];
         let ignored = match options.fresh {
@@ -214,6 +215,7 @@ impl Runner {
                 resume: &resume,
                 profile: self.options().profile,
                 pause: rung.epochs,
+                world: self.options().world.clone(),
             };
             let label = format!("[{number}/{}] {} seed {seed}", runs.len(), variant.name);
             let file = common.weights.get(*trial).and_then(|file| file.as_deref());
