@@ -1,49 +1,15 @@
 //! MPI library, loaded at run time.
 
+mod functions;
 #[cfg(unix)]
 mod symbols;
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::c_int;
 
-use crate::abi::Constants;
+use self::functions::Text;
+pub(crate) use self::functions::{Library, Request};
 use crate::error::{Error, Result};
 use crate::exchange::Wire;
-
-/// Message under way: `MPI_Request`, a pointer or an `int`, which has room in a word.
-#[repr(transparent)]
-#[derive(Debug, Default)]
-pub(crate) struct Request(usize);
-
-type InitThread =
-    unsafe extern "C" fn(*mut c_int, *mut *mut *mut c_char, c_int, *mut c_int) -> c_int;
-type Finalize = unsafe extern "C" fn() -> c_int;
-type Number = unsafe extern "C" fn(usize, *mut c_int) -> c_int;
-type Isend =
-    unsafe extern "C" fn(*const c_void, c_int, usize, c_int, c_int, usize, *mut Request) -> c_int;
-type Irecv =
-    unsafe extern "C" fn(*mut c_void, c_int, usize, c_int, c_int, usize, *mut Request) -> c_int;
-type Test = unsafe extern "C" fn(*mut Request, *mut c_int, usize) -> c_int;
-type Abort = unsafe extern "C" fn(usize, c_int) -> c_int;
-type Text = unsafe extern "C" fn(*mut c_char, *mut c_int) -> c_int;
-
-/// Functions of an MPI library.
-///
-/// The signatures are those of every library: arguments that are handles are words here. Where a library takes an `int`, it reads the
-/// lower half of the word's register, on the processors of 64 bits that there are; so a handle need not be of the library's own type.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Library {
-    constants: Constants,
-    init_thread: InitThread,
-    finalize: Finalize,
-    comm_rank: Number,
-    comm_size: Number,
-    isend: Isend,
-    irecv: Irecv,
-    test: Test,
-    abort: Abort,
-    library_version: Text,
-    processor_name: Text,
-}
 
 /// Tag of all messages.
 const TAG: c_int = 0x7a11;

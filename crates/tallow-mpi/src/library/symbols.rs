@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString, c_void};
 use std::mem::transmute;
 
-use super::{Abort, Finalize, InitThread, Irecv, Isend, Library, Number, Test, Text};
+use super::functions::{Abort, Finalize, InitThread, Irecv, Isend, Library, Number, Test, Text};
 use crate::abi::{Abi, OPEN_MPI_BYTE, OPEN_MPI_WORLD, file_names};
 use crate::error::{Error, Result};
 
