@@ -63,7 +63,7 @@ pub enum Command {
     LrFind(LrFindArgs),
     /// Search over settings: train trials of one recipe with other settings, and compare them.
     ///
-    /// The table [sweep] of the file has the parameters and the method: all combinations (grid), combinations drawn at random, or successive
+    /// The table `[sweep]` of the file has the parameters and the method: all combinations (grid), combinations drawn at random, or successive
     /// halving. The trials are a function of the file alone, so that shards on several machines need not know of each other. Each trial
     /// has an ordinary run record; the results are sweep.json and sweep.html beside them.
     #[command(after_help = sweep::EXAMPLES)]

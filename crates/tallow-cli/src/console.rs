@@ -75,7 +75,7 @@ pub fn status(line: &str) {
     }
 }
 
-/// Prints a line as [`status`], of a process too that [shows](mute) nothing else.
+/// Prints a line as [`status!`], of a process too that [shows](mute) nothing else.
 pub fn error(line: &str) {
     match &mut *screen() {
         Some(held) => held.push(line),

@@ -47,7 +47,7 @@ const MOST_JOBS: usize = 256;
 /// Arguments of `sweep`.
 #[derive(Args, Debug)]
 pub struct SweepArgs {
-    /// Path of a TOML file with a table [sweep].
+    /// Path of a TOML file with a table `[sweep]`.
     #[arg(value_name = "FILE")]
     pub experiment: String,
     /// Amount of training: the experiment's own, or a shorter version of it.
