@@ -3,7 +3,8 @@
 //! MPI fixes the names of functions, and before version 5 nothing of how a handle or a constant is stored. Handles are pointers in
 //! Open MPI and integers in MPICH, whose interface Intel MPI and MVAPICH have too. Here each is a word.
 
-use std::ffi::c_int;
+use std::ffi::{OsStr, c_int};
+use std::path::Path;
 
 /// Kind of library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +35,13 @@ pub(crate) const OPEN_MPI_WORLD: &std::ffi::CStr = c"ompi_mpi_comm_world";
 pub(crate) const OPEN_MPI_BYTE: &std::ffi::CStr = c"ompi_mpi_byte";
 
 impl Abi {
-    /// Kind of a library with this file name. Only Open MPI has the objects of its handles.
+    /// Kind of a library with this name or path. The standard fixes the name of a library with its interface. Of the others only Open MPI's
+    /// has the objects of its handles.
     pub fn of(file: &str, has_open_mpi_objects: bool) -> Self {
-        match has_open_mpi_objects {
-            true => Self::OpenMpi,
-            false if file.contains("mpi_abi") => Self::Standard,
+        let name = Path::new(file).file_name().and_then(OsStr::to_str);
+        match name.is_some_and(|name| name.contains("mpi_abi")) {
+            true => Self::Standard,
+            false if has_open_mpi_objects => Self::OpenMpi,
             false => Self::Mpich,
         }
     }
@@ -103,6 +106,9 @@ mod tests {
         assert_eq!(Abi::of("/opt/lib/libmpi.so.40", true), Abi::OpenMpi);
         assert_eq!(Abi::of("libmpi.so.12", false), Abi::Mpich);
         assert_eq!(Abi::of("libmpi_abi.so.1", false), Abi::Standard);
+        // A library that Open MPI's own is loaded with, and a folder of this name.
+        assert_eq!(Abi::of("/opt/lib/libmpi_abi.so.1", true), Abi::Standard);
+        assert_eq!(Abi::of("/opt/mpi_abi/libmpich.so.12", false), Abi::Mpich);
         let address = |name: &std::ffi::CStr| Ok::<_, ()>(name.count_bytes());
         let constants = Abi::OpenMpi.constants(address).unwrap();
         assert_eq!((constants.world, constants.byte), (19, 13));

@@ -95,12 +95,12 @@ impl Mpi {
     /// the library sees. Some libraries end the process themselves when something is wrong.
     pub fn join(options: Options) -> Result<Self> {
         static JOINED: AtomicBool = AtomicBool::new(false);
+        let open_mpi = options.launch.is_none_or(|launch| launch.open_mpi);
+        let (library, _) = Library::open(options.library.as_deref(), open_mpi)?;
         if JOINED.swap(true, Ordering::SeqCst) {
             let message = "has been started in this process before, and MPI can be started once";
             return Err(Error::Thread(message.to_string()));
         }
-        let open_mpi = options.launch.is_none_or(|launch| launch.open_mpi);
-        let (library, _) = Library::open(options.library.as_deref(), open_mpi)?;
         let (work, waiting) = channel();
         let (joined, about) = channel();
         let thread = thread::Builder::new().name("tallow-mpi".to_string());
