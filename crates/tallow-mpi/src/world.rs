@@ -180,7 +180,7 @@ impl Communicator for Mpi {
         self.about.world
     }
 
-    fn exchange(&self, parts: &[&[u8]]) -> tallow_train::Result<Vec<Vec<u8>>> {
+    fn all_to_all(&self, parts: &[&[u8]]) -> tallow_train::Result<Vec<Vec<u8>>> {
         if parts.len() != self.world() {
             let message = format!("{} parts for {} ranks", parts.len(), self.world());
             return Err(tallow_train::Error::Ranks(message));

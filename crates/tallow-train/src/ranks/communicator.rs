@@ -8,11 +8,15 @@ use tallow_datasets::chunk_range;
 
 use crate::error::{Error, Result};
 
+/// Bytes that a broadcast sends at a time.
+const PIECE: usize = 4 << 20;
+
 /// Connection of a rank, a process or a thread, with the others that train the same model.
 ///
 /// [`Trainer::with_communicator`](crate::Trainer::with_communicator) takes one. [`Alone`] is a world of one rank, [`Threads`](crate::Threads) a
-/// world of threads in one process; the crate `tallow-mpi` has one of processes on any number of machines. A communicator of your own needs
-/// [`exchange`](Self::exchange): all else is made of it, the sums too, so that their bits are the same for every communicator.
+/// world of threads in one process; the crate `tallow-mpi` has one of processes on any number of machines. Of what is sent, a communicator of
+/// your own needs [`all_to_all`](Self::all_to_all) alone: all else is made of it, the sums too, so that their bits are the same for every
+/// communicator.
 ///
 /// All ranks call the same methods in the same order. A call waits for the others.
 pub trait Communicator: fmt::Debug + Send + Sync {
@@ -23,11 +27,11 @@ pub trait Communicator: fmt::Debug + Send + Sync {
     fn world(&self) -> usize;
 
     /// Sends `parts[r]` to rank `r`, for all ranks, and returns what each sent to this one, in the order of the ranks. The part of a rank
-    /// for itself comes back as it is. The sizes may differ.
+    /// for itself comes back as it is. The sizes may differ, as in `MPI_Alltoallv`.
     ///
     /// # Errors
     /// [`Error::Ranks`] when another rank has ended or does not answer in time. The job cannot go on then.
-    fn exchange(&self, parts: &[&[u8]]) -> Result<Vec<Vec<u8>>>;
+    fn all_to_all(&self, parts: &[&[u8]]) -> Result<Vec<Vec<u8>>>;
 
     /// Ends the work of all ranks: their calls fail, or their processes end with this exit code. `why` is for the user.
     fn abort(&self, code: i32, why: &str);
@@ -37,32 +41,48 @@ pub trait Communicator: fmt::Debug + Send + Sync {
         String::new()
     }
 
-    /// What each rank passed, in the order of the ranks.
+    /// Bytes of each rank, in the order of the ranks.
     ///
     /// # Errors
-    /// As [`exchange`](Self::exchange).
+    /// As [`all_to_all`](Self::all_to_all).
     fn all_gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
-        self.exchange(&vec![bytes; self.world()])
+        self.all_to_all(&vec![bytes; self.world()])
     }
 
-    /// What the rank `root` passed; what the others pass is left out.
+    /// Bytes of the rank `root`; those of the others are left out. They are sent in pieces, since a communicator may hold a copy for each
+    /// rank.
     ///
     /// # Errors
-    /// As [`exchange`](Self::exchange).
+    /// As [`all_to_all`](Self::all_to_all).
     fn broadcast(&self, root: usize, bytes: &[u8]) -> Result<Vec<u8>> {
-        let bytes = if self.rank() == root { bytes } else { &[] };
-        let mut parts = self.all_gather(bytes)?;
-        if root >= parts.len() {
-            let message = format!("there is no rank {root} in a world of {}", parts.len());
+        if root >= self.world() {
+            let message = format!("there is no rank {root} in a world of {}", self.world());
             return Err(Error::Ranks(message));
         }
-        Ok(parts.swap_remove(root))
+        let bytes = if self.rank() == root { bytes } else { &[] };
+        let of_root = |part: &[u8]| -> Result<Vec<u8>> {
+            let parts = self.all_gather(part)?;
+            Ok(parts.into_iter().nth(root).unwrap_or_default())
+        };
+        let garbled = || Error::Ranks(format!("rank {root} sent something else than a broadcast"));
+        let len = of_root(&(bytes.len() as u64).to_le_bytes())?;
+        let len = <[u8; 8]>::try_from(len.as_slice()).map_err(|_| garbled())?;
+        let len = u64::from_le_bytes(len);
+        let (mut pieces, mut received) = (bytes.chunks(PIECE), Vec::new());
+        while (received.len() as u64) < len {
+            let piece = of_root(pieces.next().unwrap_or_default())?;
+            if piece.is_empty() {
+                return Err(garbled());
+            }
+            received.extend(piece);
+        }
+        Ok(received)
     }
 
     /// Returns when all ranks have called it.
     ///
     /// # Errors
-    /// As [`exchange`](Self::exchange).
+    /// As [`all_to_all`](Self::all_to_all).
     fn barrier(&self) -> Result<()> {
         self.all_gather(&[]).map(drop)
     }
@@ -71,7 +91,7 @@ pub trait Communicator: fmt::Debug + Send + Sync {
     /// largest power of two below the number of ranks. The same bits on every rank, whatever else is in `values`.
     ///
     /// # Errors
-    /// As [`exchange`](Self::exchange), and when the ranks pass different numbers of values.
+    /// As [`all_to_all`](Self::all_to_all), and when the ranks pass different numbers of values.
     fn all_reduce_f32(&self, values: &mut [f32]) -> Result<()> {
         all_reduce(self, values)
     }
@@ -98,7 +118,7 @@ impl Communicator for Alone {
         1
     }
 
-    fn exchange(&self, parts: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
+    fn all_to_all(&self, parts: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
         Ok(parts.iter().map(|part| part.to_vec()).collect())
     }
 
@@ -123,7 +143,7 @@ fn all_reduce<T: Pod + Add<Output = T>>(
         .map(|part| cast_slice(&values[part.clone()]))
         .collect();
     let own = chunk_range(len, world, ranks.rank()).len();
-    let terms = ranks.exchange(&sent)?.into_iter().enumerate();
+    let terms = ranks.all_to_all(&sent)?.into_iter().enumerate();
     let terms = terms.map(|(rank, bytes)| read(rank, &bytes, own));
     let sum: Vec<T> = tree_sum(terms.collect::<Result<_>>()?);
     let sums = ranks.all_gather(cast_slice(&sum))?;
@@ -149,7 +169,7 @@ fn read<T: Pod>(rank: usize, bytes: &[u8], expected: usize) -> Result<Vec<T>> {
 }
 
 /// Sum in a binary tree, which splits at the largest power of two below the number of terms.
-fn tree_sum<T: Copy + Add<Output = T>>(mut terms: Vec<Vec<T>>) -> Vec<T> {
+pub(super) fn tree_sum<T: Copy + Add<Output = T>>(mut terms: Vec<Vec<T>>) -> Vec<T> {
     let mut step = 1;
     while step < terms.len() {
         for left in (0..terms.len() - step).step_by(2 * step) {

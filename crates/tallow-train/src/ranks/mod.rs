@@ -145,12 +145,12 @@ impl Ranks {
         Ok(numbers)
     }
 
-    /// What each rank passed, in the order of the ranks.
+    /// Bytes of each rank, in the order of the ranks.
     pub fn all_gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
         self.0.all_gather(bytes)
     }
 
-    /// What the first rank passed.
+    /// Bytes of the first rank.
     pub fn of_first(&self, bytes: &[u8]) -> Result<Vec<u8>> {
         self.0.broadcast(0, bytes)
     }

@@ -11,7 +11,7 @@ use crate::sums::Term;
 /// Values that are added at a time, 4 MB of `f32`.
 const BUCKET: usize = 1 << 20;
 
-/// What changes no value that it is added to, whatever its sign: the contribution of a rank that has none.
+/// Negative zero, which changes no value that it is added to, zeros of both signs included: the contribution of a rank that has none.
 const NOTHING: f64 = -0.0;
 
 /// Loss and gradients of all ranks, and the buffers of the one that `has_buffers` in those of all.

@@ -103,7 +103,7 @@ impl Communicator for Threads {
         self.world
     }
 
-    fn exchange(&self, parts: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
+    fn all_to_all(&self, parts: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
         let links = lock(&self.links);
         let Some(links) = &*links else {
             return Err(self.gone(self.rank));
@@ -152,6 +152,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::communicator::tree_sum;
     use super::*;
 
     /// Runs `work` as each rank of a world, and returns the results in the order of the ranks.
@@ -174,8 +175,12 @@ mod tests {
             let me = ranks.rank() as u8;
             let parts: Vec<Vec<u8>> = (0..3u8).map(|to| vec![me; usize::from(to)]).collect();
             let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-            let got = ranks.exchange(&parts).unwrap();
+            let got = ranks.all_to_all(&parts).unwrap();
             let sent = ranks.broadcast(1, &[7 + me]).unwrap();
+            assert!(ranks.broadcast(0, &[]).unwrap().is_empty());
+            // More than one piece.
+            let long = vec![me; (4 << 20) + 1];
+            assert!(ranks.broadcast(2, &long).unwrap() == vec![2u8; long.len()]);
             ranks.barrier().unwrap();
             assert!(ranks.broadcast(3, &[]).is_err());
             (got, sent)
@@ -187,26 +192,30 @@ mod tests {
         }
     }
 
-    /// Values of which no two ranks have the same number of decimals: their sum depends on the order.
+    /// Values whose sums are rounded: the bits show the order.
     #[test]
-    fn sums_are_the_same_on_every_rank_and_for_any_length() {
+    fn every_rank_has_the_sums_of_the_tree_for_any_length() {
         for world in [1, 2, 3, 4, 6] {
             for len in [0, 1, 2, 5, 1000] {
-                let value = |rank: usize, i: usize| ((i * 37 + rank * 11) % 101) as f64 / 7.0;
+                let wide = |rank: usize| -> Vec<f64> {
+                    let value = |i: usize| ((i * 37 + rank * 11) % 101) as f64 / 7.0;
+                    (0..len).map(value).collect()
+                };
+                let narrow = |rank: usize| -> Vec<f32> {
+                    wide(rank).into_iter().map(|x| x as f32).collect()
+                };
                 let found = run(Threads::world(world), |ranks| {
-                    let rank = ranks.rank();
-                    let mut wide: Vec<f64> = (0..len).map(|i| value(rank, i)).collect();
-                    let mut narrow: Vec<f32> = wide.iter().map(|&x| x as f32).collect();
-                    ranks.all_reduce_f64(&mut wide).unwrap();
-                    ranks.all_reduce_f32(&mut narrow).unwrap();
-                    (wide, narrow)
+                    let (mut a, mut b) = (wide(ranks.rank()), narrow(ranks.rank()));
+                    ranks.all_reduce_f64(&mut a).unwrap();
+                    ranks.all_reduce_f32(&mut b).unwrap();
+                    (a, b)
                 });
-                let found: Vec<_> = found.into_iter().map(|found| found.unwrap()).collect();
-                assert!(found.iter().all(|other| *other == found[0]));
-                for (i, (wide, narrow)) in found[0].0.iter().zip(&found[0].1).enumerate() {
-                    let sum: f64 = (0..world).map(|rank| value(rank, i)).sum();
-                    assert!((wide - sum).abs() < 1e-12);
-                    assert!((f64::from(*narrow) - sum).abs() < 1e-4);
+                let expected = (
+                    tree_sum((0..world).map(&wide).collect()),
+                    tree_sum((0..world).map(&narrow).collect()),
+                );
+                for found in found {
+                    assert!(found.unwrap() == expected, "{world} ranks, {len} values");
                 }
             }
         }
