@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tallow_datasets::DataLoader;
 
+use crate::callback::Monitor;
 use crate::checkpoint::{Data, Setup};
 use crate::config::TrainConfig;
 use crate::error::Result;
@@ -19,13 +20,15 @@ struct Fingerprint<'a> {
     data: &'a Data,
     validation: &'a Option<Data>,
     test: Option<Data>,
+    restore_best: Option<Monitor>,
 }
 
-/// Checks that all ranks have the settings of `setup`, the same test data, program and number of threads.
+/// Checks that all ranks have the settings of `setup`, the same test data, the same weights to end with, program and number of threads.
 pub(crate) fn check_fingerprint(
     ranks: &Ranks,
     setup: &Setup,
     test: Option<&DataLoader>,
+    restore_best: Option<Monitor>,
 ) -> Result<()> {
     if ranks.is_alone() {
         return Ok(());
@@ -39,6 +42,7 @@ pub(crate) fn check_fingerprint(
         data: &setup.data,
         validation: &setup.validation,
         test: test.map(Data::of),
+        restore_best,
     })?;
     ranks.warn_of_instruction_sets()
 }

@@ -326,6 +326,12 @@ fn ranks_that_differ_are_refused_with_the_difference() {
     let expected = "rank 1 differs from rank 0: train.optimizer.lr 0.05 -> 0.1;";
     assert!(error.starts_with(expected), "{error}");
 
+    // Its last evaluation would wait for the others.
+    let best = || rank(&everything(1), None).with_restore_best(Monitor::TestLoss);
+    let error = refused(best, 0);
+    let expected = "rank 1 differs from rank 0: restore_best null -> \"test_loss\";";
+    assert!(error.starts_with(expected), "{error}");
+
     let error = refused(|| rank(&everything(1), None), 3);
     let expected =
         "the weights of rank 1 are not those of rank 0 at the start: `conv.weight` differs";
