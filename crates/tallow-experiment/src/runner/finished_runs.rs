@@ -1,4 +1,4 @@
-//! What is told of runs that have finished.
+//! Notes for the user on runs that have finished.
 
 use std::path::PathBuf;
 

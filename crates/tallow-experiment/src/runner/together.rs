@@ -1,8 +1,9 @@
-//! What the ranks of a runner tell each other besides training.
+//! Messages between the ranks of a runner, besides those of training.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use tallow_record::sha256_file;
 use tallow_train::Communicator;
 
 use crate::error::Result;
@@ -34,6 +35,8 @@ pub(super) fn in_turn<T>(
 struct Together<'a> {
     commit: &'a Option<String>,
     experiment: &'a str,
+    /// SHA-256 of the weights of each teacher.
+    teachers: Vec<String>,
     runs: Vec<OneRun<'a>>,
 }
 
@@ -60,9 +63,13 @@ pub(super) fn check_same(setting: &Setting<'_>, commit: &Option<String>) -> Resu
             recipe: &variant.recipe,
         })
     });
+    let weights = |run: &str| Path::new(run).join("model.safetensors");
+    let teachers = (setting.teachers.iter())
+        .map(|(run, _)| -> Result<String> { Ok(sha256_file(weights(run))?) });
     let together = Together {
         commit,
         experiment: &experiment.name,
+        teachers: teachers.collect::<Result<_>>()?,
         runs: runs.collect::<Result<_>>()?,
     };
     Ok(tallow_train::check_same(
