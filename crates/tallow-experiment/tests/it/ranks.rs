@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use tallow_experiment::{NoProgress, Resume, Runner, RunnerOptions, StopFlag};
-use tallow_record::Run;
-use tallow_train::{Communicator, Threads};
+use tallow_experiment::{NoProgress, Progress, Resume, Runner, RunnerOptions, StopFlag};
+use tallow_record::{Run, RunInfo};
+use tallow_train::{BatchEnd, CONTINUE, Callback, Communicator, Flow, Threads};
 
 use crate::support::{SMALL, experiment, train};
 
@@ -30,18 +30,44 @@ fn options(ranks: Arc<dyn Communicator>, out: PathBuf, stop: &StopFlag) -> Runne
     }
 }
 
-/// Runs an experiment on two ranks, each with a folder of its own. Whether it came to its end.
-fn together(sets: &[&str], out: &Path, stop: &StopFlag) -> bool {
+/// Observer that sets a flag in a step of the first epoch of each run, if any.
+#[derive(Clone)]
+struct StopsIn {
+    step: Option<usize>,
+    flag: StopFlag,
+}
+
+impl Progress for StopsIn {
+    fn run<'a>(&'a mut self, _: &RunInfo, _: &Path) -> Box<dyn Callback + 'a> {
+        Box::new(self.clone())
+    }
+}
+
+impl Callback for StopsIn {
+    fn on_batch_end(&mut self, batch: &BatchEnd) -> Flow {
+        if Some(batch.step) == self.step {
+            self.flag.request();
+        }
+        CONTINUE
+    }
+}
+
+/// Runs an experiment on two ranks, each with a folder of its own. The first one is asked to stop in this step. Whether all came to its end.
+fn together(sets: &[&str], out: &Path, stop_in: Option<usize>) -> bool {
     let ends: Vec<bool> = thread::scope(|scope| {
         let threads = Threads::world(2).into_iter().map(|ranks| {
             scope.spawn(move || {
                 let (number, ranks) = (ranks.rank(), Arc::new(ranks));
-                let out = out.join(number.to_string());
-                let mut runner = Runner::new(options(ranks, out, stop));
+                let (out, flag) = (out.join(number.to_string()), StopFlag::new());
+                let mut runner = Runner::new(options(ranks, out, &flag));
                 let experiment = experiment(SMALL, sets);
                 match number {
                     0 => {
-                        let outcome = runner.run(&experiment, "test", &mut NoProgress);
+                        let mut progress = StopsIn {
+                            step: stop_in,
+                            flag,
+                        };
+                        let outcome = runner.run(&experiment, "test", &mut progress);
                         outcome.unwrap().is_some()
                     }
                     _ => runner.follow(&experiment).unwrap(),
@@ -87,24 +113,23 @@ fn two_ranks_write_the_records_of_one() {
     let dir = tempfile::tempdir().unwrap();
     let alone = dir.path().join("alone");
     train(&experiment(SMALL, &SETS), &alone);
-    assert!(together(&SETS, dir.path(), &StopFlag::new()));
+    assert!(together(&SETS, dir.path(), None));
     assert_same(&alone, &dir.path().join("0"));
     // The second rank writes nothing.
     assert!(!dir.path().join("1").exists());
 }
 
-/// The flag is one of both ranks here; an interrupt of a single rank is a test of the trainer.
 #[test]
 fn an_interrupted_run_goes_on_with_another_number_of_ranks() {
     let dir = tempfile::tempdir().unwrap();
     let alone = dir.path().join("alone");
     train(&experiment(SMALL, &SETS), &alone);
-    let stop = StopFlag::new();
-    stop.request();
-    assert!(!together(&SETS, dir.path(), &stop));
+    assert!(!together(&SETS, dir.path(), Some(2)));
     let shared = dir.path().join("0");
     let interrupted = records(&shared);
     assert!(interrupted.len() == 1 && interrupted[0].summary.is_none());
+    let checkpoint = "checkpoint/epoch-000000-step-000003";
+    assert!(interrupted[0].dir.join(checkpoint).is_dir());
 
     // One rank continues, as a program of its own would.
     let alone_again = RunnerOptions {
