@@ -37,9 +37,31 @@ pub fn cores() -> usize {
 }
 
 /// Number of physical cores of the machine; `None` where the system does not list them.
-pub fn all_cores() -> Option<usize> {
+fn all_cores() -> Option<usize> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     Some(physical_cores(&text)).filter(|&cores| cores > 0)
+}
+
+/// Whether this process may use one core of several, as a launcher binds it; false where the system does not list them.
+pub fn has_one_core_of_several() -> bool {
+    let Ok(text) = fs::read_to_string("/proc/cpuinfo") else {
+        return false;
+    };
+    let given = thread::available_parallelism().map_or(1, usize::from);
+    physical_cores(&text) > 1 && given <= threads_of_core(&text)
+}
+
+/// Processors that this process may use, as Linux lists them (`0-3,8`); `None` where the system does not.
+pub fn allowed_processors() -> Option<String> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let list = (status.lines()).find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    Some(list.trim().to_string())
+}
+
+/// Number of hardware threads of a core, at least 1.
+fn threads_of_core(cpuinfo: &str) -> usize {
+    let processors = cpuinfo.lines().filter(|l| l.starts_with("processor"));
+    (processors.count() / physical_cores(cpuinfo).max(1)).max(1)
 }
 
 /// Number of pairs of socket and core; 0 where the file does not list them.
@@ -223,10 +245,15 @@ mod tests {
 
     #[test]
     fn two_threads_of_a_core_are_one_core() {
-        let cpu = |socket, core| format!("physical id\t: {socket}\ncore id\t\t: {core}\n\n");
+        let cpu = |socket, core| {
+            format!("processor\t: 0\nphysical id\t: {socket}\ncore id\t\t: {core}\n\n")
+        };
         let text = [cpu(0, 0), cpu(0, 0), cpu(0, 1), cpu(1, 0)].concat();
         assert_eq!(physical_cores(&text), 3);
         assert_eq!(physical_cores("processor : 0\n"), 0);
+        let text = [cpu(0, 0), cpu(0, 0), cpu(0, 1), cpu(0, 1)].concat();
+        assert_eq!((physical_cores(&text), threads_of_core(&text)), (2, 2));
+        assert_eq!(threads_of_core(""), 1);
     }
 
     #[test]
@@ -303,6 +330,14 @@ mod tests {
         }
         assert!(others.cpus().is_some());
         assert!(load_average().is_some_and(|load| load >= 0.0));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn processors_of_this_process_are_listed() {
+        let list = allowed_processors().unwrap();
+        let digits = |c: char| c.is_ascii_digit() || c == '-' || c == ',';
+        assert!(!list.is_empty() && list.chars().all(digits), "{list}");
     }
 
     #[cfg(target_os = "linux")]

@@ -77,10 +77,12 @@ pub struct World {
 struct Place {
     host: String,
     threads: usize,
-    /// Processors that the process may use.
+    /// Number of processors that the process may use.
     processors: usize,
-    /// Cores of the machine.
-    cores: usize,
+    /// List of them, where the system has one.
+    list: Option<String>,
+    /// Whether they are one core of several.
+    one_core: bool,
 }
 
 impl World {
@@ -89,8 +91,15 @@ impl World {
         let launch = match args.mpi {
             When::Off => return Ok(None),
             When::Auto => launch()?,
-            // A launcher that is not known, or srun with a plugin of another name: what MPI says counts.
-            When::On => launch().ok().flatten(),
+            // srun may have told MPI of the processes in a way that is not known here. MPI must see as many.
+            When::On => match launch() {
+                Err(tallow_mpi::Error::SrunWithoutMpi { tasks }) => Some(Launch {
+                    launcher: "srun",
+                    world: Some(tasks),
+                    open_mpi: true,
+                }),
+                found => found?,
+            },
         };
         match (args.mpi, launch) {
             (When::Auto, None) => return Ok(None),
@@ -154,7 +163,8 @@ impl World {
             host: self.mpi.host(),
             threads: rayon::current_num_threads(),
             processors: thread::available_parallelism().map_or(1, usize::from),
-            cores: machine::all_cores().unwrap_or(1),
+            list: machine::allowed_processors(),
+            one_core: machine::has_one_core_of_several(),
         };
         let all = self.mpi.all_gather(&serde_json::to_vec(&own)?)?;
         let places: Vec<Place> = all.iter().map(|place| read(place)).collect::<Result<_>>()?;
@@ -200,25 +210,34 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).context("the processes run different programs")
 }
 
-/// What makes a world slow.
+/// Warnings of what makes a world slow, at most one for each machine.
 fn warnings(hosts: &[String], places: &[Place]) -> Vec<String> {
     let mut warnings = Vec::new();
     for host in hosts {
         let here: Vec<&Place> = places.iter().filter(|place| place.host == *host).collect();
-        let threads: usize = here.iter().map(|place| place.threads).sum();
-        let most = here.iter().map(|place| place.processors).max().unwrap_or(1);
-        let cores = here.iter().map(|place| place.cores).max().unwrap_or(1);
-        if most == 1 && cores > 1 {
+        if here.iter().all(|place| place.one_core) {
             warnings.push(format!(
-                "each process on {host} may use one of its {cores} cores: Open MPI binds processes to cores, unless mpirun has --bind-to none \
-                 or --map-by slot:PE=N"
+                "each process on {host} may use one of its cores: Open MPI binds processes to cores, unless mpirun has --bind-to none or \
+                 --map-by slot:PE=N"
             ));
-        } else if threads > most {
+            continue;
+        }
+        // Processes with the same list of processors share these; srun, for one, gives each its own.
+        let crowded = here.iter().find_map(|place| {
+            let sharing = here.iter().filter(|other| other.list == place.list);
+            let threads: Vec<usize> = sharing.map(|other| other.threads).collect();
+            let (processes, threads) = (threads.len(), threads.iter().sum::<usize>());
+            (threads > place.processors).then_some((processes, threads, place.processors))
+        });
+        if let Some((processes, threads, processors)) = crowded {
+            let which = match processes {
+                1 => format!("a process on {host} computes"),
+                _ => format!("{processes} processes on {host} compute"),
+            };
             warnings.push(format!(
-                "{} processes on {host} compute with {threads} threads on {most} processors: --threads {} gives each its own (results depend on \
-                 the number of threads, which is the same for all processes)",
-                here.len(),
-                (most / here.len()).max(1)
+                "{which} with {threads} threads on {processors} processors: --threads {} gives each its own (results depend on the number of \
+                 threads, which is the same for all processes)",
+                (processors / processes).max(1)
             ));
         }
     }
@@ -231,15 +250,26 @@ mod tests {
 
     #[test]
     fn threads_that_share_processors_and_bound_processes_are_told() {
-        let place = |host: &str, threads: usize, processors: usize| Place {
+        let listed = |host: &str, threads: usize, processors: usize, list: &str| Place {
             host: host.to_string(),
             threads,
             processors,
-            cores: 8,
+            list: Some(list.to_string()),
+            one_core: processors == 1,
+        };
+        let place = |host: &str, threads: usize, processors: usize| {
+            listed(host, threads, processors, &format!("0-{}", processors - 1))
         };
         let hosts = ["a".to_string(), "b".to_string()];
         let fits = [place("a", 4, 8), place("a", 4, 8), place("b", 4, 8)];
         assert_eq!(warnings(&hosts, &fits), Vec::<String>::new());
+        // Each has its own.
+        let apart = [listed("a", 4, 4, "0-3"), listed("a", 4, 4, "4-7")];
+        assert_eq!(warnings(&hosts[..1], &apart), Vec::<String>::new());
+        let apart = [listed("a", 5, 4, "0-3"), listed("a", 5, 4, "4-7")];
+        let found = warnings(&hosts[..1], &apart);
+        let expected = "a process on a computes with 5 threads on 4 processors: --threads 4";
+        assert!(found[0].starts_with(expected), "{found:?}");
         let crowded = [place("a", 8, 8), place("a", 8, 8), place("b", 8, 8)];
         let found = warnings(&hosts, &crowded);
         assert_eq!(found.len(), 1);

@@ -61,6 +61,7 @@ fn processes_that_mpi_does_not_know_of_are_refused() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
 
+#[cfg(unix)]
 #[test]
 fn a_launcher_without_a_library_is_an_error_that_says_what_to_do() {
     let sandbox = sandbox();
@@ -97,6 +98,8 @@ fn mpirun(sandbox: &Sandbox, processes: usize, args: &[&str]) -> Option<(Option<
         .args(["-n", &processes.to_string()])
         .arg(assert_cmd::cargo::cargo_bin!("tallow"))
         .args(args)
+        // Processes that wait for each other end the test, and do not stop it.
+        .args(["--comm-timeout", "120"])
         .current_dir(sandbox.path())
         .envs(sandbox.environment())
         // A container's user is root, and has few processors.
