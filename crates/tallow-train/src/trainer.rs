@@ -472,7 +472,12 @@ impl<'a> Trainer<'a> {
                     store,
                 })
             })?;
-            history.stopped = ranks.agree(Wishes::of_callbacks(stop))?.stop;
+            let wishes = ranks.agree(Wishes {
+                stop,
+                interrupt: interrupted(),
+                over: false,
+            })?;
+            history.stopped = wishes.stop;
             if let Some(best) = &mut best {
                 best.see(&row, store)?;
             }
@@ -485,7 +490,7 @@ impl<'a> Trainer<'a> {
             }
             let (done, stopped) = (history.rows.len(), history.stopped.is_some());
             if let Some(dir) = &mut checkpoints
-                && (stopped || interrupted() || dir.due_after_epoch(done, done == epochs))
+                && (stopped || wishes.interrupt || dir.due_after_epoch(done, done == epochs))
             {
                 let saved = Saved {
                     store,

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use tallow_datasets::Split;
 use tallow_metrics::Metric;
 use tallow_train::{
-    BatchEnd, CONTINUE, Callback, Clip, Communicator, EmaConfig, EpochEnd, Error, Flow, History,
-    MixConfig, Monitor, SamConfig, SwaConfig, Threads, TrainConfig, Trainer, Tta,
+    BatchEnd, CONTINUE, Callback, CheckpointConfig, Clip, Communicator, EmaConfig, EpochEnd, Error,
+    Flow, History, MixConfig, Monitor, SamConfig, SwaConfig, Threads, TrainConfig, Trainer, Tta,
 };
 
 use crate::common::{bytes, loader, net, recipe, textures};
@@ -179,27 +179,29 @@ fn a_run_moves_to_other_numbers_of_ranks() {
     assert_eq!(moved, straight);
 }
 
-/// A signal reaches one rank after its third step.
+/// A signal reaches one rank after its third step, or during the evaluation after its fourth one, the last of the epoch.
 #[test]
 fn an_interrupt_of_one_rank_stops_all_after_the_same_step() {
-    let dir = tempfile::tempdir().unwrap();
-    let steps = AtomicUsize::new(0);
-    let stopped = world(Threads::world(4), |number, ranks| {
-        // Asked before the epoch, and after each step.
-        let asked = || number == 3 && steps.fetch_add(1, Ordering::Relaxed) >= 3;
-        let trainer = rank(&everything(2), Some(dir.path()))
-            .with_communicator(ranks)
-            .with_interrupt(asked);
-        fit(trainer, 0).unwrap().0
-    });
-    assert!(
-        stopped
-            .into_iter()
-            .all(|history| history.unwrap().interrupted)
-    );
-    assert!(dir.path().join("epoch-000000-step-000003").is_dir());
-    let resumed = run(2, &everything(2), Some(dir.path()));
-    assert_eq!(resumed, fit(rank(&everything(2), None), 0).unwrap().1);
+    let (_, straight) = fit(rank(&everything(2), None), 0).unwrap();
+    for (after, checkpoint) in [(3, "epoch-000000-step-000003"), (5, "epoch-000001")] {
+        let dir = tempfile::tempdir().unwrap();
+        let times = AtomicUsize::new(0);
+        let stopped = world(Threads::world(4), |number, ranks| {
+            // Asked before the epoch, after each step, and after the epoch.
+            let asked = || number == 3 && times.fetch_add(1, Ordering::Relaxed) >= after;
+            let trainer = rank(&everything(2), None)
+                // None that is due by itself.
+                .with_checkpoints_at(dir.path(), CheckpointConfig::default())
+                .with_communicator(ranks)
+                .with_interrupt(asked);
+            fit(trainer, 0).unwrap().0
+        });
+        for history in stopped {
+            assert!(history.unwrap().interrupted);
+        }
+        assert!(dir.path().join(checkpoint).is_dir(), "{checkpoint}");
+        assert_eq!(run(2, &everything(2), Some(dir.path())), straight);
+    }
 }
 
 /// Callback that ends a run after the second step, or after the first epoch.
