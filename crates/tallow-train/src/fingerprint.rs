@@ -23,7 +23,7 @@ struct Fingerprint<'a> {
     restore_best: Option<Monitor>,
 }
 
-/// Checks that all ranks have the settings of `setup`, the same test data, the same weights to end with, program and number of threads.
+/// Checks that all ranks have the settings of `setup`, and the same test data, metric of the best weights, program and number of threads.
 pub(crate) fn check_fingerprint(
     ranks: &Ranks,
     setup: &Setup,

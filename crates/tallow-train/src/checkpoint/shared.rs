@@ -96,7 +96,7 @@ fn unpack(mut bytes: &[u8]) -> Option<Vec<(&str, &[u8])>> {
         let (name, _) = take()?;
         let (content, last) = take()?;
         let name = std::str::from_utf8(name).ok()?;
-        if name.is_empty() || name == ".." || name.contains(['/', '\\']) {
+        if matches!(name, "" | "." | "..") || name.contains(['/', '\\']) {
             return None;
         }
         found.push((name, content));
