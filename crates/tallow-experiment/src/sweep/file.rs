@@ -14,9 +14,17 @@ use crate::monitoring::{Mode, check_mode};
 const MOST_TRIALS: u64 = 10_000;
 
 /// Keys that cannot be a parameter, and the reason.
-const FIXED: [(&str, &str); 8] = [
+const FIXED: [(&str, &str); 10] = [
     ("data.dataset", "all trials have the same data"),
     ("data.pictures", "all trials have the same data"),
+    (
+        "data.streaming",
+        "all trials read their pictures in one way",
+    ),
+    (
+        "data.shuffle_window",
+        "all trials read their pictures in one way",
+    ),
     ("data.test", "all trials are compared on the same images"),
     (
         "data.test_samples",
@@ -246,12 +254,12 @@ impl FileParameter {
                 if values.is_empty() {
                     return wrong("`values` is empty: expected at least one value".to_string());
                 }
-                let twice = values
-                    .iter()
-                    .enumerate()
-                    .find(|(n, value)| values[..*n].contains(value));
-                if let Some((_, value)) = twice {
-                    return wrong(format!("`values` has {value} twice"));
+                // As text, in which NaN is equal to itself.
+                let texts: Vec<String> = values.iter().map(Value::to_string).collect();
+                let mut numbered = texts.iter().enumerate();
+                let twice = numbered.find(|(n, text)| texts[..*n].contains(text));
+                if let Some((_, text)) = twice {
+                    return wrong(format!("`values` has {text} twice"));
                 }
             }
             Range::Integers(first, last) => {

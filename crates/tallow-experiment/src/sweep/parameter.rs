@@ -77,7 +77,7 @@ impl Range {
     }
 }
 
-/// Digits after the point by which some ten thousand numbers of an interval of this length differ.
+/// Digits after the point with which an interval of this length has at least ten thousand numbers.
 fn decimals(length: f64) -> usize {
     (4.0 - length.log10().floor()).clamp(0.0, 340.0) as usize
 }

@@ -224,13 +224,14 @@ fn base<'a>(experiment: &'a Experiment, search: &Search) -> Result<&'a Variant> 
     }
 }
 
-/// Assignments of a trial's settings and of the command line. Names come first, because a table with another name replaces the whole table.
+/// Assignments of a trial's settings and of the command line. The names of both come first, because a table with another name replaces the
+/// whole table: one that came later would undo a setting in it.
 fn assignments(trial: &Trial, sets: &[Assignment]) -> Vec<Assignment> {
-    let mut settings: Vec<&(String, Value)> = trial.settings.iter().collect();
-    settings.sort_by_key(|(key, _)| !key.ends_with(".name"));
-    let settings = settings.into_iter();
+    let settings = trial.settings.iter();
     let settings = settings.map(|(key, value)| Assignment::of(key, value.clone()));
-    settings.chain(sets.iter().cloned()).collect()
+    let mut all: Vec<Assignment> = settings.chain(sets.iter().cloned()).collect();
+    all.sort_by_key(|assignment| !assignment.key().ends_with(".name"));
+    all
 }
 
 fn rungs_of(search: &Search, variants: &[Variant]) -> Result<Vec<Rung>> {
@@ -319,6 +320,12 @@ mod tests {
             (0.1, 0.1, 0.01)
         );
         assert_ne!(recipe(0), recipe(1));
+        // A name on the command line does not undo the settings of the trials either.
+        let text = table("method = \"grid\"", LR);
+        let named = load(&text, &["train.optimizer.name=adam"]).unwrap();
+        let optimizers = named.experiment.variants.iter();
+        let optimizers: Vec<_> = optimizers.map(|v| &v.recipe.train.optimizer).collect();
+        assert_eq!(optimizers, [recipe(1), recipe(3)]);
         // Whole tables are values too.
         let tables = "{ key = \"train.optimizer\", values = [{ name = \"adam\" }, { name = \"sgd\", lr = 1.0 }] }";
         let sweep = load(&table("method = \"grid\"", tables), &[]).unwrap();
@@ -372,6 +379,10 @@ mod tests {
                 "compared on the same images",
             ),
             (
+                grid("{ key = \"data.shuffle_window\", values = [8, 64] }"),
+                "read their pictures in one way",
+            ),
+            (
                 grid(&format!("{LR}, {LR}")),
                 "has the key `train.optimizer.lr` twice",
             ),
@@ -383,6 +394,7 @@ mod tests {
             ),
             (lr("values = []"), "`values` is empty"),
             (lr("values = [0.1, 0.2, 0.1]"), "`values` has 0.1 twice"),
+            (random("values = [nan, nan]"), "`values` has nan twice"),
             (lr("values = [0.1], integers = [1, 2]"), "found several"),
             (
                 grid("{ key = \"train.optimizer.lr\" }"),

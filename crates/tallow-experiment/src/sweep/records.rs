@@ -85,10 +85,10 @@ impl Records {
             if other_data || essential(run.config.clone()) != *config {
                 continue;
             }
-            let older = found.runs[number]
+            let newest = found.runs[number]
                 .as_ref()
                 .is_none_or(|known| known.run.dir.file_name() <= folder.file_name());
-            if older {
+            if newest {
                 let diverged = folder.join(DIVERGED).is_file();
                 found.runs[number] = Some(Record { run, diverged });
             }
