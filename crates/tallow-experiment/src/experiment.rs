@@ -152,9 +152,7 @@ impl Experiment {
     pub fn parse(name: &str, text: &str, tier: Tier, sets: &[String]) -> Result<Self> {
         let file: File =
             toml::from_str(text).map_err(|error| Error::Recipe(keys::explain_file(&error)))?;
-        if file.seeds.is_empty() {
-            return refuse("`seeds` is empty");
-        }
+        check_seeds(&file.seeds)?;
         if file.variants.is_empty() {
             return refuse("there are no variants");
         }
@@ -200,9 +198,7 @@ impl Experiment {
             source: Source::Text,
             text: text.to_string(),
         };
-        if experiment.seeds.is_empty() {
-            return refuse("`seeds` is empty");
-        }
+        check_seeds(&experiment.seeds)?;
         experiment
             .keep_only(&changes.only)
             .context(|| format!("tiers.{tier}.only"))?;
@@ -387,6 +383,18 @@ impl<'a> Known<'a> {
             }
         }
         Ok(claim)
+    }
+}
+
+/// A seed that comes twice gives the same run twice, which no statistic should count as two.
+fn check_seeds(seeds: &[u64]) -> Result<()> {
+    if seeds.is_empty() {
+        return refuse("`seeds` is empty");
+    }
+    let mut numbered = seeds.iter().enumerate();
+    match numbered.find(|(n, seed)| seeds[..*n].contains(seed)) {
+        Some((_, seed)) => refuse(format!("`seeds` has {seed} twice")),
+        None => Ok(()),
     }
 }
 

@@ -238,6 +238,18 @@ fn refuses_unknown_keys() {
 }
 
 #[test]
+fn refuses_seeds_that_come_twice_or_not_at_all() {
+    for (seeds, expected) in [
+        ("[]", "`seeds` is empty"),
+        ("[0, 2, 0]", "`seeds` has 0 twice"),
+    ] {
+        let text = SMALL.replace("[data]", &format!("seeds = {seeds}\n[data]"));
+        let message = error(&text, &[]);
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
 fn refuses_claims_about_what_is_not_there() {
     let message = error(&SMALL.replace("cnn > fc", "cnnn > fc"), &[]);
     assert!(message.contains("did you mean `cnn`?"), "{message}");
