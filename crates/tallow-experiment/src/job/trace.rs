@@ -72,8 +72,9 @@ impl Job<'_> {
 
     /// Samples of each epoch, by a loader of blank images, which cost no time.
     fn note_order(&self, entries: &mut Entries) -> Result<()> {
-        let samples = self.train.dataset().len();
-        let loader = blank(samples, self.train.config().clone())?;
+        let dataset = self.train.dataset();
+        let samples = dataset.len();
+        let loader = blank(samples, dataset.blocks(), self.train.config().clone())?;
         let (mut order, mut visits) = (Digest::default(), Vec::new());
         for epoch in 0..self.recipe.train.epochs.min(EPOCHS) {
             let mut seen = vec![0usize; samples];
@@ -133,8 +134,8 @@ impl Job<'_> {
             batch_size: 1,
             ..LoaderConfig::default()
         };
-        let train = blank(self.train.num_batches(), one.clone())?;
-        let judged = blank(1, one)?;
+        let train = blank(self.train.num_batches(), None, one.clone())?;
+        let judged = blank(1, None, one)?;
         let config = TrainConfig {
             mix: None,
             tta: None,
