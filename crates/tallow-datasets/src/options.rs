@@ -72,6 +72,12 @@ impl Streaming {
 
     /// Default [`window`](Streaming::window): 64 MiB.
     pub const WINDOW: u64 = 64 << 20;
+
+    /// Whether a split with so many bytes of pictures is streamed.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn streams(&self, bytes: u64) -> bool {
+        self.on.unwrap_or(bytes > Self::HELD)
+    }
 }
 
 impl Default for Streaming {
@@ -106,5 +112,25 @@ pub struct LoadOptions {
 impl LoadOptions {
     pub(crate) fn places(&self) -> Places {
         Places::new(self.data_dir.as_deref(), self.cache_dir.as_deref())
+    }
+}
+
+#[cfg(all(test, feature = "parquet"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_is_held_by_default_is_streamed() {
+        let streams = |on: Option<bool>, bytes: u64| {
+            let streaming = Streaming {
+                on,
+                ..Streaming::default()
+            };
+            streaming.streams(bytes)
+        };
+        assert!(!streams(None, 1 << 30));
+        assert!(streams(None, (1 << 30) + 1));
+        assert!(streams(Some(true), 0));
+        assert!(!streams(Some(false), u64::MAX));
     }
 }

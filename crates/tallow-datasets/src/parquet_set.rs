@@ -39,7 +39,7 @@ pub(crate) use layout::shards_of;
 ///   [`DataLoader`](crate::DataLoader) to shuffle in windows.
 ///
 /// The digest is the SHA-256 of the sizes of all pages of pictures and of the labels; it does not read the pictures. The same rows
-/// in other shards have another one.
+/// in other shards, row groups or pages have another one.
 pub struct ParquetSet {
     info: DatasetInfo,
     index: Index,
@@ -82,8 +82,7 @@ impl ParquetSet {
         let mut shards = index::read(files)?;
         let names = shards.first_mut().and_then(|shard| shard.names.take());
         let bytes = index::bytes(&shards);
-        let streamed = streaming.on.unwrap_or(bytes > Streaming::HELD);
-        let window = streamed.then_some(streaming.window);
+        let window = streaming.streams(bytes).then_some(streaming.window);
         let digest = index::digest(&shards);
         let index = Index::new(shards, window)?;
         let classes = match names {

@@ -141,7 +141,7 @@ impl Shard {
             let at_group = |found: String| unsound(path, format!("{found} (row group {i})"));
             let rows = usize::try_from(group.num_rows())
                 .map_err(|_| at_group("a negative number of rows".into()))?;
-            // A row of a sound file takes a byte at the very least.
+            // Each picture takes a byte at the very least.
             if (all.len() as u64).saturating_add(rows as u64) > table.length {
                 return Err(at_group(format!(
                     "{rows} rows, more than such a file can hold"
@@ -238,15 +238,21 @@ pub(super) fn bytes(shards: &[Shard]) -> u64 {
     groups.map(|group| group.block(0, u64::MAX).1).sum()
 }
 
-/// SHA-256 of the number of rows and the sizes of every page of pictures, and of all labels.
+/// SHA-256 of the number of rows and the sizes of every page of pictures, row group by row group, and of all labels. All that the blocks
+/// depend on is in it: with the same digest, a dataset has the same orders.
 pub(super) fn digest(shards: &[Shard]) -> String {
     let mut hash = Sha256::new();
     hash.update(b"tallow parquet\0");
     for shard in shards {
         for group in &shard.groups {
+            let dictionary = group.pages.dictionary.map_or(0, |(_, bytes)| bytes);
+            for figure in [group.pages.data.len() as u64, dictionary] {
+                hash.update(figure.to_le_bytes());
+            }
             for (number, page) in group.pages.data.iter().enumerate() {
                 let rows = group.row(number + 1) - group.row(number);
-                for figure in [rows as u64, page.bytes, page.stored] {
+                let by_dictionary = u64::from(page.by_dictionary);
+                for figure in [rows as u64, page.bytes, page.stored, by_dictionary] {
                     hash.update(figure.to_le_bytes());
                 }
             }

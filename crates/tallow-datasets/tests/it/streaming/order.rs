@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterVersion;
 use tallow_datasets::{
-    Batch, DataLoader, Dataset, LoadOptions, LoaderConfig, Split, Streaming, load, stratified_split,
+    Batch, DataLoader, Dataset, LoadOptions, LoaderConfig, Split, load, stratified_split,
 };
 use tallow_transforms::{Compose, TransformConfig};
 
@@ -203,6 +203,23 @@ fn workers_and_resumption_change_nothing() {
     }
 }
 
+/// The same pages in other row groups have other blocks and so another order, with which no run may go on.
+#[test]
+fn the_digest_tells_row_groups_apart() {
+    let of = |group: usize| {
+        let dir = shards(&How {
+            page: 1,
+            group,
+            ..How::default()
+        });
+        let set = train(&dir.path("birds"), &streamed(WINDOW)).unwrap();
+        (set.blocks().unwrap(), set.info().digest.clone())
+    };
+    let (one, other) = (of(60), of(25));
+    assert_ne!(one.0, other.0);
+    assert_ne!(one.1, other.1);
+}
+
 /// Parts of a dataset are streamed as the whole is.
 #[test]
 fn parts_are_streamed_too() {
@@ -247,12 +264,4 @@ fn splits_share_their_classes() {
     let error = load(&name, Split::Test, &dir.options()).map(|_| ());
     let error = error.unwrap_err().to_string();
     assert!(error.contains("the label 7"), "{error}");
-}
-
-/// Streaming begins beyond a limit that depends on the files alone.
-#[test]
-fn the_limit_is_stated() {
-    assert_eq!(Streaming::HELD, 1 << 30);
-    assert_eq!(Streaming::default().window, 64 << 20);
-    assert_eq!(Streaming::default().on, None);
 }
