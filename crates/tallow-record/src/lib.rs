@@ -36,7 +36,7 @@ pub use find::{find_runs, is_record, runs_of};
 pub use info::{Dataset, Environment, EnvironmentFile, RunInfo, World};
 pub use layout::to_json;
 pub use metric::{Better, Format, METRICS, Metric, Varies};
-pub use number::{number, percent, thousands};
+pub use number::{metric_text, number, percent, thousands};
 pub use profile::{LayerTime, Profile};
 pub use results::{
     ClaimResult, Difference, Published, Results, RunResults, Statement, Variant, Verdict,

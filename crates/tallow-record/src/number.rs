@@ -1,5 +1,7 @@
 //! Numbers as text.
 
+use crate::metric::{Format, Metric};
+
 /// Fraction in percent: `0.8735` as `87.35 %`.
 pub fn percent(fraction: f64) -> String {
     format!("{:.2} %", 100.0 * fraction)
@@ -27,9 +29,26 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// Value of a metric by its name: a fraction in [`percent`], any other as [`number`], and a dash where there is none.
+pub fn metric_text(metric: &str, value: Option<f64>) -> String {
+    let format = Metric::find(metric).map(|metric| metric.format);
+    match (value, format) {
+        (None, _) => "—".to_string(),
+        (Some(value), Some(Format::Percent)) => percent(value),
+        (Some(value), _) => number(value),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_metric_has_the_format_of_its_kind() {
+        assert_eq!(metric_text("test_accuracy", Some(0.8735)), "87.35 %");
+        assert_eq!(metric_text("test_loss", Some(0.8735)), "0.8735");
+        assert_eq!(metric_text("test_loss", None), "—");
+    }
 
     #[test]
     fn small_numbers_keep_their_digits() {

@@ -153,7 +153,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let words = (0..9).map(names).collect();
     let axes = [
         coordinate("train.optimizer.lr", CoordinateKind::Logarithmic),
-        coordinate("train.optimizer.name", CoordinateKind::Words(words)),
+        coordinate("train.optimizer.name", CoordinateKind::Categories(words)),
         coordinate("train.optimizer.weight_decay", CoordinateKind::Linear),
         coordinate("validation accuracy (%)", CoordinateKind::Percent),
     ];

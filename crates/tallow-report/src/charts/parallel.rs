@@ -34,15 +34,15 @@ pub enum CoordinateKind {
     Percent,
     /// Numbers above 0, on a logarithmic scale.
     Logarithmic,
-    /// Words at equal distances; a value is the index of one.
-    Words(Vec<String>),
+    /// Categories at equal distances; a value is the index of one.
+    Categories(Vec<String>),
 }
 
 impl CoordinateKind {
     /// Value as it is drawn; `None` where it has no place.
     fn drawn(&self, value: f64) -> Option<f64> {
         let drawn = match self {
-            Self::Linear | Self::Words(_) => value,
+            Self::Linear | Self::Categories(_) => value,
             Self::Percent => 100.0 * value,
             Self::Logarithmic => value.log10(),
         };
@@ -53,7 +53,7 @@ impl CoordinateKind {
     fn ends(&self, values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
         let ends = range(values)?;
         Some(match self {
-            Self::Words(words) => (-0.5, words.len().max(1) as f64 - 0.5),
+            Self::Categories(names) => (-0.5, names.len().max(1) as f64 - 0.5),
             _ => ends,
         })
     }
@@ -63,14 +63,14 @@ impl CoordinateKind {
         match self {
             Self::Linear | Self::Percent => Scale::across("", ends, room).ticks,
             Self::Logarithmic => powers(ends),
-            Self::Words(words) => {
-                let count = words.len().max(1) as i32;
-                // Of many words some are named.
+            Self::Categories(names) => {
+                let count = names.len().max(1) as i32;
+                // Of many categories some are named.
                 let step = (36 * count).div_euclid(room.max(1)) + 1;
                 let each = room * step / count - 8;
-                let named = words.iter().enumerate().step_by(step as usize);
+                let named = names.iter().enumerate().step_by(step as usize);
                 named
-                    .map(|(index, word)| (index as f64, shortened(word, TICK, each)))
+                    .map(|(index, name)| (index as f64, shortened(name, TICK, each)))
                     .collect()
             }
         }

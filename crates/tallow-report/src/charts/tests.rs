@@ -121,10 +121,10 @@ fn coordinate(title: &str, kind: CoordinateKind) -> Coordinate {
 
 #[test]
 fn parallel_coordinates_have_a_line_for_each_trial() {
-    let words = CoordinateKind::Words(vec!["adam".to_string(), "a < b".to_string()]);
+    let names = CoordinateKind::Categories(vec!["adam".to_string(), "a < b".to_string()]);
     let axes = [
         coordinate("train.optimizer.lr", CoordinateKind::Logarithmic),
-        coordinate("train.optimizer.name", words),
+        coordinate("train.optimizer.name", names),
         coordinate("model.dropout", CoordinateKind::Linear),
         coordinate("accuracy (%)", CoordinateKind::Percent),
     ];

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 use tallow_record::{
-    Format, Metric, SweepParameter, SweepResults, SweepScale, SweepState, SweepTrial, number,
+    Format, Metric, SweepParameter, SweepResults, SweepScale, SweepState, SweepTrial, metric_text,
 };
 
 use super::answer::capitalized;
@@ -18,7 +18,7 @@ const ROWS: usize = 200;
 pub fn answer(sweep: &SweepResults) -> Option<Markup> {
     let best = sweep.best()?;
     let tested = best.metrics.get("test_accuracy").copied().flatten();
-    let tested = tested.filter(|_| sweep.metric != "test_accuracy");
+    let tested = tested.filter(|_| has_test_accuracy(sweep));
     Some(html! {
         p class="answer" {
             strong { "Answer: " }
@@ -38,7 +38,9 @@ pub fn section(sweep: &SweepResults) -> Result<Markup> {
     let keys = sweep.parameters.iter().map(|p| p.key.as_str());
     let mut header = vec!["trial"];
     header.extend(keys);
-    header.extend([title(sweep), "test accuracy", "epochs", "rung", "state"]);
+    header.push(title(sweep));
+    header.extend(has_test_accuracy(sweep).then_some("test accuracy"));
+    header.extend(["epochs", "rung", "state"]);
     let of_test = sweep.metric.starts_with("test_");
     let plot = drawn(plot(sweep))?;
     Ok(html! {
@@ -64,15 +66,17 @@ fn title(sweep: &SweepResults) -> &str {
 }
 
 fn row(sweep: &SweepResults, trial: &SweepTrial) -> Vec<Markup> {
-    let tested = trial.metrics.get("test_accuracy").copied().flatten();
     let mut cells = vec![html! { (trial.trial) }];
     for parameter in &sweep.parameters {
         let value = trial.settings.get(&parameter.key).map(text);
         cells.push(html! { code { (value.unwrap_or_default()) } });
     }
+    cells.push(html! { (figure(&sweep.metric, trial.value)) });
+    if has_test_accuracy(sweep) {
+        let tested = trial.metrics.get("test_accuracy").copied().flatten();
+        cells.push(html! { (figure("test_accuracy", tested)) });
+    }
     cells.extend([
-        html! { (figure(&sweep.metric, trial.value)) },
-        html! { (figure("test_accuracy", tested)) },
         html! { (trial.epochs) },
         html! { (trial.rung) },
         html! { (trial.state.as_str()) },
@@ -97,13 +101,14 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// Value of a metric, which stays on one line.
 fn figure(metric: &str, value: Option<f64>) -> String {
-    let format = Metric::find(metric).map(|metric| metric.format);
-    match (value, format) {
-        (None, _) => "—".to_string(),
-        (Some(value), Some(Format::Percent)) => percent(value),
-        (Some(value), _) => number(value),
-    }
+    metric_text(metric, value).replace(' ', "\u{a0}")
+}
+
+/// Whether the test accuracy has a column of its own beside the metric.
+fn has_test_accuracy(sweep: &SweepResults) -> bool {
+    sweep.metric != "test_accuracy"
 }
 
 /// Parallel coordinates of the parameters and the metric.
@@ -141,7 +146,9 @@ fn axis(parameter: &SweepParameter) -> Coordinate {
     Coordinate {
         title: parameter.key.clone(),
         kind: match parameter.scale {
-            SweepScale::List => CoordinateKind::Words(parameter.values.iter().map(text).collect()),
+            SweepScale::List => {
+                CoordinateKind::Categories(parameter.values.iter().map(text).collect())
+            }
             SweepScale::Linear => CoordinateKind::Linear,
             SweepScale::Logarithmic => CoordinateKind::Logarithmic,
         },

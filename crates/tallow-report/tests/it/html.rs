@@ -293,7 +293,11 @@ fn a_sweep_has_a_plot_and_a_table() {
 
     let mut on_test = results.clone();
     on_test.metric = "test_accuracy".to_string();
-    assert!(of(&on_test).contains("best of many tries"));
+    let on_test = of(&on_test);
+    assert!(on_test.contains("best of many tries"));
+    // The metric has one column, not a second one as the test accuracy.
+    let columns = |text: &str| text.matches(">test accuracy</th>").count();
+    assert_eq!(columns(&on_test), columns(&text));
     let mut none = results;
     none.trials.drain(..2);
     let text = of(&none);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use tallow_experiment::reference::toml;
 use tallow_experiment::sweep::{Sweep, Trial};
-use tallow_record::{Format, Metric, SweepResults, SweepTrial, number, percent};
+use tallow_record::{Metric, SweepResults, SweepTrial, metric_text};
 
 use crate::table::{align_right, new_table};
 
@@ -30,10 +30,10 @@ pub fn results(results: &SweepResults) -> String {
             keys.iter()
                 .map(|key| trial.settings.get(*key).map(toml).unwrap_or_default()),
         );
-        cells.push(figure(&results.metric, trial.value));
+        cells.push(metric_text(&results.metric, trial.value));
         if tested {
             let accuracy = trial.metrics.get("test_accuracy").copied().flatten();
-            cells.push(figure("test_accuracy", accuracy));
+            cells.push(metric_text("test_accuracy", accuracy));
         }
         cells.push(trial.epochs.to_string());
         cells.push(state(trial, halving));
@@ -62,15 +62,6 @@ fn state(trial: &SweepTrial, halving: bool) -> String {
     match halving {
         true => format!("{}, rung {}", trial.state.as_str(), trial.rung),
         false => trial.state.as_str().to_string(),
-    }
-}
-
-fn figure(metric: &str, value: Option<f64>) -> String {
-    let format = Metric::find(metric).map(|metric| metric.format);
-    match (value, format) {
-        (None, _) => "—".to_string(),
-        (Some(value), Some(Format::Percent)) => percent(value),
-        (Some(value), _) => number(value),
     }
 }
 
