@@ -1,5 +1,9 @@
 //! The program `tallow` in a sandbox.
 
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command as Process;
+
 use assert_cmd::Command;
 
 pub use crate::sandbox::{Sandbox, skipped, stderr, stdout};
@@ -13,5 +17,25 @@ impl Sandbox {
     /// The program, in here.
     pub fn tallow(&self) -> Command {
         self.enclose(tallow())
+    }
+
+    /// The program with these arguments, in here, as a process that can be killed.
+    pub fn process(&self, args: &[&str]) -> Process {
+        let mut command = Process::new(assert_cmd::cargo::cargo_bin!("tallow"));
+        command
+            .args(args)
+            .current_dir(self.path())
+            .envs(self.environment());
+        command
+    }
+
+    /// Folders of the records of the experiment `exp` below `out`, the oldest first.
+    pub fn records(&self, out: &str) -> Vec<PathBuf> {
+        let folder = self.path().join(out).join("exp");
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        found.retain(|path| path.join("environment.json").is_file());
+        found.sort();
+        found
     }
 }

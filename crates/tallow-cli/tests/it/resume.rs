@@ -1,7 +1,7 @@
 //! Runs that are killed or interrupted, and continued.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -51,16 +51,6 @@ const EVERY_STEPS: usize = 5;
 /// Numbers of loader workers, one after another.
 const WORKERS: [&str; 3] = ["0", "3", "1"];
 
-/// The program with these arguments, in a sandbox.
-fn tallow(sandbox: &Sandbox, args: &[&str]) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("tallow"));
-    command
-        .args(args)
-        .current_dir(sandbox.path())
-        .envs(sandbox.environment());
-    command
-}
-
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path().join("exp.toml"), EXPERIMENT).unwrap();
@@ -69,7 +59,7 @@ fn sandbox() -> Sandbox {
 
 /// Runs to the end, which must be a good one.
 fn finish(sandbox: &Sandbox, args: &[&str]) -> Output {
-    let output = tallow(sandbox, args).output().unwrap();
+    let output = sandbox.process(args).output().unwrap();
     assert_eq!(
         output.status.code(),
         Some(0),
@@ -79,20 +69,10 @@ fn finish(sandbox: &Sandbox, args: &[&str]) -> Output {
     output
 }
 
-/// Folders of the records below `out`, the oldest first.
-fn records(sandbox: &Sandbox, out: &str) -> Vec<PathBuf> {
-    let folder = sandbox.path().join(out).join("exp");
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    found.retain(|path| path.join("environment.json").is_file());
-    found.sort();
-    found
-}
-
 /// Name of the newest checkpoint below `out`.
 fn checkpoint(sandbox: &Sandbox, out: &str) -> Option<String> {
     let mut names = Vec::new();
-    for record in records(sandbox, out) {
+    for record in sandbox.records(out) {
         let entries = fs::read_dir(record.join("checkpoint"))
             .into_iter()
             .flatten();
@@ -190,7 +170,7 @@ fn killed(variant: &str, kills: usize, epochs: usize) {
         &length,
     ];
     finish(&sandbox, &[&common[..], &["--out", "straight"]].concat());
-    let straight = records(&sandbox, "straight").pop().unwrap();
+    let straight = sandbox.records("straight").pop().unwrap();
 
     // A linear congruential generator, so that a failure can be repeated.
     let mut state = 2024u32;
@@ -205,12 +185,13 @@ fn killed(variant: &str, kills: usize, epochs: usize) {
         let workers = WORKERS[done % WORKERS.len()];
         let first = [&common[..], &["--out", "killed", "--workers", workers]].concat();
         let again = ["run", "--resume", "--out", "killed", "--workers", workers];
-        let args = match records(&sandbox, "killed").is_empty() {
+        let args = match sandbox.records("killed").is_empty() {
             true => &first[..],
             false => &again[..],
         };
         let log = fs::File::create(sandbox.path().join("log")).unwrap();
-        let mut child = tallow(&sandbox, args)
+        let mut child = sandbox
+            .process(args)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -236,7 +217,7 @@ fn killed(variant: &str, kills: usize, epochs: usize) {
         &sandbox,
         &["run", "--resume", "--out", "killed", "--workers", "2"],
     );
-    let found = records(&sandbox, "killed");
+    let found = sandbox.records("killed");
     let [resumed] = &found[..] else {
         panic!("{found:?}")
     };
@@ -263,7 +244,8 @@ fn a_run_killed_at_twenty_random_moments_ends_with_the_same_bits() {
 /// Sends a signal once there is a checkpoint; the output up to the end.
 #[cfg(unix)]
 fn signalled(sandbox: &Sandbox, signal: &str, args: &[&str]) -> Output {
-    let mut child = tallow(sandbox, args)
+    let mut child = sandbox
+        .process(args)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -294,7 +276,7 @@ fn ctrl_c_prints_the_command_that_continues() {
             .lines()
             .find_map(|line| line.strip_prefix("to continue: tallow "));
         let command = command.unwrap_or_else(|| panic!("{text}"));
-        let record = records(&sandbox, "killed").pop().unwrap();
+        let record = sandbox.records("killed").pop().unwrap();
         let name = record.file_name().unwrap().to_str().unwrap();
         assert_eq!(command, format!("run --resume killed/exp/{name}"));
         args = command.split(' ').map(String::from).collect();
@@ -305,18 +287,19 @@ fn ctrl_c_prints_the_command_that_continues() {
         text.contains("mlp seed 0 continues in killed/exp/"),
         "{text}"
     );
-    let straight = records(&sandbox, "straight").pop().unwrap();
-    assert_same(&straight, &records(&sandbox, "killed").pop().unwrap());
+    let straight = sandbox.records("straight").pop().unwrap();
+    assert_same(&straight, &sandbox.records("killed").pop().unwrap());
 
     // It is finished now.
-    let output = tallow(&sandbox, &args).output().unwrap();
+    let output = sandbox.process(&args).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(
         stderr(&output).contains("nothing to continue"),
         "{}",
         stderr(&output)
     );
-    let output = tallow(&sandbox, &["run", "--resume", "--out", "killed"])
+    let output = sandbox
+        .process(&["run", "--resume", "--out", "killed"])
         .output()
         .unwrap();
     assert!(
@@ -341,15 +324,16 @@ fn finished_runs_of_an_interrupted_experiment_are_kept() {
         "train.epochs=2",
     ];
     // Into the second run.
-    let mut child = tallow(&sandbox, &args)
+    let mut child = sandbox
+        .process(&args)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let second = || records(&sandbox, "killed").len() == 2;
+    let second = || sandbox.records("killed").len() == 2;
     // A whole checkpoint: one that is being written has another ending.
     let whole = || {
-        let folder = records(&sandbox, "killed")[1].join("checkpoint");
+        let folder = sandbox.records("killed")[1].join("checkpoint");
         fs::read_dir(folder).is_ok_and(|mut entries| {
             entries.any(|entry| {
                 let name = entry.unwrap().file_name();
@@ -364,7 +348,7 @@ fn finished_runs_of_an_interrupted_experiment_are_kept() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let before = records(&sandbox, "killed");
+    let before = sandbox.records("killed");
     assert!(before[0].join("summary.json").is_file());
     let written = |record: &Path| {
         fs::metadata(record.join("summary.json"))
@@ -380,7 +364,7 @@ fn finished_runs_of_an_interrupted_experiment_are_kept() {
         text.contains("1 of 2 runs had finished before and are kept"),
         "{text}"
     );
-    assert_eq!(records(&sandbox, "killed"), before);
+    assert_eq!(sandbox.records("killed"), before);
     assert_eq!(written(&before[0]), first, "the first run was repeated");
     // Once all is finished, the same command starts again, unless finished runs are to be used again.
     let mut reuse = args.to_vec();
@@ -390,9 +374,9 @@ fn finished_runs_of_an_interrupted_experiment_are_kept() {
         text.contains("2 of 2 runs had finished before and are kept"),
         "{text}"
     );
-    assert_eq!(records(&sandbox, "killed"), before);
+    assert_eq!(sandbox.records("killed"), before);
     finish(&sandbox, &args);
-    assert_eq!(records(&sandbox, "killed").len(), 4);
+    assert_eq!(sandbox.records("killed").len(), 4);
 }
 
 #[cfg(unix)]
@@ -410,12 +394,12 @@ fn only_the_same_run_is_continued() {
         "killed",
     ];
     assert_eq!(signalled(&sandbox, "-INT", &args).status.code(), Some(130));
-    let count = || records(&sandbox, "killed").len();
+    let count = || sandbox.records("killed").len();
     assert_eq!(count(), 1);
-    let interrupted = records(&sandbox, "killed").pop().unwrap();
+    let interrupted = sandbox.records("killed").pop().unwrap();
     let resume = ["run", "--resume", interrupted.to_str().unwrap()];
     let refused = |args: &[&str]| {
-        let output = tallow(&sandbox, args).output().unwrap();
+        let output = sandbox.process(args).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
         stderr(&output)
     };
@@ -440,7 +424,8 @@ fn only_the_same_run_is_continued() {
     assert_eq!(count(), 2);
     fs::write(sandbox.path().join("exp.toml"), EXPERIMENT).unwrap();
     let elsewhere = sandbox.path().join("home");
-    let output = tallow(&sandbox, &resume)
+    let output = sandbox
+        .process(&resume)
         .current_dir(&elsewhere)
         .output()
         .unwrap();
@@ -494,7 +479,7 @@ fn a_run_with_validation_reports_the_test_data_at_the_end() {
     ];
     let text = stderr(&finish(&sandbox, &args));
     assert!(text.contains("validation accuracy"), "{text}");
-    let record = records(&sandbox, "out").pop().unwrap();
+    let record = sandbox.records("out").pop().unwrap();
     let rows = rows(&record);
     assert_eq!(rows.len(), 2);
     for row in &rows {
@@ -536,7 +521,8 @@ fn a_run_with_validation_reports_the_test_data_at_the_end() {
         ),
         ("train.early_stopping={patience=0}", "patience is 0"),
     ] {
-        let output = tallow(&sandbox, &["run", "exp.toml", "--set", set])
+        let output = sandbox
+            .process(&["run", "exp.toml", "--set", set])
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(2), "{set}");

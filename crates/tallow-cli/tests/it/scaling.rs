@@ -123,9 +123,7 @@ fn mpirun(sandbox: &Sandbox, processes: usize, args: &[&str]) -> Option<(Option<
 
 /// Records of a run, by their variants.
 fn records(sandbox: &Sandbox, out: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(sandbox.path().join(out).join("exp")).unwrap();
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    found.retain(|path| path.join("environment.json").is_file());
+    let mut found = sandbox.records(out);
     found.sort_by_key(|path| path.to_string_lossy().contains("mlp"));
     found
 }

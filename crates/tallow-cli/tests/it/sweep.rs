@@ -62,20 +62,10 @@ fn sandbox(sweep: &str) -> Sandbox {
     sandbox
 }
 
-/// The program with these arguments, in a sandbox.
-fn tallow(sandbox: &Sandbox, args: &[&str]) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("tallow"));
-    command
-        .args(args)
-        .current_dir(sandbox.path())
-        .envs(sandbox.environment());
-    command
-}
-
 /// `sweep` of the experiment with these arguments; it must end with this code.
 fn sweep(sandbox: &Sandbox, args: &[&str], code: i32) -> Output {
     let all = [&["sweep", "exp.toml"][..], &THREADS, args].concat();
-    let output = tallow(sandbox, &all).output().unwrap();
+    let output = sandbox.process(&all).output().unwrap();
     assert_eq!(
         output.status.code(),
         Some(code),
@@ -97,16 +87,6 @@ fn table(sandbox: &Sandbox, out: &str) -> Value {
     table
 }
 
-/// Folders of the records below `out`, the oldest first.
-fn records(sandbox: &Sandbox, out: &str) -> Vec<PathBuf> {
-    let folder = sandbox.path().join(out).join("exp");
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    found.retain(|path| path.join("environment.json").is_file());
-    found.sort();
-    found
-}
-
 fn is_finished(record: &Path) -> bool {
     record.join("summary.json").is_file()
 }
@@ -125,13 +105,14 @@ fn is_cut(sandbox: &Sandbox, out: &str) -> bool {
             name.starts_with("epoch-") && !name.ends_with(".unfinished")
         })
     };
-    (records(sandbox, out).iter()).any(|record| !is_finished(record) && has_checkpoint(record))
+    (sandbox.records(out).iter()).any(|record| !is_finished(record) && has_checkpoint(record))
 }
 
 fn spawn(sandbox: &Sandbox, args: &[&str]) -> Child {
     let all = [&["sweep", "exp.toml"][..], &THREADS, args].concat();
     let log = File::create(sandbox.path().join("log")).unwrap();
-    tallow(sandbox, &all)
+    sandbox
+        .process(&all)
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()
@@ -162,7 +143,7 @@ static STRAIGHT: LazyLock<Value> = LazyLock::new(|| {
     assert!(page.contains("id=\"sweep\"") && page.contains("Exp: trials"));
     let table = table(&sandbox, "runs");
     let trials = table["trials"].as_array().unwrap();
-    assert_eq!((trials.len(), records(&sandbox, "runs").len()), (12, 12));
+    assert_eq!((trials.len(), sandbox.records("runs").len()), (12, 12));
     let values: Vec<f64> = trials
         .iter()
         .map(|t| t["value"].as_f64().unwrap())
@@ -182,7 +163,8 @@ static STRAIGHT: LazyLock<Value> = LazyLock::new(|| {
 fn a_sweep_that_was_killed_ends_with_the_table_of_an_undisturbed_one() {
     let sandbox = sandbox(RANDOM);
     let count = || {
-        records(&sandbox, "killed")
+        sandbox
+            .records("killed")
             .iter()
             .filter(|r| is_finished(r))
             .count()
@@ -204,12 +186,12 @@ fn a_sweep_that_was_killed_ends_with_the_table_of_an_undisturbed_one() {
     // The last kill may have come between two trials.
     assert!(!cut || text.contains("continues in killed/exp/"), "{text}");
     assert_eq!(table(&sandbox, "killed"), *STRAIGHT);
-    assert_eq!(records(&sandbox, "killed").len(), 12);
+    assert_eq!(sandbox.records("killed").len(), 12);
 
     // Nothing is left to train.
     let text = stderr(&sweep(&sandbox, &["--out", "killed"], 0));
     assert!(text.contains("12 of 12 runs had finished before"), "{text}");
-    assert_eq!(records(&sandbox, "killed").len(), 12);
+    assert_eq!(sandbox.records("killed").len(), 12);
 }
 
 #[cfg(unix)]
@@ -226,7 +208,8 @@ fn ctrl_c_prints_the_command_that_continues() {
         "--shard",
         "1/2",
     ];
-    let child = tallow(&sandbox, &all)
+    let child = sandbox
+        .process(&all)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -255,10 +238,10 @@ fn ctrl_c_prints_the_command_that_continues() {
         "sweep exp.toml --out killed --threads 1 --shard 1/2"
     );
     let words: Vec<&str> = command.split(' ').collect();
-    let output = tallow(&sandbox, &words).output().unwrap();
+    let output = sandbox.process(&words).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert_eq!(records(&sandbox, "killed").len(), 6);
-    assert!(records(&sandbox, "killed").iter().all(|r| is_finished(r)));
+    assert_eq!(sandbox.records("killed").len(), 6);
+    assert!(sandbox.records("killed").iter().all(|r| is_finished(r)));
 }
 
 #[test]
@@ -286,7 +269,7 @@ fn two_shards_merged_give_the_same_table() {
     assert_eq!(table(&sandbox, "merged"), *STRAIGHT);
     let printed: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(printed["trials"].as_array().unwrap().len(), 12);
-    assert!(records(&sandbox, "merged").is_empty());
+    assert!(sandbox.records("merged").is_empty());
     let text = stderr(&sweep(&sandbox, &["--collect", "a", "c"], 2));
     assert!(text.contains("c/exp: no such folder"), "{text}");
     // Other settings are other trials.
@@ -350,10 +333,10 @@ fn halving_continues_the_best_trials_from_their_checkpoints() {
         "--out",
         "plain",
     ];
-    let output = tallow(&sandbox, &args).output().unwrap();
+    let output = sandbox.process(&args).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let weights = |record: &Path| fs::read(record.join("model.safetensors")).unwrap();
-    let records_of = |out| records(&sandbox, out);
+    let records_of = |out| sandbox.records(out);
     assert_eq!(records_of("straight").len(), 9);
     let whole = records_of("straight")
         .into_iter()
@@ -421,7 +404,7 @@ fn a_trial_whose_loss_is_not_finite_does_not_end_the_sweep() {
     assert_eq!(table(&sandbox, "runs"), first);
     sweep(&sandbox, &["--fresh"], 0);
     assert_eq!(table(&sandbox, "runs"), first);
-    assert_eq!(records(&sandbox, "runs").len(), 4);
+    assert_eq!(sandbox.records("runs").len(), 4);
 }
 
 #[test]
@@ -431,7 +414,8 @@ fn trials_are_chosen_on_the_test_data_with_a_warning() {
     let base = BASE.replace("validation = 0.2", "");
     fs::write(sandbox.path().join("exp.toml"), format!("{base}{grid}")).unwrap();
     // Two seeds: the metric is their mean.
-    let output = tallow(&sandbox, &["sweep", "exp.toml", "--seeds", "0,1", "--json"])
+    let output = sandbox
+        .process(&["sweep", "exp.toml", "--seeds", "0,1", "--json"])
         .output()
         .unwrap();
     let text = stderr(&output);
