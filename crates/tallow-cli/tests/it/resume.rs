@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -253,7 +253,10 @@ fn signalled(sandbox: &Sandbox, signal: &str, args: &[&str]) -> Output {
     let before = checkpoint(sandbox, "killed");
     assert!(wait_for_checkpoint(sandbox, &mut child, &before));
     let id = child.id().to_string();
-    let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+    let sent = std::process::Command::new("kill")
+        .args([signal, &id])
+        .status()
+        .unwrap();
     assert!(sent.success());
     child.wait_with_output().unwrap()
 }

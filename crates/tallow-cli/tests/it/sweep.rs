@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -223,7 +223,10 @@ fn ctrl_c_prints_the_command_that_continues() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let id = child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    let sent = std::process::Command::new("kill")
+        .args(["-INT", &id])
+        .status()
+        .unwrap();
     assert!(sent.success());
     let output = child.wait_with_output().unwrap();
     let text = stderr(&output);
@@ -484,7 +487,11 @@ fn jobs_of_other_systems_are_written() {
     assert_eq!(fs::read_to_string(&path).unwrap(), script);
     #[cfg(unix)]
     {
-        let checked = Command::new("bash").arg("-n").arg(&path).status().unwrap();
+        let checked = std::process::Command::new("bash")
+            .arg("-n")
+            .arg(&path)
+            .status()
+            .unwrap();
         assert!(checked.success());
     }
 
