@@ -170,13 +170,18 @@ fn opens_in_a_browser() {
         skipped("the reports of mnist-pixel-order and cifar10-cnn need TALLOW_DATA");
         return;
     };
-    for (experiment, sets) in [
-        ("mnist-pixel-order", &[][..]),
-        ("cifar10-cnn", &["--tier", "smoke"]),
-    ] {
-        let args = [&["run", experiment, "--data", &data], sets].concat();
-        let output = sandbox.tallow().args(args).output().unwrap();
-        assert!(output.status.success(), "{}", stderr(&output));
+    for (experiment, tier) in [("mnist-pixel-order", "full"), ("cifar10-cnn", "smoke")] {
+        // Few images, with which claims may fail: the page has the same parts.
+        let args = ["run", experiment, "--tier", tier, "--data", &data];
+        let few = ["--set", "data.train_samples=3000"];
+        let few = [&few[..], &["--set", "data.test_samples=1000"]].concat();
+        let output = sandbox.tallow().args([&args[..], &few].concat()).output();
+        let output = output.unwrap();
+        assert!(
+            matches!(output.status.code(), Some(0 | 1)),
+            "{}",
+            stderr(&output)
+        );
         let report = sandbox
             .path()
             .join(format!("runs/{experiment}/report.html"));

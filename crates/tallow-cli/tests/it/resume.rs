@@ -325,6 +325,8 @@ fn finished_runs_of_an_interrupted_experiment_are_kept() {
         "killed",
         "--set",
         "train.epochs=2",
+        "--set",
+        "data.train_samples=800",
     ];
     // Into the second run.
     let mut child = sandbox

@@ -125,11 +125,12 @@ fn a_tier_writes_what_the_documentation_needs() {
 #[test]
 fn reproduces_a_tier() {
     let sandbox = Sandbox::new();
-    let args = ["reproduce", "--tier", "smoke", "--only", "quickstart"];
+    fs::write(sandbox.path().join("small.toml"), SMALL).unwrap();
+    let args = ["reproduce", "--tier", "standard", "--only", "small.toml"];
     let output = sandbox.tallow().args(args).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
-    assert!(text.contains("1 holds"), "{text}");
+    assert!(text.contains("4 hold"), "{text}");
     assert!(text.contains("in all: "), "{text}");
 }
 
