@@ -52,8 +52,9 @@ impl Runner {
     /// [`StopFlag`](crate::StopFlag) was set.
     ///
     /// Trials are found below the runner's `out` by their recipe, seed and data: those that have finished are kept, and those that were
-    /// interrupted continue from their checkpoints. A trial that another process trains is left to it. Of successive halving, the trials of a
-    /// rung are trained once all trials of the rung before have their results, also those of other shards.
+    /// interrupted continue from their checkpoints. A trial that another process trains when a rung begins is left to it; processes that
+    /// share a folder train different shards, else both train the trials that neither has begun. Of successive halving, the trials of a rung
+    /// are trained once all trials of the rung before have their results, also those of other shards.
     ///
     /// The runner's settings `results`, `skip_diverged`, `resume` and `reuse` have no effect: a trial whose loss is not finite has ended, and
     /// the others go on.

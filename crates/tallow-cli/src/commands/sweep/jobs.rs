@@ -53,8 +53,9 @@ pub fn slurm(array: &Array) -> String {
         );
         script.push_str("#   job=$(sbatch --parsable THIS)\n");
         for _ in 1..array.rungs {
-            script.push_str("#   job=$(sbatch --parsable --dependency=afterok:$job THIS)\n");
+            script.push_str("#   job=$(sbatch --parsable --dependency=afterany:$job THIS)\n");
         }
+        script.push_str("# Where a job reached its time limit, the next submission goes on with that rung; submit once more then.\n");
     }
     let _ = writeln!(
         script,
