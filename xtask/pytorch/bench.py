@@ -4,14 +4,14 @@
 
 Reads one JSON request a line from standard input and writes one JSON reply a line to standard output:
 
-    {"do": "prepare", "case": {...}}    -> {"arms": [{"name": a, "precision": "fp32" or "bf16", "compiled": b}], "parameters": n or null}
+    {"do": "prepare", "case": {...}}    -> {"arms": [arm, ...], "parameters": n or null}
     {"do": "run", "arm": a, "steps": k, "limit": s or null}  -> {"seconds": [k times]}, or an error after s seconds
     {"do": "drop", "arm": a}            -> {}
 
-A case is what `xtask/src/bench/worker/case.rs` has. A network has arms for eager and compiled runs, f32 and bf16 autocast, both memory
-formats, one thread and all, and the default and the fused optimizer; a compiled network has the fused one alone. The caller tries all of
-them shortly and measures the fastest. What is not said otherwise is as PyTorch has it by default. On another device than the CPU
-networks alone are run, without TF32.
+A case is what `xtask/src/bench/worker/case.rs` has, an arm what `protocol.rs` beside it has. A network has arms for eager and compiled
+runs, f32 and bf16 autocast, both memory formats, one thread and all, and the default and the fused optimizer; a compiled network has the
+fused one alone. The caller tries them shortly in this order, so that it knows the eager ones before it has one compiled, and measures the
+fastest. What is not said otherwise is as PyTorch has it by default. On another device than the CPU networks alone are run, without TF32.
 """
 
 import argparse
@@ -26,7 +26,9 @@ try:
     import torch.nn as nn
     import torch.nn.functional as F
     import torchvision
-    from bench_arms import FORMATS, PRECISIONS, Arm, Place, TooLong, compiled, in_precision, named, set_up_compiler, timed
+    from bench_arms import (
+        FORMATS, FROZEN, PRECISIONS, Arm, Place, TooLong, compiled, frozen, in_precision, named, set_up_compiler, timed
+    )
     from bench_loading import epoch, loader
     from bench_networks import NETWORKS, optimizer
 except ImportError as error:
@@ -41,7 +43,7 @@ def network(case, place):
     work, training = case["work"], case["kind"] == "step"
     modes = ["eager"]
     if place.compiled:
-        modes += ["compile"] if training else ["compile", "compile, freezing"]
+        modes += ["compile"] if training else ["compile", FROZEN]
     # Without convolutions the memory format means nothing.
     formats = ["nchw"] if case["name"] == "fc" else FORMATS
 
@@ -51,7 +53,8 @@ def network(case, place):
         forward = in_precision(compiled(net, mode), precision, place.device)
         x = torch.randn(case["batch"], *work["input"]).to(place.device, memory_format=FORMATS[layout])
         if not training:
-            return inference(forward, x)
+            run = inference(forward, x)
+            return frozen(run) if mode == FROZEN else run
         y = torch.randint(0, 10, (case["batch"],)).to(place.device)
         fused = {"fused": True} if kind == "fused" else {}
         return training_step(forward, optimizer(net.parameters(), work["optimizer"], **fused), x, y)
@@ -179,7 +182,8 @@ class Worker:
         case = request["case"]
         self.arms, parameters, self.parts = MAKERS[case["work"]["is"]](case, self.place)
         arms = [
-            {"name": name, "precision": arm.precision, "compiled": arm.compiled} for name, arm in self.arms.items()
+            {"name": name, "precision": arm.precision, "compiled": arm.compiled, "threads": arm.threads}
+            for name, arm in self.arms.items()
         ]
         return {"arms": arms, "parameters": parameters}
 

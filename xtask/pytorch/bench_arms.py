@@ -11,6 +11,7 @@ import torch
 
 FORMATS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
 PRECISIONS = ["fp32", "bf16"]
+FROZEN = "compile, freezing"
 
 
 @dataclasses.dataclass
@@ -56,8 +57,19 @@ def compiled(net, mode):
     """The network's forward pass. A graph that is not whole, or that is compiled too often, is an error and not a slow run."""
     if mode == "eager":
         return net
-    options = {"freezing": True} if mode == "compile, freezing" else None
+    options = {"freezing": True} if mode == FROZEN else None
     return torch.compile(net, fullgraph=True, dynamic=False, options=options)
+
+
+def frozen(run):
+    """The function, compiled in a first call with the weights as constants.
+
+    The option of `torch.compile` reaches Inductor alone. Dynamo reads the global setting when it traces the network, and without it
+    passes the weights as inputs, so that nothing would be folded.
+    """
+    with torch._inductor.config.patch(freezing=True):
+        run()
+    return run
 
 
 def in_precision(forward, precision, device):
