@@ -117,8 +117,7 @@ pub fn first(timed: &[Timed], precision: Precision) -> Option<&Timed> {
     timed.iter().find(|timed| timed.arm.precision == precision)
 }
 
-/// Runs until caches are warm and memory is allocated: twice, and for a turn at least; a run of a second or more is enough by itself.
-/// Gives the number of steps in a turn.
+/// Runs until caches are warm and memory is allocated: once, and for a turn at least. Gives the number of steps in a turn.
 fn warm_up(side: &mut Side, arm: &str, effort: Effort) -> Result<usize> {
     // By our own clock: the times of a loader are for a batch, and a run of it is an epoch.
     let mut run = |steps| -> Result<f64> {
@@ -126,9 +125,8 @@ fn warm_up(side: &mut Side, arm: &str, effort: Effort) -> Result<usize> {
         side.run(arm, steps, None)?;
         Ok(started.elapsed().as_secs_f64())
     };
-    if run(1)? >= effort.turn.max(1.0) {
-        return Ok(1);
-    }
+    // The first run says nothing of the next ones: it makes what an arm needs, and compiles it.
+    run(1)?;
     let (mut steps, mut spent) = (1, 0.0);
     loop {
         let last = run(steps)?;
