@@ -8,6 +8,9 @@ use super::worker::protocol::{Arm, Precision};
 /// Number of arms of each precision that are measured in full.
 pub const KEPT: usize = 2;
 
+/// Largest time of the eager arms with a number of threads, in terms of the fastest, with which compiled arms are tried.
+const NEAR: f64 = 1.5;
+
 /// Arm with its time of the screening.
 #[derive(Clone, Debug)]
 pub struct Screened {
@@ -28,7 +31,8 @@ pub struct LeftOut {
 pub struct Choice {
     /// Those to measure.
     pub arms: Vec<Arm>,
-    /// The fastest in f32 that is not compiled: the one whose memory is compared, since a compiler needs memory of its own.
+    /// The fastest in f32 that is not compiled, or the first of a few: the one whose memory is compared, since a compiler needs memory of
+    /// its own.
     pub plain: Option<Arm>,
     pub left_out: Vec<LeftOut>,
 }
@@ -53,6 +57,25 @@ fn is_plain(arm: &Arm) -> bool {
 pub fn need_screening(arms: &[Arm]) -> bool {
     let count = |precision: Precision| arms.iter().filter(|arm| arm.precision == precision).count();
     count(Precision::Fp32) > KEPT || count(Precision::Bf16) > KEPT
+}
+
+/// Whether an arm may be among the fastest when it is compiled, judged by the eager arms of its precision: not if its number of threads
+/// makes those clearly slower than another one.
+pub fn is_worth_compiling(arm: &Arm, screened: &[Screened]) -> bool {
+    let eager = screened
+        .iter()
+        .filter(|other| !other.arm.compiled && other.arm.precision == arm.precision);
+    let (mut fastest, mut with_its_threads) = (f64::INFINITY, f64::INFINITY);
+    for other in eager {
+        let Ok(seconds) = other.time else {
+            continue;
+        };
+        fastest = fastest.min(seconds);
+        if other.arm.threads == arm.threads {
+            with_its_threads = with_its_threads.min(seconds);
+        }
+    }
+    with_its_threads <= NEAR * fastest
 }
 
 /// The fastest arms of each precision.
@@ -106,6 +129,7 @@ mod tests {
             name: name.to_string(),
             precision,
             compiled,
+            threads: None,
         }
     }
 
@@ -145,6 +169,35 @@ mod tests {
             reason: reason.to_string(),
         });
         assert_eq!(choice.left_out, left_out);
+    }
+
+    #[test]
+    fn a_number_of_threads_that_is_slow_is_not_compiled_for() {
+        use Precision::{Bf16, Fp32};
+        let with = |threads, precision, compiled| Arm {
+            threads: Some(threads),
+            ..arm("", precision, compiled)
+        };
+        let eager = |threads, precision, time: Result<f64, &str>| Screened {
+            arm: with(threads, precision, false),
+            time: time.map_err(str::to_string),
+        };
+        let screened = [
+            eager(2, Fp32, Ok(1.0)),
+            eager(2, Fp32, Err("out of memory")),
+            eager(1, Fp32, Ok(2.0)),
+            eager(1, Fp32, Ok(1.6)),
+            eager(2, Bf16, Ok(4.0)),
+            eager(1, Bf16, Ok(3.0)),
+        ];
+        let worth =
+            |threads, precision| is_worth_compiling(&with(threads, precision, true), &screened);
+        assert!(worth(2, Fp32) && !worth(1, Fp32));
+        assert!(worth(1, Bf16) && worth(2, Bf16), "both are near");
+        assert!(
+            is_worth_compiling(&with(1, Fp32, true), &[]),
+            "nothing is known"
+        );
     }
 
     #[test]

@@ -196,6 +196,7 @@ mod tests {
                 name: name.to_string(),
                 precision,
                 compiled: false,
+                threads: None,
             },
             steps: 2,
             rounds: rounds.map(|round| round.to_vec()).to_vec(),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tallow_cli::console::status;
 use tallow_cli::output;
 
-use super::arms::{Choice, Screened, choose, need_screening};
+use super::arms::{Choice, Screened, choose, is_worth_compiling, need_screening};
 use super::side::{Place, Side};
 use super::worker::case::Case;
 use super::worker::protocol::{Arm, Precision};
@@ -14,8 +14,8 @@ use super::worker::protocol::{Arm, Precision};
 /// Time of a turn of an arm that is fast, in seconds.
 const TURN: f64 = 0.1;
 
-/// Times every arm shortly, where there are more than are measured in full, and chooses the fastest. A process that ends is started
-/// again, and the arm that ended it is left out.
+/// Times the arms shortly, where there are more than are measured in full, and chooses the fastest. Those that are not
+/// [worth compiling](is_worth_compiling) are passed over. A process that ends is started again, and the arm that ended it is left out.
 pub fn screen(
     side: &mut Side,
     case: &Case,
@@ -37,6 +37,9 @@ pub fn screen(
     let mut best: [Option<f64>; 2] = [None; 2];
     let mut screened = Vec::with_capacity(arms.len());
     for arm in arms {
+        if arm.compiled && !is_worth_compiling(&arm, &screened) {
+            continue;
+        }
         let best = &mut best[usize::from(arm.precision == Precision::Bf16)];
         let time = match time(side, &arm, compile_limit, *best) {
             Ok(seconds) => {

@@ -100,6 +100,7 @@ impl Worker {
                         name: ONLY.to_string(),
                         precision: Precision::Fp32,
                         compiled: false,
+                        threads: None,
                     }],
                     parameters: made.parameters,
                     gflop: made.gflop.map(|gflop| gflop / made.pieces as f64),

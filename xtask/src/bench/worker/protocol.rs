@@ -55,6 +55,9 @@ pub struct Arm {
     /// Whether it is compiled when it runs for the first time.
     #[serde(default)]
     pub compiled: bool,
+    /// Number of computing threads, where a case has arms that differ in it.
+    #[serde(default)]
+    pub threads: Option<usize>,
 }
 
 /// Arithmetic of the products.
