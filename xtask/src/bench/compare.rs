@@ -10,7 +10,7 @@ use super::args::Against;
 use super::arms::Choice;
 use super::best::{self, Best};
 use super::measure::{Effort, Lane, Timed, first, lanes, measure, of_side, peak_memory, prepare};
-use super::quiet::{Conditions, disturbances, may_pass};
+use super::quiet::{Conditions, disturbances, may_pass, wait_for_load_average};
 use super::row::{Other, Row};
 use super::screen::screen;
 use super::side::{Place, Side, Who};
@@ -73,6 +73,7 @@ pub fn compare(case: &Case, sides: &mut [Side], session: &mut Session) -> Result
             break (conditions, reasons);
         }
         status!("{} {}: {}; again", case.name, case.kind, reasons.join(", "));
+        wait_for_load_average(conditions.own_load);
     };
     let row = Row {
         quiet: reasons.is_empty(),

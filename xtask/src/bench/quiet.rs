@@ -1,8 +1,11 @@
 //! Whether the machine was quiet while a benchmark was measured.
 
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tallow_cli::machine;
 
 /// Largest number of processors that other programs may use. `regress` has the same limit.
 const OTHERS: f64 = 0.1;
@@ -51,7 +54,7 @@ pub fn disturbances(conditions: &Conditions) -> Vec<String> {
         _ => reasons.push(UNKNOWN.to_string()),
     }
     if let Some(load) = conditions.load_average
-        && load > conditions.own_load + WAITING
+        && is_crowded(load, conditions.own_load)
     {
         reasons.push(format!(
             "the load average was {load:.1}, of which the benchmark explains {:.0}",
@@ -71,6 +74,27 @@ pub fn disturbances(conditions: &Conditions) -> Vec<String> {
         reasons.push(format!("PyTorch took {drift:.2} times its best of the day"));
     }
     reasons
+}
+
+fn is_crowded(load_average: f64, own_load: f64) -> bool {
+    load_average > own_load + WAITING
+}
+
+/// Waits until the load average has fallen. It is a mean over a minute, in which a build before the run still counts. A load that goes on
+/// is not waited for.
+pub fn wait_for_load_average(own_load: f64) {
+    const STEP: Duration = Duration::from_secs(5);
+    const LONGEST: Duration = Duration::from_secs(180);
+    let started = Instant::now();
+    while started.elapsed() < LONGEST
+        && machine::load_average().is_some_and(|load| is_crowded(load, own_load))
+    {
+        let watch = machine::Others::watch();
+        thread::sleep(STEP);
+        if watch.load().is_none_or(|load| load.cpus > OTHERS) {
+            return;
+        }
+    }
 }
 
 const UNKNOWN: &str = "this system does not report the load of other programs";
