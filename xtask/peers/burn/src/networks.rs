@@ -5,7 +5,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d, Relu};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor, s};
 
 /// Layers on images, perhaps the mean of each map, and linear layers with rectifiers between them.
 #[derive(Module, Debug)]
@@ -222,12 +222,9 @@ impl Block {
         if self.pad == 0 {
             return x;
         }
-        let device = x.device();
-        let [_, _, h, w] = x.dims();
-        let even = |side: usize| Tensor::<1, Int>::arange_step(0..side as i64, 2, &device);
-        let x = x.select(2, even(h)).select(3, even(w));
+        let x = x.slice(s![.., .., ..;2, ..;2]);
         let [n, _, h, w] = x.dims();
-        let zeros = Tensor::<4>::zeros([n, self.pad, h, w], &device);
+        let zeros = Tensor::<4>::zeros([n, self.pad, h, w], &x.device());
         Tensor::cat(vec![zeros.clone(), x, zeros], 1)
     }
 }

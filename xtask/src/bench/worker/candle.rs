@@ -4,7 +4,7 @@
 //! the system's. Their max pooling's gradient is wrong (a quarter of what it should be), which costs no time.
 
 use anyhow::{Result, bail};
-use candle_core::{D, DType, Device, ModuleT, Tensor};
+use candle_core::{D, DType, Device, ModuleT, Tensor, Var};
 use candle_nn::{
     AdamW, BatchNorm, Conv2d, Conv2dConfig, Optimizer, ParamsAdamW, SGD, VarBuilder, VarMap,
     batch_norm, conv2d, conv2d_no_bias, func, linear, loss,
@@ -53,29 +53,17 @@ pub fn network(case: &Case) -> Result<Job> {
         bail!("not a network");
     };
     let map = VarMap::new();
-    let vb = VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu);
-    let net = match case.name.as_str() {
-        "fc" => fc(vb),
-        "cnn" => cnn(vb),
-        "cifar-cnn" => lenet(vb, 6, 16),
-        "lenet" => lenet(vb, 16, 32),
-        "vgg16-slim" => vgg(vb, &[64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0]),
-        "vgg16-bn" => vgg(
-            vb,
-            &[
-                64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0,
-            ],
-        ),
-        "resnet18" => resnet(vb, &[(64, 2), (128, 2), (256, 2), (512, 2)], Shortcut::Conv),
-        "resnet20" => resnet(vb, &[(16, 3), (32, 3), (64, 3)], Shortcut::Pad),
-        name => bail!("no network `{name}` for candle"),
-    }?;
+    let net = layers(
+        &case.name,
+        VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu),
+    )?;
+    let variables = map.data().lock().unwrap_or_else(|e| e.into_inner()).clone();
     // Running statistics are variables of the map too, but not trained.
-    let trained: Vec<_> = {
-        let data = map.data().lock().unwrap_or_else(|e| e.into_inner());
-        let trained = data.iter().filter(|(name, _)| !name.contains("running_"));
-        trained.map(|(_, var)| var.clone()).collect()
-    };
+    let trained: Vec<Var> = variables
+        .iter()
+        .filter(|(name, _)| !name.contains("running_"))
+        .map(|(_, var)| var.clone())
+        .collect();
     let parameters = Some(trained.iter().map(|var| var.elem_count()).sum());
     let (images, labels) = noise(case.batch, *input)?;
     let run: Box<dyn FnMut() -> _> = if case.kind == Kind::Step {
@@ -103,7 +91,16 @@ pub fn network(case: &Case) -> Result<Job> {
             Ok(Some(loss.detach()))
         })
     } else {
-        Box::new(move || Ok(Some(net.forward_t(&images, false)?.detach())))
+        // As with weights from a file. Where they are variables, candle keeps every intermediate result for a backward pass.
+        let weights = variables
+            .iter()
+            .map(|(name, var)| (name.clone(), var.as_detached_tensor()))
+            .collect();
+        let net = layers(
+            &case.name,
+            VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu),
+        )?;
+        Box::new(move || Ok(Some(net.forward_t(&images, false)?)))
     };
     Ok(Job {
         parameters,
@@ -111,6 +108,26 @@ pub fn network(case: &Case) -> Result<Job> {
         pieces: 1,
         run,
     })
+}
+
+fn layers(name: &str, vb: VarBuilder) -> Result<Layers> {
+    let net = match name {
+        "fc" => fc(vb),
+        "cnn" => cnn(vb),
+        "cifar-cnn" => lenet(vb, 6, 16),
+        "lenet" => lenet(vb, 16, 32),
+        "vgg16-slim" => vgg(vb, &[64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0]),
+        "vgg16-bn" => vgg(
+            vb,
+            &[
+                64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0,
+            ],
+        ),
+        "resnet18" => resnet(vb, &[(64, 2), (128, 2), (256, 2), (512, 2)], Shortcut::Conv),
+        "resnet20" => resnet(vb, &[(16, 3), (32, 3), (64, 3)], Shortcut::Pad),
+        name => bail!("no network `{name}` for candle"),
+    };
+    Ok(net?)
 }
 
 fn fc(vb: VarBuilder) -> Net {
