@@ -8,7 +8,8 @@ use tallow_train::OptimizerConfig;
 
 use super::worker::case::{Case, Function, Kind, Operator, Work};
 
-const KINDS: [Kind; 5] = [
+/// Kinds in the order worth reading.
+pub const KINDS: [Kind; 5] = [
     Kind::Step,
     Kind::Inference,
     Kind::Operator,

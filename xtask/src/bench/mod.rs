@@ -35,6 +35,7 @@ use side::{Place, Side, Who};
 use worker::case::{Case, Work};
 use worker::protocol::{Gemm, Request};
 
+pub use cases::KINDS;
 pub use row::{Other, Row};
 pub use run::Run;
 #[cfg(test)]
@@ -94,6 +95,8 @@ pub fn bench(args: &BenchArgs, commit: Option<String>) -> Result<Ending> {
         best: Best::read(&best_path, run.day())?,
         place,
     };
+    let file = args.json.as_deref();
+    let file = file.filter(|path| *path != Path::new("-"));
     let mut failures = 0;
     for case in &cases {
         // Between the benchmarks, so that it is the peak of the same minutes.
@@ -103,6 +106,10 @@ pub fn bench(args: &BenchArgs, commit: Option<String>) -> Result<Ending> {
             Ok(row) => {
                 status!("{}", row.line());
                 run.rows.push(row);
+                if let Some(file) = file {
+                    // Now too, since the whole run may take hours.
+                    write(&run, file)?;
+                }
             }
             Err(error) => {
                 failures += 1;
@@ -218,12 +225,15 @@ fn report(run: &Run, json: Option<&Path>) -> Result<()> {
     let Some(path) = json else {
         return output::print(&text);
     };
-    let json = run.to_json()?;
     if path == Path::new("-") {
         status!("{}", text.trim_end_matches('\n'));
-        return output::print(&json);
+        return output::print(&run.to_json()?);
     }
     output::print(&text)?;
-    tallow_record::write_atomic(path, json)
+    write(run, path)
+}
+
+fn write(run: &Run, path: &Path) -> Result<()> {
+    tallow_record::write_atomic(path, run.to_json()?)
         .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -11,22 +11,13 @@ use super::language::Language;
 use super::page::Page;
 use super::prose;
 use super::tables::{Table, count_of_threads};
-use crate::bench::{Kind, Other, Row, Run};
+use crate::bench::{KINDS, Kind, Other, Row, Run};
 
 /// Folder of the runs, below that of the pages.
 const FOLDER: &str = "results/bench";
 
 /// Text of a cell without a figure.
 const NONE: &str = "—";
-
-/// Kinds of benchmark that have a table.
-const KINDS: [(&str, Kind); 5] = [
-    ("step", Kind::Step),
-    ("inference", Kind::Inference),
-    ("operator", Kind::Operator),
-    ("loader", Kind::Loader),
-    ("epoch", Kind::Epoch),
-];
 
 /// The block of these words: `runs` or a kind of benchmark, and perhaps a device other than the CPU. The pages with it are in English.
 pub fn bench(words: &[&str], page: &Page<'_>) -> Result<String> {
@@ -39,10 +30,10 @@ pub fn bench(words: &[&str], page: &Page<'_>) -> Result<String> {
         .into_iter()
         .filter(|(_, run)| run.environment.device.starts_with(device))
         .collect();
-    let text = match KINDS.iter().find(|(name, _)| *name == what) {
-        Some((_, kind)) => {
+    let text = match KINDS.into_iter().find(|kind| kind.to_string() == what) {
+        Some(kind) => {
             let runs: Vec<&Run> = runs.iter().map(|(_, run)| run).collect();
-            benchmarks(&runs, *kind)
+            benchmarks(&runs, kind)
         }
         None if what == "runs" => {
             let links = runs.iter().map(|(path, run)| {
@@ -52,11 +43,8 @@ pub fn bench(words: &[&str], page: &Page<'_>) -> Result<String> {
             list(&links.collect::<Vec<_>>())
         }
         None => {
-            let known: Vec<&str> = KINDS
-                .iter()
-                .map(|(name, _)| *name)
-                .chain(["runs"])
-                .collect();
+            let kinds = KINDS.map(|kind| kind.to_string());
+            let known: Vec<&str> = kinds.iter().map(String::as_str).chain(["runs"]).collect();
             bail!(suggest::unknown("table of bench", what, &known))
         }
     };
