@@ -135,7 +135,7 @@ impl Others {
         self.load().map(|load| load.cpus + load.stolen)
     }
 
-    /// The same, apart.
+    /// Load of others since then: of processes here, and of other virtual machines on the host.
     pub fn load(&self) -> Option<Load> {
         load(self.0.as_ref()?, &now()?)
     }

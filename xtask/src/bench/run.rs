@@ -113,7 +113,7 @@ impl Run {
 pub mod tests {
     use super::*;
 
-    /// Two benchmarks beside PyTorch, candle and burn; the second was not quiet.
+    /// Three benchmarks beside PyTorch, candle and burn; the first was not quiet.
     pub const FIXTURE: &str = include_str!("../../tests/fixtures/bench-run.json");
 
     #[test]
