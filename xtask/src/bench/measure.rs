@@ -29,7 +29,7 @@ pub struct Timed {
     pub arm: Arm,
     /// Median time of a run, over all rounds.
     pub seconds: f64,
-    /// Half of the rounds lie within this share of the median.
+    /// Distance between the quartiles of the rounds, as a share of the median.
     pub spread: f64,
 }
 

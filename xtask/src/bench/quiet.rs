@@ -16,7 +16,7 @@ const STOLEN: f64 = 0.04;
 /// Largest number of processes that may be ready to run beyond those of the benchmark.
 const WAITING: f64 = 1.0;
 
-/// Largest spread of the rounds of a side.
+/// Largest distance between the quartiles of a side's rounds, as a share of the median.
 const SPREAD: f64 = 0.1;
 
 /// Largest time of PyTorch, in terms of its best of the day.
@@ -33,7 +33,7 @@ pub struct Conditions {
     pub others_cpus: Option<f64>,
     /// Mean number of processors that the host of a virtual machine gave to others.
     pub stolen_cpus: Option<f64>,
-    /// Spread between the rounds of each side: half of them lie within this share of the median.
+    /// Distance between the quartiles of each side's rounds, as a share of the median.
     pub spread: BTreeMap<String, f64>,
     /// PyTorch's time in terms of its best of the day, where there is one.
     pub drift: Option<f64>,
