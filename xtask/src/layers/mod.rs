@@ -47,7 +47,8 @@ pub fn layers(args: &LayersArgs) -> Result<Ending> {
 }
 
 /// Crates that each crate may use directly, from the lowest layer to the highest.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
+    ("tallow-cuda", &[]),
     ("tallow-ops", &[]),
     ("tallow-transforms", &[]),
     ("tallow-metrics", &[]),
