@@ -44,13 +44,19 @@ impl Cudnn {
         let library = Library::get()?;
         driver("cuCtxSetCurrent", stream.context().bind_to_thread())?;
         let handle = library.handle(stream.cu_stream().cast())?;
-        Ok(Self {
+        let cudnn = Self {
             library,
             handle,
             stream: stream.clone(),
             plans: HashMap::new(),
             workspace: None,
-        })
+        };
+        let version = cudnn.version();
+        match cudnn.device_description() {
+            Ok(text) => tracing::debug!("cuDNN {version} describes the device as {text}"),
+            Err(error) => tracing::debug!("cuDNN {version} does not describe the device: {error}"),
+        }
+        Ok(cudnn)
     }
 
     /// Version, as 91900 for 9.19.0.
