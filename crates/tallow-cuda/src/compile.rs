@@ -25,7 +25,10 @@ pub fn cubin(file: &File, architecture: &str) -> Result<Vec<u8>> {
         }
     };
     // The texts are constants without a zero byte, and so are the options.
-    let text = CString::new(format!("{COMMON}\n#line 1 \"{}\"\n{}", file.name, file.text));
+    let text = CString::new(format!(
+        "{COMMON}\n#line 1 \"{}\"\n{}",
+        file.name, file.text
+    ));
     let options = [
         format!("--gpu-architecture={architecture}"),
         // Products and sums are rounded one by one, as on the CPU.
@@ -132,6 +135,9 @@ mod tests {
             kernels: &["bad"],
         };
         let message = cubin(&bad, "sm_80").unwrap_err().to_string();
-        assert!(message.contains("bad.cu(1)") && message.contains("undefined_thing"), "{message}");
+        assert!(
+            message.contains("bad.cu(1)") && message.contains("undefined_thing"),
+            "{message}"
+        );
     }
 }

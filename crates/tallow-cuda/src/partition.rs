@@ -60,7 +60,10 @@ impl Partition {
     /// Blocks, along the channels and along the rows.
     pub fn grid(&self) -> (u32, u32) {
         let vectors = self.channels / self.width;
-        (vectors.div_ceil(self.columns), self.rows.div_ceil(self.depth))
+        (
+            vectors.div_ceil(self.columns),
+            self.rows.div_ceil(self.depth),
+        )
     }
 
     /// Blocks along the rows: the rows of partial sums.
@@ -101,7 +104,16 @@ mod tests {
 
     #[test]
     fn every_element_is_reached_once() {
-        for (rows, channels) in [(1, 1), (7, 3), (100, 64), (3, 512), (2048, 8), (9000, 5), (33, 132), (5, 260)] {
+        for (rows, channels) in [
+            (1, 1),
+            (7, 3),
+            (100, 64),
+            (3, 512),
+            (2048, 8),
+            (9000, 5),
+            (33, 132),
+            (5, 260),
+        ] {
             for by_four in [false, true] {
                 if by_four && channels % 4 != 0 {
                     continue;

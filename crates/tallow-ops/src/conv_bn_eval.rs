@@ -137,7 +137,9 @@ fn folded(
             (false, false) => CudaTail::Linear,
         };
         let y = conv2d(x, weight, None, conv)?;
-        let y = apply(&y, parameters, bias, maps, config.eps, statistics, cuda_tail)?;
+        let y = apply(
+            &y, parameters, bias, maps, config.eps, statistics, cuda_tail,
+        )?;
         return pooled(y, conv.layout, then_pool);
     }
     if !is_fast(x, conv, &config, &geometry) {

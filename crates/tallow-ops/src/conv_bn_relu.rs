@@ -58,7 +58,11 @@ pub fn conv_bn_relu_train(
             &config,
         )?;
         batch_norm::check_count(maps, &maps.shape(conv.layout))?;
-        let tail = if pool { CudaTail::ReluPool } else { CudaTail::Relu };
+        let tail = if pool {
+            CudaTail::ReluPool
+        } else {
+            CudaTail::Relu
+        };
         let statistics = Statistics::of_batch(running_mean, running_var, &config);
         // The norm subtracts the convolution's bias again, so that only the running mean needs it.
         let y = conv2d(x, weight, None, conv)?;

@@ -208,7 +208,9 @@ impl Generator {
     pub(crate) fn skip_words(&self, count: u64) -> ([u32; 8], u64) {
         self.with(|stream| {
             let start = stream.rng.get_word_pos() as u64;
-            stream.rng.set_word_pos(u128::from(start) + u128::from(count));
+            stream
+                .rng
+                .set_word_pos(u128::from(start) + u128::from(count));
             let key = key(stream.seed);
             let word = |i: usize| {
                 u32::from_le_bytes([key[4 * i], key[4 * i + 1], key[4 * i + 2], key[4 * i + 3]])

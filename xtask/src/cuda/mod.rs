@@ -62,7 +62,8 @@ pub fn cuda_build(args: &CudaBuildArgs) -> Result<Ending> {
         false => Some(cifar10()?),
     };
     let toolkit = Toolkit::prepare(&toolkit_folder(args)?, &root())?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target =
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let build = Build {
         toolkit: &toolkit,
         target: target.join("cuda"),
@@ -85,7 +86,9 @@ pub fn cuda_build(args: &CudaBuildArgs) -> Result<Ending> {
     output::print(&format!(
         "{}\n{packed}\nWhere the GPU is: python3 {}/report.py --out results\n",
         args.out.display(),
-        args.out.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
+        args.out
+            .file_name()
+            .map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
     ))?;
     Ok(Ending::Done)
 }
@@ -95,9 +98,12 @@ fn toolkit_folder(args: &CudaBuildArgs) -> Result<PathBuf> {
     if let Some(folder) = &args.toolkit {
         return Ok(std::path::absolute(folder)?);
     }
-    let cache = env::var_os("XDG_CACHE_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .filter(|v| !v.is_empty())
+        .map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
-    let cache = cache.context("there is no HOME to put the toolkit into: name a folder with --toolkit")?;
+    let cache =
+        cache.context("there is no HOME to put the toolkit into: name a folder with --toolkit")?;
     Ok(cache.join("tallow/cuda-13.0"))
 }
 
@@ -132,8 +138,15 @@ impl Build<'_> {
     }
 
     fn cargo(&self, arguments: &[&str]) -> Result<()> {
-        let status = self.command(arguments).status().context("cannot run cargo")?;
-        ensure!(status.success(), "cargo {} failed ({status})", arguments.join(" "));
+        let status = self
+            .command(arguments)
+            .status()
+            .context("cannot run cargo")?;
+        ensure!(
+            status.success(),
+            "cargo {} failed ({status})",
+            arguments.join(" ")
+        );
         Ok(())
     }
 
@@ -146,10 +159,23 @@ impl Build<'_> {
         for name in TESTED {
             arguments.extend(["--package", name]);
         }
-        arguments.extend(["--features", &features, "--message-format", "json-render-diagnostics"]);
-        let output = self.command(&arguments).stderr(std::process::Stdio::inherit()).output();
+        arguments.extend([
+            "--features",
+            &features,
+            "--message-format",
+            "json-render-diagnostics",
+        ]);
+        let output = self
+            .command(&arguments)
+            .stderr(std::process::Stdio::inherit())
+            .output();
         let output = output.context("cannot run cargo")?;
-        ensure!(output.status.success(), "cargo {} failed ({})", arguments.join(" "), output.status);
+        ensure!(
+            output.status.success(),
+            "cargo {} failed ({})",
+            arguments.join(" "),
+            output.status
+        );
         let text = String::from_utf8(output.stdout).context("cargo's messages are not UTF-8")?;
         TESTED
             .iter()
@@ -165,7 +191,9 @@ fn executable(messages: &str, name: &str) -> Result<PathBuf> {
             continue;
         };
         let of = message["manifest_path"].as_str().map(Path::new);
-        let is_its = of.and_then(Path::parent).is_some_and(|dir| dir.ends_with(name));
+        let is_its = of
+            .and_then(Path::parent)
+            .is_some_and(|dir| dir.ends_with(name));
         if let (true, Some(path)) = (is_its, message["executable"].as_str()) {
             return Ok(path.into());
         }
@@ -200,8 +228,13 @@ mod tests {
 not json
 {"reason":"compiler-artifact","manifest_path":"/w/crates/tallow-ops/Cargo.toml","executable":null}
 {"reason":"compiler-artifact","manifest_path":"/w/crates/tallow-ops/Cargo.toml","executable":"/t/it-1"}"#;
-        assert_eq!(executable(messages, "tallow-ops").unwrap(), Path::new("/t/it-1"));
-        let message = executable(messages, "tallow-train").unwrap_err().to_string();
+        assert_eq!(
+            executable(messages, "tallow-ops").unwrap(),
+            Path::new("/t/it-1")
+        );
+        let message = executable(messages, "tallow-train")
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("tallow-train"), "{message}");
     }
 }

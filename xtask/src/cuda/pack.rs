@@ -47,7 +47,10 @@ pub fn pack(packed: &Packed) -> Result<String> {
     fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     let staging = tempfile::tempdir()?;
     for (name, program) in packed.programs {
-        run(Command::new("strip").arg("-o").arg(staging.path().join(name)).arg(program))?;
+        run(Command::new("strip")
+            .arg("-o")
+            .arg(staging.path().join(name))
+            .arg(program))?;
     }
     let names = packed.programs.iter().map(|(name, _)| name);
     run(Command::new("tar")
@@ -74,7 +77,9 @@ pub fn pack(packed: &Packed) -> Result<String> {
 
 fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().with_context(|| format!("cannot run {program}"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {program}"))?;
     ensure!(status.success(), "{program} failed ({status})");
     Ok(())
 }
@@ -90,7 +95,10 @@ fn copy_all(from: &Path, to: &Path, extension: &str) -> Result<()> {
     let mut found = false;
     for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
         let path = entry?.path();
-        let Some(name) = path.file_name().filter(|_| path.extension().is_some_and(|e| e == extension)) else {
+        let Some(name) = path
+            .file_name()
+            .filter(|_| path.extension().is_some_and(|e| e == extension))
+        else {
             continue;
         };
         copy(&path, &to.join(name))?;
@@ -159,7 +167,9 @@ mod tests {
     fn files_that_are_missing_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let to = dir.path().join("to");
-        let message = copy_all(dir.path(), &to, "parquet").unwrap_err().to_string();
+        let message = copy_all(dir.path(), &to, "parquet")
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("has no *.parquet"), "{message}");
     }
 }

@@ -44,19 +44,36 @@ impl Toolkit {
         if fs::read_to_string(folder.join(MARK)).is_ok_and(|found| found == wanted) {
             return Ok(toolkit);
         }
-        if folder.is_dir() && fs::read_dir(folder)?.next().is_some() && !folder.join("site").is_dir() {
-            bail!("{}: is not of cuda-build; name another folder with --toolkit", folder.display());
+        if folder.is_dir()
+            && fs::read_dir(folder)?.next().is_some()
+            && !folder.join("site").is_dir()
+        {
+            bail!(
+                "{}: is not of cuda-build; name another folder with --toolkit",
+                folder.display()
+            );
         }
         status!("filling {} from PyPI", folder.display());
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         // One call: a second one with --upgrade empties the folder that the packages share.
         let status = Command::new(python())
-            .args(["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"])
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--upgrade",
+                "--target",
+            ])
             .arg(folder.join("site"))
             .args(PACKAGES)
             .status()
             .context("cannot run Python, whose pip gets the toolkit; TALLOW_PYTHON can name one")?;
-        ensure!(status.success(), "pip cannot install the toolkit ({status})");
+        ensure!(
+            status.success(),
+            "pip cannot install the toolkit ({status})"
+        );
         toolkit.link()?;
         toolkit.make_driver(root)?;
         fs::write(folder.join(MARK), wanted)?;
@@ -110,8 +127,13 @@ impl Toolkit {
             .args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o"])
             .args([&library, &source])
             .status()
-            .with_context(|| format!("cannot run the C compiler `{}`", compiler.to_string_lossy()))?;
-        ensure!(status.success(), "the stand-in for the driver does not compile ({status})");
+            .with_context(|| {
+                format!("cannot run the C compiler `{}`", compiler.to_string_lossy())
+            })?;
+        ensure!(
+            status.success(),
+            "the stand-in for the driver does not compile ({status})"
+        );
         link(&library, &self.home().join("lib64/libcuda.so"))
     }
 }
@@ -122,7 +144,11 @@ fn link(to: &Path, at: &Path) -> Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::symlink(to, at).with_context(|| at.display().to_string())?;
     #[cfg(not(unix))]
-    bail!("{}: cuda-build needs symbolic links to {}", at.display(), to.display());
+    bail!(
+        "{}: cuda-build needs symbolic links to {}",
+        at.display(),
+        to.display()
+    );
     Ok(())
 }
 
@@ -136,14 +162,23 @@ fn versioned(folder: &Path, name: &str) -> Result<PathBuf> {
             return Ok(path);
         }
     }
-    bail!("{}: has no {start}*; remove the toolkit's folder and try again", folder.display())
+    bail!(
+        "{}: has no {start}*; remove the toolkit's folder and try again",
+        folder.display()
+    )
 }
 
 /// Folder of the sources of cudarc, in the version of the lock file.
 fn cudarc_source(root: &Path) -> Result<PathBuf> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(root)
-        .args(["metadata", "--format-version", "1", "--all-features", "--locked"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--all-features",
+            "--locked",
+        ])
         .output()
         .context("cannot run cargo")?;
     ensure!(
@@ -152,7 +187,9 @@ fn cudarc_source(root: &Path) -> Result<PathBuf> {
         String::from_utf8_lossy(&output.stderr)
     );
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().map_or(&[][..], Vec::as_slice);
+    let packages = metadata["packages"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
     let cudarc = packages.iter().find(|package| package["name"] == "cudarc");
     let manifest = cudarc.and_then(|package| package["manifest_path"].as_str());
     let manifest = Path::new(manifest.context("cargo metadata names no package cudarc")?);
@@ -186,7 +223,10 @@ fn function_names(text: &str) -> BTreeSet<String> {
 
 /// C text of a driver whose functions return CUDA_ERROR_NO_DEVICE.
 fn driver_text(names: &BTreeSet<String>) -> String {
-    let functions: Vec<String> = names.iter().map(|name| format!("int {name}(void) {{ return 100; }}\n")).collect();
+    let functions: Vec<String> = names
+        .iter()
+        .map(|name| format!("int {name}(void) {{ return 100; }}\n"))
+        .collect();
     functions.concat()
 }
 
@@ -199,7 +239,10 @@ mod tests {
         let text = "pub unsafe fn cuInit(Flags: u32) -> CUresult {\n  extern \"C\" fn cuInit(Flags: u32);\n}\n\
                     pub unsafe fn cuMemAlloc_v2(p: *mut u64) {}\npub fn culib() {}\nfn other() {}\ntype fn_ = u8;";
         let names = function_names(text);
-        assert_eq!(names.iter().collect::<Vec<_>>(), ["cuInit", "cuMemAlloc_v2"]);
+        assert_eq!(
+            names.iter().collect::<Vec<_>>(),
+            ["cuInit", "cuMemAlloc_v2"]
+        );
         assert!(driver_text(&names).contains("int cuInit(void) { return 100; }\n"));
     }
 
@@ -222,6 +265,9 @@ mod tests {
         let Err(error) = Toolkit::prepare(dir.path(), dir.path()) else {
             panic!("it was filled");
         };
-        assert!(error.to_string().contains("is not of cuda-build"), "{error}");
+        assert!(
+            error.to_string().contains("is not of cuda-build"),
+            "{error}"
+        );
     }
 }

@@ -74,7 +74,8 @@ impl Library {
         unsafe fn find<F: Copy>(library: &libloading::Library, name: &str) -> Result<F, String> {
             // SAFETY: the type is the caller's.
             let symbol = unsafe { library.get::<F>(name.as_bytes()) };
-            let symbol = symbol.map_err(|error| format!("cuDNN has no function {name}: {error}"))?;
+            let symbol =
+                symbol.map_err(|error| format!("cuDNN has no function {name}: {error}"))?;
             Ok(*symbol)
         }
         // SAFETY: the types are those of cudnn_graph_v9.h; enumerations are integers in C.

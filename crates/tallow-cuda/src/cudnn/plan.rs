@@ -167,11 +167,7 @@ fn configs(library: &'static Library, graph: &Descriptor, mode: i32) -> Result<V
 }
 
 /// Operation of a pass; `None` if cuDNN does not have it.
-fn operation(
-    library: &'static Library,
-    pass: Pass,
-    c: &Convolution,
-) -> Result<Option<Descriptor>> {
+fn operation(library: &'static Library, pass: Pass, c: &Convolution) -> Result<Option<Descriptor>> {
     let pair = |(vertical, horizontal): (usize, usize)| [vertical as i64, horizontal as i64];
     let mut convolution = Descriptor::new(library, descriptor::CONVOLUTION)?;
     convolution.set_enum(

@@ -60,7 +60,10 @@ pub fn gradient(softmax: &Softmax, labels: View, upstream: View) -> Result<CudaS
     let engine = Engine::of(upstream.device())?;
     let labels = labels.expect(OP, "labels", softmax.rows as usize)?;
     if upstream.is_empty() {
-        return Err(Error::Size { op: OP, elements: 0 });
+        return Err(Error::Size {
+            op: OP,
+            elements: 0,
+        });
     }
     let dz = engine.uninit::<f32>(softmax.values.len())?;
     let call = calls::gradient(

@@ -167,7 +167,8 @@ pub fn add_bias(y: &mut CudaStorage, bias: View) -> Result<()> {
         shift: bias.address(),
         ..Default::default()
     };
-    let call = calls::apply(at, maps, &affine, Tail::Linear, 0, at).ok_or_else(|| too_large(maps))?;
+    let call =
+        calls::apply(at, maps, &affine, Tail::Linear, 0, at).ok_or_else(|| too_large(maps))?;
     // SAFETY: `y` is changed value by value, and the bias has a float for each column.
     unsafe { engine.launch(&call) }
 }

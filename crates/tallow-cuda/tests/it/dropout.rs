@@ -18,7 +18,12 @@ fn key(seed: u64) -> [u32; 8] {
 #[test]
 fn masks_of_the_generator() {
     let Some(e) = emulator() else { return };
-    for (drawn, len, p) in [(0usize, 1, 0.5), (5, 40, 0.25), (16, 16, 0.1), (31, 5000, 0.9)] {
+    for (drawn, len, p) in [
+        (0usize, 1, 0.5),
+        (5, 40, 0.25),
+        (16, 16, 0.1),
+        (31, 5000, 0.9),
+    ] {
         let generator = Generator::new(1 << 40 | 77);
         generator
             .uniform(0., 1., drawn, DType::F32, &Device::Cpu)

@@ -27,7 +27,9 @@ fn relu_and_its_gradient() {
         let expected: Vec<f32> = x.iter().map(|&x| relu(x)).collect();
         assert_eq!(y, bits(&expected));
         let through = expected.iter().zip(&grad);
-        let expected: Vec<f32> = through.map(|(&y, &g)| if y <= 0. { 0. } else { g }).collect();
+        let expected: Vec<f32> = through
+            .map(|(&y, &g)| if y <= 0. { 0. } else { g })
+            .collect();
         assert_eq!(dx, bits(&expected));
     }
 }
@@ -57,8 +59,7 @@ fn sums_before_a_relu() {
         let out = in_both_orders(|backwards| {
             let (mut a, mut b) = (Buffer::floats(&x), Buffer::floats(&y));
             let mut out = Buffer::unset(len);
-            let call =
-                elementwise::add_relu(a.address(), b.address(), out.address(), len as u32);
+            let call = elementwise::add_relu(a.address(), b.address(), out.address(), len as u32);
             e.run(&[call], backwards);
             bits(out.read())
         });

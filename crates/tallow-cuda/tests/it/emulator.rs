@@ -43,7 +43,8 @@ pub fn emulator() -> Option<&'static Emulator> {
     let found = EMULATOR.get_or_init(Emulator::build).as_ref();
     if found.is_none() {
         // Straight to standard error: what `eprintln` writes is swallowed when a test passes.
-        let word = b"SKIPPED: there is no C++ compiler to run the kernels on the CPU; CXX can name one\n";
+        let word =
+            b"SKIPPED: there is no C++ compiler to run the kernels on the CPU; CXX can name one\n";
         std::io::stderr().write_all(word).unwrap();
     }
     found
@@ -68,11 +69,19 @@ impl Emulator {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
-        let (text, library) = (dir.path().join("kernels.cpp"), dir.path().join("kernels.so"));
+        let (text, library) = (
+            dir.path().join("kernels.cpp"),
+            dir.path().join("kernels.so"),
+        );
         std::fs::write(&text, program()).unwrap();
         let output = Command::new(&compiler)
             // As NVRTC with --fmad=false: products and sums are rounded one by one.
-            .args(["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing"])
+            .args([
+                "-std=c++17",
+                "-O1",
+                "-ffp-contract=off",
+                "-fno-strict-aliasing",
+            ])
             .args(["-fPIC", "-shared", "-o"])
             .args([&library, &text])
             .output()
@@ -107,7 +116,8 @@ impl Emulator {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         for call in calls {
             let entry = self.entries[call.kernel];
-            let mut args: Vec<*mut c_void> = call.args.iter().map(|a| a.pointer().cast_mut()).collect();
+            let mut args: Vec<*mut c_void> =
+                call.args.iter().map(|a| a.pointer().cast_mut()).collect();
             let (across, down) = call.grid;
             // SAFETY: the arguments are those of the kernel (their number is checked), and their addresses those of `Buffer`s of the
             // test that are large enough; what is written beside them is found when they are read.
@@ -124,7 +134,11 @@ impl Emulator {
             match code {
                 0 => {}
                 1 => panic!("{}: some threads end while others wait", call.kernel),
-                _ => panic!("{}: {} arguments are not what it takes", call.kernel, args.len()),
+                _ => panic!(
+                    "{}: {} arguments are not what it takes",
+                    call.kernel,
+                    args.len()
+                ),
             }
         }
     }
@@ -132,7 +146,9 @@ impl Emulator {
 
 fn last_error() -> String {
     // SAFETY: the message is a string of the loader, which is read before another call.
-    unsafe { CStr::from_ptr(dlerror()) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(dlerror()) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Values before and behind a buffer that must not change.
@@ -177,7 +193,11 @@ impl<T: Copy + PartialEq + std::fmt::Debug> Buffer<T> {
         let end = self.start + self.len;
         for (i, value) in self.values.iter().enumerate() {
             let inside = (self.start..end).contains(&i);
-            assert!(inside || *value == self.guard, "written outside, at {}", i as isize - self.start as isize);
+            assert!(
+                inside || *value == self.guard,
+                "written outside, at {}",
+                i as isize - self.start as isize
+            );
         }
         &self.values[self.start..end]
     }

@@ -16,7 +16,10 @@ fn on_the_device(
     let sizes = (labels.len() as u32, (logits.len() / labels.len()) as u32);
     let [loss, gradient] = in_both_orders(|backwards| {
         let (mut z, mut labels) = (Buffer::floats(logits), Buffer::words(labels));
-        let (mut p, mut losses) = (Buffer::unset(logits.len()), Buffer::doubles(sizes.0 as usize));
+        let (mut p, mut losses) = (
+            Buffer::unset(logits.len()),
+            Buffer::doubles(sizes.0 as usize),
+        );
         let (mut loss, mut up) = (Buffer::unset(1), Buffer::floats(&[upstream]));
         let mut dz = Buffer::unset(logits.len());
         let labels_at = labels.address();

@@ -130,7 +130,13 @@ fn on_the_device(e: &Emulator, input: &Input, batch: bool, in_place: bool) -> Re
         let of = [y_at, grad.address(), pair.0, pair.1];
         let partition = norm::gradient_partition(&f, &of).unwrap();
         let mut sums = Buffer::doubles(partition.partial_sums());
-        calls.push(norm::gradient_sums(&f, grad.address(), pair, &partition, sums.address()));
+        calls.push(norm::gradient_sums(
+            &f,
+            grad.address(),
+            pair,
+            &partition,
+            sums.address(),
+        ));
         let mut through = Buffer::unset(2 * c);
         let (mut dweight, mut dbias) = (Buffer::unset(c), Buffer::unset(c));
         let into = Finished {
@@ -157,7 +163,12 @@ fn on_the_device(e: &Emulator, input: &Input, batch: bool, in_place: bool) -> Re
 
         // Reads look at the guards.
         (grad.read(), weight.read(), bias.read(), shortcut.read());
-        (partial.read(), sums.read(), through.read(), constants.read());
+        (
+            partial.read(),
+            sums.read(),
+            through.read(),
+            constants.read(),
+        );
         let dy = match in_place {
             true => &y.read()[input.shift..],
             false => dy.read(),
@@ -209,7 +220,12 @@ fn reference(input: &Input, batch: bool) -> [Vec<f64>; 7] {
         }
     };
     let grad = variable(&input.grad, out.dims()).as_detached_tensor();
-    let store = (&out * grad).unwrap().sum_all().unwrap().backward().unwrap();
+    let store = (&out * grad)
+        .unwrap()
+        .sum_all()
+        .unwrap()
+        .backward()
+        .unwrap();
     let gradient = |of: &Tensor| store.get(of).map(flat).unwrap_or_default();
     [
         flat(&out),
@@ -250,7 +266,11 @@ fn norms_of_a_batch() {
             let found = on_the_device(e, &input, true, false);
             compare(&found, &reference(&input, true));
             let again = on_the_device(e, &input, true, true);
-            assert_eq!(bits(&found[3]), bits(&again[3]), "{size:?} {tail:?} in place");
+            assert_eq!(
+                bits(&found[3]),
+                bits(&again[3]),
+                "{size:?} {tail:?} in place"
+            );
         }
     }
 }
@@ -335,9 +355,19 @@ fn biases_and_their_gradients() {
         e.run(&calls, backwards);
         [y.read().to_vec(), db.read().to_vec()]
     });
-    let sums: Vec<f32> = y.iter().enumerate().map(|(i, y)| y + bias[i % outputs]).collect();
+    let sums: Vec<f32> = y
+        .iter()
+        .enumerate()
+        .map(|(i, y)| y + bias[i % outputs])
+        .collect();
     assert_eq!(bits(&out), bits(&sums));
-    let column = |c: usize| grad.iter().skip(c).step_by(outputs).map(|&g| f64::from(g)).sum();
+    let column = |c: usize| {
+        grad.iter()
+            .skip(c)
+            .step_by(outputs)
+            .map(|&g| f64::from(g))
+            .sum()
+    };
     let columns: Vec<f64> = (0..outputs).map(column).collect();
     assert_close("gradient of the bias", &dbias, &columns, 1e-6);
 }

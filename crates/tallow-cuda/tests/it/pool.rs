@@ -142,7 +142,9 @@ fn averages() {
             }
         }
         for (rows, columns) in [(1, 1), (3, 2), (7, 8), (5, 3), (9, 16)] {
-            let expected = reference(&x, shape, |x| adaptive_avg_pool2d(x, (rows, columns), layout));
+            let expected = reference(&x, shape, |x| {
+                adaptive_avg_pool2d(x, (rows, columns), layout)
+            });
             let axis = |input, output| Axis {
                 input,
                 output,

@@ -53,6 +53,9 @@ pub fn assert_close(name: &str, found: &[f32], expected: &[f64], tolerance: f64)
     for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
         let error = (f64::from(found) - expected).abs() / scale;
         // A NaN is no small difference.
-        assert!(error <= tolerance, "{name}, value {i}: {found}, expected {expected}");
+        assert!(
+            error <= tolerance,
+            "{name}, value {i}: {found}, expected {expected}"
+        );
     }
 }

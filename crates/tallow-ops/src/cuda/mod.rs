@@ -20,6 +20,7 @@ pub(crate) fn tensor(storage: CudaStorage, shape: impl Into<Shape>) -> Tensor {
 
 /// Forward pass on the CPU of an operator that there is another for.
 fn elsewhere(op: &'static str) -> Result<(CpuStorage, Shape)> {
-    let message = format!("{op}: this is the operator of a CUDA device, and the tensor is on the CPU");
+    let message =
+        format!("{op}: this is the operator of a CUDA device, and the tensor is on the CPU");
     Err(Error::Msg(message).bt())
 }

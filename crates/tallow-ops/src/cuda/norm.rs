@@ -222,8 +222,7 @@ impl CustomOp3 for NormTail {
         let y = View::floats(NAME, y, y_layout)?;
         let weight = View::floats(NAME, weight, weight_layout)?;
         let biases = View::floats(NAME, biases, biases_layout)?;
-        self.0
-            .forward(y, &self.0.weights_of(weight, biases)?, None)
+        self.0.forward(y, &self.0.weights_of(weight, biases)?, None)
     }
 
     fn bwd(

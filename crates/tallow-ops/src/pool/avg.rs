@@ -1,6 +1,9 @@
 use candle_core::{CpuStorage, CustomOp1, Shape, Tensor};
 #[cfg(feature = "cuda")]
-use tallow_cuda::{View, ops::pool::{self, Divisor, Windows}};
+use tallow_cuda::{
+    View,
+    ops::pool::{self, Divisor, Windows},
+};
 
 use super::config::{Pool2dConfig, check_dilation, check_output};
 use crate::cpu;

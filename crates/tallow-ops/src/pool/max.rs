@@ -2,7 +2,10 @@ use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, Shape, Tensor};
 #[cfg(feature = "cuda")]
-use tallow_cuda::{View, ops::pool::{self, Windows, Winners}};
+use tallow_cuda::{
+    View,
+    ops::pool::{self, Windows, Winners},
+};
 
 use super::config::Pool2dConfig;
 use crate::cpu;
