@@ -114,7 +114,7 @@ impl Cudnn {
 
     fn plan(&mut self, pass: Pass, convolution: &Convolution) -> Result<Option<&Plan>> {
         let key = (pass, *convolution);
-        if self.plans.get(&key).is_none() {
+        if !self.plans.contains_key(&key) {
             driver("cuCtxSetCurrent", self.stream.context().bind_to_thread())?;
             let plan = Plan::choose(self.library, self.handle, pass, convolution)?;
             match &plan {
