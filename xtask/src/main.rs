@@ -14,7 +14,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use tallow_cli::{Command, Program, Registry, dispatch, git_commit};
 
-use bench::args::{BenchArgs, WorkerArgs};
+use bench::WorkerArgs;
+use bench::args::BenchArgs;
 use cuda::CudaBuildArgs;
 use damage::DamageArgs;
 use faults::FaultsArgs;
@@ -45,12 +46,15 @@ enum Chore {
     /// Commands of `tallow`.
     #[command(flatten)]
     Tallow(Box<Command>),
-    /// Time training steps, inference, single operators, the loader and an epoch; compared with PyTorch or candle if asked.
+    /// Time training steps, inference, single operators, the loader and an epoch; compared with PyTorch, candle or burn if asked.
     ///
     /// All sides take turns in one run, so that a change of the machine's speed affects all of them; the result is the ratio of the
-    /// medians. All have the same number of threads. Times are valid only on a quiet machine: stop compilers, browsers and other
-    /// runs first, keep a laptop on mains power, and repeat important measurements. A busy machine favours Tallow: PyTorch's threads
-    /// wait for each other and lose more. All benchmarks with PyTorch take about ten minutes. docs/performance.md has the method.
+    /// medians. PyTorch is tried in all its arms (eager and compiled, f32 and bf16, both memory formats, one thread and all), and the
+    /// fastest counts. Where something is compared, Tallow is timed a second time as in a program that sets no allocator. Times are valid
+    /// only on a quiet machine: stop compilers, browsers and other runs first, and keep a laptop on mains power. Each row says whether
+    /// the machine was quiet, and is measured again if it was not. A busy machine favours Tallow: PyTorch's threads wait for each other
+    /// and lose more. The first run with PyTorch takes hours, since it compiles each network in many ways; --arms eager leaves that out.
+    /// docs/performance.md has the method.
     #[command(after_help = bench::args::EXAMPLES)]
     Bench(BenchArgs),
     /// Build for CUDA on a machine without a GPU, and pack what a machine with one needs to test and time it.
@@ -121,7 +125,7 @@ fn main() -> ExitCode {
     let has_screen = matches!(&cli.command, Chore::Tallow(command) if command.has_screen());
     tallow_cli::run(&program, has_screen, || match &cli.command {
         Chore::Tallow(command) => dispatch(command, &program),
-        Chore::Bench(args) => bench::bench(args),
+        Chore::Bench(args) => bench::bench(args, commit()),
         Chore::CudaBuild(args) => cuda::cuda_build(args),
         Chore::Docs(args) => pages::docs(args),
         Chore::Layers(args) => layers::layers(args),

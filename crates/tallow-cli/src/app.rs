@@ -49,10 +49,11 @@ pub fn main(models: Registry) -> ExitCode {
     })
 }
 
-/// Selection of log messages: `RUST_LOG`, else errors and what is unusual about the data.
+/// Selection of log messages: `RUST_LOG`, else errors and what is unusual about the data and the processes that train together.
 fn filter() -> EnvFilter {
-    EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("error,tallow_datasets=warn"))
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new("error,tallow_datasets=warn,tallow_mpi=warn,tallow_train::ranks=warn")
+    })
 }
 
 /// Sets up the allocator and the log, runs a command and prints its error. `has_screen` turns the colours of the log off.

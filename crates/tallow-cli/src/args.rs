@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use tallow_datasets::entry;
+use tallow_datasets::{entry, is_parquet, own_path};
 use tallow_experiment::report::shell_quoted;
 use tallow_models::LoadWeights;
 use tallow_record::Tier;
@@ -77,10 +77,9 @@ impl RunnerArgs {
     }
 }
 
-/// Dataset that an argument names: one of the catalogue, or a folder.
+/// Dataset that an argument names: one of the catalogue, a folder, or a file.
 pub fn named(argument: &str) -> String {
-    let own = ["folder:", "csv:", "npz:"];
-    if own.iter().any(|kind| argument.starts_with(kind)) || entry(argument).is_ok() {
+    if own_path(argument).is_some() || entry(argument).is_ok() {
         return argument.to_string();
     }
     let path = Path::new(argument);
@@ -92,8 +91,10 @@ pub fn named(argument: &str) -> String {
         return argument.to_string();
     }
     let lists = ["train.csv", "train.jsonl"];
-    match lists.iter().any(|list| path.join(list).is_file()) {
+    let lists = lists.iter().any(|list| path.join(list).is_file());
+    match lists {
         true => format!("csv:{argument}"),
+        false if is_parquet(path) => format!("parquet:{argument}"),
         false => format!("folder:{argument}"),
     }
 }
@@ -145,6 +146,29 @@ pub fn parse_seeds(text: &str) -> Result<Seeds, String> {
     Ok(Seeds(seeds))
 }
 
+/// Parses a number of bytes: `500MB`, `1.5 GB`, `64MiB`.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1.0),
+        "kb" => Some(1e3),
+        "mb" => Some(1e6),
+        "gb" => Some(1e9),
+        "kib" => Some(1024.0),
+        "mib" => Some(1024.0 * 1024.0),
+        "gib" => Some(1024.0 * 1024.0 * 1024.0),
+        _ => None,
+    };
+    let number: Option<f64> = number.parse().ok();
+    let bytes = number.zip(unit).map(|(number, unit)| number * unit);
+    let bytes = bytes.filter(|bytes| bytes.is_finite() && *bytes >= 1.0);
+    bytes.map(|bytes| bytes as u64).ok_or_else(|| {
+        format!("`{text}` is no size: expected a number with a unit, such as 500MB, 1GB or 64MiB")
+    })
+}
+
 /// Parses finite numbers with commas between them.
 pub fn parse_channels(text: &str) -> Result<Channels, String> {
     let number = |s: &str| s.trim().parse().ok().filter(|n: &f32| n.is_finite());
@@ -175,16 +199,36 @@ mod tests {
         std::fs::create_dir(at("letters")).unwrap();
         std::fs::create_dir(at("list")).unwrap();
         std::fs::write(at("list/train.csv"), "").unwrap();
+        std::fs::create_dir(at("birds")).unwrap();
+        std::fs::write(at("birds/train-00000-of-00002.parquet"), "").unwrap();
         for (argument, expected) in [
             ("cifar10".to_string(), "cifar10".to_string()),
             ("cifra10".to_string(), "cifra10".to_string()),
             (at("letters"), format!("folder:{}", at("letters"))),
             (at("list"), format!("csv:{}", at("list"))),
             (at("x.npz"), format!("npz:{}", at("x.npz"))),
+            (at("x.parquet"), format!("parquet:{}", at("x.parquet"))),
+            (at("birds"), format!("parquet:{}", at("birds"))),
             ("folder:x".to_string(), "folder:x".to_string()),
             ("./none".to_string(), "folder:./none".to_string()),
         ] {
             assert_eq!(named(&argument), expected);
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("500MB", 500_000_000),
+            ("1.5 GB", 1_500_000_000),
+            ("64MiB", 64 << 20),
+            ("2 kib", 2048),
+            ("7", 7),
+        ] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "MB", "0", "0.1", "-5MB", "5 miles", "1..2MB", "nan"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
         }
     }
 

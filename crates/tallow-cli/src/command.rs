@@ -22,10 +22,12 @@ use crate::commands::run_args::RunArgs;
 use crate::commands::runs::{self, RunsArgs};
 use crate::commands::schema;
 use crate::commands::summary::{self, SummaryArgs};
+use crate::commands::sweep::{self, SweepArgs};
 use crate::commands::track::{self, TrackArgs};
 use crate::commands::train::{self, InitArgs, TrainArgs};
 use crate::ending::Ending;
 use crate::program::Program;
+use crate::world;
 
 /// Subcommands of the programs.
 #[derive(Subcommand, Debug)]
@@ -59,6 +61,13 @@ pub enum Command {
     /// run records.
     #[command(after_help = lr_find::EXAMPLES)]
     LrFind(LrFindArgs),
+    /// Search over settings: train trials of one recipe with other settings, and compare them.
+    ///
+    /// The table `[sweep]` of the file has the parameters and the method: all combinations (grid), combinations drawn at random, or successive
+    /// halving. The trials are a function of the file alone, so that shards on several machines need not know of each other. Each trial
+    /// has an ordinary run record; the results are sweep.json and sweep.html beside them.
+    #[command(after_help = sweep::EXAMPLES)]
+    Sweep(SweepArgs),
     /// Run all experiments, or some, one after the other, and judge their claims.
     ///
     /// The smoke tier takes about three minutes on two cores, with less data, fewer epochs and its own limits; the standard tier
@@ -143,12 +152,25 @@ pub enum Command {
 }
 
 impl Command {
+    /// Name of the command, if it trains in one process alone.
+    fn trains_alone(&self) -> Option<&'static str> {
+        match self {
+            Self::Train(_) => Some("train"),
+            Self::LrFind(_) => Some("lr-find"),
+            Self::Sweep(_) => Some("sweep"),
+            Self::Reproduce(_) => Some("reproduce"),
+            Self::Regress(_) => Some("regress"),
+            _ => None,
+        }
+    }
+
     /// Whether the command may fill the terminal, where coloured logs would be unreadable.
     pub fn has_screen(&self) -> bool {
         match self {
             Self::Run(args) => args.runner.tui,
             Self::Train(args) => args.runner.tui,
             Self::Resume(args) => args.runner.tui,
+            Self::Sweep(args) => args.runner.tui,
             Self::Reproduce(args) => args.runner.tui,
             Self::Regress(args) => args.runner.tui,
             _ => false,
@@ -158,6 +180,9 @@ impl Command {
 
 /// Runs a command.
 pub fn dispatch(command: &Command, program: &Program) -> Result<Ending> {
+    if let Some(name) = command.trains_alone() {
+        world::refuse(name)?;
+    }
     match command {
         Command::List => list::list(program),
         Command::Run(args) => run::run(args, program),
@@ -165,6 +190,7 @@ pub fn dispatch(command: &Command, program: &Program) -> Result<Ending> {
         Command::Init(args) => train::init(args, program),
         Command::Resume(args) => resume::resume(args, program),
         Command::LrFind(args) => lr_find::lr_find(args, program),
+        Command::Sweep(args) => sweep::sweep(args, program),
         Command::Reproduce(args) => reproduce::reproduce(args, program),
         Command::Regress(args) => regress::regress(args, program),
         Command::Evaluate(args) => evaluate::evaluate(args, program),

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write, stderr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossterm::cursor::{Hide, Show};
@@ -35,6 +36,18 @@ impl Held {
     }
 }
 
+/// Whether this process shows nothing but errors: another one speaks for it.
+static MUTE: AtomicBool = AtomicBool::new(false);
+
+/// Shows nothing but errors from now on. Logs are shown where `RUST_LOG` asks for them.
+pub fn mute() {
+    MUTE.store(true, Ordering::Relaxed);
+}
+
+fn is_mute() -> bool {
+    MUTE.load(Ordering::Relaxed)
+}
+
 /// `None` while no screen is shown.
 static SCREEN: Mutex<Option<Held>> = Mutex::new(None);
 
@@ -57,6 +70,13 @@ pub use crate::status;
 
 /// Prints a line on standard error: at once, or when the screen is closed. Errors are ignored.
 pub fn status(line: &str) {
+    if !is_mute() {
+        error(line);
+    }
+}
+
+/// Prints a line as [`status!`], of a process too that [shows](mute) nothing else.
+pub fn error(line: &str) {
     match &mut *screen() {
         Some(held) => held.push(line),
         None => {
@@ -129,6 +149,9 @@ pub struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if is_mute() && std::env::var_os("RUST_LOG").is_none() {
+            return Ok(bytes.len());
+        }
         if let Some(held) = &mut *screen() {
             held.push(&String::from_utf8_lossy(bytes));
             return Ok(bytes.len());

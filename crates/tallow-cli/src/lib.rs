@@ -18,6 +18,7 @@ mod resume;
 mod runner;
 pub mod table;
 pub mod text;
+mod world;
 
 pub use app::{main, run};
 pub use command::{Command, dispatch};

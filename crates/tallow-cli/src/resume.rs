@@ -47,6 +47,30 @@ impl Started {
         Ok(serde_json::to_value(&started)?)
     }
 
+    /// The arguments of `args`, with those of the run that the first process of a world continues.
+    pub fn apply(self, args: &RunArgs) -> RunArgs {
+        let runner = RunnerArgs {
+            place: PlaceArgs {
+                device: self.device,
+                data: args.runner.place.data.clone().or(self.data),
+                out: args.runner.place.out.clone(),
+                threads: args.runner.place.threads.or(self.threads),
+            },
+            workers: args.runner.workers.or(self.workers),
+            ..args.runner.clone()
+        };
+        RunArgs {
+            experiment: Some(self.experiment),
+            tier: self.tier,
+            seeds: self.seeds.map(Seeds),
+            set: self.set,
+            only: self.only,
+            results: self.results,
+            profile: args.profile,
+            ..RunArgs::new(runner, args.json)
+        }
+    }
+
     /// Arguments and folder of the run to continue: that of `run`, or the last one that was interrupted. `--workers`, `--threads`,
     /// `--data` and what does not change results may be given anew.
     pub fn find(
@@ -99,26 +123,8 @@ impl Started {
             Some(_) if run.is_some() => PathBuf::from("."),
             _ => out.clone(),
         };
-        let runner = RunnerArgs {
-            place: PlaceArgs {
-                device: started.device,
-                data: args.runner.place.data.clone().or(started.data),
-                out,
-                threads: args.runner.place.threads.or(started.threads),
-            },
-            workers: args.runner.workers.or(started.workers),
-            ..args.runner.clone()
-        };
-        let args = RunArgs {
-            experiment: Some(started.experiment),
-            tier: started.tier,
-            seeds: started.seeds.map(Seeds),
-            set: started.set,
-            only: started.only,
-            results: started.results,
-            profile: args.profile,
-            ..RunArgs::new(runner, args.json)
-        };
+        let mut args = started.apply(args);
+        args.runner.place.out = out;
         Ok((args, folder))
     }
 }

@@ -70,7 +70,7 @@ pub(crate) fn has_validation(path: &Path) -> Result<bool> {
 }
 
 /// A class that the training split lacks cannot be learned.
-fn check_classes(path: &Path, splits: &[(Split, Vec<u32>)]) -> Result<()> {
+pub(crate) fn check_classes(path: &Path, splits: &[(Split, Vec<u32>)]) -> Result<()> {
     let train = splits.iter().filter(|(which, _)| *which == Split::Train);
     let known: BTreeSet<u32> = train.flat_map(|(_, labels)| labels).copied().collect();
     for (which, labels) in splits {

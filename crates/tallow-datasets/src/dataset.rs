@@ -9,8 +9,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tallow_transforms::ImageRef;
 
+use crate::blocks::Blocks;
 use crate::digest::hex;
 use crate::error::{Error, Result};
+
+/// Names of the validation split in names of files and folders, in order of preference. Where there is no test split, it is the test split.
+#[cfg(feature = "pictures")]
+pub(crate) const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 
 /// Part of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -159,6 +164,13 @@ pub trait Dataset: Send + Sync {
     /// Image `index`, `(C, H, W)`. In-memory sets lend their own memory and leave `scratch` alone;
     /// others decode into `scratch`, which callers reuse to save allocations. [`Error::Index`] beyond the end.
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageRef<'a>>;
+
+    /// Blocks in which samples are read, where reading one sample reads others with it; `None` by default, where each is read by
+    /// itself. A [`DataLoader`](crate::DataLoader) that shuffles keeps the samples of a block near each other:
+    /// [`BlockSampler`](crate::BlockSampler).
+    fn blocks(&self) -> Option<Blocks> {
+        None
+    }
 }
 
 /// Dataset in memory: `u8` images of one shape, `(N, C, H, W)`. Clones share the pixels.

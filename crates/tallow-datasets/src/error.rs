@@ -11,7 +11,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// Unknown dataset name.
-    #[error("unknown dataset `{name}`: expected folder:PATH, csv:PATH, npz:PATH or one of {}", known.join(", "))]
+    #[error("unknown dataset `{name}`: expected folder:PATH, csv:PATH, npz:PATH, parquet:PATH or one of {}", known.join(", "))]
     UnknownDataset {
         /// Name that was asked for.
         name: String,
@@ -45,6 +45,17 @@ pub enum Error {
     Picture {
         /// Path of the file.
         path: PathBuf,
+        /// Reason.
+        source: crate::picture::error::PictureError,
+    },
+    /// A picture in a table is damaged, too large, or no picture.
+    #[cfg(feature = "pictures")]
+    #[error("{}: the picture in row {row} {source}", path.display())]
+    Row {
+        /// Path of the file.
+        path: PathBuf,
+        /// Row of the file, counted from 0.
+        row: u64,
         /// Reason.
         source: crate::picture::error::PictureError,
     },

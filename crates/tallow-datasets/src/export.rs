@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -12,8 +12,10 @@ use tallow_transforms::ImageRef;
 
 use crate::dataset::Split;
 use crate::error::{Error, Result};
-use crate::load::load;
+use crate::load::{load, load_validation};
 use crate::options::LoadOptions;
+use crate::own::{own_path, own_splits};
+use crate::unfinished::{Unfinished, check_free};
 
 /// Dataset as written by [`export`].
 #[derive(Debug, Clone)]
@@ -24,8 +26,8 @@ pub struct Exported {
     pub folders: Vec<String>,
 }
 
-/// Writes both splits of a dataset as PNG files, `dir/train/<class>/<index>.png` and `dir/test/<class>/<index>.png`: a folder that
-/// `folder:dir` and torchvision's `ImageFolder` read.
+/// Writes the splits of a dataset as PNG files, `dir/train/<class>/<index>.png`, `dir/test/<class>/<index>.png` and so on: a folder that
+/// `folder:dir` and torchvision's `ImageFolder` read. A dataset of one's own may have a training split alone, and a validation split.
 ///
 /// Characters of class names that file names cannot have become `-`. Classes of a folder are numbered in the order of the
 /// folders' names, which may be another than that of the labels. Nothing is left where it fails.
@@ -36,16 +38,24 @@ pub struct Exported {
 pub fn export(name: &str, dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Exported> {
     let dir = dir.as_ref();
     check_free(dir)?;
-    let sets = Split::ALL
-        .map(|split| Ok((split, load(name, split, options)?)))
-        .into_iter()
-        .collect::<Result<Vec<_>>>()?;
+    let sets = match own_path(name) {
+        Some(_) => {
+            let mut sets = own_splits(name, options)?;
+            let validation = load_validation(name, options)?;
+            sets.extend(validation.map(|set| (Split::Validation, set)));
+            sets
+        }
+        None => Split::ALL
+            .map(|split| Ok((split, load(name, split, options)?)))
+            .into_iter()
+            .collect::<Result<Vec<_>>>()?,
+    };
     let classes = sets.first().map(|(_, set)| set.info().classes.clone());
     let folders = folder_names(&classes.unwrap_or_default());
 
     let unfinished = Unfinished::new(dir)?;
     for (split, set) in &sets {
-        let root = unfinished.0.join(split.as_str());
+        let root = unfinished.path().join(split.as_str());
         for folder in &folders {
             let path = root.join(folder);
             fs::create_dir_all(&path).map_err(|e| Error::io(&path, e))?;
@@ -69,55 +79,6 @@ pub fn export(name: &str, dir: impl AsRef<Path>, options: &LoadOptions) -> Resul
             .collect(),
         folders,
     })
-}
-
-fn check_free(dir: &Path) -> Result<()> {
-    let refuse = |found: &str| {
-        Err(Error::Argument(format!(
-            "{}: expected a folder that is empty or does not exist yet, found {found}; name another one",
-            dir.display()
-        )))
-    };
-    match fs::read_dir(dir).map(|mut entries| entries.next()) {
-        Ok(Some(_)) => refuse("one with files in it"),
-        Err(_) if dir.exists() => refuse("a file"),
-        _ => Ok(()),
-    }
-}
-
-/// Folder beside the destination that is removed unless it is finished.
-struct Unfinished(PathBuf);
-
-impl Unfinished {
-    fn new(dir: &Path) -> Result<Self> {
-        let Some(name) = dir.file_name() else {
-            return Err(Error::Argument(format!(
-                "{}: expected the name of a new folder",
-                dir.display()
-            )));
-        };
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}.unfinished", std::process::id()));
-        let path = dir.with_file_name(hidden);
-        fs::create_dir_all(&path).map_err(|e| Error::io(&path, e))?;
-        Ok(Self(path))
-    }
-
-    fn finish(self, dir: &Path) -> Result<()> {
-        // An empty folder in its place cannot be replaced everywhere.
-        if dir.is_dir() {
-            fs::remove_dir(dir).map_err(|e| Error::io(dir, e))?;
-        }
-        fs::rename(&self.0, dir).map_err(|e| Error::io(dir, e))
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // Not there any more if it is finished; an error has no one to go to.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Names of folders for classes, different also where capitals are not told apart.

@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -16,8 +15,9 @@ use tallow_transforms::ImageRef;
 use crate::dataset::{Dataset, DatasetInfo, Split};
 use crate::digest::hex;
 use crate::error::{Error, Result};
-use crate::options::{Alpha, PictureOptions};
-use crate::picture::{Opened, PictureNote};
+use crate::options::PictureOptions;
+use crate::picture::Opened;
+use crate::said::{Said, decoding};
 use list::Item;
 use scan::{EXTENSIONS, Layout, LeftOut};
 
@@ -43,14 +43,6 @@ pub struct ImageFolder {
     options: PictureOptions,
     left_out: Vec<PathBuf>,
     said: Said,
-}
-
-/// Notes that were logged already: each is logged once for a dataset.
-#[derive(Debug, Default)]
-struct Said {
-    alpha: AtomicBool,
-    frames: AtomicBool,
-    high_byte: AtomicBool,
 }
 
 impl ImageFolder {
@@ -225,22 +217,6 @@ impl ImageFolder {
         let len = self.items.len();
         self.items.get(index).ok_or(Error::Index { index, len })
     }
-
-    /// Logs changes that may not be wanted, each once.
-    fn say(&self, path: &Path, notes: &[PictureNote]) {
-        for note in notes {
-            let said = match note {
-                PictureNote::AlphaDropped | PictureNote::Blended(_) => &self.said.alpha,
-                PictureNote::FirstFrame => &self.said.frames,
-                PictureNote::HighByte => &self.said.high_byte,
-                _ => continue,
-            };
-            if !said.swap(true, Ordering::Relaxed) {
-                let (path, name) = (path.display(), &self.info.name);
-                tracing::warn!("{path}: {note} (others of `{name}` are not reported)");
-            }
-        }
-    }
 }
 
 impl Dataset for ImageFolder {
@@ -273,7 +249,8 @@ impl Dataset for ImageFolder {
             Ok(decoded) => decoded,
             Err(source) => return Err(Error::Picture { path, source }),
         };
-        self.say(&path, &decoded.notes);
+        self.said
+            .say(path.display(), &self.info.name, &decoded.notes);
         Ok(ImageRef {
             data: scratch,
             channels: 3,
@@ -401,15 +378,7 @@ impl Listing {
         for remark in &remarks {
             tracing::warn!("{}: {remark}", root.display());
         }
-        let exif = match options.exif {
-            true => "EXIF orientation applied",
-            false => "EXIF orientation ignored",
-        };
-        let alpha = match options.alpha {
-            Alpha::Drop => "alpha dropped",
-            Alpha::Blend => "alpha blended",
-        };
-        let how = format!("decoded by tallow-jpeg and image, {exif}, {alpha}");
+        let how = decoding(&options);
         let remarks = [vec![format!("{kind}; {how}")], remarks].concat();
         let info = DatasetInfo {
             provenance: format!("{name} ({})", remarks.join("; ")),
@@ -438,6 +407,16 @@ pub(crate) fn has_validation(root: &Path) -> bool {
 /// Whether there is a list of the validation split below `root`.
 pub(crate) fn has_validation_list(root: &Path) -> bool {
     list::find(root, Split::Validation).is_some()
+}
+
+/// Splits of the folder `root`, and those of its lists.
+#[cfg(feature = "parquet")]
+pub(crate) fn splits(root: &Path) -> (Vec<Split>, Vec<Split>) {
+    let folders = Layout::of(root);
+    let folders = folders.splits().into_iter().map(|(split, _)| split);
+    let lists = [Split::Train, Split::Validation, Split::Test].into_iter();
+    let lists = lists.filter(|split| list::find(root, *split).is_some());
+    (folders.collect(), lists.collect())
 }
 
 /// Refuses a class that the training split lacks, which cannot be learned.
@@ -488,7 +467,7 @@ fn relative(root: &Path, path: &Path) -> PathBuf {
 }
 
 /// Name of a folder, also of `.` and `..`.
-fn name(root: &Path) -> String {
+pub(crate) fn name(root: &Path) -> String {
     let full = root.file_name().is_none().then(|| root.canonicalize().ok());
     let full = full.flatten().unwrap_or_else(|| root.to_path_buf());
     let name = full.file_name().unwrap_or(full.as_os_str());

@@ -10,6 +10,8 @@
 )]
 
 mod arrays;
+mod block_sampler;
+mod blocks;
 mod catalog;
 #[cfg(feature = "pictures")]
 mod contain;
@@ -36,10 +38,17 @@ mod load;
 mod loader;
 mod near;
 mod options;
+mod own;
+#[cfg(feature = "parquet")]
+mod pack;
+#[cfg(feature = "parquet")]
+mod parquet_set;
 #[cfg(feature = "pictures")]
 mod picture;
 mod places;
 mod read;
+#[cfg(feature = "pictures")]
+mod said;
 mod sampler;
 #[cfg(all(test, feature = "download"))]
 mod server;
@@ -47,7 +56,11 @@ mod shards;
 mod source;
 mod storage;
 mod subset;
+#[cfg(feature = "pictures")]
+mod unfinished;
 
+pub use block_sampler::BlockSampler;
+pub use blocks::Blocks;
 pub use catalog::{catalog, entry};
 pub use dataset::{Dataset, DatasetInfo, ImageSet, Split};
 pub use entry::Entry;
@@ -66,8 +79,13 @@ pub use inspect::{
 #[cfg(feature = "candle-datasets")]
 pub use interop::to_candle;
 pub use load::{load, load_validation};
-pub use loader::{Batch, DataLoader, Epoch, LoaderConfig};
-pub use options::{Alpha, LoadOptions, PictureOptions, Progress, ProgressFn};
+pub use loader::{Batch, BatchSlice, DataLoader, Epoch, LoaderConfig, chunk_range};
+pub use options::{Alpha, LoadOptions, PictureOptions, Progress, ProgressFn, Streaming};
+pub use own::own_path;
+#[cfg(feature = "parquet")]
+pub use pack::{PackOptions, Packed, pack};
+#[cfg(feature = "parquet")]
+pub use parquet_set::{ParquetSet, is_parquet};
 #[cfg(feature = "pictures")]
 pub use picture::error::PictureError;
 #[cfg(feature = "pictures")]

@@ -19,7 +19,9 @@ use crate::read::read;
 ///   below `PATH`, they are the training split and there is no other;
 /// - `csv:PATH`, a folder with lists of pictures and labels: `ImageFolder::open_list` (feature `pictures`);
 /// - `npz:PATH`, an archive or a folder of NumPy arrays: `x_train`, `y_train`, `x_test` and `y_test`, or MedMNIST's `train_images`, `train_labels`,
-///   `test_images` and `test_labels`; images are bytes of shape `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)`, labels whole numbers from 0.
+///   `test_images` and `test_labels`; images are bytes of shape `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)`, labels whole numbers from 0;
+/// - `parquet:PATH`, a folder of Parquet files as the Hugging Face hub has them, or one file: `ParquetSet::open` (feature `parquet`). Where its
+///   pictures do not fit into memory, they are streamed ([`LoadOptions::streaming`]).
 ///
 /// These may have a validation split too, which is called `val` (also `valid` or `validation`); where there is no test split, it is the test
 /// split. All splits have one list of classes. The datasets of the catalogue have no validation split.
@@ -40,6 +42,9 @@ pub fn load(name: &str, split: Split, options: &LoadOptions) -> Result<Arc<dyn D
     }
     if let Some(path) = name.strip_prefix("npz:") {
         return Ok(Arc::new(arrays::open(Path::new(path), split)?));
+    }
+    if let Some(path) = name.strip_prefix("parquet:") {
+        return open_parquet(path, split, options);
     }
     let entry = entry(name)?;
     let found = match options.places().find(entry, split) {
@@ -67,6 +72,10 @@ pub fn load_validation(name: &str, options: &LoadOptions) -> Result<Option<Arc<d
 fn has_validation(name: &str) -> Result<bool> {
     if let Some(path) = name.strip_prefix("npz:") {
         return arrays::has_validation(Path::new(path));
+    }
+    #[cfg(feature = "parquet")]
+    if let Some(path) = name.strip_prefix("parquet:") {
+        return crate::parquet_set::has_validation(Path::new(path));
     }
     #[cfg(feature = "pictures")]
     {
@@ -97,6 +106,21 @@ fn open_folder(root: &str, split: Split, options: &LoadOptions) -> Result<Arc<dy
 fn open_list(root: &str, split: Split, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
     let list = ImageFolder::open_list(root, split, options.pictures)?;
     Ok(Arc::new(list))
+}
+
+#[cfg(feature = "parquet")]
+fn open_parquet(path: &str, split: Split, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
+    use crate::parquet_set::ParquetSet;
+    let set = ParquetSet::open(path, split, options.pictures, options.streaming)?;
+    Ok(Arc::new(set))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn open_parquet(path: &str, _: Split, _: &LoadOptions) -> Result<Arc<dyn Dataset>> {
+    Err(Error::Feature {
+        feature: "parquet",
+        needed_for: format!("reading {path}"),
+    })
 }
 
 #[cfg(not(feature = "pictures"))]

@@ -4,25 +4,32 @@ mod batch;
 mod config;
 mod epoch;
 mod plan;
+mod share;
 
 use std::fmt;
 use std::sync::Arc;
 
 use tallow_transforms::Compose;
 
+use crate::block_sampler::BlockSampler;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::sampler::{FixedSampler, RandomSampler, Sampler, SequentialSampler, ShardedSampler};
+use crate::sampler::{
+    FixedSampler, RandomSampler, Sampler, SequentialSampler, ShardedSampler, check_rank,
+};
 pub use batch::Batch;
 pub use config::LoaderConfig;
 pub use epoch::Epoch;
 use plan::Plan;
+use share::Share;
+pub use share::{BatchSlice, chunk_range};
 
 /// Data loader: batches of a dataset, epoch after epoch, as `torch.utils.data.DataLoader`.
 ///
 /// A batch depends on the dataset, the transforms, the seed, the epoch and its place in it, and on nothing else: any
 /// number of workers gives the same bits in the same order. An epoch visits every sample once (less what `drop_last`
-/// leaves out), unless [`with_sampler`](DataLoader::with_sampler) sets another order. Clones share the dataset.
+/// leaves out), unless [`with_sampler`](DataLoader::with_sampler) sets another order. Clones share the dataset. Of a dataset that is
+/// streamed in blocks, a shuffled order keeps the samples of a block near each other ([`BlockSampler`]).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -47,13 +54,14 @@ pub struct DataLoader {
     transform: Arc<Compose>,
     config: LoaderConfig,
     sampler: Arc<dyn Sampler>,
+    share: Share,
 }
 
 impl DataLoader {
     /// Data loader over all of `dataset`.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a batch size of 0, [`Error::Transform`] when the transforms do not suit the shape that
+    /// [`Error::Argument`] for a batch size of 0 and for blocks of another number of samples, [`Error::Transform`] when the transforms do not suit the shape that
     /// the images of the dataset share.
     pub fn new(
         dataset: Arc<dyn Dataset>,
@@ -69,16 +77,26 @@ impl DataLoader {
             transform.output_shape(shape)?;
         }
         let samples = dataset.len();
-        let sampler: Arc<dyn Sampler> = if config.shuffle {
-            Arc::new(RandomSampler::new(samples, config.seed))
-        } else {
-            Arc::new(SequentialSampler::new(samples))
+        let sampler: Arc<dyn Sampler> = match config.shuffle.then(|| dataset.blocks()) {
+            None => Arc::new(SequentialSampler::new(samples)),
+            Some(None) => Arc::new(RandomSampler::new(samples, config.seed)),
+            Some(Some(blocks)) if blocks.of().len() == samples => {
+                Arc::new(BlockSampler::new(&blocks, config.seed))
+            }
+            Some(Some(blocks)) => {
+                return Err(Error::Argument(format!(
+                    "the dataset `{}` has {samples} samples and gives the blocks of {}: expected one block for each sample",
+                    dataset.info().name,
+                    blocks.of().len()
+                )));
+            }
         };
         Ok(Self {
             dataset,
             transform: Arc::new(transform),
             config,
             sampler,
+            share: Share::All,
         })
     }
 
@@ -89,6 +107,9 @@ impl DataLoader {
 
     /// Loader of every `world`-th sample of each epoch, from position `rank` on: see [`ShardedSampler`].
     ///
+    /// Ranks may have different numbers of batches, so that ranks which wait for each other in every step would wait forever: those
+    /// take a [`slice`](Self::slice) of each batch.
+    ///
     /// # Errors
     /// [`Error::Argument`] unless `rank < world`.
     pub fn shard(self, rank: usize, world: usize) -> Result<Self> {
@@ -96,12 +117,41 @@ impl DataLoader {
         Ok(self.with_sampler(Arc::new(sampler)))
     }
 
+    /// Loader of a slice of each batch, for a rank that trains on it together with others. All ranks have the same number of batches, and
+    /// together the samples of a loader without slices, whatever their number. The batch of an empty slice has no sample.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] unless `rank < world` and `chunks` is a multiple of `world`, and for a loader that is a share already.
+    pub fn slice(self, slice: BatchSlice) -> Result<Self> {
+        slice.validate()?;
+        self.with_share(Share::Slice(slice))
+    }
+
+    /// Loader of every `world`-th batch of each epoch, from number `rank` on, each as it is: for a rank that evaluates a set together with
+    /// others. The first ranks may have one batch more.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] unless `rank < world`, and for a loader that is a share already.
+    pub fn deal(self, rank: usize, world: usize) -> Result<Self> {
+        check_rank(rank, world)?;
+        self.with_share(Share::Deal { rank, world })
+    }
+
+    fn with_share(self, share: Share) -> Result<Self> {
+        match self.share {
+            Share::All => Ok(Self { share, ..self }),
+            Share::Slice(_) | Share::Deal { .. } => Err(Error::Argument(
+                "the loader is the share of a rank already: expected one of whole epochs".into(),
+            )),
+        }
+    }
+
     /// Loader of the first `batches` batches of epoch 0, the same samples in the same order in every epoch. Random transforms still
     /// differ from epoch to epoch.
     #[must_use]
     pub fn first_batches(&self, batches: usize) -> Self {
         let mut indices = self.sampler.indices(0);
-        indices.truncate(self.num_samples());
+        indices.truncate(self.samples_of_all());
         indices.truncate(batches.saturating_mul(self.config.batch_size));
         self.clone()
             .with_sampler(Arc::new(FixedSampler::new(indices)))
@@ -109,14 +159,20 @@ impl DataLoader {
 
     /// Number of batches in an epoch.
     pub fn num_batches(&self) -> usize {
-        self.config.batches(self.sampler.len())
+        self.share.batches(self.config.batches(self.sampler.len()))
     }
 
     /// Number of samples in an epoch, without those of a dropped last batch.
     pub fn num_samples(&self) -> usize {
-        self.sampler
-            .len()
-            .min(self.num_batches().saturating_mul(self.config.batch_size))
+        self.share
+            .samples(self.samples_of_all(), self.config.batch_size)
+    }
+
+    /// Number of samples in an epoch of all shares.
+    fn samples_of_all(&self) -> usize {
+        let samples = self.sampler.len();
+        let batches = self.config.batches(samples);
+        samples.min(batches.saturating_mul(self.config.batch_size))
     }
 
     /// Dataset of the loader.
@@ -148,6 +204,7 @@ impl DataLoader {
             &self.config,
             epoch,
             self.sampler.indices(epoch),
+            self.share,
         );
         Epoch::start(
             Arc::new(plan),
@@ -165,6 +222,7 @@ impl fmt::Debug for DataLoader {
             .field("transform", &self.transform)
             .field("config", &self.config)
             .field("sampler", &self.sampler)
+            .field("share", &self.share)
             .finish()
     }
 }

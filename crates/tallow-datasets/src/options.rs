@@ -56,6 +56,33 @@ pub enum Alpha {
     Blend,
 }
 
+/// Reading of the pictures of `parquet:PATH`: held in memory as they are stored, or streamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streaming {
+    /// Whether they are streamed. By default those of a split are where they take more than [`Streaming::HELD`] bytes: this depends on the
+    /// files alone, not on the machine.
+    pub on: Option<bool>,
+    /// Bytes of pictures, as stored but not compressed by Parquet, that are shuffled together. Up to twice as many are in memory.
+    pub window: u64,
+}
+
+impl Streaming {
+    /// Most bytes of pictures that are held in memory by default: 1 GiB.
+    pub const HELD: u64 = 1 << 30;
+
+    /// Default [`window`](Streaming::window): 64 MiB.
+    pub const WINDOW: u64 = 64 << 20;
+}
+
+impl Default for Streaming {
+    fn default() -> Self {
+        Self {
+            on: None,
+            window: Self::WINDOW,
+        }
+    }
+}
+
 /// Options of [`load`](crate::load): places to search, download.
 #[derive(Clone, Default)]
 pub struct LoadOptions {
@@ -70,8 +97,10 @@ pub struct LoadOptions {
     /// Leave EMNIST images transposed, as they are stored and as torchvision gives them. By default they
     /// are turned upright, so that they look like MNIST.
     pub emnist_as_stored: bool,
-    /// Decoding of the pictures of an image folder.
+    /// Decoding of the pictures of an image folder, a list, or `parquet:PATH`.
     pub pictures: PictureOptions,
+    /// Reading of the pictures of `parquet:PATH`.
+    pub streaming: Streaming,
 }
 
 impl LoadOptions {

@@ -216,7 +216,7 @@ fn search_folder(entry: &Entry, split: Split, folder: &Path) -> Result<Search> {
             ));
         }
         if storage.format == Format::Parquet
-            && let Some(files) = shards(folder, entry.folder, split)?
+            && let Some(files) = shards(folder, entry.folder, split.as_str())?
         {
             return Ok(Search::Found(storage, files));
         }

@@ -127,7 +127,10 @@ impl Sampler for RandomSampler {
     }
 }
 
-/// Sampler of every `world`-th index of another sampler, from position `rank` on, for data-parallel training.
+/// Sampler of every `world`-th index of another sampler, from position `rank` on, for work on a set that is shared out.
+///
+/// Ranks that train one model together take a [`slice`](crate::DataLoader::slice) of each batch instead: then all have the same number of
+/// batches.
 ///
 /// Over the ranks of one world every index comes exactly once. Where the indices do not divide, the first ranks have one more
 /// (PyTorch's `DistributedSampler` repeats indices instead).
@@ -144,11 +147,7 @@ impl ShardedSampler {
     /// # Errors
     /// [`Error::Argument`] unless `rank < world`.
     pub fn new(inner: Arc<dyn Sampler>, rank: usize, world: usize) -> Result<Self> {
-        if rank >= world {
-            return Err(Error::Argument(format!(
-                "rank {rank} in a world of {world}: expected a rank below {world}, counted from 0"
-            )));
-        }
+        check_rank(rank, world)?;
         Ok(Self { inner, rank, world })
     }
 }
@@ -165,6 +164,16 @@ impl Sampler for ShardedSampler {
         let indices = self.inner.indices(epoch).into_iter();
         indices.skip(self.rank).step_by(self.world).collect()
     }
+}
+
+/// Checks that a rank is one of its world.
+pub(crate) fn check_rank(rank: usize, world: usize) -> Result<()> {
+    if rank >= world {
+        return Err(Error::Argument(format!(
+            "rank {rank} in a world of {world}: expected a rank below {world}, counted from 0"
+        )));
+    }
+    Ok(())
 }
 
 /// Permutation of `0..n`: Fisher-Yates from the last entry down, drawing from ChaCha8 under `key` (four

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::dataset::Split;
 use crate::error::{Error, Result};
 
 /// Name of a file, in words of its kind. The order is that of preference.
@@ -19,7 +18,7 @@ enum Shard {
 
 impl Shard {
     /// From a file's name; `inside` says that its folder has the name of the split.
-    fn of(file: &str, dataset: &str, split: Split, inside: bool) -> Option<Self> {
+    fn of(file: &str, dataset: &str, split: &str, inside: bool) -> Option<Self> {
         let stem = file.strip_suffix(".parquet")?;
         if inside && stem.len() >= 4 && stem.bytes().all(|b| b.is_ascii_digit()) {
             return Some(Shard::Numbered(stem.parse().ok()?));
@@ -32,9 +31,9 @@ impl Shard {
             }
             None => (stem, None),
         };
-        match name.strip_suffix(split.as_str())?.strip_suffix('-') {
+        match name.strip_suffix(split)?.strip_suffix('-') {
             Some(prefix) if known(prefix) => {}
-            None if name == split.as_str() => {}
+            None if name == split => {}
             _ => return None,
         }
         let Some((number, total)) = rest else {
@@ -58,8 +57,8 @@ fn is_fingerprint(text: &str) -> bool {
 
 /// Parquet files of a split in `folder`, or in its subfolder with the name of the split; in order, and all of them. `dataset` is the
 /// name that may stand before that of the split.
-pub(crate) fn shards(folder: &Path, dataset: &str, split: Split) -> Result<Option<Vec<PathBuf>>> {
-    let subfolder = folder.join(split.as_str());
+pub(crate) fn shards(folder: &Path, dataset: &str, split: &str) -> Result<Option<Vec<PathBuf>>> {
+    let subfolder = folder.join(split);
     for (folder, inside) in [(folder, false), (&*subfolder, true)] {
         if folder.is_dir()
             && let Some(files) = shards_in(folder, dataset, split, inside)?
@@ -70,10 +69,11 @@ pub(crate) fn shards(folder: &Path, dataset: &str, split: Split) -> Result<Optio
     Ok(None)
 }
 
-fn shards_in(
+/// Parquet files of a split in `folder`, which is `inside` a folder of the split or not.
+pub(crate) fn shards_in(
     folder: &Path,
     dataset: &str,
-    split: Split,
+    split: &str,
     inside: bool,
 ) -> Result<Option<Vec<PathBuf>>> {
     let mut found: Vec<(Shard, PathBuf)> = Vec::new();
@@ -145,7 +145,7 @@ mod tests {
             ("train-00000-of-00001.arrow", false, None),
         ];
         for (name, inside, expected) in cases {
-            let found = Shard::of(name, "fashion-mnist", Split::Train, inside);
+            let found = Shard::of(name, "fashion-mnist", "train", inside);
             assert_eq!(found, expected, "{name}");
         }
     }

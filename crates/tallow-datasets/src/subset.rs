@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tallow_transforms::ImageRef;
 
+use crate::blocks::Blocks;
 use crate::dataset::{Dataset, DatasetInfo};
 use crate::digest::hex;
 use crate::error::{Error, Result};
@@ -125,6 +126,10 @@ impl Dataset for Subset {
 
     fn image<'a>(&'a self, index: usize, scratch: &'a mut Vec<u8>) -> Result<ImageRef<'a>> {
         self.dataset.image(self.inner(index)?, scratch)
+    }
+
+    fn blocks(&self) -> Option<Blocks> {
+        self.dataset.blocks()?.select(&self.indices)
     }
 }
 

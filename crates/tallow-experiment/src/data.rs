@@ -1,6 +1,6 @@
 //! Data of a recipe: both splits of its dataset, or subsets of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tallow_datasets::{
@@ -125,6 +125,12 @@ fn has_classes_alone(name: &str) -> bool {
     (name.strip_prefix("folder:")).is_some_and(|root| !ImageFolder::has_splits(root))
 }
 
+/// Whether a name is that of a dataset that has a training split alone: folders of classes, or one Parquet file.
+fn has_training_alone(name: &str) -> bool {
+    let file = name.strip_prefix("parquet:");
+    has_classes_alone(name) || file.is_some_and(|file| !Path::new(file).is_dir())
+}
+
 /// Test split of a dataset; the error about a folder with folders of classes alone says what to do.
 fn test_split(name: &str, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
     load_split(name, Split::Test, options).map_err(|error| match has_classes_alone(name) {
@@ -180,9 +186,9 @@ pub(crate) fn test_of(data: &recipe::Data, options: &LoadOptions) -> Result<Arc<
     }
 }
 
-/// Test split of a dataset, or all pictures of a folder with folders of classes alone.
+/// Test split of a dataset, or all pictures of a folder with folders of classes alone, or of one Parquet file.
 pub(crate) fn test_or_all(name: &str, options: &LoadOptions) -> Result<Arc<dyn Dataset>> {
-    let split = match has_classes_alone(name) {
+    let split = match has_training_alone(name) {
         true => Split::Train,
         false => Split::Test,
     };

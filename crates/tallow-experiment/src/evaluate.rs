@@ -127,8 +127,8 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
         preparation,
         &request.sets,
     )?;
-    let mut options = data::options(request.data.clone(), progress.downloads());
-    options.pictures = recipe.data.pictures;
+    let options = data::options(request.data.clone(), progress.downloads());
+    let options = recipe.data.with_options(options);
     let test = load_split(&recipe.data.dataset, Split::Test, &options)?;
     let transforms = Compose::new(recipe.test_transforms().to_vec())?;
     let shape = input_shape(&*test, &transforms)?;
@@ -187,8 +187,8 @@ pub fn evaluate_run(request: &RunRequest, progress: &mut dyn Progress) -> Result
     }
     let mut recipe = trained.recipe;
     recipe.train.batch_size = request.batch;
-    let mut options = data::options(request.data.clone(), progress.downloads());
-    options.pictures = recipe.data.pictures;
+    let options = data::options(request.data.clone(), progress.downloads());
+    let options = recipe.data.with_options(options);
     let test = match &request.dataset {
         None => data::test_of(&recipe.data, &options)?,
         Some(name) => data::test_or_all(name, &options)?,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tallow_datasets::PictureOptions;
+use tallow_datasets::{PictureOptions, Streaming};
 pub use tallow_record::Tier;
 use tallow_record::{ClaimResult, METRICS, Published};
 use tallow_regress::{Claim, FACTS, Figure, Rule};
@@ -17,6 +17,7 @@ use crate::keys::{self, Assignment};
 use crate::monitoring::Validation;
 use crate::recipe::Recipe;
 use crate::statement::{FileStatement, Statement};
+use crate::sweep::Search;
 use crate::tiers::FileTier;
 
 /// Experiment at one tier: each variant's changes merged into the base recipe.
@@ -42,6 +43,8 @@ pub struct Experiment {
     pub statements: Vec<Statement>,
     /// Analyses besides training; `facts` in the file.
     pub analyses: Vec<Analysis>,
+    /// Search over settings, for [`Sweep`](crate::Sweep).
+    pub(crate) search: Option<Search>,
     /// Origin of the file.
     pub source: Source,
     /// TOML as read.
@@ -68,6 +71,8 @@ pub struct Variant {
     pub recipe: Recipe,
     /// Published results of the same setting.
     pub published: Vec<Published>,
+    /// Recipe as it stands in the file, with the changes of variant and tier: without defaults and assignments.
+    pub(crate) tables: Table,
 }
 
 fn refuse<T>(message: impl Into<String>) -> Result<T> {
@@ -166,6 +171,8 @@ impl Experiment {
         ]);
         let variants = variants(file.variants, &base, &changes, &sets)?;
 
+        let search = file.sweep.map(|sweep| sweep.read()).transpose()?;
+
         let known = Known::new(&variants, &file.facts);
         let claims = changes.claims.unwrap_or(file.claims);
         let claims = claims.iter().map(|text| known.claim(text));
@@ -186,6 +193,7 @@ impl Experiment {
             seeds: changes.seeds.unwrap_or(file.seeds),
             statements,
             analyses: file.facts,
+            search,
             claims,
             all: variants.clone(),
             variants,
@@ -234,10 +242,12 @@ impl Experiment {
         (self.variants.first()).map_or("", |variant| &variant.recipe.data.dataset)
     }
 
-    /// Decoding of its pictures.
-    pub(crate) fn pictures(&self) -> PictureOptions {
-        (self.variants.first()).map_or_else(PictureOptions::default, |variant| {
-            variant.recipe.data.pictures
+    /// Decoding and streaming of its pictures.
+    pub(crate) fn pictures(&self) -> (PictureOptions, Streaming) {
+        let first = self.variants.first();
+        first.map_or_else(Default::default, |variant| {
+            let data = &variant.recipe.data;
+            (data.pictures, data.streaming())
         })
     }
 
@@ -298,11 +308,12 @@ fn variants(
             keys::merge(&mut merged, key, table.into());
         }
         let recipe =
-            keys::recipe(merged, sets).context(|| format!("variant `{}`", variant.name))?;
+            keys::recipe(merged.clone(), sets).context(|| format!("variant `{}`", variant.name))?;
         done.push(Variant {
             name: variant.name,
             recipe,
             published: variant.published,
+            tables: merged,
         });
     }
     let first = done.first().map(|variant| &variant.recipe.data.dataset);
@@ -324,6 +335,16 @@ fn variants(
     if let Some(other) = done.iter().find(|v| Some(v.recipe.data.pictures) != first) {
         return refuse(format!(
             "variant `{}` has other data.pictures than the first one: an experiment decodes its pictures in one way",
+            other.name
+        ));
+    }
+    let first = done.first().map(|variant| variant.recipe.data.streaming());
+    if let Some(other) = done
+        .iter()
+        .find(|v| Some(v.recipe.data.streaming()) != first)
+    {
+        return refuse(format!(
+            "variant `{}` has another data.streaming or data.shuffle_window than the first one: an experiment reads its pictures in one way",
             other.name
         ));
     }

@@ -7,6 +7,7 @@ use toml::Table;
 
 use crate::analysis::Analysis;
 use crate::statement::FileStatement;
+use crate::sweep::FileSweep;
 use crate::tiers::FileTiers;
 
 /// Experiment in a file, before the variants are merged: a question, a recipe and the variants that change parts of it.
@@ -42,6 +43,8 @@ pub(crate) struct File {
     /// Analyses besides training.
     #[serde(default)]
     pub facts: Vec<Analysis>,
+    /// Search over settings of one variant, for `tallow sweep`; `run` does not use it.
+    pub sweep: Option<FileSweep>,
     /// Changes of the smoke, standard and full tiers.
     #[serde(default)]
     pub tiers: FileTiers,

@@ -1,23 +1,28 @@
 //! One run: one variant with one seed, built, trained and recorded.
 
+mod follow;
 mod initial;
+mod pause;
 mod trace;
 mod trial;
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use tallow_datasets::{DataLoader, LoaderConfig};
-use tallow_record::{Environment, LayerRow, RunInfo, Tier, write_atomic};
+use tallow_record::{Environment, LayerRow, RunInfo, Tier, World, write_atomic};
 use tallow_train::{
-    GradientNorms, GradientStatistics, KeepBest, RunRecord, TensorBoard, TrainConfig,
+    Communicator, GradientNorms, GradientStatistics, KeepBest, RunRecord, TensorBoard, TrainConfig,
     capture_environment, check_chunks, check_last_batch, dataset_record,
 };
 use tallow_transforms::Compose;
 
 use self::initial::{initial_weights, whiten};
+use self::pause::Epochs;
 use crate::analysis::{self, Analysis};
 use crate::data::{Splits, image_shape, input_shape};
 use crate::error::{Context, Error, Result};
@@ -27,7 +32,7 @@ use crate::model::{self, Model, ModelConfig, Registry};
 use crate::profile::{Activations, layer_times};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
-use crate::unfinished::{Checkpoint, Lock, Resume, Wanted};
+use crate::unfinished::{Checkpoint, Lock, Resume, Wanted, is_finished};
 use crate::{observe, pictures};
 
 /// Steps over which the norms of the gradients are averaged.
@@ -66,6 +71,8 @@ pub(crate) struct Setting<'a> {
     pub registry: &'a Registry,
     /// Teachers of distillation by their names in the recipes.
     pub teachers: &'a [(String, Model)],
+    /// Ranks that train the runs together.
+    pub communicator: &'a Arc<dyn Communicator>,
 }
 
 /// End of a run.
@@ -74,6 +81,8 @@ pub(crate) enum Ended {
     Finished(PathBuf),
     /// The stop flag was set. The run in this folder can be continued; `None` if it has no checkpoints.
     Stopped(Option<PathBuf>),
+    /// The run has the epochs of [`Session::pause`]; the unfinished record, with a checkpoint, is in this folder.
+    Paused(PathBuf),
     /// The loss was not finite; the unfinished record is in this folder.
     Diverged(PathBuf, Error),
 }
@@ -90,6 +99,10 @@ pub(crate) struct Session<'s> {
     pub resume: &'s Resume,
     /// Whether times and statistics by layer are measured.
     pub profile: bool,
+    /// Epochs after which a run pauses, if it does not end before.
+    pub pause: Option<usize>,
+    /// Processes that train together, for the environment of the run.
+    pub world: Option<World>,
 }
 
 /// Run that is ready to be trained.
@@ -239,6 +252,7 @@ impl<'a> Job<'a> {
     /// Folder of an unfinished run that this one continues, with its lock, or of none.
     fn unfinished(
         &self,
+        progress: &mut dyn Progress,
         session: &Session,
         listed: Option<&Path>,
         config: &str,
@@ -264,9 +278,14 @@ impl<'a> Job<'a> {
                     None => reason = Some("another process is training it".to_string()),
                 }
             }
-            if let (Some(reason), Some(_)) = (reason, asked) {
+            if let Some(reason) = reason {
                 let message = format!("{} cannot be continued: {reason}", folder.display());
-                return Err(Error::RunRecord(message));
+                if asked.is_some() {
+                    return Err(Error::RunRecord(message));
+                }
+                if !is_finished(folder) {
+                    progress.note(&message);
+                }
             }
         }
         wanted.find(session.out)
@@ -302,14 +321,17 @@ impl<'a> Job<'a> {
         listed: Option<&Path>,
         opened: &mut dyn FnMut(&Path) -> Result<()>,
     ) -> Result<Ended> {
-        let environment = capture_environment(self.setting.device, session.commit.clone());
+        let environment = Environment {
+            world: session.world.clone(),
+            ..capture_environment(self.setting.device, session.commit.clone())
+        };
         let config = config_text(
             self.setting.experiment,
             (&self.info.variant, self.info.seed),
             self.recipe,
         )?;
         let unfinished = self
-            .unfinished(session, listed, &config, &environment)
+            .unfinished(progress, session, listed, &config, &environment)
             .context(|| label.clone())?;
         let folder = unfinished.as_ref().map(|(folder, _)| folder.as_path());
         let mut record = self.open_record(session, folder, &config, environment)?;
@@ -343,18 +365,18 @@ impl<'a> Job<'a> {
         let monitor = self.recipe.monitor(self.validation.is_some());
         let checkpoint = train.checkpoint.clone().unwrap_or_default();
         let saves = session.resume.is_on() || train.checkpoint.is_some();
+        let done = Cell::new(0);
+        let at_pause = || session.pause.is_some_and(|epochs| done.get() >= epochs);
         let (fitted, mut profile) = {
             let mut observer = progress.run(&self.info, &dir);
             let mut trainer = self
-                .trainer(self.train_config())
+                .monitored_trainer(session.stop)
                 .with_callback(&mut record)
                 .with_callback(&mut gradients)
                 .with_callback(&mut events)
                 .with_callback(&mut *observer)
-                .with_interrupt(|| session.stop.requested());
-            if let Some(validation) = &self.validation {
-                trainer = trainer.with_validation(validation.clone());
-            }
+                .with_callback(Epochs(&done))
+                .with_interrupt(|| session.stop.requested() || at_pause());
             if let Some(stopping) = &train.early_stopping {
                 trainer = trainer.with_callback(stopping.callback(monitor));
             }
@@ -362,9 +384,6 @@ impl<'a> Job<'a> {
                 trainer = trainer
                     .with_callback(activations)
                     .with_callback(&mut statistics);
-            }
-            if train.restore_best {
-                trainer = trainer.with_restore_best(monitor);
             }
             if checkpoint.best {
                 trainer = trainer.with_callback(KeepBest::new(monitor, dir.join(BEST_FILE)));
@@ -386,6 +405,10 @@ impl<'a> Job<'a> {
             Err(error) if error.is_non_finite_loss() => return Ok(Ended::Diverged(dir, error)),
             fitted => fitted?,
         };
+        if history.interrupted && at_pause() && !session.stop.requested() {
+            progress.run_paused(&dir);
+            return Ok(Ended::Paused(dir));
+        }
         if history.interrupted {
             return Ok(Ended::Stopped(saves.then_some(dir)));
         }

@@ -8,10 +8,12 @@ use crate::recipe::Recipe;
 use crate::suggest;
 
 /// Assignment `key=value`, as of `--set`.
+#[derive(Clone)]
 pub(crate) struct Assignment {
     path: Vec<String>,
     value: Value,
-    text: String,
+    /// Text that names it in errors.
+    label: String,
 }
 
 impl Assignment {
@@ -35,8 +37,17 @@ impl Assignment {
         Ok(Self {
             path,
             value,
-            text: text.to_string(),
+            label: format!("--set {text}"),
         })
+    }
+
+    /// Assignment of a value to a dotted key.
+    pub(crate) fn of(key: &str, value: Value) -> Self {
+        Self {
+            path: key.split('.').map(str::to_string).collect(),
+            label: format!("{key} = {value}"),
+            value,
+        }
     }
 
     /// Parses several.
@@ -163,8 +174,8 @@ fn check_path(table: &Table, set: &Assignment) -> Result<()> {
             Some(Value::Table(inner)) => table = inner,
             Some(_) if i + 1 < set.path.len() => {
                 return Err(Error::Set(format!(
-                    "--set {}: `{}` is a value and has no `{}` inside",
-                    set.text,
+                    "{}: `{}` is a value and has no `{}` inside",
+                    set.label,
                     set.path[..=i].join("."),
                     set.path[i + 1]
                 )));
@@ -191,8 +202,8 @@ fn explain_sets(sets: &[Assignment], error: &str) -> Error {
         }
         return Error::Set(explain(error));
     }
-    let keys: Vec<&str> = sets.iter().map(|s| s.text.as_str()).collect();
-    Error::Set(format!("--set {}: {error}", keys.join(" --set ")))
+    let labels: Vec<&str> = sets.iter().map(|s| s.label.as_str()).collect();
+    Error::Set(format!("{}: {error}", labels.join(" ")))
 }
 
 /// `error`, with what is meant if it is about an unknown key or name.

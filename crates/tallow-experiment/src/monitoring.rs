@@ -144,18 +144,23 @@ impl Stopping {
             ));
         }
         let monitor = self.monitor.unwrap_or(monitor);
-        let (mode, better) = match monitor.higher_is_better() {
-            true => (Mode::Max, "higher"),
-            false => (Mode::Min, "lower"),
-        };
-        if self.mode.is_some_and(|given| given != mode) {
-            return refuse(format!(
-                "train.early_stopping.mode contradicts the monitor {}, of which {better} is better; leave `mode` out",
-                monitor.name()
-            ));
-        }
-        Ok(())
+        check_mode("train.early_stopping.mode", self.mode, monitor)
     }
+}
+
+/// Checks that the direction that `key` gives, if any, is that of its metric.
+pub(crate) fn check_mode(key: &str, given: Option<Mode>, monitor: Monitor) -> Result<()> {
+    let (mode, better) = match monitor.higher_is_better() {
+        true => (Mode::Max, "higher"),
+        false => (Mode::Min, "lower"),
+    };
+    if given.is_some_and(|given| given != mode) {
+        return refuse(format!(
+            "{key} contradicts the monitor {}, of which {better} is better; leave `mode` out",
+            monitor.name()
+        ));
+    }
+    Ok(())
 }
 
 /// Checks that a run with or without validation data has the metric `monitor` of `key` at the end of an epoch. Where it is not known whether
@@ -176,11 +181,11 @@ pub(crate) fn check_monitor(key: &str, monitor: Monitor, validated: Option<bool>
     Ok(())
 }
 
-/// Sentence on a key that chooses the epoch by the test data; `None` if `monitor` is not of the test data.
-pub(crate) fn chosen_on_test(key: &str, monitor: Monitor) -> Option<String> {
+/// Sentence on a key that chooses `what`, such as the epoch, by the test data; `None` if `monitor` is not of the test data.
+pub(crate) fn chosen_on_test(key: &str, what: &str, monitor: Monitor) -> Option<String> {
     matches!(monitor, Monitor::TestAccuracy | Monitor::TestLoss).then(|| {
         format!(
-            "{key} chooses the epoch by {}, so the test data is no longer unseen data; set data.validation, such as 0.1",
+            "{key} chooses {what} by {}, so the test data is no longer unseen data; set data.validation, such as 0.1",
             monitor.name()
         )
     })

@@ -49,6 +49,9 @@ pub trait Progress {
     /// Called when the run has diverged and the next one follows.
     fn run_failed(&mut self, _folder: &Path, _reason: &str) {}
 
+    /// Called when the run has been trained for as many epochs as it was asked to for now, and the next one follows.
+    fn run_paused(&mut self, _folder: &Path) {}
+
     /// Called when no more runs follow, because of an error or because the user asked to stop.
     fn stopped(&mut self, _reason: &str) {}
 

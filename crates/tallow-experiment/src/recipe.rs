@@ -1,10 +1,11 @@
 //! Recipe of one variant.
 
+mod streaming;
 mod transforms;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tallow_datasets::PictureOptions;
+use tallow_datasets::{PictureOptions, own_path};
 use tallow_train::{
     Clip, EmaConfig, LookaheadConfig, LossConfig, MixConfig, Monitor, OptimizerConfig, ParamRule,
     SamConfig, ScheduleConfig, SwaConfig, TrainConfig, Tta, Unfreeze,
@@ -31,7 +32,7 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// Name in the catalogue of datasets, or `folder:PATH`, `csv:PATH` or `npz:PATH`, relative to the current directory.
+    /// Name in the catalogue of datasets, or `folder:PATH`, `csv:PATH`, `npz:PATH` or `parquet:PATH`, relative to the current directory.
     #[schemars(example = &"cifar10")]
     pub dataset: String,
     /// Transforms of training and test images. With `model.pretrained` the default is the preparation of those weights.
@@ -67,12 +68,21 @@ pub struct Data {
     /// Decoding of the pictures of a folder: `exif`, `alpha` and `max_pixels`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pictures: PictureOptions,
+    /// Reading of `parquet:PATH`: `true` streams the pictures and shuffles them in windows, `false` holds them in memory as they are stored and
+    /// shuffles all of them. Default: `true` for a split whose pictures take more than 1 GiB. The pictures of folders and lists are read one by
+    /// one, whatever their number, and all are shuffled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = true)]
+    pub streaming: Option<bool>,
+    /// MiB of pictures of `parquet:PATH` that are shuffled together when they are streamed; twice as many are in memory. Default: 64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 256)]
+    pub shuffle_window: Option<usize>,
 }
 
 /// Whether a dataset is one of the user's own, by its name: such a dataset may have a validation split.
 pub(crate) fn is_own(dataset: &str) -> bool {
-    let own = ["folder:", "csv:", "npz:"];
-    own.iter().any(|prefix| dataset.starts_with(prefix))
+    own_path(dataset).is_some()
 }
 
 /// Model by name, its settings and its initial weights.
@@ -327,6 +337,7 @@ impl Recipe {
             );
         }
         self.check_transforms()?;
+        self.data.check_streaming()?;
         self.check_monitoring()?;
         self.train.optimizer.validate()?;
         if let Some(decay) = self.train.layer_decay
@@ -357,12 +368,22 @@ impl Recipe {
     /// Settings that choose an epoch by the test data, one sentence each.
     pub(crate) fn chosen_on_test(&self, validated: bool) -> Vec<String> {
         let monitor = self.monitor(validated);
+        let on_test = |key, monitor| chosen_on_test(key, "the epoch", monitor);
         let stopping = (self.train.early_stopping.as_ref())
-            .and_then(|s| chosen_on_test("train.early_stopping", s.monitor.unwrap_or(monitor)));
+            .and_then(|s| on_test("train.early_stopping", s.monitor.unwrap_or(monitor)));
         let best = (self.train.restore_best)
-            .then(|| chosen_on_test("train.restore_best", monitor))
+            .then(|| on_test("train.restore_best", monitor))
             .flatten();
         stopping.into_iter().chain(best).collect()
+    }
+
+    /// Whether a run has validation data; `None` where the folder of the data tells.
+    pub(crate) fn has_validation(&self) -> Option<bool> {
+        match (&self.data.validation, is_own(&self.data.dataset)) {
+            (Some(_), _) => Some(true),
+            (None, true) => None,
+            (None, false) => Some(false),
+        }
     }
 
     /// Checks the metrics by which epochs are compared, in a run with or without validation data, or where that is not known yet.
@@ -385,12 +406,7 @@ impl Recipe {
         if let Some(validation) = &self.data.validation {
             validation.check("data.validation")?;
         }
-        self.check_monitors(match (&self.data.validation, is_own(&self.data.dataset)) {
-            (Some(_), _) => Some(true),
-            // Its folder tells.
-            (None, true) => None,
-            (None, false) => Some(false),
-        })?;
+        self.check_monitors(self.has_validation())?;
         if let Some(checkpoint) = &train.checkpoint {
             checkpoint.config().validate()?;
         }

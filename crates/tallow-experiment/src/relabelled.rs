@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use tallow_datasets::{Dataset, DatasetInfo, ImageRef};
+use tallow_datasets::{Blocks, Dataset, DatasetInfo, ImageRef};
 
 use crate::error::{Error, Result};
 
@@ -84,6 +84,10 @@ impl Dataset for Relabelled {
         scratch: &'a mut Vec<u8>,
     ) -> tallow_datasets::Result<ImageRef<'a>> {
         self.dataset.image(index, scratch)
+    }
+
+    fn blocks(&self) -> Option<Blocks> {
+        self.dataset.blocks()
     }
 }
 

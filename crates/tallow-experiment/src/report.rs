@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tallow_record::{Run, Tier, by_variant, runs_of, write_atomic};
+use tallow_record::{Run, SweepResults, Tier, by_variant, runs_of, write_atomic};
 use tallow_report::html::{Report, page};
 use toml::Value;
 
@@ -92,6 +92,7 @@ pub fn write_page(path: &Path, runs: &[Run], given: Option<&Experiment>) -> Resu
         published: Default::default(),
         runs,
         command: command(runs),
+        sweep: None,
     };
     let known = match given {
         None if one => known(first, runs),
@@ -113,6 +114,26 @@ pub fn write_page(path: &Path, runs: &[Run], given: Option<&Experiment>) -> Resu
         }
         story.runs = &marked;
     }
+    Ok(write_atomic(path, page(&story)?)?)
+}
+
+/// Writes the report of a sweep to `path`: its results, and the runs of its best trials.
+pub(crate) fn write_sweep(
+    path: &Path,
+    runs: &[Run],
+    experiment: &Experiment,
+    sweep: &SweepResults,
+) -> Result<()> {
+    let story = Report {
+        title: experiment.name.clone(),
+        question: Some(experiment.question.clone()),
+        claims: Vec::new(),
+        statements: Vec::new(),
+        published: Default::default(),
+        runs,
+        command: command(runs),
+        sweep: Some(sweep),
+    };
     Ok(write_atomic(path, page(&story)?)?)
 }
 

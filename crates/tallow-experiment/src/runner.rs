@@ -1,14 +1,20 @@
 //! Runner: trains every variant of an experiment with every seed and judges the claims.
 
+mod finished_runs;
+mod follow;
+mod together;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::Device;
-use tallow_datasets::PictureOptions;
-use tallow_record::{Dataset, Run, percent};
+use tallow_datasets::{PictureOptions, Streaming};
+use tallow_record::{Dataset, Run, World};
 use tallow_regress::Trace;
-use tallow_train::capture_environment;
+use tallow_train::{Alone, Communicator, capture_environment};
 
+use self::finished_runs::{report_finished, seconds_of, write_report};
 use crate::data::{self, Splits};
 use crate::error::{Context, Error, Result};
 use crate::experiment::Experiment;
@@ -20,7 +26,7 @@ use crate::outcome::{self, Outcome};
 use crate::progress::{PlannedRun, Progress};
 use crate::reuse::Finished;
 use crate::unfinished::{Invocation, Resume};
-use crate::{analysis, report, results, teacher, weights};
+use crate::{analysis, results, teacher, weights};
 
 /// Options of a [`Runner`].
 #[derive(Clone, Debug)]
@@ -50,6 +56,10 @@ pub struct RunnerOptions {
     pub profile: bool,
     /// Models by name.
     pub registry: Registry,
+    /// Ranks that train the runs together: the first one runs an experiment, the others [follow](Runner::follow) it.
+    pub communicator: Arc<dyn Communicator>,
+    /// Processes that train together, for the run records.
+    pub world: Option<World>,
 }
 
 impl Default for RunnerOptions {
@@ -67,6 +77,8 @@ impl Default for RunnerOptions {
             arguments: serde_json::Value::Null,
             profile: false,
             registry: Registry::default(),
+            communicator: Arc::new(Alone),
+            world: None,
         }
     }
 }
@@ -77,14 +89,17 @@ struct Source {
     dataset: String,
     test: Option<Validation>,
     pictures: PictureOptions,
+    streaming: Streaming,
 }
 
 impl Source {
     fn of(experiment: &Experiment) -> Self {
+        let (pictures, streaming) = experiment.pictures();
         Self {
             dataset: experiment.dataset().to_string(),
             test: experiment.test().cloned(),
-            pictures: experiment.pictures(),
+            pictures,
+            streaming,
         }
     }
 }
@@ -136,8 +151,7 @@ impl Runner {
         progress: &mut dyn Progress,
     ) -> Result<Option<Outcome>> {
         let started = Instant::now();
-        let weights = self.weights(experiment, progress)?;
-        let splits = self.load(experiment, progress)?;
+        let (weights, splits) = self.load_in_turn(experiment, progress)?;
         let setting = Setting {
             experiment,
             splits: &splits,
@@ -149,7 +163,9 @@ impl Runner {
                 &self.options.device,
                 &self.options.registry,
             )?,
+            communicator: &self.options.communicator,
         };
+        together::check_same(&setting, &self.options.commit)?;
         let (plan, notes) = plan(&setting, &weights)?;
         for note in &notes {
             progress.note(note);
@@ -167,6 +183,7 @@ impl Runner {
         if self.options.reuse {
             self.reuse(&setting, &mut finished, invocation.as_mut())?;
         }
+        together::tell_finished(&*self.options.communicator, &finished)?;
         let left = plan.iter().zip(&finished);
         let left = left.filter(|(_, folder)| folder.is_none());
         let left: Vec<PlannedRun> = left.map(|(planned, _)| planned.clone()).collect();
@@ -244,6 +261,7 @@ impl Runner {
             device: &self.options.device,
             registry: &self.options.registry,
             teachers: &[],
+            communicator: &self.options.communicator,
         };
         let found = part.variants.iter().zip(&weights).next();
         let (chosen, file) = found.ok_or_else(|| Error::unknown("variant", variant, &[]))?;
@@ -311,6 +329,8 @@ impl Runner {
             stop: &self.options.stop,
             resume: &self.options.resume,
             profile: self.options.profile,
+            pause: None,
+            world: self.options.world.clone(),
         };
         let mut done = Trained::default();
         let seeds = &setting.experiment.seeds;
@@ -335,7 +355,7 @@ impl Runner {
                 job.train(progress, &session, label, listed.as_deref(), &mut opened)
             });
             match trained {
-                Ok(Ended::Finished(folder)) => done.folders.push(folder),
+                Ok(Ended::Finished(folder) | Ended::Paused(folder)) => done.folders.push(folder),
                 Ok(Ended::Stopped(folder)) => {
                     progress.stopped("interrupted");
                     if let Some(folder) = folder {
@@ -394,20 +414,12 @@ impl Runner {
         }
         let mut options = data::options(self.options.data.clone(), progress.downloads());
         options.pictures = data.pictures;
+        options.streaming = data.streaming;
         let splits = Splits::load(&data.dataset, data.test.as_ref(), &options)?;
         progress.loaded(&splits);
         self.loaded.push((data, splits.clone()));
         Ok(splits)
     }
-}
-
-/// Wall time of the runs that had finished before, in seconds.
-fn seconds_of(runs: &[Run], finished: &[Option<PathBuf>]) -> f64 {
-    let kept = |run: &&Run| finished.iter().flatten().any(|folder| *folder == run.dir);
-    let kept = runs.iter().filter(kept);
-    kept.flat_map(|run| &run.epochs)
-        .map(|epoch| epoch.seconds)
-        .sum()
 }
 
 /// Runs that were trained.
@@ -419,45 +431,6 @@ struct Trained {
     diverged: Vec<String>,
     /// Whether the flag was set before the last one had ended.
     stopped: bool,
-}
-
-/// Tells the results of the runs that had finished when the runner was stopped, and writes their report.
-fn report_finished(
-    experiment: &Experiment,
-    folders: &[PathBuf],
-    planned: usize,
-    progress: &mut dyn Progress,
-) -> Result<()> {
-    if folders.is_empty() {
-        return Ok(());
-    }
-    let runs: Vec<Run> = folders.iter().map(Run::read).collect::<Result<_, _>>()?;
-    progress.note(&format!("{} of {planned} runs have finished:", runs.len()));
-    for variant in outcome::of_runs(experiment, &runs) {
-        if let Some(accuracy) = variant.metrics.get("test_accuracy") {
-            progress.note(&format!(
-                "  {}: test accuracy {}, seeds {}",
-                variant.name,
-                percent(accuracy.mean),
-                list(&variant.seeds)
-            ));
-        }
-    }
-    write_report(experiment, &runs, "report of these", progress);
-    Ok(())
-}
-
-/// Writes the report and tells its place. The runs have finished: a report that cannot be written is a warning.
-fn write_report(experiment: &Experiment, runs: &[Run], title: &str, progress: &mut dyn Progress) {
-    progress.note(&match report::of_experiment(experiment, runs) {
-        Ok(page) => format!("{title}: {}", page.display()),
-        Err(error) => format!("warning: there is no report: {}", error.message()),
-    });
-}
-
-fn list(seeds: &[u64]) -> String {
-    let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
-    seeds.join(", ")
 }
 
 /// Folders of the runs that an interrupted invocation finished, in the order of the runs.

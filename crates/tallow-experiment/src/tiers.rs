@@ -10,7 +10,7 @@ use toml::Table;
 #[schemars(rename = "Tier")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileTier {
-    /// Measured wall time on two cores.
+    /// Wall time on two cores, measured or estimated.
     pub seconds: f64,
     /// Seeds instead of the file's.
     pub seeds: Option<Vec<u64>>,

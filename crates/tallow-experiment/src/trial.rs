@@ -134,7 +134,10 @@ impl Runner {
         let weights = self.weights(experiment, progress)?;
         let splits = self.load(experiment, progress)?;
         let RunnerOptions {
-            device, registry, ..
+            device,
+            registry,
+            communicator,
+            ..
         } = self.options();
         let setting = Setting {
             experiment,
@@ -142,6 +145,7 @@ impl Runner {
             device,
             registry,
             teachers: &teacher::load(experiment, &splits, device, registry)?,
+            communicator,
         };
         let mut results = Vec::new();
         for (variant, file) in experiment.variants.iter().zip(&weights) {

@@ -351,18 +351,20 @@ impl Wanted<'_> {
 
 /// Keys in which two configurations differ, with both values, without those that results do not depend on.
 pub(crate) fn differences(before: &str, after: &str) -> Vec<String> {
-    let table = |text: &str| {
-        let mut table: Table = text.parse().unwrap_or_default();
-        if let Some(toml::Value::Table(train)) = table.get_mut("train") {
-            for key in WITHOUT_EFFECT {
-                train.remove(key);
-            }
-        }
-        table
-    };
+    let table = |text: &str| essential(text.parse().unwrap_or_default());
     let mut found = Vec::new();
     compare("", &table(before), &table(after), &mut found);
     found
+}
+
+/// Content of a `config.toml` without the keys that results do not depend on.
+pub(crate) fn essential(mut config: Table) -> Table {
+    if let Some(toml::Value::Table(train)) = config.get_mut("train") {
+        for key in WITHOUT_EFFECT {
+            train.remove(key);
+        }
+    }
+    config
 }
 
 fn compare(path: &str, before: &Table, after: &Table, found: &mut Vec<String>) {

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::kernels::elementwise::map2;
 use crate::kernels::fresh::fresh;
 
-/// Tape: a record of the operators of this crate that a thread runs, for a faster backward pass.
+/// Tape: a record of the operators of this crate that a thread runs, for a backward pass without sums of zeros.
 ///
 /// candle's [`Tensor::backward`] fills a tensor with zeros for every tensor of the graph and adds the gradient to it: two or three
 /// passes over memory for gradients that mostly have one term. A tape moves gradients, and adds only where there are two. The
@@ -54,7 +54,7 @@ thread_local! {
 /// Runs `f` without a graph, as `torch.no_grad`.
 ///
 /// Results of the operators of this crate in this thread have no graph, so that activations are freed after their last use, and
-/// operators may take faster paths that have no gradient.
+/// operators may take paths that have no gradient.
 ///
 /// ```
 /// use candle_core::{Device, Var};

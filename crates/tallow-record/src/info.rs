@@ -62,6 +62,20 @@ pub struct Environment {
     /// Command line; empty in a results file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// Processes that trained the run together; `None` for one process, and in a results file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub world: Option<World>,
+}
+
+/// Processes that train a run together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct World {
+    /// Number of processes.
+    pub ranks: usize,
+    /// Names of their machines, each once, in the order of the processes.
+    pub hosts: Vec<String>,
+    /// Name and version of the MPI library.
+    pub library: String,
 }
 
 /// Content of `environment.json`.
@@ -74,9 +88,11 @@ pub struct EnvironmentFile {
 }
 
 impl Environment {
-    /// The same environment without its command line, as results files and baselines keep it.
+    /// The same environment without its command line and its world, neither of which changes results, as results files and baselines keep
+    /// it.
     pub fn without_command(mut self) -> Self {
         self.command.clear();
+        self.world = None;
         self
     }
 }

@@ -11,7 +11,7 @@ use crate::error::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
-    /// Less data and fewer epochs: all experiments in about three minutes on two cores.
+    /// Less data and fewer epochs: all experiments that have it in about three minutes on two cores.
     Smoke,
     /// All experiments in about an hour on two cores.
     Standard,

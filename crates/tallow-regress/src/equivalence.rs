@@ -57,8 +57,8 @@ pub fn equivalence(left: &[f64], right: &[f64], margin: f64) -> Equivalence {
 /// Probability that [`equivalence`] is shown for equal true means, with `count` normal values of standard deviation `spread` on either
 /// side; 0 for fewer than two.
 ///
-/// From Student's t with `2 (count - 1)` degrees of freedom around its mean. For three values the result is about two points too high,
-/// since Welch's degrees of freedom are fewer then; from 16 on it is right within a point.
+/// From Student's t with `2 (count - 1)` degrees of freedom around its mean. For three values the result may be three points too high,
+/// since Welch's degrees of freedom are fewer then; from 16 on it is right within one and a half.
 ///
 /// ```
 /// assert!(tallow_regress::equivalence_power(0.022, 128, 0.01) > 0.95);

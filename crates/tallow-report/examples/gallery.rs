@@ -9,8 +9,8 @@ use std::path::Path;
 
 use tallow_record::{Calibration, CalibrationBin, Histogram, Inputs, Run, Statistic};
 use tallow_report::charts::{
-    Axis, Bar, Curve, GradientPanel, Step, bars, confusion, curves, gradients, histograms,
-    lr_range, panels, reliability, waterfall,
+    Axis, Bar, Coordinate, CoordinateKind, Curve, GradientPanel, Step, bars, confusion, curves,
+    gradients, histograms, lr_range, panels, parallel, reliability, waterfall,
 };
 use tallow_report::html::{Report, page};
 
@@ -146,6 +146,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["constant", "sequence: constant, cosine and more"].map(|name| (name, vec![0.1, 0.9]));
     write("panels.svg", panels(title, &series)?)?;
 
+    let coordinate = |title: &str, kind| Coordinate {
+        title: title.to_string(),
+        kind,
+    };
+    let words = (0..9).map(names).collect();
+    let axes = [
+        coordinate("train.optimizer.lr", CoordinateKind::Logarithmic),
+        coordinate("train.optimizer.name", CoordinateKind::Words(words)),
+        coordinate("train.optimizer.weight_decay", CoordinateKind::Linear),
+        coordinate("validation accuracy (%)", CoordinateKind::Percent),
+    ];
+    let trial = |n: usize| {
+        let x = (n * 37 % 100) as f64 / 100.0;
+        let lr = 10f64.powf(-4.0 * x);
+        vec![Some(lr), Some((n % 9) as f64), Some(x * x), Some(1.0 - x)]
+    };
+    let trials: Vec<Vec<Option<f64>>> = (0..60).map(trial).collect();
+    write("parallel.svg", parallel(title, &axes, &trials)?)?;
+
     let runs: Vec<Run> = std::env::args()
         .skip(2)
         .map(Run::read)
@@ -161,6 +180,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             published: Default::default(),
             runs: &runs,
             command: None,
+            sweep: None,
         };
         write("report.html", page(&report)?)?;
     }

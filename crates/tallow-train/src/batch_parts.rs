@@ -5,13 +5,14 @@ use tallow_datasets::DataLoader;
 use tallow_ops::ParamStore;
 
 use crate::averages::Averages;
-use crate::chunks::Chunks;
+use crate::chunks::{BatchSizes, Chunks};
 use crate::config::TrainConfig;
 use crate::error::Result;
 use crate::finite::FiniteCheck;
 use crate::loss::Target;
 use crate::mix::MixConfig;
 use crate::parts::Parts;
+use crate::ranks::Ranks;
 use crate::sam::Sam;
 use crate::step::TrainStep;
 
@@ -24,6 +25,8 @@ pub(crate) struct BatchParts {
     mix: Option<MixConfig>,
     seed: u64,
     classes: usize,
+    /// Whether batches begin with the sample before their own ones.
+    with_previous: bool,
     /// Check of losses and gradients.
     pub finite: FiniteCheck,
     averages: Option<Averages>,
@@ -40,12 +43,13 @@ pub(crate) struct Mixed {
 }
 
 impl BatchParts {
-    /// Parts of a run of so many epochs on the batches of `train`.
+    /// Parts of a run of so many epochs on the batches of `train`, or on this rank's parts of them.
     pub fn new(
         config: &TrainConfig,
         store: &ParamStore,
         train: &DataLoader,
         epochs: usize,
+        ranks: &Ranks,
     ) -> Result<Self> {
         config.validate_batch_settings()?;
         Averages::validate(&config.ema, &config.swa, epochs)?;
@@ -53,9 +57,15 @@ impl BatchParts {
             mix: config.mix.clone(),
             seed: train.config().seed,
             classes: train.dataset().info().classes.len(),
+            with_previous: config.mix.is_some() && !ranks.is_alone(),
             finite: FiniteCheck::new(config.skip_non_finite),
             averages: Averages::new(&config.ema, &config.swa, store)?,
         })
+    }
+
+    /// Whether batches must begin with the sample before their own ones, which the first of them is mixed with.
+    pub fn with_previous(&self) -> bool {
+        self.with_previous
     }
 
     /// The batch of `step` in `epoch`, mixed.
@@ -65,25 +75,30 @@ impl BatchParts {
         images: Tensor,
         labels: Tensor,
     ) -> Result<Mixed> {
+        let samples = images.dim(0)?;
         let mixing = match &self.mix {
-            None => None,
-            Some(mix) => {
+            Some(mix) if samples > 0 => {
                 let (_, _, height, width) = images.dims4()?;
                 let mixing = mix.draw((self.seed, epoch, step), (height, width));
                 mixing.map(|mixing| (mixing, (height, width)))
             }
+            _ => None,
+        };
+        let own = |rows: Tensor| match self.with_previous && samples > 0 {
+            true => rows.narrow(0, 1, samples - 1),
+            false => Ok(rows),
         };
         let Some((mixing, size)) = mixing else {
-            let target = Target::Classes(labels.clone());
+            let labels = own(labels)?;
             return Ok(Mixed {
-                images,
-                target,
+                images: own(images)?,
+                target: Target::Classes(labels.clone()),
                 labels,
             });
         };
-        let soft = mixing.target(&labels, self.classes, size)?;
+        let soft = own(mixing.target(&labels, self.classes, size)?)?;
         Ok(Mixed {
-            images: mixing.images(&images)?,
+            images: own(mixing.images(&images)?)?,
             labels: soft.argmax(1)?,
             target: Target::Soft(soft),
         })
@@ -154,15 +169,17 @@ impl BatchParts {
     }
 }
 
-/// `inner` in chunks and sharpness-aware, as the settings say.
+/// `inner` in chunks, those of this rank, and sharpness-aware, as the settings say.
 pub(crate) fn train_step<'s>(
     config: &TrainConfig,
     parameters: &[(String, Var)],
     inner: &'s mut dyn TrainStep,
+    ranks: &Ranks,
+    sizes: BatchSizes,
 ) -> Box<dyn TrainStep + 's> {
     let step: Box<dyn TrainStep + 's> = match config.chunks {
         0 | 1 => Box::new(inner),
-        chunks => Box::new(Chunks::new(chunks, inner)),
+        chunks => Box::new(Chunks::new(chunks, inner).on(ranks, sizes)),
     };
     match &config.sam {
         None => step,

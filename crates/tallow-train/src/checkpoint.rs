@@ -6,6 +6,7 @@
 //! whole checkpoint, or none if it had not written one.
 
 mod config;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,6 +27,7 @@ use crate::history::History;
 use crate::optimizer::{self, Optimizer};
 use crate::parts::Parts;
 use crate::position::Position;
+use crate::ranks::Ranks;
 
 const PREFIX: &str = "epoch-";
 const STEP: &str = "-step-";
@@ -224,66 +226,9 @@ impl Checkpoints {
         sync_dir(&self.dir)
     }
 
-    /// Loads the newest checkpoint into `store` (with its generator) and `optimizer`, and returns the rest; an empty history if there
-    /// is no checkpoint.
-    ///
-    /// Fails when the checkpoint is of a run with other settings or other data.
-    pub fn resume(
-        &self,
-        setup: &Setup,
-        store: &ParamStore,
-        optimizer: &mut dyn Optimizer,
-    ) -> Result<Resumed> {
-        let Some((dir, (epochs, step))) = self.all()?.pop() else {
-            return Ok(Resumed::default());
-        };
-        let damaged = Error::in_checkpoint(&dir);
-        let path = dir.join("state.json");
-        let state = read(&path, (epochs, step)).map_err(&damaged)?;
-        let other = |what: &str, list: String| {
-            let message = format!(
-                "the run was {what}: {list}; use the values of the run, or another directory for checkpoints"
-            );
-            Err(Error::mismatch(&path, message))
-        };
-        if state.data != setup.data {
-            let list = differences(&state.data, &setup.data);
-            return other("trained on other data", list);
-        }
-        if state.validation != setup.validation {
-            let list = differences(&state.validation, &setup.validation);
-            return other("validated on other data", list);
-        }
-        let mut saved = state.config;
-        if setup.extendable {
-            saved.epochs = setup.config.epochs;
-        }
-        // Weights after a number of steps do not depend on it.
-        saved.max_minutes = setup.config.max_minutes;
-        if saved != setup.config {
-            let list = differences(&saved, &setup.config);
-            return other("started with other settings", list);
-        }
-        if state.own != setup.own {
-            let parts = |own: &[String]| match own {
-                [] => "none".to_string(),
-                own => own.join(", "),
-            };
-            let list = format!("{} -> {}", parts(&state.own), parts(&setup.own));
-            return other("started with other parts of the caller's own", list);
-        }
-        optimizer::load(optimizer, &dir.join("optimizer.safetensors")).map_err(&damaged)?;
-        let model = store.load(dir.join("model.safetensors"), true);
-        model.map_err(|error| damaged(error.into()))?;
-        store.generator().set_state(&state.generator);
-        let tensors = dir.join("parts.safetensors");
-        let parts = Parts::load(state.parts, state.tensors, &tensors).map_err(&damaged)?;
-        tracing::info!(checkpoint = %dir.display(), epochs, step, "resumed");
-        Ok(Resumed {
-            history: state.history,
-            position: state.position,
-            parts: Some((parts, path)),
-        })
+    /// Folder of the newest whole checkpoint, and its moment; `None` if there is none.
+    fn newest(&self) -> Result<Option<(PathBuf, Moment)>> {
+        Ok(self.all()?.pop())
     }
 
     /// Whole checkpoints with their moments, oldest first.
@@ -303,13 +248,99 @@ impl Checkpoints {
     }
 }
 
+/// Loads the newest checkpoint into `store` (with its generator) and `optimizer`, and returns the rest; an empty history if there is no
+/// checkpoint. On several ranks the first one reads it and sends it to the others, which need not have its folder: `checkpoints` is its
+/// alone.
+///
+/// Fails when the checkpoint is of a run with other settings or other data.
+pub(crate) fn resume(
+    checkpoints: Option<&Checkpoints>,
+    ranks: &Ranks,
+    setup: &Setup,
+    store: &ParamStore,
+    optimizer: &mut dyn Optimizer,
+) -> Result<Resumed> {
+    let newest = match checkpoints {
+        Some(checkpoints) if ranks.is_first() => checkpoints.newest()?,
+        _ => None,
+    };
+    let resumed = match &newest {
+        Some((dir, moment)) => load(dir, *moment, setup, store, optimizer)?,
+        None => Resumed::default(),
+    };
+    match shared::send(ranks, newest.as_ref().map(|(dir, _)| dir.as_path()))? {
+        None => Ok(resumed),
+        Some(received) => {
+            let moment = moment_of(received.dir()).unwrap_or_default();
+            load(received.dir(), moment, setup, store, optimizer)
+        }
+    }
+}
+
+/// Loads a checkpoint into `store` (with its generator) and `optimizer`, and returns the rest.
+fn load(
+    dir: &Path,
+    (epochs, step): Moment,
+    setup: &Setup,
+    store: &ParamStore,
+    optimizer: &mut dyn Optimizer,
+) -> Result<Resumed> {
+    let damaged = Error::in_checkpoint(dir);
+    let path = dir.join("state.json");
+    let state = read(&path, (epochs, step)).map_err(&damaged)?;
+    let other = |what: &str, list: String| {
+        let message = format!(
+            "the run was {what}: {list}; use the values of the run, or another directory for checkpoints"
+        );
+        Err(Error::mismatch(&path, message))
+    };
+    if state.data != setup.data {
+        let list = differences(&state.data, &setup.data);
+        return other("trained on other data", list);
+    }
+    if state.validation != setup.validation {
+        let list = differences(&state.validation, &setup.validation);
+        return other("validated on other data", list);
+    }
+    let mut saved = state.config;
+    if setup.extendable {
+        saved.epochs = setup.config.epochs;
+    }
+    // Weights after a number of steps do not depend on it.
+    saved.max_minutes = setup.config.max_minutes;
+    if saved != setup.config {
+        let list = differences(&saved, &setup.config);
+        return other("started with other settings", list);
+    }
+    if state.own != setup.own {
+        let parts = |own: &[String]| match own {
+            [] => "none".to_string(),
+            own => own.join(", "),
+        };
+        let list = format!("{} -> {}", parts(&state.own), parts(&setup.own));
+        return other("started with other parts of the caller's own", list);
+    }
+    optimizer::load(optimizer, &dir.join("optimizer.safetensors")).map_err(&damaged)?;
+    let model = store.load(dir.join("model.safetensors"), true);
+    model.map_err(|error| damaged(error.into()))?;
+    store.generator().set_state(&state.generator);
+    let tensors = dir.join("parts.safetensors");
+    let parts = Parts::load(state.parts, state.tensors, &tensors).map_err(&damaged)?;
+    tracing::info!(checkpoint = %dir.display(), epochs, step, "resumed");
+    Ok(Resumed {
+        history: state.history,
+        position: state.position,
+        parts: Some((parts, path)),
+    })
+}
+
 /// Folder of the newest whole checkpoint in a directory of checkpoints; `None` if there is none.
 ///
 /// # Errors
 /// [`Error::Io`] when the directory exists and cannot be read.
 pub fn newest_checkpoint(dir: impl Into<PathBuf>) -> Result<Option<PathBuf>> {
     let checkpoints = Checkpoints::new(dir, CheckpointConfig::default());
-    Ok(checkpoints.all()?.pop().map(|(path, _)| path))
+    Ok(checkpoints.newest()?.map(|(path, _)| path))
 }
 
 /// Content of `state.json` of the checkpoint of a moment.

@@ -1,15 +1,16 @@
-//! Batches in chunks: gradient accumulation.
+//! Batches in chunks: gradient accumulation, and the parts of a batch on several ranks.
 
-use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
-use tallow_ops::{GeneratorState, ParamStore};
+use candle_core::{DType, Device, Tensor};
+use tallow_datasets::{DataLoader, chunk_range};
+use tallow_ops::GeneratorState;
 
 use crate::copies::Copies;
-use crate::elements::weighted_sum;
 use crate::error::{Error, Result};
 use crate::loss::Target;
+use crate::ranks::Ranks;
 use crate::step::{StepInput, StepOutput, TrainStep};
 use crate::stream::Stream;
+use crate::sums::{Sums, Term};
 
 /// Tag of the streams of dropout, see [`Stream`].
 const TAG: [u8; 8] = *b"tallow.c";
@@ -17,15 +18,58 @@ const TAG: [u8; 8] = *b"tallow.c";
 /// Training step of a batch in chunks: gradient accumulation. Only one chunk's activations are in memory at a time.
 ///
 /// Chunk `k` of `C` has the samples `k N / C .. (k + 1) N / C` of the batch. Each has its own forward and backward pass by the inner
-/// step. The gradients are added in a binary tree, weighted by [`Loss::weight`](crate::Loss::weight), so that they are those of the
-/// mean over the whole batch, up to rounding.
+/// step. The gradients are added in a binary tree over the places of the chunks, weighted by [`Loss::weight`](crate::Loss::weight), so
+/// that they are those of the mean over the whole batch, up to rounding.
 ///
 /// Dropout draws from a stream of (seed, epoch, step, chunk). Batch norm normalizes each chunk by its own statistics; the running
 /// statistics start from the same values in each chunk, and those of the first one are kept, as `DistributedDataParallel` does with the
-/// parts of a batch. The result therefore does not depend on where a chunk is computed.
+/// parts of a batch. The result therefore does not depend on where a chunk is computed: a trainer with a
+/// [`Communicator`](crate::Communicator) computes each on one of its ranks.
 pub struct Chunks<'a> {
     chunks: usize,
     inner: Box<dyn TrainStep + 'a>,
+    /// Other ranks, if they compute some of the chunks.
+    shared: Option<Shared>,
+}
+
+/// Ranks that compute the chunks of a batch together. The images and targets of the step are those of the chunks of this rank.
+struct Shared {
+    ranks: Ranks,
+    sizes: BatchSizes,
+}
+
+/// Numbers of samples of the batches of an epoch.
+#[derive(Clone, Copy)]
+pub(crate) struct BatchSizes {
+    samples: usize,
+    batch_size: usize,
+}
+
+impl BatchSizes {
+    /// Those of a loader of whole batches.
+    pub fn of(loader: &DataLoader) -> Self {
+        Self {
+            samples: loader.num_samples(),
+            batch_size: loader.config().batch_size,
+        }
+    }
+
+    /// Number of samples of the batch `step` of an epoch.
+    pub fn at(&self, step: usize) -> usize {
+        let before = step.saturating_mul(self.batch_size);
+        self.batch_size.min(self.samples.saturating_sub(before))
+    }
+}
+
+/// Chunk of a batch that this rank computes.
+struct Chunk {
+    /// Number in the batch.
+    number: usize,
+    /// First sample, among those of this rank.
+    from: usize,
+    len: usize,
+    /// `None` without samples.
+    target: Option<Target>,
 }
 
 impl<'a> Chunks<'a> {
@@ -34,42 +78,101 @@ impl<'a> Chunks<'a> {
         Self {
             chunks: chunks.max(1),
             inner: Box::new(inner),
+            shared: None,
         }
+    }
+
+    /// The step on several ranks, of which each computes some of the chunks of a batch.
+    pub(crate) fn on(self, ranks: &Ranks, sizes: BatchSizes) -> Self {
+        let shared = (!ranks.is_alone()).then(|| Shared {
+            ranks: ranks.clone(),
+            sizes,
+        });
+        Self { shared, ..self }
+    }
+
+    /// Number of samples of the whole batch, and the chunks of this rank.
+    fn own_chunks(&self, input: &StepInput) -> Result<(usize, Vec<Chunk>)> {
+        let own = input.images.dim(0)?;
+        let (samples, numbers) = match &self.shared {
+            None => (own, 0..self.chunks),
+            Some(shared) => (
+                shared.sizes.at(input.step),
+                shared.ranks.own_chunks(self.chunks),
+            ),
+        };
+        let start = chunk_range(samples, self.chunks, numbers.start).start;
+        let mut chunks = Vec::new();
+        let mut found = 0;
+        for number in numbers {
+            let range = chunk_range(samples, self.chunks, number);
+            let (from, len) = (range.start - start, range.len());
+            found += len;
+            if found > own {
+                break;
+            }
+            let target = (len > 0).then(|| input.target.narrow(from, len));
+            chunks.push(Chunk {
+                number,
+                from,
+                len,
+                target: target.transpose()?,
+            });
+        }
+        if found != own {
+            return Err(Error::Ranks(format!(
+                "the batch of step {} has {own} samples of this rank, expected {found} of {samples}: the sampler gave another number of \
+                 samples than it announced",
+                input.step + 1
+            )));
+        }
+        Ok((samples, chunks))
     }
 }
 
 impl TrainStep for Chunks<'_> {
     fn step(&mut self, input: &StepInput) -> Result<StepOutput> {
-        let samples = input.images.dim(0)?;
-        let chunks = ranges(samples, self.chunks);
-        let targets = chunks
-            .iter()
-            .map(|&(_, from, len)| input.target.narrow(from, len));
-        let targets = targets.collect::<Result<Vec<Target>>>()?;
-        let weights = targets.iter().map(|target| input.loss.weight(target));
+        let (samples, own) = self.own_chunks(input)?;
+        let weights = own.iter().map(|chunk| match &chunk.target {
+            Some(target) => input.loss.weight(target),
+            None => Ok(0.0),
+        });
         let weights = weights.collect::<Result<Vec<f64>>>()?;
+        let weights = match &self.shared {
+            None => weights,
+            Some(shared) => shared.ranks.gather(&weights)?,
+        };
         let total: f64 = weights.iter().sum();
+        let is_empty = |chunk: usize| chunk_range(samples, self.chunks, chunk).is_empty();
+        // The loss of a chunk of weight 0 is 0 / 0; such a batch as a whole is NaN too.
+        let counts = |chunk: usize| !is_empty(chunk) && (weights[chunk] != 0.0 || total == 0.0);
+        // A single chunk has all of the weight.
+        let single = (0..self.chunks).filter(|&chunk| counts(chunk)).count() == 1;
+        let share = |chunk: usize| if single { 1.0 } else { weights[chunk] / total };
 
         let generator = input.store.generator();
         let state = generator.state();
         let before = Copies::of(input.store.buffers())?;
         let mut after_first = None;
         let (mut logits, mut sums) = (Vec::new(), Sums::new(input.store));
-        for ((&(chunk, from, len), target), weight) in chunks.iter().zip(&targets).zip(&weights) {
+        for chunk in &own {
+            let Some(target) = &chunk.target else {
+                sums.push(None)?;
+                continue;
+            };
             if after_first.is_some() {
                 before.restore()?;
             }
-            generator.set_state(&dropout_stream(state.seed, input, chunk));
+            generator.set_state(&dropout_stream(state.seed, input, chunk.number));
+            let images = input.images.narrow(0, chunk.from, chunk.len)?;
             let output = self.inner.step(&StepInput {
-                images: &input.images.narrow(0, from, len)?.contiguous()?,
+                images: &images.contiguous()?,
                 target,
                 ..*input
             })?;
             logits.push(output.logits.detach());
-            // The loss of a chunk of weight 0 is 0 / 0; such a batch as a whole is NaN too.
-            if *weight != 0.0 || total == 0.0 {
-                sums.push(output, weight / total)?;
-            }
+            let term = counts(chunk.number).then(|| Term::new(output, share(chunk.number)));
+            sums.push(term)?;
             if after_first.is_none() {
                 after_first = Some(Copies::of(input.store.buffers())?);
             }
@@ -78,22 +181,43 @@ impl TrainStep for Chunks<'_> {
             first.restore()?;
         }
         generator.set_state(&state);
-        let (loss, grads) = sums.finish()?;
+        let sum = sums.finish()?;
+        let (loss, grads) = match &self.shared {
+            None => {
+                let empty = || Error::config("chunks", "the batch is empty");
+                let sum = sum.ok_or_else(empty)?;
+                (sum.loss, sum.grads)
+            }
+            Some(shared) => {
+                let first = (0..self.chunks).find(|&chunk| !is_empty(chunk));
+                let is_own = own.iter().any(|chunk| Some(chunk.number) == first);
+                shared.ranks.add_up(input.store, sum, is_own)?
+            }
+        };
+        let logits = match logits.is_empty() {
+            true => Tensor::zeros((0, 1), DType::F32, &Device::Cpu)?,
+            false => Tensor::cat(&logits, 0)?,
+        };
         Ok(StepOutput {
             loss,
-            logits: Tensor::cat(&logits, 0)?,
+            logits,
             grads,
         })
     }
 }
 
-/// Chunks that are not empty: index, first sample and number of samples.
-pub(crate) fn ranges(samples: usize, chunks: usize) -> Vec<(usize, usize, usize)> {
-    let at = |chunk: usize| chunk * samples / chunks;
+/// Numbers of samples of the chunks of a batch that this rank computes, without the empty ones.
+pub(crate) fn own_lens(ranks: &Ranks, samples: usize, chunks: usize) -> Vec<usize> {
+    let own = ranks.own_chunks(chunks);
+    let lens = own.map(|chunk| chunk_range(samples, chunks, chunk).len());
+    lens.filter(|&len| len > 0).collect()
+}
+
+/// Numbers of samples of the chunks of a batch that are not empty.
+pub(crate) fn lens(samples: usize, chunks: usize) -> impl Iterator<Item = usize> {
     (0..chunks)
-        .map(|chunk| (chunk, at(chunk), at(chunk + 1) - at(chunk)))
-        .filter(|&(_, _, len)| len > 0)
-        .collect()
+        .map(move |chunk| chunk_range(samples, chunks, chunk).len())
+        .filter(|&len| len > 0)
 }
 
 fn dropout_stream(seed: u64, input: &StepInput, chunk: usize) -> GeneratorState {
@@ -104,96 +228,32 @@ fn dropout_stream(seed: u64, input: &StepInput, chunk: usize) -> GeneratorState 
     }
 }
 
-/// Sums of chunks in a binary tree, which splits at the largest power of two below the number of leaves.
-struct Sums {
-    parameters: Vec<(String, Var)>,
-    /// Sums of so many neighbouring chunks each, a decreasing power of two.
-    partial: Vec<Partial>,
-}
-
-struct Partial {
-    chunks: usize,
-    /// Factor that is not yet applied to the tensors.
-    factor: f64,
-    loss: Tensor,
-    grads: GradStore,
-}
-
-impl Sums {
-    fn new(store: &ParamStore) -> Self {
-        Self {
-            parameters: store.parameters(),
-            partial: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, output: StepOutput, factor: f64) -> Result<()> {
-        self.partial.push(Partial {
-            chunks: 1,
-            factor,
-            loss: output.loss.detach(),
-            grads: output.grads,
-        });
-        while let [.., a, b] = &self.partial[..]
-            && a.chunks == b.chunks
-        {
-            self.merge()?;
-        }
-        Ok(())
-    }
-
-    /// Adds the last two sums.
-    fn merge(&mut self) -> Result<()> {
-        let (Some(b), Some(mut a)) = (self.partial.pop(), self.partial.pop()) else {
-            return Ok(());
-        };
-        let zeros = |var: &Var| var.zeros_like();
-        for (_, var) in &self.parameters {
-            let sum = match (a.grads.get(var), b.grads.get(var)) {
-                (None, None) => continue,
-                (Some(x), Some(y)) => weighted_sum((x, a.factor), (y, b.factor))?,
-                (Some(x), None) => weighted_sum((x, a.factor), (&zeros(var)?, 0.0))?,
-                (None, Some(y)) => weighted_sum((&zeros(var)?, 0.0), (y, b.factor))?,
-            };
-            a.grads.insert(var, sum);
-        }
-        self.partial.push(Partial {
-            chunks: a.chunks + b.chunks,
-            factor: 1.0,
-            loss: weighted_sum((&a.loss, a.factor), (&b.loss, b.factor))?,
-            grads: a.grads,
-        });
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(Tensor, GradStore)> {
-        while self.partial.len() > 1 {
-            self.merge()?;
-        }
-        match self.partial.pop() {
-            // A single chunk has all of the weight.
-            Some(sum) => Ok((sum.loss, sum.grads)),
-            None => Err(Error::config("chunks", "the batch is empty")),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn chunks_are_nearly_equal_and_not_empty() {
-        assert_eq!(ranges(10, 4), [(0, 0, 2), (1, 2, 3), (2, 5, 2), (3, 7, 3)]);
-        assert_eq!(ranges(2, 4), [(1, 0, 1), (3, 1, 1)]);
-        assert_eq!(ranges(8, 1), [(0, 0, 8)]);
+        let lens = |samples, chunks| lens(samples, chunks).collect::<Vec<_>>();
+        assert_eq!(lens(10, 4), [2, 3, 2, 3]);
+        assert_eq!(lens(2, 4), [1, 1]);
+        assert_eq!(lens(8, 1), [8]);
         for samples in 1..40 {
             for chunks in 1..10 {
-                let ranges = ranges(samples, chunks);
-                let lens: Vec<usize> = ranges.iter().map(|&(_, _, len)| len).collect();
+                let lens = lens(samples, chunks);
                 assert_eq!(lens.iter().sum::<usize>(), samples);
                 assert!(lens.iter().max().unwrap() - lens.iter().min().unwrap() <= 1);
             }
         }
+    }
+
+    #[test]
+    fn the_last_batch_has_the_samples_that_are_left() {
+        let sizes = BatchSizes {
+            samples: 25,
+            batch_size: 8,
+        };
+        let found: Vec<usize> = (0..5).map(|step| sizes.at(step)).collect();
+        assert_eq!(found, [8, 8, 8, 1, 0]);
     }
 }

@@ -28,6 +28,7 @@ pub fn capture_environment(device: &Device, commit: Option<String>) -> Environme
         command: std::env::args_os()
             .map(|arg| arg.to_string_lossy().into_owned())
             .collect(),
+        world: None,
     }
 }
 

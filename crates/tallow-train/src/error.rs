@@ -159,6 +159,9 @@ pub enum Error {
         /// Error of the operating system.
         source: std::io::Error,
     },
+    /// Training on several ranks cannot go on: one of them has ended, does not answer, or differs from the others.
+    #[error("{0}")]
+    Ranks(String),
     /// A tensor operation of candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

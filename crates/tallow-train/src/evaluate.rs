@@ -1,33 +1,60 @@
 //! Evaluation of a model on all batches of a loader.
 
+mod judged;
+
 use candle_nn::ModuleT;
 use tallow_datasets::{DataLoader, Dataset};
 use tallow_metrics::Metric;
 use tallow_ops::{ParamStore, no_grad};
 
+use self::judged::Judged;
 use crate::batch::to_store;
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::history::Evaluation;
 use crate::loss::{Loss, Target};
+use crate::ranks::Ranks;
 use crate::tally::TestTally;
 
 /// Evaluation of `model` on `loader`; `progress` is called with the number of batches done.
+///
+/// Several ranks share the batches out, each as it is. All of them count the outputs of all batches in the order of the loader, so that
+/// every rank has the figures of a single process, to the bit, those of metrics of the caller's own too.
 pub(crate) fn evaluate(
     model: &dyn ModuleT,
     store: &ParamStore,
     loader: &DataLoader,
     loss: &dyn Loss,
     metrics: &mut [Box<dyn Metric + '_>],
+    ranks: &Ranks,
     mut progress: impl FnMut(usize) -> Result<()>,
 ) -> Result<Evaluation> {
     let mut tally = TestTally::new(metrics);
-    for (step, batch) in loader.epoch(0).enumerate() {
-        let (images, labels) = to_store(&batch?, store)?;
-        let logits = no_grad(|| model.forward_t(&images, false))?.detach();
-        let target = Target::Classes(labels.clone());
-        tally.add(loss.sum(&logits, &target)?, &logits, &labels)?;
-        progress(step + 1)?;
+    let mut batches = ranks.deal(loader)?.epoch(0);
+    let mut done = 0;
+    loop {
+        let own = match batches.next() {
+            None => None,
+            Some(batch) => {
+                let (images, labels) = to_store(&batch?, store)?;
+                let logits = no_grad(|| model.forward_t(&images, false))?.detach();
+                let target = Target::Classes(labels.clone());
+                Some(Judged {
+                    loss: loss.sum(&logits, &target)?,
+                    logits,
+                    labels,
+                })
+            }
+        };
+        let round = judged::of_all(ranks, own)?;
+        if round.is_empty() {
+            break;
+        }
+        for batch in round {
+            tally.add(batch.loss, &batch.logits, &batch.labels)?;
+            done += 1;
+            progress(done)?;
+        }
     }
     tally.finish().ok_or_else(|| Error::EmptyLoader {
         which: "test",

@@ -6,7 +6,7 @@ use tallow_datasets::{DataLoader, LoaderConfig};
 use tallow_ops::{ParamStore, no_grad};
 
 use crate::batch::to_store;
-use crate::chunks::ranges;
+use crate::chunks::lens;
 use crate::error::{Error, Result};
 use crate::snapshot::Snapshot;
 
@@ -55,7 +55,7 @@ pub fn check_chunks(
     let samples = train.num_samples();
     let most = train.config().batch_size.min(samples);
     let last = samples - train.num_batches().saturating_sub(1) * most;
-    let single = |size: usize| ranges(size, chunks).iter().any(|&(_, _, len)| len == 1);
+    let single = |size: usize| lens(size, chunks).any(|len| len == 1);
     let Some(size) = [most, last].into_iter().find(|&size| single(size)) else {
         return Ok(());
     };

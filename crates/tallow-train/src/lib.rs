@@ -20,6 +20,7 @@ mod environment;
 mod error;
 mod evaluate;
 mod files;
+mod fingerprint;
 mod finite;
 mod freeze;
 mod gradient_norms;
@@ -33,6 +34,7 @@ mod mix;
 mod optimizer;
 mod parts;
 mod position;
+mod ranks;
 mod record;
 mod sam;
 mod schedule;
@@ -41,6 +43,7 @@ mod statistics;
 mod step;
 mod stopwatch;
 mod stream;
+mod sums;
 mod tally;
 mod teacher;
 mod tensorboard;
@@ -79,6 +82,7 @@ pub use optimizer::{
     RmsPropConfig, SgdConfig,
 };
 pub use parts::PartState;
+pub use ranks::{Alone, Communicator, Threads, check_same};
 pub use record::{RunRecord, dataset_record, experiment_folder};
 pub use sam::{Sam, SamConfig};
 pub use schedule::{

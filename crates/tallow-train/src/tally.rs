@@ -7,6 +7,7 @@ use tallow_metrics::{Accuracy, ConfusionMatrix, MeanMetric, Metric, TopK};
 use crate::error::{Error, Result};
 use crate::history::Evaluation;
 use crate::loss::scalar;
+use crate::ranks::Ranks;
 
 /// Batches whose results stay on the device before they are read.
 const WAITING: usize = 32;
@@ -61,12 +62,8 @@ impl TrainTally {
     ) -> Result<()> {
         let samples = labels.elem_count();
         if !self.gather {
-            let classes = output.dim(1)?;
-            let mut batch = Accuracy::new();
-            with_slices(output, labels, |output, labels| {
-                Ok(batch.update_logits(output, classes, labels)?)
-            })?;
-            return self.count((epoch, step), scalar(loss)?, batch.correct(), samples);
+            let right = right(output, labels)?;
+            return self.count((epoch, step), scalar(loss)?, right, samples);
         }
         let right = output.detach().argmax(1)?.eq(labels)?;
         self.waiting.push(Waiting {
@@ -79,6 +76,25 @@ impl TrainTally {
             self.read(epoch)?;
         }
         Ok(())
+    }
+
+    /// Counts a batch of `samples` samples: its loss, and the outputs and labels of this rank's part of it. As [`add`](Self::add) otherwise.
+    pub fn add_part(
+        &mut self,
+        at: (usize, usize),
+        loss: &Tensor,
+        (output, labels): (&Tensor, &Tensor),
+        samples: usize,
+        ranks: &Ranks,
+    ) -> Result<()> {
+        if ranks.is_alone() {
+            return self.add(at, loss, output, labels);
+        }
+        let own = match labels.elem_count() {
+            0 => 0,
+            _ => right(output, labels)?,
+        };
+        self.count(at, scalar(loss)?, ranks.sum(own)?, samples)
     }
 
     /// Reads the results that are still on the device.
@@ -211,6 +227,16 @@ impl<'m, 'a> TestTally<'m, 'a> {
             metrics: self.metrics.iter().flat_map(|m| m.values()).collect(),
         })
     }
+}
+
+/// Number of right predictions.
+fn right(output: &Tensor, labels: &Tensor) -> Result<u64> {
+    let classes = output.dim(1)?;
+    let mut batch = Accuracy::new();
+    with_slices(output, labels, |output, labels| {
+        Ok(batch.update_logits(output, classes, labels)?)
+    })?;
+    Ok(batch.correct())
 }
 
 /// Calls `f` with outputs `(N, K)` as `f32` and labels `(N)` as slices, without a copy if they are stored so already.

@@ -15,16 +15,19 @@ use crate::batch::to_store;
 use crate::batch_parts::{BatchParts, Mixed, train_step};
 use crate::best_weights::{BEST, BestWeights};
 use crate::callback::{BatchEnd, BeforeStep, Callbacks, EpochEnd, FitStart, Monitor};
-use crate::checkpoint::{Checkpoints, Data, Resumed, Saved, Setup};
+use crate::checkpoint::{self, Checkpoints, Data, Resumed, Saved, Setup};
+use crate::chunks::{BatchSizes, own_lens};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::{choose_loss, evaluate};
-use crate::history::{Evaluation, History, finite_metrics};
+use crate::fingerprint::check_fingerprint;
+use crate::history::{History, finite_metrics};
 use crate::last_batch::{check_chunks, check_last_batch};
 use crate::loss::Loss;
 use crate::optimizer::Optimizer;
 use crate::parts::Parts;
 use crate::position::{Clock, Position};
+use crate::ranks::{Ranks, Wishes};
 use crate::schedule::{Per, Schedule, check_momentum};
 use crate::statistics::update_batch_norm;
 use crate::step::{StepInput, StepOutput, TrainStep};
@@ -75,6 +78,7 @@ pub struct Trainer<'a> {
     validation: Option<DataLoader>,
     restore_best: Option<Monitor>,
     interrupt: Option<Box<dyn Fn() -> bool + 'a>>,
+    ranks: Ranks,
     profile: Profile,
 }
 
@@ -96,6 +100,7 @@ impl<'a> Trainer<'a> {
             validation: None,
             restore_best: None,
             interrupt: None,
+            ranks: Ranks::default(),
             profile: Profile::default(),
         }
     }
@@ -117,6 +122,7 @@ impl<'a> Trainer<'a> {
     /// [`Error::LastBatch`] before training when the last batch has one sample, too few for the batch norm of the model, see
     /// [`check_last_batch`].
     /// [`Error::Mismatch`] when a checkpoint is of a run with other settings or other data.
+    /// [`Error::Ranks`] when another rank has ended or differs from this one, see [`with_communicator`](Self::with_communicator).
     pub fn fit(
         &mut self,
         model: &dyn ModuleT,
@@ -124,8 +130,8 @@ impl<'a> Trainer<'a> {
         train: &DataLoader,
         test: Option<&DataLoader>,
     ) -> Result<History> {
-        let config = &self.config;
-        let steps = train.num_batches();
+        let (config, ranks) = (&self.config, &self.ranks);
+        let (steps, sizes) = (train.num_batches(), BatchSizes::of(train));
         let validation = self.validation.as_ref();
         let loaders = [
             ("training", Some(train)),
@@ -167,7 +173,9 @@ impl<'a> Trainer<'a> {
             None => config.optimizer(store)?,
         };
         optimizer.set_total_steps(all_steps as u64);
-        let mut batch_parts = BatchParts::new(config, store, train, epochs)?;
+        let mut batch_parts = BatchParts::new(config, store, train, epochs, ranks)?;
+        ranks.check(config.chunks, store)?;
+        let own_train = ranks.slice(train, config.chunks, batch_parts.with_previous())?;
         // A step of the caller's own may make other batches.
         if self.step.is_none() && all_steps >= steps {
             check_last_batch(model, store, train)?;
@@ -190,26 +198,32 @@ impl<'a> Trainer<'a> {
             Some(step) => &mut **step,
             None => &mut default_step,
         };
-        let mut train_step = train_step(config, &trained_params, one_step);
+        let mut train_step = train_step(config, &trained_params, one_step, ranks, sizes);
         let (timed, judged_model) = (Timed::new(model), WithTta::new(model, config.tta));
         let mut watch = Stopwatch::start();
         let mut gradients_checked = false;
         let metrics = self.metrics.get_mut();
         let callbacks = &mut self.callbacks;
-        let checkpoints = &mut self.checkpoints;
+        check_fingerprint(ranks, &setup, test)?;
+        // The first rank alone reads and writes them.
+        let mut checkpoints = self.checkpoints.as_mut().filter(|_| ranks.is_first());
+        if let Some(dir) = &mut checkpoints {
+            dir.start()?;
+        }
         let Resumed {
             mut history,
             mut position,
             parts,
-        } = match checkpoints {
-            Some(dir) => {
-                dir.start()?;
-                dir.resume(&setup, store, &mut *optimizer)?
-            }
-            None => Resumed::default(),
-        };
+        } = checkpoint::resume(
+            checkpoints.as_deref(),
+            ranks,
+            &setup,
+            store,
+            &mut *optimizer,
+        )?;
+        ranks.check_weights(store, "at the start")?;
         let mut best = self.restore_best.map(BestWeights::by);
-        history.stopped = callbacks.ask(|callback| {
+        let stop = callbacks.ask(|callback| {
             callback.on_fit_start(&FitStart {
                 epochs,
                 steps_per_epoch: steps,
@@ -219,14 +233,19 @@ impl<'a> Trainer<'a> {
                 store,
             })
         })?;
+        history.stopped = ranks.agree(Wishes::of_callbacks(stop))?.stop;
         if let Some((mut parts, path)) = parts {
-            let load = || {
+            let load = || -> Result<()> {
                 callbacks.load(&mut parts)?;
                 if let Some(best) = &mut best {
                     best.load(parts.take(BEST)?, &history.rows)?;
                 }
                 batch_parts.load(&mut parts)?;
-                parts.finish()
+                // The others need not have all callbacks.
+                if ranks.is_first() {
+                    parts.finish()?;
+                }
+                Ok(())
             };
             load().map_err(|error| Error::mismatch(&path, error))?;
         }
@@ -251,7 +270,12 @@ impl<'a> Trainer<'a> {
             if history.stopped.is_none() && history.seconds() >= most_seconds {
                 history.stopped = Some(config.out_of_time());
             }
-            history.interrupted = interrupted();
+            let wishes = ranks.agree(Wishes {
+                stop: history.stopped.take(),
+                interrupt: interrupted(),
+                over: false,
+            })?;
+            (history.stopped, history.interrupted) = (wishes.stop, wishes.interrupt);
             if history.interrupted || history.stopped.is_some() {
                 break;
             }
@@ -265,7 +289,7 @@ impl<'a> Trainer<'a> {
             let mut tally = TrainTally::new(store.device(), from.tally);
             optimizer.set_lr(from.lr);
 
-            let batches = train.epoch_from(epoch as u64, from.step);
+            let batches = own_train.epoch_from(epoch as u64, from.step);
             watch.lap(Phase::Other);
             for (step, batch) in (from.step..steps_left).zip(batches) {
                 watch.lap(Phase::Data);
@@ -282,7 +306,12 @@ impl<'a> Trainer<'a> {
                     Per::Step => (epoch * steps + step) as u64,
                 };
                 let rate = |epoch, step| schedule.lr(base_lr, time(epoch, step), total);
-                let target = taught(self.teacher, &images, target)?;
+                let samples = match ranks.is_alone() {
+                    true => labels.elem_count(),
+                    false => sizes.at(step),
+                };
+                let lens = own_lens(ranks, samples, config.chunks);
+                let target = taught(self.teacher, &images, target, &lens)?;
                 let averaging =
                     (config.swa.as_ref()).and_then(|swa| swa.lr(epoch, rate(swa.start, 0)));
                 let lr = averaging.unwrap_or_else(|| rate(epoch, step));
@@ -305,7 +334,8 @@ impl<'a> Trainer<'a> {
                     .finite
                     .passes(at, &output, &images, &trained_params)?
                 {
-                    tally.add(at, &output.loss, &output.logits, &labels)?;
+                    let part = (&output.logits, &labels);
+                    tally.add_part(at, &output.loss, part, samples, ranks)?;
                     if !gradients_checked {
                         check_used(&trained_params, &output.grads, &config.allow_unused)?;
                         gradients_checked = true;
@@ -338,15 +368,20 @@ impl<'a> Trainer<'a> {
                     epoch,
                     step,
                     steps: steps.min(steps_left),
-                    samples: labels.elem_count(),
+                    samples,
                     mean_loss: tally.mean_loss(),
                     accuracy: tally.accuracy(),
                     lr,
                 };
                 let stop = callbacks.ask(|callback| callback.on_batch_end(&end))?;
                 watch.lap(Phase::Callbacks);
-                let leave = stop.is_some() || interrupted();
-                if let Some(dir) = checkpoints
+                let wishes = ranks.agree(Wishes {
+                    stop,
+                    interrupt: interrupted(),
+                    over: history.seconds() + clock.seconds() >= most_seconds,
+                })?;
+                let leave = wishes.stop.is_some() || wishes.interrupt;
+                if let Some(dir) = &mut checkpoints
                     && (leave || dir.due_after_step(epoch * steps + step + 1))
                 {
                     tally.read(epoch)?;
@@ -367,24 +402,29 @@ impl<'a> Trainer<'a> {
                     watch.lap(Phase::Checkpoints);
                 }
                 if leave {
-                    history.interrupted = stop.is_none();
-                    history.stopped = stop;
+                    history.interrupted = wishes.stop.is_none();
+                    history.stopped = wishes.stop;
                     self.profile = watch.profile();
                     callbacks.tell(|callback| callback.on_fit_end(&history))?;
                     return Ok(history);
                 }
-                if history.seconds() + clock.seconds() >= most_seconds {
+                if wishes.over {
                     break;
                 }
             }
             tally.read(epoch)?;
+            ranks.check_weights(store, &format!("after epoch {}", epoch + 1))?;
             batch_parts.after_epoch(epoch)?;
             watch.lap(Phase::Other);
             let trained = clock.seconds();
 
             let statistics = || update_batch_norm(model, store, train, epochs);
             let swapped = batch_parts.swap_in((epoch + 1, epochs), statistics)?;
-            let last = history.seconds() + clock.seconds() >= most_seconds;
+            let wishes = ranks.agree(Wishes {
+                over: history.seconds() + clock.seconds() >= most_seconds,
+                ..Wishes::default()
+            })?;
+            let last = wishes.over;
             let due = last || config.evaluates(epoch, epochs);
             let judged = validation.or(test).filter(|_| due);
             let evaluation = match judged {
@@ -394,6 +434,7 @@ impl<'a> Trainer<'a> {
                     judged,
                     loss,
                     metrics,
+                    ranks,
                     |done| {
                         callbacks.tell(|callback| {
                             callback.on_evaluation_batch(done, judged.num_batches())
@@ -423,7 +464,7 @@ impl<'a> Trainer<'a> {
                 images_per_second: tally.samples() as f64 / trained,
                 metrics: measured.map(finite_metrics).unwrap_or_default(),
             };
-            history.stopped = callbacks.ask(|callback| {
+            let stop = callbacks.ask(|callback| {
                 callback.on_epoch_end(&EpochEnd {
                     row: &row,
                     epochs,
@@ -431,6 +472,7 @@ impl<'a> Trainer<'a> {
                     store,
                 })
             })?;
+            history.stopped = ranks.agree(Wishes::of_callbacks(stop))?.stop;
             if let Some(best) = &mut best {
                 best.see(&row, store)?;
             }
@@ -442,7 +484,7 @@ impl<'a> Trainer<'a> {
                 history.evaluation = evaluation;
             }
             let (done, stopped) = (history.rows.len(), history.stopped.is_some());
-            if let Some(dir) = checkpoints
+            if let Some(dir) = &mut checkpoints
                 && (stopped || interrupted() || dir.due_after_epoch(done, done == epochs))
             {
                 let saved = Saved {
@@ -466,51 +508,21 @@ impl<'a> Trainer<'a> {
             }
             // With validation this is the first time that the test data is read. A run that was resumed at its end has no evaluation either.
             if let (None, Some(test)) = (&history.evaluation, test) {
-                history.evaluation =
-                    Some(evaluate(&judged_model, store, test, loss, metrics, |_| {
-                        Ok(())
-                    })?);
+                history.evaluation = Some(evaluate(
+                    &judged_model,
+                    store,
+                    test,
+                    loss,
+                    metrics,
+                    ranks,
+                    |_| Ok(()),
+                )?);
                 watch.lap(Phase::Evaluation);
             }
         }
         self.profile = watch.profile();
         callbacks.tell(|callback| callback.on_fit_end(&history))?;
         Ok(history)
-    }
-
-    /// Time of the last [`fit`](Self::fit) by what it was spent on.
-    pub fn profile(&self) -> &Profile {
-        &self.profile
-    }
-
-    /// Names of the parts that are the caller's own.
-    fn own_parts(&self) -> Vec<String> {
-        let parts = [
-            ("loss", self.loss.is_some()),
-            ("optimizer", self.optimizer.is_some()),
-            ("schedule", self.schedule.is_some()),
-            ("step", self.step.is_some()),
-            ("teacher", self.teacher.is_some()),
-        ];
-        let own = parts.into_iter().filter(|&(_, own)| own);
-        own.map(|(name, _)| name.to_string()).collect()
-    }
-
-    /// Evaluates `model` in evaluation mode on all of `loader`, with the loss of the training. Balanced class weights are those of the
-    /// labels of `loader` here.
-    ///
-    /// # Errors
-    /// [`Error::EmptyLoader`] when the loader has no batch.
-    pub fn evaluate(
-        &self,
-        model: &dyn ModuleT,
-        store: &ParamStore,
-        loader: &DataLoader,
-    ) -> Result<Evaluation> {
-        let loss = &*choose_loss(&self.loss, &self.config, &**loader.dataset())?;
-        let mut metrics = self.metrics.borrow_mut();
-        let model = WithTta::new(model, self.config.tta);
-        evaluate(&model, store, loader, loss, &mut metrics, |_| Ok(()))
     }
 }
 

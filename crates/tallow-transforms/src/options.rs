@@ -160,8 +160,8 @@ pub enum Interpolation {
     /// A warp takes the four pixels around a position, as PIL's `Image.transform`.
     #[default]
     Bilinear,
-    /// Antialiased bicubic on u8, as PIL's (`a = -0.5`): as bilinear with a filter of twice the width. A warp takes the 16
-    /// pixels around a position. Before to-tensor only.
+    /// Antialiased bicubic on u8, as PIL's (`a = -0.5`): as bilinear with a filter of twice the width, and up to 3 grey levels from
+    /// Pillow 13. A warp takes the 16 pixels around a position. Before to-tensor only.
     Bicubic,
     /// Nearest pixel by centers, as PIL's `NEAREST`. (torch's `nearest-exact` differs only for centers halfway
     /// between two pixels, where it rounds in f32.)

@@ -1,42 +1,50 @@
-//! `cargo xtask bench`: speed of Tallow, alone and compared with PyTorch and candle.
+//! `cargo xtask bench`: speed of Tallow, alone and compared with PyTorch, candle and burn.
 //!
 //! Each side is a worker process that runs one benchmark at a time on request, so that all are treated alike and only one works at a
 //! time. This process only waits meanwhile.
 
 pub mod args;
-mod candle;
-mod case;
-mod data;
-mod job;
+mod arms;
+mod best;
+mod cases;
+mod compare;
 mod measure;
-mod network;
-mod operator;
-mod protocol;
+mod programs;
+mod quiet;
 mod row;
+mod run;
+mod screen;
 mod side;
+mod table;
 mod worker;
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use tallow_datasets::{LoadOptions, locate};
-
-pub use worker::work;
-
 use tallow_cli::console::status;
 use tallow_cli::{Ending, machine, output};
+use tallow_datasets::{LoadOptions, locate};
 use tallow_experiment::device;
 
 use args::{Against, BenchArgs};
-use case::{Case, Work};
-use measure::{Effort, measure, peak_memory};
-use protocol::{Gemm, Request};
-use row::Row;
+use best::Best;
+use compare::{Session, compare};
+use measure::Effort;
+use programs::Programs;
 use side::{Place, Side, Who};
+use worker::case::{Case, Work};
+use worker::protocol::{Gemm, Request};
 
-/// Runs the benchmarks, prints the table, and writes the rows as JSON.
-pub fn bench(args: &BenchArgs) -> Result<Ending> {
-    let mut cases = case::select(&args.filter)?;
+pub use row::{Other, Row};
+pub use run::Run;
+#[cfg(test)]
+pub use run::tests::FIXTURE;
+pub use worker::WorkerArgs;
+pub use worker::case::Kind;
+
+/// Runs the benchmarks, prints the table, and writes the run as JSON. `commit` is that of this repository.
+pub fn bench(args: &BenchArgs, commit: Option<String>) -> Result<Ending> {
+    let mut cases = cases::select(&args.filter)?;
     if let Some(batch) = args.batch {
         cases
             .iter_mut()
@@ -59,32 +67,42 @@ pub fn bench(args: &BenchArgs) -> Result<Ending> {
     let place = Place {
         threads: args.threads.map_or_else(machine::cores, usize::from),
         device: args.device.clone(),
+        arms: args.arms,
+        programs: Programs::build(args)?,
     };
-    let mut against: Vec<Against> = Vec::new();
-    for &other in &args.against {
-        if !against.contains(&other) {
-            against.push(other);
-        }
-    }
-    let mut ours = Side::start(Who::Ours, &place)?;
-    let mut others = against
+    let mut sides = who(args, &place)
         .into_iter()
-        .map(|other| Side::start(Who::Other(other), &place))
-        .collect::<Result<Vec<_>>>()?;
-    greet(&ours, &others, &place);
+        .map(|who| Side::start(who, &place))
+        .collect::<Result<Vec<Side>>>()?;
+    let versions = sides.iter().filter(|side| side.who != Who::Library);
+    let versions = versions.map(|side| side.version.clone()).collect();
+    let mut run = Run::begin(args, &place, versions, commit);
+    greet(&run);
 
-    let effort = Effort {
-        rounds: args.repeats as usize,
-        turn: args.seconds,
+    let best_path = match &args.best {
+        Some(path) => path.clone(),
+        None => best::usual_path()?,
     };
-    let (mut rows, mut failures, mut peak) = (Vec::new(), 0, 0f64);
+    let mut session = Session {
+        effort: Effort {
+            rounds: args.repeats as usize,
+            turn: args.seconds,
+        },
+        retries: args.retries as usize,
+        compile_limit: args.compile_limit,
+        memory: args.memory,
+        best: Best::read(&best_path, run.day())?,
+        place,
+    };
+    let mut failures = 0;
     for case in &cases {
         // Between the benchmarks, so that it is the peak of the same minutes.
-        peak = peak.max(ours.ask::<Gemm>(&Request::Gemm)?.gflops);
-        match compare(case, &mut ours, &mut others, effort, &place, args.memory) {
-            Ok(new) => {
-                new.iter().for_each(|row: &Row| status!("{}", row.line()));
-                rows.extend(new);
+        let gemm: Gemm = sides[0].ask(&Request::Gemm)?;
+        run.gemm_peak_gflops = run.gemm_peak_gflops.max(gemm.gflops);
+        match compare(case, &mut sides, &mut session) {
+            Ok(row) => {
+                status!("{}", row.line());
+                run.rows.push(row);
             }
             Err(error) => {
                 failures += 1;
@@ -92,10 +110,9 @@ pub fn bench(args: &BenchArgs) -> Result<Ending> {
                 status!("{} {}: {message}", case.name, case.kind);
             }
         }
+        session.best.write(&best_path)?;
     }
-    warn_if_busy();
-    rows.iter_mut().for_each(|row| row.gemm_peak_gflops = peak);
-    report(&rows, args.json.as_deref())?;
+    report(&run, args.json.as_deref())?;
     if failures > 0 {
         bail!(
             "{failures} of {} benchmarks could not be measured",
@@ -105,11 +122,32 @@ pub fn bench(args: &BenchArgs) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
+/// Answers the requests of `bench`, with the allocator of this program.
+pub fn work(args: &WorkerArgs) -> Result<Ending> {
+    worker::work(args, Some(machine::gemm_peak))?;
+    Ok(Ending::Done)
+}
+
+/// The sides: ours first; ours as a library where there is something to compare with; each of the others once.
+fn who(args: &BenchArgs, place: &Place) -> Vec<Who> {
+    let mut who = vec![Who::Ours];
+    if place.programs.system.is_some() {
+        who.push(Who::Library);
+    }
+    for &other in &args.against {
+        if !who.contains(&Who::Other(other)) {
+            who.push(Who::Other(other));
+        }
+    }
+    who
+}
+
 /// Keeps the benchmarks of other devices than the CPU.
 fn only_networks(cases: &mut Vec<Case>, args: &BenchArgs) -> Result<()> {
+    let only_pytorch = args.against.iter().all(|other| *other == Against::Pytorch);
     ensure!(
-        !args.memory && !args.against.contains(&Against::Candle),
-        "--memory and --against candle are for the CPU; leave them out, or --device {}",
+        !args.memory && only_pytorch && args.system_worker.is_none(),
+        "--memory, --system-worker, --against candle and --against burn are for the CPU; leave them out, or --device {}",
         args.device
     );
     cases.retain(|case| matches!(case.work, Work::Network { .. }));
@@ -151,23 +189,14 @@ fn find_data(cases: &mut Vec<Case>, asked: bool) -> Result<()> {
     }
 }
 
-fn greet(ours: &Side, others: &[Side], place: &Place) {
-    let names: Vec<&str> = [ours]
-        .into_iter()
-        .chain(others)
-        .map(|side| side.version.as_str())
-        .collect();
-    let Place { threads, device } = place;
-    let names = names.join("; ");
+/// Names the sides, and other programs that work. All sides wait for requests when this is called.
+fn greet(run: &Run) {
+    let names = run.versions.join("; ");
+    let (threads, device) = (run.environment.threads, &run.environment.device);
     match device.as_str() {
         "cpu" => status!("{names} on {threads} threads"),
         _ => status!("{names} on {device}, fed by {threads} threads"),
     }
-    warn_if_busy();
-}
-
-/// Says so if other programs work too. All sides wait for requests when this is called.
-fn warn_if_busy() {
     if let Some(cpus) = machine::busy_cpus().filter(|cpus| *cpus > 0.15) {
         status!(
             "note: other programs keep {cpus:.1} processors busy; not even the ratios can be trusted"
@@ -175,58 +204,26 @@ fn warn_if_busy() {
     }
 }
 
-/// The rows of one benchmark: one for each of the others that can do it, or one of ours alone.
-fn compare(
-    case: &Case,
-    ours: &mut Side,
-    others: &mut [Side],
-    effort: Effort,
-    place: &Place,
-    memory: bool,
-) -> Result<Vec<Row>> {
-    let mut sides = vec![ours];
-    sides.extend(others.iter_mut().filter(|side| side.who.does(case)));
-    let timed = measure(&mut sides, case, effort)?;
-    let who: Vec<Who> = sides.iter().map(|side| side.who).collect();
-    let mut peaks = vec![None; who.len()];
-    if memory && matches!(case.work, Work::Network { .. }) {
-        for ((peak, who), timed) in peaks.iter_mut().zip(&who).zip(&timed) {
-            *peak = peak_memory(Side::start(*who, place)?, case, &timed.variant)?;
-        }
-    }
-    let row = |index: usize| {
-        let other = (index > 0).then(|| (who[index].name(), &timed[index]));
-        Row {
-            peak_rss_mb: peaks[0],
-            other_peak_rss_mb: if index > 0 { peaks[index] } else { None },
-            ..Row::new(case, &timed[0], other, place)
-        }
-    };
-    Ok(match who.len() {
-        1 => vec![row(0)],
-        n => (1..n).map(row).collect(),
-    })
-}
-
-/// The table on standard output and the rows in a file; the rows have standard output to themselves when it is that file.
-fn report(rows: &[Row], json: Option<&Path>) -> Result<()> {
+/// The table on standard output and the run in a file; the run has standard output to itself when it is that file.
+fn report(run: &Run, json: Option<&Path>) -> Result<()> {
     let mut text = String::new();
-    if let Some(row) = rows.first() {
+    if !run.rows.is_empty() {
         text = format!(
-            "{}\nMedians; GEMM: {:.0} GFLOP/s; GFLOP/s count the products of direct convolution.\n",
-            row::table(rows),
-            row.gemm_peak_gflops
+            "{}\nMedians; ratios of f32; GEMM: {:.0} GFLOP/s; GFLOP/s count the products of direct convolution.\n{}",
+            table::table(&run.rows, run.gemm_peak_gflops),
+            run.gemm_peak_gflops,
+            table::notes(&run.rows)
         );
     }
     let Some(path) = json else {
         return output::print(&text);
     };
-    let rows = format!("{}\n", serde_json::to_string_pretty(rows)?);
+    let json = run.to_json()?;
     if path == Path::new("-") {
         status!("{}", text.trim_end_matches('\n'));
-        return output::print(&rows);
+        return output::print(&json);
     }
     output::print(&text)?;
-    tallow_record::write_atomic(path, rows)
+    tallow_record::write_atomic(path, json)
         .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,7 +1,7 @@
 //! The processes that are timed.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -9,25 +9,31 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tallow_cli::machine::{self, python};
 
-use super::args::Against;
-use super::case::{Case, Work};
-use super::protocol::{Hello, Memory, Prepared, Ran, Request};
-use tallow_cli::machine::python;
+use super::args::{Against, Arms};
+use super::programs::Programs;
+use super::worker::case::{Case, Work};
+use super::worker::protocol::{Hello, Prepared, Ran, Request};
 
-/// Device and threads of all sides.
+/// Device, threads and programs of the sides.
 #[derive(Clone, Debug)]
 pub struct Place {
     pub threads: usize,
     /// As `--device` names it.
     pub device: String,
+    /// Ways in which PyTorch is tried.
+    pub arms: Arms,
+    pub programs: Programs,
 }
 
 /// Library that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// Tallow.
+    /// Tallow, with the allocator of its programs.
     Ours,
+    /// Tallow as in a program that sets no allocator.
+    Library,
     /// Library to compare with.
     Other(Against),
 }
@@ -36,31 +42,38 @@ impl Who {
     /// As rows name it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Ours => "ours",
-            Self::Other(Against::Pytorch) => "pytorch",
-            Self::Other(Against::Candle) => "candle",
+            Self::Ours => "tallow",
+            Self::Library => "tallow as a library",
+            Self::Other(other) => other.name(),
         }
     }
 
     /// Whether it can do this work at all.
     pub fn does(self, case: &Case) -> bool {
-        self != Self::Other(Against::Candle) || matches!(case.work, Work::Network { .. })
+        match self {
+            Self::Other(Against::Candle | Against::Burn) => {
+                matches!(case.work, Work::Network { .. })
+            }
+            _ => true,
+        }
     }
 
     fn command(self, place: &Place) -> Result<Command> {
         let threads = place.threads.to_string();
         let mut command = match self {
-            Self::Ours | Self::Other(Against::Candle) => {
+            Self::Ours => {
                 let this = std::env::current_exe().context("cannot find this program")?;
                 let mut command = Command::new(this);
                 command.args(["bench-worker", "--device", &place.device]);
-                if self != Self::Ours {
-                    command.arg("--candle");
-                }
-                // Read by rayon and by candle, both of them before anything else could tell them.
-                command.env("RAYON_NUM_THREADS", threads);
                 command
             }
+            Self::Library => worker(place.programs.system.as_deref())?,
+            Self::Other(Against::Candle) => {
+                let mut command = worker(place.programs.system.as_deref())?;
+                command.arg("--candle");
+                command
+            }
+            Self::Other(Against::Burn) => worker(place.programs.burn.as_deref())?,
             Self::Other(Against::Pytorch) => {
                 let mut command = Command::new(python());
                 command.arg(script("bench.py"));
@@ -69,13 +82,22 @@ impl Who {
                     name => name,
                 };
                 command.args(["--threads", &threads, "--device", device]);
-                command.env("OMP_NUM_THREADS", threads);
+                command.args(["--arms", place.arms.name()]);
+                command.env("OMP_NUM_THREADS", &threads);
                 command
             }
         };
+        if self != Self::Other(Against::Pytorch) {
+            // Read by rayon and by candle, both of them before anything else could tell them.
+            command.env("RAYON_NUM_THREADS", &threads);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         Ok(command)
     }
+}
+
+fn worker(program: Option<&Path>) -> Result<Command> {
+    Ok(Command::new(program.context("its program was not built")?))
 }
 
 /// Script of PyTorch's side: in this repository or, where the program was carried to another machine, beside it.
@@ -133,16 +155,27 @@ impl Side {
         self.ask(&Request::Prepare { case: case.clone() })
     }
 
-    /// Runs the case, and says how long each run took.
-    pub fn run(&mut self, variant: &str, steps: usize) -> Result<Vec<f64>> {
-        let variant = variant.to_string();
-        let ran: Ran = self.ask(&Request::Run { variant, steps })?;
+    /// Runs the case in one of its arms, and says how long each run took. PyTorch gives up after `limit` seconds.
+    pub fn run(&mut self, arm: &str, steps: usize, limit: Option<f64>) -> Result<Vec<f64>> {
+        let arm = arm.to_string();
+        let ran: Ran = self.ask(&Request::Run { arm, steps, limit })?;
         Ok(ran.seconds)
     }
 
+    /// Frees the memory of one of several arms.
+    pub fn drop_arm(&mut self, arm: &str) -> Result<()> {
+        let arm = arm.to_string();
+        self.ask::<Value>(&Request::Drop { arm }).map(drop)
+    }
+
     /// The most memory it has held, in MiB.
-    pub fn memory(&mut self) -> Result<Option<f64>> {
-        Ok(self.ask::<Memory>(&Request::Memory)?.mb)
+    pub fn memory(&self) -> Option<f64> {
+        machine::peak_memory_mb(self.child.id())
+    }
+
+    /// Whether the process has ended, by itself or by a signal.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Sends a request and waits for what belongs to it.

@@ -70,7 +70,8 @@ pub fn cuda_build(args: &CudaBuildArgs) -> Result<Ending> {
         capability: &args.capability,
     };
     status!("building the program; candle's kernels take some ten minutes the first time");
-    build.cargo(&["build", "--package", "xtask", "--features", "xtask/cuda"])?;
+    let program = ["--package", "xtask", "--bin", "xtask"];
+    build.cargo(&[&["build", "--features", "xtask/cuda"], &program[..]].concat())?;
     status!("building the tests of devices");
     let mut programs = vec![("xtask".to_string(), build.target.join("release/xtask"))];
     programs.extend(build.tests()?);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use rand_chacha::ChaCha8Rng;
-use tallow_datasets::{LoadOptions, PictureOptions, Split, decode_picture, load};
+use tallow_datasets::{LoadOptions, PictureOptions, Split, Streaming, decode_picture, load};
 use tempfile::TempDir;
 
 use super::change::{below, change};
@@ -60,7 +60,7 @@ impl Target for Pictures {
     }
 }
 
-/// Reader of datasets in Parquet files.
+/// Readers of datasets in Parquet files: whole sets of the catalogue, and single pictures.
 pub(super) struct Parquet {
     samples: Vec<(String, Vec<u8>)>,
     dir: TempDir,
@@ -81,6 +81,10 @@ impl Parquet {
         let options = LoadOptions {
             data_dir: Some(dir.path().into()),
             cache_dir: Some(dir.path().join("no-cache")),
+            streaming: Streaming {
+                on: Some(true),
+                ..Streaming::default()
+            },
             ..LoadOptions::default()
         };
         Ok(Self {
@@ -99,7 +103,14 @@ impl Target for Parquet {
         change(&mut bytes, other, rng);
         let dir = self.dir.path().join(dataset);
         fs::create_dir_all(&dir)?;
-        fs::write(dir.join("train.parquet"), &bytes)?;
-        Ok(load(dataset, Split::Train, &self.options).is_ok())
+        let file = dir.join("train.parquet");
+        fs::write(&file, &bytes)?;
+        let whole = load(dataset, Split::Train, &self.options).is_ok();
+        let single = format!("parquet:{}", file.display());
+        let single = load(&single, Split::Train, &self.options).is_ok_and(|set| {
+            let mut scratch = Vec::new();
+            (0..set.len()).all(|index| set.image(index, &mut scratch).is_ok())
+        });
+        Ok(whole || single)
     }
 }

@@ -26,8 +26,8 @@ pub const EXAMPLES: &str = "Examples:
   {tallow} faults adam-beta2 flip-always --tier smoke --tier standard --only guard
   {tallow} faults --shaped --tier smoke --only guard --only mnist-pixel-order
 
-A release build of the workspace takes one to three minutes a fault, the traces some seconds, the smoke tier two to three minutes. The
-source is copied to target/faults; what was found is written after each fault, so that an interrupted run loses one fault at most, and
+Each fault takes a release build of the workspace; the traces take some seconds more, the smoke tier two to three minutes. The source
+is copied to target/faults; what was found is written after each fault, so that an interrupted run loses one fault at most, and
 faults that the file has of this commit are not judged again.";
 
 /// Arguments of `faults`.

@@ -47,7 +47,7 @@ pub fn layers(args: &LayersArgs) -> Result<Ending> {
 }
 
 /// Crates that each crate may use directly, from the lowest layer to the highest.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("tallow-cuda", &[]),
     ("tallow-ops", &["tallow-cuda"]),
     ("tallow-transforms", &[]),
@@ -79,6 +79,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "tallow-transforms",
         ],
     ),
+    ("tallow-mpi", &["tallow-train"]),
     (
         "tallow-experiment",
         &[
@@ -112,6 +113,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
         "tallow-cli",
         &[
             "tallow-experiment",
+            "tallow-mpi",
             "tallow-models",
             "tallow-train",
             "tallow-report",
@@ -128,6 +130,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
         &[
             "tallow-cli",
             "tallow-experiment",
+            "tallow-mpi",
             "tallow-models",
             "tallow-train",
             "tallow-report",

@@ -7,7 +7,9 @@ use tallow_record::{METRICS, Results};
 use super::block::Block;
 use super::page::Page;
 use super::store::{choose, find_metric};
-use super::{charts, equivalence, images, prose, regression, schedules, tables, trained};
+use super::{
+    bench, charts, equivalence, images, prose, regression, schedules, speedrun, tables, trained,
+};
 
 /// Words after the experiment in the mark of a block.
 #[derive(Clone, Copy, PartialEq)]
@@ -48,9 +50,10 @@ const KINDS: [(&str, Takes); 15] = [
 ];
 
 /// The kinds that are of no experiment.
-const ALONE: [&str; 7] = [
+const ALONE: [&str; 8] = [
     "summary",
     "recipes",
+    "speedrun",
     "faults",
     "repeats",
     "schedules",
@@ -58,11 +61,17 @@ const ALONE: [&str; 7] = [
     "equivalence-plan",
 ];
 
+/// The kind that is of runs of `cargo xtask bench`, with words of its own.
+const BENCH: &str = "bench";
+
 /// Text between the marks of a block.
 pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
     let [kind, rest @ ..] = words else {
         bail!("an empty mark: expected a kind of block and an experiment");
     };
+    if *kind == BENCH {
+        return bench::bench(rest, page);
+    }
     if ALONE.contains(kind) {
         ensure!(rest.is_empty(), "{kind} takes no words after it");
         return match *kind {
@@ -70,6 +79,7 @@ pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
             "repeats" => regression::repeats(page),
             "schedules" => schedules::schedules(page),
             "recipes" => trained::recipes(page),
+            "speedrun" => speedrun::speedrun(page),
             "equivalence" => equivalence::equivalence(page),
             "equivalence-plan" => Ok(equivalence::plan()),
             _ => prose::summary(page),
@@ -79,7 +89,8 @@ pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
         if *kind == "value" {
             bail!("a value stands in a line, its two marks in the same one");
         }
-        let known: Vec<&str> = KINDS.iter().map(|(name, _)| *name).chain(ALONE).collect();
+        let kinds = KINDS.iter().map(|(name, _)| *name);
+        let known: Vec<&str> = kinds.chain(ALONE).chain([BENCH]).collect();
         bail!(suggest::unknown("block", kind, &known));
     };
     let block = parse(kind, rest, *takes)?;

@@ -3,6 +3,7 @@
 //! A page has marks; the text between them is generated, and pictures are generated beside it. The same results give the same bytes, so
 //! that `--check` finds results that were changed by hand and pages that were not generated again.
 
+mod bench;
 mod block;
 mod blocks;
 mod charts;
@@ -17,6 +18,7 @@ mod pictures;
 mod prose;
 mod regression;
 mod schedules;
+mod speedrun;
 mod store;
 mod tables;
 mod trained;
@@ -50,8 +52,8 @@ Marks in a page:
   <!-- /tallow -->
   ... reaches <!-- tallow: value mnist-pixel-order cnn percent --><!-- /tallow --> ...
 Blocks: results, metrics, statements, claims, setup, per-class, predictions, facts, curves, bars, waterfall, confusion,
-gradients, inputs, samples, summary, recipes, faults, repeats, schedules, equivalence, equivalence-plan. Formats of values: percent, points,
-number:N, count, seconds, minutes.";
+gradients, inputs, samples, summary, recipes, faults, repeats, schedules, equivalence, equivalence-plan, bench. Formats of values: percent,
+points, number:N, count, seconds, minutes.";
 
 /// Arguments of `docs`.
 #[derive(Args, Debug)]

@@ -493,6 +493,55 @@ fn a_results_file_that_is_not_one() {
 }
 
 #[test]
+fn runs_of_bench_become_tables() {
+    let blocks = ["runs", "step", "step cuda", "loader"];
+    let marks = blocks.map(|words| format!("<!-- tallow: bench {words} -->\n<!-- /tallow -->\n"));
+    let docs = Docs::made(&format!("# Speed\n\n{}", marks.join("\n")));
+    let empty = docs.read("page.md");
+    assert_eq!(empty.matches("*(not run yet)*").count(), blocks.len());
+
+    let run = include_str!("../fixtures/bench-run.json");
+    fs::create_dir_all(docs.dir().join("results/bench")).unwrap();
+    docs.write("results/bench/a.json", run);
+    docs.write(
+        "results/bench/b.json",
+        &run.replace("20260131T", "20260201T"),
+    );
+    assert!(docs.report(&[]).status.success());
+    assert_has(
+        &docs.read("page.md"),
+        &[
+            "| [2026-01-31 12:00:00](results/bench/a.json) |",
+            "| [2026-02-01 12:00:00](results/bench/b.json) |",
+            "| `cnn` | 64 | 0.500 ms | 0.625 ms | 2.50 ms | 5.00 |",
+            "<!-- tallow: bench step cuda -->\n\n*(not run yet)*\n",
+            "<!-- tallow: bench loader -->\n\n*(not run yet)*\n",
+        ],
+    );
+    assert_has(
+        &docs.read("zh/page.md"),
+        &["(../results/bench/a.json)", "*（尚未运行）*"],
+    );
+    assert!(docs.report(&["--check"]).status.success());
+
+    docs.write("results/bench/b.json", &run[..run.len() / 2]);
+    let output = docs.report(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_has(
+        &stderr(&output),
+        &["b.json: expected a run that `cargo xtask bench --json` wrote"],
+    );
+    for (words, part) in [
+        ("bench stp", "did you mean `step`?"),
+        ("bench", "expected `runs` or a kind of benchmark"),
+        ("bench step cpu 2", "expected `runs` or a kind of benchmark"),
+    ] {
+        let said = Docs::refused(&format!("<!-- tallow: {words} -->\n<!-- /tallow -->\n"));
+        assert_has(&said, &[part]);
+    }
+}
+
+#[test]
 fn pictures_of_data_that_is_not_here_are_kept() {
     let docs = Docs::new(PAGE);
     let elsewhere = results()

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use tallow_datasets::{
-    DigestCheck, Error, Inspection, LoadOptions, Verification, catalog, entry, export, fetch,
-    inspect, locate, verify,
+    DigestCheck, Error, Inspection, LoadOptions, PackOptions, Split, Verification, catalog, entry,
+    export, fetch, inspect, locate, pack, verify,
 };
 use tallow_experiment::data::explain;
 use tallow_record::thousands;
 
+use crate::args::{named, parse_bytes};
 use crate::ending::Ending;
 use crate::output;
 use crate::progress::DownloadProgress;
@@ -47,6 +48,30 @@ pub enum DataCommand {
     /// The folder is one of pictures as `{tallow} train` and torchvision's ImageFolder read it.
     #[command(after_help = "Example: {tallow} data export fashion-mnist-sample clothes")]
     Export(ExportArgs),
+    /// Write a folder of pictures as Parquet files, as Hugging Face's datasets has them.
+    ///
+    /// The pictures are written as they are, with their labels and paths, and the names of the classes. Such files are read
+    /// faster than many small ones, also where they are larger than memory. Rows are shuffled, the same way each time.
+    #[command(after_help = "Examples:
+  {tallow} data pack pictures packed
+  {tallow} data pack pictures packed --shard-size 500MB
+  {tallow} data pack pictures/train train.parquet")]
+    Pack(PackArgs),
+}
+
+/// Pictures and the files to write.
+#[derive(Args, Debug)]
+pub struct PackArgs {
+    /// Folder of pictures, with folders of classes or of splits or with lists; or folder:PATH, csv:PATH.
+    pub dir: String,
+    /// Folder to write, one that is empty or does not exist yet; or a file NAME.parquet for pictures without splits.
+    pub out: PathBuf,
+    /// Begin another file after so many bytes of pictures, such as 500MB; one file for each split by default.
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub shard_size: Option<u64>,
+    /// Keep the order of the folder, one class after the other. A shuffle within a window then sees few classes at a time.
+    #[arg(long)]
+    pub in_order: bool,
 }
 
 /// A dataset and the folder to write it to.
@@ -72,7 +97,7 @@ pub struct PlaceArgs {
 /// A dataset and its place.
 #[derive(Args, Debug)]
 pub struct DataArgs {
-    /// Name of the dataset (see `{tallow} data list`), or folder:PATH, csv:PATH, npz:PATH.
+    /// Name of the dataset (see `{tallow} data list`), or folder:PATH, csv:PATH, npz:PATH, parquet:PATH.
     pub name: String,
     /// Place of datasets.
     #[command(flatten)]
@@ -87,6 +112,7 @@ pub fn data(command: &DataCommand) -> Result<Ending> {
         DataCommand::Verify(args) => check(args),
         DataCommand::Info(args) => info(args),
         DataCommand::Export(args) => write(args),
+        DataCommand::Pack(args) => write_parquet(args),
     }?;
     Ok(Ending::Done)
 }
@@ -134,7 +160,7 @@ fn list(data_dir: Option<PathBuf>) -> Result<()> {
     }
     output::print(&format!(
         "{table}\nAlso folder:PATH, a folder of images with subfolders train and test; csv:PATH, one with the lists train.csv and test.csv; \
-         npz:PATH, NumPy arrays.\n"
+         npz:PATH, NumPy arrays; parquet:PATH, Parquet files as of the Hugging Face hub.\n"
     ))
 }
 
@@ -253,14 +279,38 @@ fn write(args: &ExportArgs) -> Result<()> {
         ..options(args.place.data.clone())
     };
     let written = export(&args.name, &args.dir, &options).map_err(explain)?;
-    let images: Vec<String> = (written.images.iter())
-        .map(|(split, images)| format!("{} images in {split}", thousands(*images as u64)))
-        .collect();
     output::print(&format!(
         "{}: {}, {} classes: {}\n",
         args.dir.display(),
-        images.join(" and "),
+        counts(&written.images),
         written.folders.len(),
         written.folders.join(", ")
     ))
+}
+
+/// Numbers of images of splits in words.
+fn counts(images: &[(Split, usize)]) -> String {
+    let images = images.iter();
+    let images = images.map(|(split, n)| format!("{} images in {split}", thousands(*n as u64)));
+    images.collect::<Vec<_>>().join(" and ")
+}
+
+fn write_parquet(args: &PackArgs) -> Result<()> {
+    let options = PackOptions {
+        shard_bytes: args.shard_size,
+        in_order: args.in_order,
+        ..PackOptions::default()
+    };
+    let written = pack(&named(&args.dir), &args.out, &options).map_err(explain)?;
+    let mut text = format!(
+        "{}: {}, {} classes: {}\n",
+        args.out.display(),
+        counts(&written.images),
+        written.classes.len(),
+        written.classes.join(", ")
+    );
+    for file in &written.files {
+        let _ = writeln!(text, "  {}", file.display());
+    }
+    output::print(&text)
 }

@@ -21,5 +21,6 @@ mod run_folders;
 pub mod runs;
 pub mod schema;
 pub mod summary;
+pub mod sweep;
 pub mod track;
 pub mod train;

@@ -24,7 +24,7 @@ pub const EXAMPLES: &str = "Examples:
   {tallow} reproduce --tier smoke --tui
   {tallow} reproduce --tier smoke --events - | jq .event
 
-Exit codes: 0 all claims hold; 1 a claim failed; 2 bad input, missing data or another error; 130 interrupted.";
+Exit codes: 0 no claim failed; 1 a claim failed; 2 bad input, missing data or another error; 130 interrupted.";
 
 /// Arguments of `reproduce`.
 #[derive(Args, Debug)]

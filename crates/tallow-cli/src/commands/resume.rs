@@ -10,6 +10,7 @@ use crate::commands::run;
 use crate::commands::run_args::RunArgs;
 use crate::ending::Ending;
 use crate::program::Program;
+use crate::world::WorldArgs;
 
 /// Examples at the end of the help text.
 pub const EXAMPLES: &str = "Examples:
@@ -30,12 +31,16 @@ pub struct ResumeArgs {
     /// Print one JSON object on standard output, and nothing else there.
     #[arg(long)]
     pub json: bool,
+    /// Processes that train together; their number may be another one than before.
+    #[command(flatten)]
+    pub world: WorldArgs,
 }
 
 /// Continues the run, and the runs after it that were asked for with it.
 pub fn resume(args: &ResumeArgs, program: &Program) -> Result<Ending> {
     let args = RunArgs {
         resume: Some(args.run.clone()),
+        world: args.world.clone(),
         ..RunArgs::new(args.runner.clone(), args.json)
     };
     run::run(&args, program)

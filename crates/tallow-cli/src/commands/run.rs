@@ -1,6 +1,6 @@
 //! `tallow run`: trains every variant of an experiment with every seed and judges its claims.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tallow_experiment::report::shell_quoted;
 use tallow_experiment::{Experiment, Resume};
 
@@ -11,7 +11,8 @@ use crate::console::status;
 use crate::ending::Ending;
 use crate::program::Program;
 use crate::resume::Started;
-use crate::runner::Runner;
+use crate::runner::{Runner, engine};
+use crate::world::World;
 use crate::{interrupt, output, results_table};
 
 /// Examples at the end of the help text.
@@ -27,30 +28,87 @@ pub const EXAMPLES: &str = "Examples:
   {tallow} run cifar10-cnn --overfit-batches 1
   {tallow} run cifar10-cnn --events events.jsonl
   {tallow} run --resume
+  mpirun -n 4 --bind-to none {tallow} run cifar10-cnn --set train.chunks=4 --threads 2
 
 A run that was interrupted or killed continues from its last checkpoint, to the bit, when the same command is given again or with
---resume; docs/running.md has the details.
+--resume; docs/running.md has the details. docs/scaling.md has those of several processes and machines.
 
-Exit codes: 0 all claims hold; 1 a claim failed, or a batch was not learnt; 2 bad input, missing data or another error; 130 interrupted.
+Exit codes: 0 no claim failed; 1 a claim failed, or a batch was not learnt; 2 bad input, missing data or another error; 130 interrupted.
 
 Each line of --events is an object whose `event` is its kind: run_started, batch (every --events-every batches),
 epoch_ended (the line of metrics.jsonl), run_ended, run_stopped, claims_judged. docs/running.md lists their fields.";
 
 /// Runs an experiment and prints its results, or continues one.
 pub fn run(args: &RunArgs, program: &Program) -> Result<Ending> {
+    let Some(world) = World::join(&args.world)? else {
+        return start(args, program, None);
+    };
+    world.run(program, |world| {
+        if args.overfit_batches.is_some() {
+            bail!(
+                "--overfit-batches works in one process: leave the launcher out, or add --mpi off"
+            );
+        }
+        match world.is_first() {
+            true => start(args, program, Some(world)),
+            false => follow(args, program, world),
+        }
+    })
+}
+
+/// Runs or continues an experiment, in one process or as the first one of several.
+fn start(args: &RunArgs, program: &Program, world: Option<&World>) -> Result<Ending> {
     if let Some(run) = &args.resume {
         let (args, folder) = Started::find(args, run.as_deref(), program)?;
-        return train(&args, Resume::Run(folder), program);
+        if let Some(world) = world {
+            world.share(Some(&Started::of(&args)?))?;
+        }
+        return train(&args, Resume::Run(folder), program, world);
     }
     let resume = if args.fresh {
         Resume::Fresh
     } else {
         Resume::Auto
     };
-    train(args, resume, program)
+    train(args, resume, program, world)
 }
 
-fn train(args: &RunArgs, resume: Resume, program: &Program) -> Result<Ending> {
+/// Trains together with the first process, which writes the records.
+fn follow(args: &RunArgs, program: &Program, world: &World) -> Result<Ending> {
+    let continued = match &args.resume {
+        Some(_) => Some(world.share::<Started>(None)?.apply(args)),
+        None => None,
+    };
+    let args = continued.as_ref().unwrap_or(args);
+    let mut engine = engine(&args.runner, program)?;
+    engine.options_mut().communicator = world.communicator();
+    world.describe()?;
+    let experiment = experiment(args)?;
+    interrupt::listen()?;
+    Ok(match engine.follow(&experiment)? {
+        true => Ending::Done,
+        false => Ending::Interrupted,
+    })
+}
+
+/// The experiment with the changes that the arguments ask for.
+fn experiment(args: &RunArgs) -> Result<Experiment> {
+    let name = args.experiment.as_deref().unwrap_or_default();
+    let sets = args.runner.sets(&args.set);
+    let mut experiment = Experiment::load(name, args.tier, &sets)?;
+    experiment.keep_only(&args.only)?;
+    if let Some(Seeds(seeds)) = &args.seeds {
+        experiment.seeds.clone_from(seeds);
+    }
+    Ok(experiment)
+}
+
+fn train(
+    args: &RunArgs,
+    resume: Resume,
+    program: &Program,
+    world: Option<&World>,
+) -> Result<Ending> {
     let name = args.experiment.as_deref().unwrap_or_default();
     let mut runner = Runner::new(&args.runner, args.json, program)?;
     let options = runner.engine.options_mut();
@@ -59,12 +117,11 @@ fn train(args: &RunArgs, resume: Resume, program: &Program) -> Result<Ending> {
     options.reuse = args.reuse;
     options.resume = resume;
     options.arguments = Started::of(args)?;
-    let sets = runner.sets(&args.set);
-    let mut experiment = Experiment::load(name, args.tier, &sets)?;
-    experiment.keep_only(&args.only)?;
-    if let Some(Seeds(seeds)) = &args.seeds {
-        experiment.seeds.clone_from(seeds);
+    if let Some(world) = world {
+        options.communicator = world.communicator();
+        options.world = Some(world.describe()?);
     }
+    let experiment = experiment(args)?;
     interrupt::listen()?;
     if let Some(batches) = args.overfit_batches {
         return overfit(&mut runner, &experiment, batches.into(), args.json);

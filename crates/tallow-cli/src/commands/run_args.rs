@@ -8,6 +8,7 @@ use tallow_record::Tier;
 
 use crate::args::{RunnerArgs, Seeds, parse_seeds, tier_parser};
 use crate::program::Program;
+use crate::world::WorldArgs;
 
 /// Arguments of `run`.
 #[derive(Args, Debug)]
@@ -61,10 +62,13 @@ pub struct RunArgs {
     /// Print one JSON object on standard output, and nothing else there.
     #[arg(long)]
     pub json: bool,
+    /// Processes that train together.
+    #[command(flatten)]
+    pub world: WorldArgs,
 }
 
 impl RunArgs {
-    /// Arguments that name no experiment yet, with everything but these at its default.
+    /// Arguments that name no experiment yet, with everything but these at its default, in one process.
     pub fn new(runner: RunnerArgs, json: bool) -> Self {
         Self {
             experiment: None,
@@ -80,6 +84,7 @@ impl RunArgs {
             profile: false,
             runner,
             json,
+            world: WorldArgs::alone(),
         }
     }
 

@@ -61,7 +61,9 @@ pub enum Event<'a> {
         #[serde(flatten)]
         summary: Outcome<'a>,
     },
-    /// A run was interrupted or failed; only in `regress` may more runs follow.
+    /// A trial of a sweep has the epochs of its rung; it may go on later.
+    RunPaused { run: &'a Path },
+    /// A run was interrupted or failed; only in `regress` and `sweep` may more runs follow.
     RunStopped { run: &'a Path, reason: &'a str },
     /// All runs of an experiment have ended.
     ClaimsJudged {

@@ -218,6 +218,11 @@ impl Progress for Watch {
         self.put(&Event::RunStopped { run: &run, reason });
     }
 
+    fn run_paused(&mut self, _folder: &Path) {
+        let run = self.next();
+        self.put(&Event::RunPaused { run: &run });
+    }
+
     fn stopped(&mut self, reason: &str) {
         self.close();
         let run = self.run.clone();

@@ -16,8 +16,11 @@ mod report;
 mod resume;
 mod run;
 mod sandbox;
+mod scaling;
 #[cfg(unix)]
 mod screen;
+mod streaming;
+mod sweep;
 mod tiers;
 mod track;
 mod trials;

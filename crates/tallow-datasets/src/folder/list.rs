@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use csv::{ReaderBuilder, StringRecord, Trim};
 use serde_json::{Map, Value};
 
-use super::scan::VALIDATION;
-use crate::dataset::Split;
+use crate::dataset::{Split, VALIDATION};
 use crate::error::{Error, Result};
 
 /// Names of the column of paths and of that of labels.

@@ -5,16 +5,13 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::dataset::Split;
+use crate::dataset::{Split, VALIDATION};
 use crate::error::{Error, Result};
 
 /// Extensions of pictures: those of `torchvision.datasets.ImageFolder`.
 pub(super) const EXTENSIONS: [&str; 9] = [
     "jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp",
 ];
-
-/// Names of the folder of the validation split, in order of preference. Where there is no folder `test`, it has the test split.
-pub(super) const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 
 /// Deeper nesting than this is taken for a loop of links.
 const MAX_DEPTH: usize = 32;

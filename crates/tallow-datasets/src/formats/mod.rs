@@ -4,15 +4,19 @@
 mod cell;
 pub(crate) mod cifar;
 pub(crate) mod cifar_python;
+#[cfg(feature = "parquet")]
+pub(crate) mod class_names;
 #[cfg(feature = "sample")]
 pub(crate) mod embedded;
 pub(crate) mod idx;
 pub(crate) mod npy;
 pub(crate) mod npz;
 #[cfg(feature = "parquet")]
+pub(crate) mod parquet_columns;
+#[cfg(feature = "parquet")]
 mod parquet_file;
 #[cfg(feature = "parquet")]
-mod parquet_pages;
+pub(crate) mod parquet_pages;
 #[cfg(feature = "parquet")]
 mod thrift;
 

@@ -28,6 +28,30 @@ pub(crate) struct Budget {
     pub bytes: u64,
 }
 
+/// Pages of a column of a row group.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    /// First byte of the page of the dictionary, and its size when it is decompressed.
+    pub dictionary: Option<(u64, u64)>,
+    /// Pages with values, in order.
+    pub data: Vec<Page>,
+}
+
+/// Page with values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page {
+    /// First byte of its header.
+    pub at: u64,
+    /// Size in the file, with the header.
+    pub stored: u64,
+    /// Size when it is decompressed.
+    pub bytes: u64,
+    /// Row of its first value in the row group.
+    pub first: u64,
+    /// Whether its values refer to the dictionary.
+    pub by_dictionary: bool,
+}
+
 /// Sizes and counts in the header of a page.
 struct Header {
     kind: i64,
@@ -47,14 +71,14 @@ const ENCODINGS: [i64; 5] = [0, 2, 5, 6, 8];
 /// Encodings that refer to a dictionary: `PLAIN_DICTIONARY`, `RLE_DICTIONARY`.
 const BY_DICTIONARY: [i64; 2] = [2, 8];
 
-/// Checks the pages of a column of a row group in `file`, which has `length` bytes. The error says what was found.
+/// Checks the pages of a column of a row group in `file`, which has `length` bytes, and lists them. The error says what was found.
 pub(crate) fn check(
     file: &mut File,
     length: u64,
     group: &RowGroupMetaData,
     column: usize,
     budget: &mut Budget,
-) -> Result<(), String> {
+) -> Result<Pages, String> {
     let rows = u64::try_from(group.num_rows()).map_err(|_| "a negative number of rows")?;
     let column = group.column(column);
     let (start, size) = range(column).ok_or("a column at a negative place")?;
@@ -62,8 +86,13 @@ pub(crate) fn check(
         Some(end) if end <= length => end,
         _ => return Err(format!("a column of {size} bytes from byte {start} on")),
     };
-    let (mut at, mut values, mut dictionary) = (start, 0u64, false);
+    let mut pages = Pages {
+        dictionary: None,
+        data: Vec::new(),
+    };
+    let (mut at, mut values) = (start, 0u64);
     while at < end {
+        let first = at;
         let (header, header_size) = header(file, at, end)?;
         at += header_size;
         let damaged = || format!("a damaged page header at byte {}", at - header_size);
@@ -83,8 +112,8 @@ pub(crate) fn check(
             DICTIONARY if u64::try_from(header.values).map_or(true, |n| n > uncompressed / 4) => {
                 return Err(damaged());
             }
-            DICTIONARY if dictionary || values > 0 => return Err(damaged()),
-            DICTIONARY => dictionary = true,
+            DICTIONARY if pages.dictionary.is_some() || values > 0 => return Err(damaged()),
+            DICTIONARY => pages.dictionary = Some((first, uncompressed)),
             DATA | DATA_V2 => {
                 if !ENCODINGS.contains(&header.encoding) {
                     return Err(format!(
@@ -92,12 +121,23 @@ pub(crate) fn check(
                         header.encoding
                     ));
                 }
-                if BY_DICTIONARY.contains(&header.encoding) && !dictionary {
+                let by_dictionary = BY_DICTIONARY.contains(&header.encoding);
+                if by_dictionary && pages.dictionary.is_none() {
                     return Err(format!(
                         "a page of references to a dictionary that is missing, at byte {at}"
                     ));
                 }
-                values += u64::try_from(header.values).map_err(|_| damaged())?;
+                let count = u64::try_from(header.values).map_err(|_| damaged())?;
+                if count > 0 {
+                    pages.data.push(Page {
+                        at: first,
+                        stored: header_size + compressed,
+                        bytes: uncompressed,
+                        first: values,
+                        by_dictionary,
+                    });
+                }
+                values += count;
                 if values > rows {
                     return Err(format!("{values} values or more for {rows} rows"));
                 }
@@ -109,7 +149,7 @@ pub(crate) fn check(
     if values != rows {
         return Err(format!("{values} values for {rows} rows"));
     }
-    Ok(())
+    Ok(pages)
 }
 
 /// First byte and number of bytes of a column's pages.

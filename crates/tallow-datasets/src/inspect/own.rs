@@ -1,80 +1,88 @@
 //! Inspection of the datasets that a path names.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::check::{check_file, with_size};
 use super::result::{
     Broken, DigestCheck, Inspection, SplitCheck, SplitInfo, Verification, per_class,
 };
-use crate::dataset::{Dataset, Split};
-use crate::error::{Error, Result};
-use crate::load::load;
+use crate::dataset::Split;
+use crate::error::Result;
 use crate::options::LoadOptions;
+use crate::own::{own_path, own_splits};
 use crate::storage::Format;
 
-/// Beginnings of the names that contain a path, and the format of each.
-const OWN: [(&str, Format); 3] = [
-    ("folder:", Format::ImageFolder),
-    ("csv:", Format::ImageFolder),
-    ("npz:", Format::Npz),
-];
-
-fn parts(name: &str) -> Option<(&Path, Format)> {
-    OWN.iter()
-        .find_map(|(prefix, format)| Some((Path::new(name.strip_prefix(prefix)?), *format)))
-}
-
-/// Whether a name contains a path.
-pub(super) fn is_own(name: &str) -> bool {
-    parts(name).is_some()
-}
-
-/// The splits that there are: there may be no test split.
-fn splits(name: &str, options: &LoadOptions) -> Result<Vec<(Split, Arc<dyn Dataset>)>> {
-    let train = load(name, Split::Train, options);
-    let test = load(name, Split::Test, options);
-    match (train, test) {
-        (Ok(train), Ok(test)) => Ok(vec![(Split::Train, train), (Split::Test, test)]),
-        (Ok(train), Err(error)) if lacks(name, &error) => Ok(vec![(Split::Train, train)]),
-        (Err(error), Ok(test)) if lacks(name, &error) => Ok(vec![(Split::Test, test)]),
-        (Err(error), _) | (_, Err(error)) => Err(error),
+/// Format of a dataset of one's own.
+fn format(name: &str) -> Format {
+    match name.split_once(':') {
+        Some(("npz", _)) => Format::Npz,
+        Some(("parquet", _)) => Format::Parquet,
+        _ => Format::ImageFolder,
     }
 }
 
-/// Whether the error is that of a split that is not there: it is about the folder or the archive, not about something in it.
-fn lacks(name: &str, error: &Error) -> bool {
-    let Some((root, _)) = parts(name) else {
-        return false;
-    };
-    matches!(error, Error::Invalid { path, .. } if path == root)
+/// Files of a split that hold more than one picture.
+#[cfg(feature = "parquet")]
+fn files(name: &str, split: Split) -> Result<Vec<PathBuf>> {
+    match name.strip_prefix("parquet:") {
+        Some(path) => crate::parquet_set::files(Path::new(path), split),
+        None => Ok(Vec::new()),
+    }
+}
+
+#[cfg(not(feature = "parquet"))]
+fn files(_: &str, _: Split) -> Result<Vec<PathBuf>> {
+    Ok(Vec::new())
+}
+
+/// Sizes of pictures.
+#[derive(Clone, Copy, Default)]
+struct Extent {
+    channels: usize,
+    heights: (usize, usize),
+    widths: (usize, usize),
+}
+
+impl Extent {
+    fn and(self, other: Self) -> Self {
+        let range = |a: (usize, usize), b: (usize, usize)| (a.0.min(b.0), a.1.max(b.1));
+        Self {
+            channels: self.channels,
+            heights: range(self.heights, other.heights),
+            widths: range(self.widths, other.widths),
+        }
+    }
 }
 
 pub(super) fn inspect(name: &str, options: &LoadOptions) -> Result<Inspection> {
-    let (root, format) = parts(name).unwrap_or((Path::new(""), Format::ImageFolder));
+    let root = own_path(name).unwrap_or(Path::new(""));
     let mut found = Vec::new();
-    for (_, set) in splits(name, options)? {
-        let sizes = (0..set.len())
-            .into_par_iter()
-            .map_init(Vec::new, |scratch, index| {
-                let image = set.image(index, scratch)?;
-                Ok((image.channels, image.height, image.width))
-            });
-        let sizes = sizes.collect::<Result<Vec<_>>>()?;
-        let range = |side: fn(&(usize, usize, usize)) -> usize| {
-            let sides = || sizes.iter().map(side);
-            (sides().min().unwrap_or(0), sides().max().unwrap_or(0))
-        };
+    for (split, set) in own_splits(name, options)? {
+        let extents =
+            (0..set.len())
+                .into_par_iter()
+                .map_init(Vec::new, |scratch, index| -> Result<Extent> {
+                    let image = set.image(index, scratch)?;
+                    Ok(Extent {
+                        channels: image.channels,
+                        heights: (image.height, image.height),
+                        widths: (image.width, image.width),
+                    })
+                });
+        let extent = extents.try_reduce_with(|a, b| Ok(a.and(b)));
+        let extent = extent.transpose()?.unwrap_or_default();
+        let files = files(name, split)?.into_iter().map(with_size);
         found.push(SplitInfo {
             info: set.info().clone(),
             place: root.display().to_string(),
-            format,
-            files: Vec::new(),
+            format: format(name),
+            files: files.collect::<Result<_>>()?,
             len: set.len(),
-            channels: sizes.first().map_or(0, |size| size.0),
-            heights: range(|size| size.1),
-            widths: range(|size| size.2),
+            channels: extent.channels,
+            heights: extent.heights,
+            widths: extent.widths,
             per_class: per_class(&*set)?,
         });
     }
@@ -85,8 +93,11 @@ pub(super) fn inspect(name: &str, options: &LoadOptions) -> Result<Inspection> {
 }
 
 pub(super) fn verify(name: &str, options: &LoadOptions) -> Result<Verification> {
-    let (mut checks, mut broken) = (Vec::new(), Vec::new());
-    for (split, set) in splits(name, options)? {
+    let (mut checks, mut broken, mut checked) = (Vec::new(), Vec::new(), Vec::new());
+    for (split, set) in own_splits(name, options)? {
+        for file in files(name, split)? {
+            checked.push(check_file(&[], &file)?);
+        }
         let wrong = (0..set.len())
             .into_par_iter()
             .map_init(Vec::new, |scratch, index| {
@@ -112,7 +123,7 @@ pub(super) fn verify(name: &str, options: &LoadOptions) -> Result<Verification> 
     }
     Ok(Verification {
         name: name.to_string(),
-        files: Vec::new(),
+        files: checked,
         splits: checks,
         broken,
     })

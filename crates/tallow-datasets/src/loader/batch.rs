@@ -19,7 +19,7 @@ impl Batch {
         self.indices.len()
     }
 
-    /// True when there is no sample. A loader makes no such batch.
+    /// True when there is no sample, as in the batch of an empty [`slice`](crate::DataLoader::slice). No other batch is.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
     }

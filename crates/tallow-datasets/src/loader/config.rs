@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct LoaderConfig {
     /// Number of samples in a batch.
     pub batch_size: usize,
-    /// Draw a new order every epoch ([`RandomSampler`](crate::RandomSampler)); otherwise keep that of the dataset.
+    /// Draw a new order every epoch ([`RandomSampler`](crate::RandomSampler), or [`BlockSampler`](crate::BlockSampler) for a dataset that
+    /// has [`blocks`](crate::Dataset::blocks)); otherwise keep that of the dataset.
     pub shuffle: bool,
     /// Leave out the last batch of an epoch if it is smaller than the others.
     pub drop_last: bool,

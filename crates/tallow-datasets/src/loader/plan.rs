@@ -13,6 +13,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::loader::batch::Batch;
 use crate::loader::config::LoaderConfig;
+use crate::loader::share::Share;
 
 pub(super) struct Plan {
     dataset: Arc<dyn Dataset>,
@@ -23,6 +24,7 @@ pub(super) struct Plan {
     seed: u64,
     epoch: u64,
     random: bool,
+    share: Share,
     stopped: AtomicBool,
 }
 
@@ -33,6 +35,7 @@ impl Plan {
         config: &LoaderConfig,
         epoch: u64,
         order: Vec<usize>,
+        share: Share,
     ) -> Self {
         Self {
             random: transform.is_random(),
@@ -40,10 +43,11 @@ impl Plan {
             transform,
             batch_size: config.batch_size,
             // Of the indices given: a sampler may give another number than it announced.
-            batches: config.batches(order.len()),
+            batches: share.batches(config.batches(order.len())),
             order,
             seed: config.seed,
             epoch,
+            share,
             stopped: AtomicBool::new(false),
         }
     }
@@ -59,13 +63,11 @@ impl Plan {
 
     /// Batch `number` of the epoch. A dataset that panics gives an error; `scratch` may hold anything.
     pub fn batch(&self, number: usize, scratch: &mut Vec<u8>) -> Result<Batch> {
-        let start = number * self.batch_size;
+        let start = self.share.number(number) * self.batch_size;
         let end = start.saturating_add(self.batch_size).min(self.order.len());
+        let indices = self.share.indices(&self.order[start..end]);
         // The dataset is behind a shared reference and the rest of what the closure touches is dropped or overwritten.
-        catch_unwind(AssertUnwindSafe(|| {
-            self.make(&self.order[start..end], scratch)
-        }))
-        .unwrap_or_else(|panic| {
+        catch_unwind(AssertUnwindSafe(|| self.make(&indices, scratch))).unwrap_or_else(|panic| {
             Err(Error::Loader(format!(
                 "batch {number}: the dataset or a transform panicked: {}",
                 message(&*panic)

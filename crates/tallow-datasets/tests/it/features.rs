@@ -30,6 +30,18 @@ fn a_parquet_file_names_the_missing_feature() {
     );
 }
 
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn parquet_files_of_ones_own_name_the_missing_feature() {
+    let options = tallow_datasets::LoadOptions::default();
+    let result = tallow_datasets::load("parquet:birds", tallow_datasets::Split::Train, &options);
+    let error = result.map(|_| ()).unwrap_err().to_string();
+    assert!(
+        error.contains("reading birds needs the feature `parquet`"),
+        "{error}"
+    );
+}
+
 #[cfg(not(feature = "download"))]
 #[test]
 fn a_download_names_the_missing_feature() {

@@ -4,4 +4,6 @@ mod features;
 mod formats;
 mod loader;
 mod sets;
+#[cfg(feature = "parquet")]
+mod streaming;
 mod subset;

@@ -19,7 +19,8 @@ const SANITY_STEPS: usize = 50;
 impl Job<'_> {
     /// Trainer with everything of the recipe but callbacks.
     pub(super) fn trainer<'t>(&'t self, config: TrainConfig) -> Trainer<'t> {
-        let trainer = Trainer::new(config);
+        let ranks = self.setting.communicator.clone();
+        let trainer = Trainer::new(config).with_communicator(ranks);
         let name = self.recipe.train.loss.teacher();
         let mut teachers = self.setting.teachers.iter();
         match teachers.find(|(known, _)| Some(known.as_str()) == name) {

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tallow_datasets::{Dataset, LoadOptions, Split, load};
+use tallow_datasets::{Dataset, LoadOptions, Split, load, own_path};
 use tallow_models::ResizeFilter;
 use tallow_record::{thousands, write_atomic};
 use tallow_train::experiment_folder;
@@ -207,15 +207,14 @@ fn quoted(text: &str) -> String {
 
 /// Whether a dataset has a test split.
 fn has_test(dataset: &str, options: &LoadOptions) -> Result<bool> {
-    let own = ["folder:", "csv:", "npz:"];
-    let Some(root) = own.iter().find_map(|kind| dataset.strip_prefix(kind)) else {
+    let Some(root) = own_path(dataset) else {
         return Ok(true);
     };
     // A fault of the training split is the one to tell.
     load_split(dataset, Split::Train, options)?;
     match load(dataset, Split::Test, options) {
         Ok(_) => Ok(true),
-        Err(tallow_datasets::Error::Invalid { path, .. }) if path == Path::new(root) => Ok(false),
+        Err(tallow_datasets::Error::Invalid { path, .. }) if path == root => Ok(false),
         Err(error) => Err(explain(error)),
     }
 }
@@ -379,6 +378,9 @@ fn experiment_name(dataset: &str) -> String {
             let full = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
             let of = |path: &Path| match kind {
                 "npz" => path.file_stem().map(|name| name.to_os_string()),
+                "parquet" if path.extension().is_some_and(|end| end == "parquet") => {
+                    path.file_stem().map(|name| name.to_os_string())
+                }
                 _ => path.file_name().map(|name| name.to_os_string()),
             };
             let name = of(path).or_else(|| of(&full)).unwrap_or_default();
@@ -407,6 +409,8 @@ mod tests {
             ("folder:letters", "letters"),
             ("folder:/data/My pictures/", "My-pictures"),
             ("npz:data/blood.npz", "blood"),
+            ("parquet:data/birds.parquet", "birds"),
+            ("parquet:birds.v2", "birds-v2"),
             ("folder:birds.v2", "birds-v2"),
             ("folder:/", "pictures"),
             ("folder:猫", "猫"),

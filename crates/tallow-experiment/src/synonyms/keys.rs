@@ -512,15 +512,11 @@ pub(crate) const KEYS: &[(&[&str], Meaning)] = &[
         Same("train.monitor"),
     ),
     (
-        &[
-            "checkvaleverynepoch",
-            "valcheckinterval",
-            "evalinterval",
-            "evalevery",
-            "evaluationstrategy",
-            "evalsteps",
-        ],
-        Not("there is no such key: every epoch is evaluated"),
+        &["valcheckinterval", "evaluationstrategy", "evalsteps"],
+        As(
+            "train.evaluate_every",
+            "epochs between two evaluations; there is none within an epoch",
+        ),
     ),
     (
         &[

@@ -4,6 +4,7 @@ mod batch;
 mod evaluate;
 mod own_transforms;
 mod predict;
+mod ranks;
 mod reference;
 mod regression;
 mod reports;

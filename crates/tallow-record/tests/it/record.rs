@@ -51,6 +51,7 @@ pub fn environment() -> Environment {
         threads: 2,
         device: "cpu".to_string(),
         command: vec!["tallow".to_string(), "run".to_string()],
+        world: None,
     }
 }
 

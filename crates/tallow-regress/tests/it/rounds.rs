@@ -93,6 +93,7 @@ impl Fake {
                 threads: 2,
                 device: "cpu".to_string(),
                 command: vec!["tallow".to_string()],
+                world: None,
             },
             config: Default::default(),
             epochs: accuracy.map(epoch).into_iter().collect(),

@@ -94,6 +94,11 @@ fn nothing_to_draw_is_an_error() {
     assert!(nothing(confusion("t", &[], &[vec![1, 2]])));
     assert!(nothing(gradients("t", &[])));
     assert!(nothing(histograms("t", &[])));
+    let one = [coordinate("lr", CoordinateKind::Linear)];
+    assert!(nothing(parallel("t", &one, &[vec![Some(1.0)]])));
+    let two = [one[0].clone(), coordinate("x", CoordinateKind::Linear)];
+    assert!(nothing(parallel("t", &two, &[])));
+    assert!(nothing(parallel("t", &two, &[vec![Some(f64::NAN), None]])));
     let names = ["ours", "theirs"];
     assert!(nothing(distributions("t", &accuracy(), names, &[])));
     let empty = [pair("fc", &[], &[f64::NAN])];
@@ -105,6 +110,73 @@ fn pair(label: &str, above: &[f64], below: &[f64]) -> SamplePair {
         label: label.to_string(),
         samples: [above.to_vec(), below.to_vec()],
     }
+}
+
+fn coordinate(title: &str, kind: CoordinateKind) -> Coordinate {
+    Coordinate {
+        title: title.to_string(),
+        kind,
+    }
+}
+
+#[test]
+fn parallel_coordinates_have_a_line_for_each_trial() {
+    let words = CoordinateKind::Words(vec!["adam".to_string(), "a < b".to_string()]);
+    let axes = [
+        coordinate("train.optimizer.lr", CoordinateKind::Logarithmic),
+        coordinate("train.optimizer.name", words),
+        coordinate("model.dropout", CoordinateKind::Linear),
+        coordinate("accuracy (%)", CoordinateKind::Percent),
+    ];
+    let trial = |n: usize| {
+        let n = n as f64;
+        vec![
+            Some(10f64.powf(-4.0 + n / 3.0)),
+            Some(n % 2.0),
+            Some(0.1 * n),
+            Some(0.9 - 0.02 * n),
+        ]
+    };
+    let mut lines: Vec<Vec<Option<f64>>> = (0..8).map(trial).collect();
+    let svg = picture(|| parallel("small: trials", &axes, &lines));
+    let found = texts(&svg);
+    for text in [
+        "small: trials",
+        "train.optimizer.lr",
+        "1e-3",
+        "adam",
+        "a &lt; b",
+        "model.dropout",
+        "0.2",
+        "accuracy (%)",
+        "90",
+        "best trial",
+        "best quarter",
+        "others",
+    ] {
+        assert!(found.contains(&text), "no {text} in {found:?}");
+    }
+    // One line of the best, one of the best quarter, six others; and a sample of each.
+    let drawn = |svg: &str, colour: &str| {
+        let stroke = format!("stroke=\"{colour}\"");
+        without_style(svg).matches(&stroke).count()
+    };
+    assert_eq!(drawn(&svg, "#D55E00"), 2);
+    assert_eq!(drawn(&svg, "#0072B2"), 2);
+    assert_eq!(drawn(&svg, "#989898"), 7);
+
+    // A gap parts a line, and what has no logarithm is a gap.
+    lines[0][2] = None;
+    lines[7][0] = Some(0.0);
+    let svg = picture(|| parallel("t", &axes, &lines));
+    assert_eq!(drawn(&svg, "#D55E00"), 2);
+    assert_eq!(drawn(&svg, "#989898"), 7);
+    lines[0][0] = None;
+    let svg = picture(|| parallel("t", &axes, &lines));
+    assert_eq!(drawn(&svg, "#D55E00"), 1);
+    // All values alike, and a logarithmic axis within a decade.
+    let same = vec![vec![Some(0.02), Some(0.0), Some(0.5), Some(0.5)]; 2];
+    picture(|| parallel("t", &axes, &same));
 }
 
 #[test]

@@ -6,14 +6,15 @@
 mod answer;
 mod parts;
 mod recipes;
+mod sweep;
 
 use std::collections::BTreeMap;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use tallow_record::{
-    ClaimResult, Extras, Metric, Published, Run, Statement, Variant, Verdict, by_variant, duration,
-    thousands,
+    ClaimResult, Extras, Metric, Published, Run, Statement, SweepResults, Variant, Verdict,
+    by_variant, duration, thousands,
 };
 
 use crate::charts::{self, Axis, Curve};
@@ -38,6 +39,8 @@ pub struct Report<'a> {
     pub runs: &'a [Run],
     /// Command that reproduces the runs.
     pub command: Option<String>,
+    /// Sweep of whose best trials these are the runs.
+    pub sweep: Option<&'a SweepResults>,
 }
 
 /// Number of variants whose pictures are shown: more would make the file too large to send.
@@ -67,10 +70,14 @@ pub fn page(report: &Report) -> Result<String> {
         header {
             h1 { (report.title) }
             @if let Some(question) = &report.question { p class="question" { (question) } }
-            (answer(&report.claims, &report.statements, &variants).unwrap_or_default())
+            @match report.sweep {
+                Some(results) => { (sweep::answer(results).unwrap_or_default()) }
+                None => { (answer(&report.claims, &report.statements, &variants).unwrap_or_default()) }
+            }
         }
         nav aria-label="Contents" {
             ul {
+                @if report.sweep.is_some() { li { a href="#sweep" { "Sweep" } } }
                 li { a href="#results" { "Results" } }
                 @if !report.claims.is_empty() { li { a href="#claims" { "Claims" } } }
                 li { a href="#curves" { "Curves" } }
@@ -81,6 +88,13 @@ pub fn page(report: &Report) -> Result<String> {
             }
         }
         main {
+            @if let Some(results) = report.sweep {
+                section id="sweep" {
+                    h2 { "Sweep" }
+                    (sweep::section(results)?)
+                    p class="note" { "What follows is of the best trials that were trained to their end." }
+                }
+            }
             section id="results" { h2 { "Results" } (results(report, &variants)) }
             @if !report.claims.is_empty() || !report.statements.is_empty() {
                 section id="claims" { h2 { "Claims" } (claims(report)) }
@@ -280,6 +294,17 @@ fn environment(report: &Report) -> Result<Markup> {
             ),
         ),
         ("device", environment.device.clone()),
+        (
+            "processes",
+            (environment.world.as_ref()).map_or("1".to_string(), |world| {
+                format!(
+                    "{}, {}, on {}",
+                    world.ranks,
+                    world.library,
+                    world.hosts.join(", ")
+                )
+            }),
+        ),
     ];
     let mut folders: Vec<String> = Vec::new();
     for run in report.runs {

@@ -146,7 +146,7 @@ fn guess(classes: &[String], prediction: &Prediction) -> String {
 }
 
 /// A chart, unless there is nothing to draw.
-fn drawn(chart: Result<String>) -> Result<Option<String>> {
+pub fn drawn(chart: Result<String>) -> Result<Option<String>> {
     match chart {
         Ok(svg) => Ok(Some(svg)),
         Err(Error::NothingToDraw { .. }) => Ok(None),

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
-use tallow_record::{ClaimResult, Difference, Run};
+use tallow_record::{
+    ClaimResult, Difference, Run, SweepParameter, SweepResults, SweepScale, SweepState, SweepTrial,
+};
 use tallow_report::html::{Report, page};
 
 const CLASSES: usize = 10;
@@ -118,6 +120,7 @@ fn report(runs: &[Run]) -> Report<'_> {
         published: Default::default(),
         runs,
         command: Some("cargo xtask run made-up".to_string()),
+        sweep: None,
     }
 }
 
@@ -219,6 +222,82 @@ fn the_answer_is_told_at_the_top() {
         answer(Vec::new()),
         "Answer: The best test accuracy is that of fc, 90.00 ± 0.00 % over 2 seeds."
     );
+}
+
+#[test]
+fn a_sweep_has_a_plot_and_a_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = [record(dir.path(), "trial-2", 0, 2, b"png")];
+    let trial = |trial: usize, lr: f64, value: Option<f64>, state| SweepTrial {
+        trial,
+        name: format!("trial-{trial}"),
+        settings: [
+            ("train.optimizer.lr".to_string(), json!(lr)),
+            ("train.optimizer.name".to_string(), json!("a<b")),
+        ]
+        .into(),
+        state,
+        rung: 1,
+        epochs: 2,
+        value,
+        metrics: [("test_accuracy".to_string(), Some(0.75))].into(),
+        runs: Vec::new(),
+    };
+    let parameter = |key: &str, scale, values| SweepParameter {
+        key: key.to_string(),
+        scale,
+        values,
+    };
+    let results = SweepResults {
+        experiment: "made up".to_string(),
+        tier: "full".to_string(),
+        question: String::new(),
+        method: "random".to_string(),
+        metric: "validation_accuracy".to_string(),
+        parameters: vec![
+            parameter("train.optimizer.lr", SweepScale::Logarithmic, Vec::new()),
+            parameter("train.optimizer.name", SweepScale::List, vec![json!("a<b")]),
+        ],
+        trials: vec![
+            trial(2, 0.1, Some(0.8), SweepState::Finished),
+            trial(3, 0.01, Some(0.7), SweepState::Pruned),
+            trial(1, 10.0, None, SweepState::Diverged),
+        ],
+        missing: vec![4],
+    };
+    let of = |results: &SweepResults| {
+        page(&Report {
+            sweep: Some(results),
+            ..report(&runs)
+        })
+        .unwrap()
+    };
+    let text = of(&results);
+    for expected in [
+        "<a href=\"#sweep\">Sweep</a>",
+        "Of 3 trials, trial 2 is the best, with <code>train.optimizer.lr = 0.1, train.optimizer.name = a&lt;b</code>: validation accuracy \
+         80.00\u{a0}%, test accuracy 75.00\u{a0}%.",
+        "1 of 3 trials were trained to their end. 1 more have no result yet.",
+        "Made up: trials",
+        "validation accuracy (%)",
+        "<td><code>0.01</code></td>",
+        "<td>70.00\u{a0}%</td>",
+        "<td>pruned</td>",
+        "<td>diverged</td>",
+    ] {
+        assert!(text.contains(expected), "no {expected}");
+    }
+    assert!(!text.contains("best of many tries"));
+    // The answer is that of the sweep alone.
+    assert_eq!(text.matches("Answer: ").count(), 1);
+
+    let mut on_test = results.clone();
+    on_test.metric = "test_accuracy".to_string();
+    assert!(of(&on_test).contains("best of many tries"));
+    let mut none = results;
+    none.trials.drain(..2);
+    let text = of(&none);
+    assert!(!text.contains("Answer: ") && text.contains("<td>diverged</td>"));
 }
 
 #[test]

@@ -88,9 +88,20 @@ fn save_at(checkpoints: &mut Checkpoints, epochs: usize, position: Option<Positi
 
 fn resume(checkpoints: &Checkpoints, config: &TrainConfig) -> Result<(usize, Vec<f32>)> {
     let store = store(-1.0);
-    let resumed = checkpoints.resume(&setup(config), &store, &mut *optimizer(&store))?;
+    let resumed = resumed(checkpoints, &setup(config), &store)?;
     let weights = store.parameters()[0].1.to_vec1().unwrap();
     Ok((resumed.history.rows.len(), weights))
+}
+
+fn resumed(checkpoints: &Checkpoints, setup: &Setup, store: &ParamStore) -> Result<Resumed> {
+    let alone = Ranks::default();
+    super::resume(
+        Some(checkpoints),
+        &alone,
+        setup,
+        store,
+        &mut *optimizer(store),
+    )
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -136,9 +147,7 @@ fn the_generator_goes_on_where_it_was() {
     };
     checkpoints.save(&setup(&config()), saved).unwrap();
     let after = store(0.0);
-    checkpoints
-        .resume(&setup(&config()), &after, &mut *optimizer(&after))
-        .unwrap();
+    resumed(&checkpoints, &setup(&config()), &after).unwrap();
     assert_eq!(draw(&before), draw(&after));
 }
 
@@ -236,7 +245,7 @@ fn other_settings_are_refused() {
 
     let other = store(0.0);
     let refused = |setup: &Setup| {
-        let resumed = checkpoints.resume(setup, &other, &mut *optimizer(&other));
+        let resumed = resumed(&checkpoints, setup, &other);
         resumed.unwrap_err().to_string()
     };
     let mut shuffled = setup(&config());
@@ -313,8 +322,7 @@ fn a_position_within_an_epoch_and_the_parts_come_back_to_the_bit() {
     assert_eq!(names(dir.path()), ["epoch-000002-step-000004"]);
 
     let store = store(-1.0);
-    let resumed = checkpoints.resume(&setup(&config()), &store, &mut *optimizer(&store));
-    let resumed = resumed.unwrap();
+    let resumed = resumed(&checkpoints, &setup(&config()), &store).unwrap();
     assert_eq!(resumed.position, Some(position(4)));
     let (mut found, _) = resumed.parts.unwrap();
     let averages = found.take("averages").unwrap();

@@ -1,20 +1,27 @@
-//! Parts of a trainer that the caller sets: `with_*`.
+//! Parts of a trainer that the caller sets, `with_*`, and what is known of it besides training.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use candle_core::Var;
 use candle_nn::ModuleT;
 use tallow_datasets::DataLoader;
 use tallow_metrics::Metric;
+use tallow_ops::ParamStore;
+use tallow_record::Profile;
 
 use super::Trainer;
 use crate::callback::{Callback, Monitor};
 use crate::checkpoint::{CheckpointConfig, Checkpoints};
 use crate::error::Result;
+use crate::evaluate::{choose_loss, evaluate};
+use crate::history::Evaluation;
 use crate::loss::Loss;
 use crate::optimizer::Optimizer;
+use crate::ranks::{Communicator, Ranks};
 use crate::schedule::Schedule;
 use crate::step::TrainStep;
+use crate::tta::WithTta;
 
 impl<'a> Trainer<'a> {
     /// Sets a loss of the caller's own, in place of [`TrainConfig::loss`](crate::TrainConfig::loss).
@@ -105,5 +112,65 @@ impl<'a> Trainer<'a> {
     pub fn with_interrupt(mut self, interrupt: impl Fn() -> bool + 'a) -> Self {
         self.interrupt = Some(Box::new(interrupt));
         self
+    }
+
+    /// Trains together with other ranks, processes or threads: [`fit`](Self::fit) computes this rank's chunks of each batch. The weights are
+    /// those of one rank, to the bit, if [`chunks`](crate::TrainConfig::chunks) is the same. The number of chunks is one that the ranks can
+    /// share out: that of the ranks times a power of two.
+    ///
+    /// Each rank makes its own trainer, with the same settings, model and data, and loaders of whole batches, of which the trainer takes its
+    /// part. Every rank has the history and the weights. The first rank alone writes and reads checkpoints. A callback runs on the ranks
+    /// that have it: one that writes files belongs on the first one, one that changes gradients on all. A stop that one rank asks for, by a
+    /// callback, an [interrupt](Self::with_interrupt) or its clock, stops all after the same step.
+    ///
+    /// An error of one rank leaves the others waiting until they notice that it has ended: [`Communicator::abort`] tells them. Averages that
+    /// need running statistics compute them on every rank. Parameters are on the CPU, in `f32` or `f64`.
+    pub fn with_communicator(mut self, communicator: Arc<dyn Communicator>) -> Self {
+        self.ranks = Ranks::new(communicator);
+        self
+    }
+
+    /// Time of the last [`fit`](Self::fit) by what it was spent on.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Names of the parts that are the caller's own.
+    pub(super) fn own_parts(&self) -> Vec<String> {
+        let parts = [
+            ("loss", self.loss.is_some()),
+            ("optimizer", self.optimizer.is_some()),
+            ("schedule", self.schedule.is_some()),
+            ("step", self.step.is_some()),
+            ("teacher", self.teacher.is_some()),
+        ];
+        let own = parts.into_iter().filter(|&(_, own)| own);
+        own.map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// Evaluates `model` in evaluation mode on all of `loader`, with the loss of the training. Balanced class weights are those of the
+    /// labels of `loader` here. On several ranks each evaluates for itself.
+    ///
+    /// # Errors
+    /// [`Error::EmptyLoader`](crate::Error::EmptyLoader) when the loader has no batch.
+    pub fn evaluate(
+        &self,
+        model: &dyn ModuleT,
+        store: &ParamStore,
+        loader: &DataLoader,
+    ) -> Result<Evaluation> {
+        let loss = &*choose_loss(&self.loss, &self.config, &**loader.dataset())?;
+        let mut metrics = self.metrics.borrow_mut();
+        let model = WithTta::new(model, self.config.tta);
+        let ranks = Ranks::default();
+        evaluate(
+            &model,
+            store,
+            loader,
+            loss,
+            &mut metrics,
+            &ranks,
+            |_| Ok(()),
+        )
     }
 }

@@ -2,6 +2,7 @@
 
 mod samplers;
 mod shapes;
+mod shares;
 mod told;
 mod workers;
 

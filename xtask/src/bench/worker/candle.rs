@@ -1,7 +1,7 @@
 //! The same networks as anyone would write them with candle-nn 0.11.1, to compare with.
 //!
-//! Nothing of ours is in them but the program around: its allocator and the `gemm` crate's widest vectors, both of which are to
-//! candle's advantage. Their max pooling's gradient is wrong (a quarter of what it should be), which costs no time.
+//! Nothing of ours is in them but the build around: the `gemm` crate's widest vectors, which are to candle's advantage. The allocator is
+//! the system's. Their max pooling's gradient is wrong (a quarter of what it should be), which costs no time.
 
 use anyhow::{Result, bail};
 use candle_core::{D, DType, Device, ModuleT, Tensor};
@@ -281,13 +281,13 @@ impl ModuleT for Block {
 mod tests {
     use tallow_models::{Model, find};
 
-    use super::super::case;
     use super::*;
+    use crate::bench::cases;
 
     #[test]
     fn the_networks_are_ours() {
         let kinds = ["step".to_string(), "inference".to_string()];
-        for mut case in case::select(&kinds).unwrap() {
+        for mut case in cases::select(&kinds).unwrap() {
             let Work::Network { model, .. } = &case.work else {
                 panic!("{} is no network", case.name);
             };

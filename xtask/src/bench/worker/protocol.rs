@@ -12,10 +12,14 @@ use super::case::Case;
 pub enum Request {
     /// Make ready to run this, in place of what was prepared before: answered by [`Prepared`].
     Prepare { case: Case },
-    /// Run it so many times in one of its variants: answered by [`Ran`].
-    Run { variant: String, steps: usize },
-    /// Peak memory of the process: answered by [`Memory`].
-    Memory,
+    /// Run it so many times in one of its arms: answered by [`Ran`], or by an error after `limit` seconds.
+    Run {
+        arm: String,
+        steps: usize,
+        limit: Option<f64>,
+    },
+    /// Free the memory of one of several arms, which may be run again: answered by `{}`.
+    Drop { arm: String },
     /// The speed of a large matrix product: answered by [`Gemm`].
     Gemm,
 }
@@ -30,8 +34,8 @@ pub struct Hello {
 /// A case is ready.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Prepared {
-    /// The ways it can be run: memory formats, say. The fastest counts.
-    pub variants: Vec<String>,
+    /// Ways to run it. The fastest counts.
+    pub arms: Vec<Arm>,
     /// Trained values of the network, which must be the same everywhere.
     #[serde(default)]
     pub parameters: Option<usize>,
@@ -40,17 +44,35 @@ pub struct Prepared {
     pub gflop: Option<f64>,
 }
 
+/// Way to run a case: a memory format, a number of threads, a loader, say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Arm {
+    /// Its settings in words.
+    pub name: String,
+    /// Arithmetic of the products.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Whether it is compiled when it runs for the first time.
+    #[serde(default)]
+    pub compiled: bool,
+}
+
+/// Arithmetic of the products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// f32 throughout.
+    #[default]
+    Fp32,
+    /// bf16 where the library chooses it.
+    Bf16,
+}
+
 /// Runs are done.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ran {
     /// The time of each.
     pub seconds: Vec<f64>,
-}
-
-/// Peak resident memory in MiB, where the system tells.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Memory {
-    pub mb: Option<f64>,
 }
 
 /// The speed of a large f32 matrix product.
