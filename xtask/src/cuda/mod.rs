@@ -74,8 +74,12 @@ pub fn cuda_build(args: &CudaBuildArgs) -> Result<Ending> {
     build.cargo(&[&["build", "--features", "xtask/cuda"], &program[..]].concat())?;
     status!("building the tests of devices");
     let mut programs = vec![("xtask".to_string(), build.target.join("release/xtask"))];
-    programs.extend(build.tests()?);
+    programs.extend(build.tests(&["--test", "it"], &TESTED)?);
     starts(&toolkit, &programs[0].1)?;
+    status!("compiling the kernels");
+    for (_, tests) in build.tests(&["--lib"], &["tallow-cuda"])? {
+        passes(&toolkit, &tests)?;
+    }
 
     let packed = pack(&Packed {
         out: &args.out,
@@ -151,13 +155,14 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Builds the tests, and returns their programs with the names of their crates.
-    fn tests(&self) -> Result<Vec<(String, PathBuf)>> {
+    /// Builds tests of crates, and returns their programs with the names of the crates.
+    fn tests(&self, which: &[&str], crates: &[&str]) -> Result<Vec<(String, PathBuf)>> {
         // With `xtask`, so that the dependencies have the features that the program has.
-        let mut arguments = vec!["test", "--no-run", "--test", "it", "--package", "xtask"];
-        let features: Vec<String> = TESTED.iter().map(|name| format!("{name}/cuda")).collect();
+        let mut arguments = vec!["test", "--no-run", "--package", "xtask"];
+        arguments.extend(which);
+        let features: Vec<String> = crates.iter().map(|name| format!("{name}/cuda")).collect();
         let features = format!("xtask/cuda,{}", features.join(","));
-        for name in TESTED {
+        for name in crates {
             arguments.extend(["--package", name]);
         }
         arguments.extend([
@@ -178,7 +183,7 @@ impl Build<'_> {
             output.status
         );
         let text = String::from_utf8(output.stdout).context("cargo's messages are not UTF-8")?;
-        TESTED
+        crates
             .iter()
             .map(|name| Ok((name.to_string(), executable(&text, name)?)))
             .collect()
@@ -215,6 +220,19 @@ fn starts(toolkit: &Toolkit, program: &Path) -> Result<()> {
         "the program does not start without a GPU ({}):\n{text}{}",
         output.status,
         String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+/// Runs tests that need the toolkit and no device: of the kernels, and of cuDNN's plans if it is installed.
+fn passes(toolkit: &Toolkit, tests: &Path) -> Result<()> {
+    let status = Command::new(tests)
+        .env("LD_LIBRARY_PATH", toolkit.run_path()?)
+        .status()
+        .with_context(|| tests.display().to_string())?;
+    ensure!(
+        status.success(),
+        "the tests of the kernels failed ({status})"
     );
     Ok(())
 }

@@ -44,12 +44,16 @@ pub(super) mod attribute {
     pub const HEURISTIC_MODE: i32 = 200;
     pub const HEURISTIC_OPERATION_GRAPH: i32 = 201;
     pub const HEURISTIC_RESULTS: i32 = 202;
+    #[cfg(test)]
+    pub const HEURISTIC_DEVICE_PROPERTIES: i32 = 204;
 
     pub const ENGINE_CONFIG_ENGINE: i32 = 300;
 
     pub const EXECUTION_PLAN_HANDLE: i32 = 400;
     pub const EXECUTION_PLAN_ENGINE_CONFIG: i32 = 401;
     pub const EXECUTION_PLAN_WORKSPACE_SIZE: i32 = 402;
+    #[cfg(test)]
+    pub const EXECUTION_PLAN_DEVICE_PROPERTIES: i32 = 407;
 
     pub const FORWARD_ALPHA: i32 = 700;
     pub const FORWARD_BETA: i32 = 701;

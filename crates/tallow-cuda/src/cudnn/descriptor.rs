@@ -67,6 +67,12 @@ impl Descriptor {
         self.set(attribute, kind::BACKEND_DESCRIPTOR, &[value.raw])
     }
 
+    /// Sets an attribute of characters.
+    #[cfg(test)]
+    pub(super) fn set_text(&mut self, attribute: i32, text: &std::ffi::CStr) -> Result<()> {
+        self.set(attribute, kind::CHAR, text.to_bytes_with_nul())
+    }
+
     fn set<T>(&mut self, attribute: i32, kind: i32, values: &[T]) -> Result<()> {
         // SAFETY: the functions above pair each kind with the type of its values.
         unsafe {

@@ -4,6 +4,8 @@
 //! constants those of `constants`; both are stable within version 9.
 
 mod constants;
+#[cfg(test)]
+mod described;
 mod descriptor;
 mod library;
 mod plan;
@@ -18,8 +20,8 @@ use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream};
 use self::constants::{attribute, descriptor as kind, kind as value};
 use self::descriptor::Descriptor;
 use self::library::{Handle, Library};
-use self::plan::Plan;
 pub use self::plan::{Convolution, Pass};
+use self::plan::{Plan, Target};
 use crate::call::Address;
 use crate::error::{Result, driver};
 use crate::view::address;
@@ -116,7 +118,7 @@ impl Cudnn {
         let key = (pass, *convolution);
         if !self.plans.contains_key(&key) {
             driver("cuCtxSetCurrent", self.stream.context().bind_to_thread())?;
-            let plan = Plan::choose(self.library, self.handle, pass, convolution)?;
+            let plan = Plan::choose(self.library, Target::Handle(self.handle), pass, convolution)?;
             match &plan {
                 Some(plan) => tracing::debug!("{pass:?} {convolution:?}: {}", plan.describe()),
                 None => tracing::debug!("{pass:?} {convolution:?}: cuDNN has no plan"),

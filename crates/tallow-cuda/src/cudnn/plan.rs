@@ -65,6 +65,48 @@ pub(super) const X: i64 = 1;
 pub(super) const W: i64 = 2;
 pub(super) const Y: i64 = 3;
 
+/// Device that a plan is made for.
+#[derive(Clone, Copy)]
+pub(super) enum Target {
+    /// Device of a handle.
+    Handle(Handle),
+    /// Device that is only described: its plans cannot be executed.
+    #[cfg(test)]
+    Described(&'static Descriptor),
+}
+
+impl Target {
+    fn set_on_graph(self, graph: &mut Descriptor) -> Result<()> {
+        match self {
+            Self::Handle(handle) => graph.set_handle(attribute::OPERATION_GRAPH_HANDLE, handle),
+            #[cfg(test)]
+            Self::Described(_) => Ok(()),
+        }
+    }
+
+    #[cfg_attr(not(test), expect(unused_variables))]
+    fn set_on_heuristic(self, heuristic: &mut Descriptor) -> Result<()> {
+        match self {
+            // It has that of the graph.
+            Self::Handle(_) => Ok(()),
+            #[cfg(test)]
+            Self::Described(device) => {
+                heuristic.set_descriptor(attribute::HEURISTIC_DEVICE_PROPERTIES, device)
+            }
+        }
+    }
+
+    fn set_on_plan(self, plan: &mut Descriptor) -> Result<()> {
+        match self {
+            Self::Handle(handle) => plan.set_handle(attribute::EXECUTION_PLAN_HANDLE, handle),
+            #[cfg(test)]
+            Self::Described(device) => {
+                plan.set_descriptor(attribute::EXECUTION_PLAN_DEVICE_PROPERTIES, device)
+            }
+        }
+    }
+}
+
 /// Plan that can be executed.
 pub(super) struct Plan {
     pub(super) descriptor: Descriptor,
@@ -80,7 +122,7 @@ impl Plan {
     /// the device and the sizes alone.
     pub(super) fn choose(
         library: &'static Library,
-        handle: Handle,
+        target: Target,
         pass: Pass,
         convolution: &Convolution,
     ) -> Result<Option<Self>> {
@@ -89,13 +131,13 @@ impl Plan {
             Some(operation) => operation,
             None => return Ok(None),
         };
-        graph.set_handle(attribute::OPERATION_GRAPH_HANDLE, handle)?;
+        target.set_on_graph(&mut graph)?;
         graph.set_descriptor(attribute::OPERATION_GRAPH_OPS, &operation)?;
         if !graph.is_supported() {
             return Ok(None);
         }
         for mode in [heuristic::A, heuristic::FALLBACK] {
-            for config in configs(library, &graph, mode)? {
+            for config in configs(library, target, &graph, mode)? {
                 let engine =
                     config.descriptor(attribute::ENGINE_CONFIG_ENGINE, descriptor::ENGINE)?;
                 let notes = engine.enums(
@@ -107,7 +149,7 @@ impl Plan {
                     continue;
                 }
                 let mut plan = Descriptor::new(library, descriptor::EXECUTION_PLAN)?;
-                plan.set_handle(attribute::EXECUTION_PLAN_HANDLE, handle)?;
+                target.set_on_plan(&mut plan)?;
                 plan.set_descriptor(attribute::EXECUTION_PLAN_ENGINE_CONFIG, &config)?;
                 if !plan.is_supported() {
                     continue;
@@ -156,8 +198,14 @@ fn is_strict(notes: &[i32]) -> bool {
 }
 
 /// Engines that a heuristic proposes, the best first; none where it has nothing to say.
-fn configs(library: &'static Library, graph: &Descriptor, mode: i32) -> Result<Vec<Descriptor>> {
+fn configs(
+    library: &'static Library,
+    target: Target,
+    graph: &Descriptor,
+    mode: i32,
+) -> Result<Vec<Descriptor>> {
     let mut heuristic = Descriptor::new(library, descriptor::ENGINE_HEURISTIC)?;
+    target.set_on_heuristic(&mut heuristic)?;
     heuristic.set_descriptor(attribute::HEURISTIC_OPERATION_GRAPH, graph)?;
     heuristic.set_enum(attribute::HEURISTIC_MODE, kind::HEURISTIC_MODE, mode)?;
     if !heuristic.is_supported() {
