@@ -1,10 +1,12 @@
 //! `cargo xtask`: the commands of `tallow`, and the chores of this repository.
 
 mod bench;
+mod cuda;
 mod damage;
 mod faults;
 mod layers;
 mod pages;
+mod repository;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,6 +16,7 @@ use tallow_cli::{Command, Program, Registry, dispatch, git_commit};
 
 use bench::WorkerArgs;
 use bench::args::BenchArgs;
+use cuda::CudaBuildArgs;
 use damage::DamageArgs;
 use faults::FaultsArgs;
 use layers::LayersArgs;
@@ -54,6 +57,13 @@ enum Chore {
     /// docs/performance.md has the method.
     #[command(after_help = bench::args::EXAMPLES)]
     Bench(BenchArgs),
+    /// Build for CUDA on a machine without a GPU, and pack what a machine with one needs to test and time it.
+    ///
+    /// The toolkit comes from PyPI into a folder outside of the repository. The folder that is made has this program, the tests of devices, the
+    /// scripts of PyTorch's side, CIFAR-10 and report.py, which runs all of it there: a machine with an NVIDIA driver of CUDA 13 or newer, Python
+    /// and PyTorch, without Rust and without network. docs/gpu.md has more.
+    #[command(after_help = cuda::EXAMPLES)]
+    CudaBuild(CudaBuildArgs),
     /// Generate the pages of the docs from the results.
     ///
     /// A page has marks; the text between them is generated from results/*.json in the folder of the pages, and charts are drawn into
@@ -116,6 +126,7 @@ fn main() -> ExitCode {
     tallow_cli::run(&program, has_screen, || match &cli.command {
         Chore::Tallow(command) => dispatch(command, &program),
         Chore::Bench(args) => bench::bench(args, commit()),
+        Chore::CudaBuild(args) => cuda::cuda_build(args),
         Chore::Docs(args) => pages::docs(args),
         Chore::Layers(args) => layers::layers(args),
         Chore::Damage(args) => damage::damage(args),

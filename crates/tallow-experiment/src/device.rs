@@ -26,7 +26,9 @@ pub fn parse(text: &str) -> Result<Device> {
     match (kind, ordinal.parse()) {
         ("cpu", _) if text == "cpu" => Ok(Device::Cpu),
         ("cuda", Ok(ordinal)) => {
-            Device::new_cuda(ordinal).map_err(failed("cuda", cfg!(feature = "cuda")))
+            // Every CUDA device of the programs is made there, so that all of them have one stream each.
+            let device = tallow_ops::cuda_device(ordinal).map_err(candle_core::Error::from);
+            device.map_err(failed("cuda", cfg!(feature = "cuda")))
         }
         ("metal", Ok(ordinal)) => {
             Device::new_metal(ordinal).map_err(failed("metal", cfg!(feature = "metal")))

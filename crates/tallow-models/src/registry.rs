@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use candle_core::Device;
-use tallow_ops::{Layout, ParamPath};
+use tallow_ops::{Layout, ParamPath, has_gpu_kernels};
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -136,8 +136,12 @@ pub struct Entry {
     pub default_input: Option<(usize, usize, usize)>,
     /// Number of classes it was made for.
     pub default_classes: Option<usize>,
-    /// Axis order on the CPU unless the configuration sets one; on other devices that is `(N, C, H, W)`.
+    /// Axis order on the CPU unless the configuration sets one. On other devices that is [`gpu_layout`](Self::gpu_layout) where convolutions have
+    /// kernels, and `(N, C, H, W)` where they are composed of candle's operators.
     pub default_layout: Layout,
+    /// Axis order on a GPU on which convolutions have kernels ([`tallow_ops::has_gpu_kernels`]), unless the configuration sets one. The kernels
+    /// work in `(N, H, W, C)`.
+    pub gpu_layout: Layout,
     /// Number of trained values at the default input shape and classes.
     pub parameters: Option<usize>,
     /// Multiply-adds for one image of the default shape, in convolutions and linear layers.
@@ -167,6 +171,7 @@ impl Entry {
             default_input: None,
             default_classes: None,
             default_layout: Layout::Nchw,
+            gpu_layout: Layout::Nchw,
             parameters: None,
             multiply_adds: None,
             takes_hidden: true,
@@ -203,8 +208,9 @@ impl Entry {
     pub fn build(&self, config: &ModelConfig) -> Result<Model> {
         self.check(config)
             .map_err(|message| Error::Config { message }.of_model(&self.name))?;
-        let own = match config.device {
+        let own = match &config.device {
             Device::Cpu => self.default_layout,
+            device if has_gpu_kernels(device, config.dtype) => self.gpu_layout,
             _ => Layout::Nchw,
         };
         let config = ModelConfig {
@@ -269,6 +275,7 @@ impl fmt::Debug for Entry {
             .field("default_input", &self.default_input)
             .field("default_classes", &self.default_classes)
             .field("default_layout", &self.default_layout)
+            .field("gpu_layout", &self.gpu_layout)
             .field("parameters", &self.parameters)
             .field("multiply_adds", &self.multiply_adds)
             .finish_non_exhaustive()

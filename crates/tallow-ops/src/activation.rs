@@ -50,11 +50,10 @@ pub fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
 impl Activation {
     /// The function of a tensor of any shape.
     pub fn apply(self, x: &Tensor) -> Result<Tensor> {
-        if !cpu::has_kernels(x) {
-            return self.reference(&tape::input(x));
-        }
         match self {
+            // It has kernels on more devices.
             Self::Relu => relu(x),
+            _ if !cpu::has_kernels(x) => self.reference(&tape::input(x)),
             _ => Ok(tape::apply1(&x.contiguous()?, Op(self))?),
         }
     }

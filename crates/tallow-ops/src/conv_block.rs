@@ -22,6 +22,18 @@ pub(crate) fn is_fast(
         && channels_last::suits(geometry)
 }
 
+/// Block of a CUDA device: its kernels are those of [`Layout::Nhwc`], and cuDNN has the convolution.
+#[cfg(feature = "cuda")]
+pub(crate) fn is_on_device(
+    x: &Tensor,
+    conv: &Conv2dConfig,
+    norm: &BatchNormConfig,
+    geometry: &Geometry,
+) -> bool {
+    (conv.layout, norm.layout) == (Layout::Nhwc, Layout::Nhwc)
+        && crate::cuda::conv::runs(x, geometry)
+}
+
 /// 2x2 max pooling of `y` if `pool`, otherwise `y`.
 pub(crate) fn pooled(y: Tensor, layout: Layout, pool: bool) -> Result<Tensor> {
     if pool {

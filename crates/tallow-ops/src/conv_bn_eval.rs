@@ -1,15 +1,23 @@
 //! Convolution and batch norm in evaluation, followed by ReLU, pooling or an addition, as one operator.
 
 use candle_core::{CpuStorage, CustomOp3, Shape, Tensor, Var};
+#[cfg(feature = "cuda")]
+use tallow_cuda::ops::norm::Tail as CudaTail;
 
 use crate::batch_norm::{self, BatchNormConfig, Norm, batch_norm_eval, to_f64};
 use crate::conv::{self, Conv2dConfig, conv2d};
+#[cfg(feature = "cuda")]
+use crate::conv_block::is_on_device;
 use crate::conv_block::{is_fast, pooled};
+#[cfg(feature = "cuda")]
+use crate::cuda::norm::{Statistics, apply, apply_add_relu};
 use crate::error::Result;
 use crate::kernels::conv::{Epilogue, Geometry, channels_last};
 use crate::kernels::conv_block::{self as kernel, Affine, Tail};
 use crate::kernels::fresh::fresh;
 use crate::kernels::scratch;
+#[cfg(feature = "cuda")]
+use crate::layout::Extents;
 use crate::layout::Layout;
 use crate::norm_add_relu::add_relu;
 use crate::relu::relu;
@@ -68,6 +76,13 @@ pub fn conv_bn_add_relu_eval(
     let geometry = conv::geometry(x, weight, bias, conv)?;
     let maps = geometry.maps();
     let fits = shortcut.shape() == &maps.shape(conv.layout) && shortcut.dtype() == x.dtype();
+    #[cfg(feature = "cuda")]
+    if fits && is_on_device(x, conv, &norm.config, &geometry) {
+        let (parameters, statistics) = checked(x, &norm, maps)?;
+        let y = conv2d(x, weight, None, conv)?;
+        let eps = norm.config.eps;
+        return apply_add_relu(&y, shortcut, parameters, bias, maps, eps, statistics);
+    }
     if tape::grad_enabled() || !fits || !is_fast(x, conv, &norm.config, &geometry) {
         return add_relu(&conv_bn_eval(x, weight, bias, norm, conv)?, shortcut);
     }
@@ -110,6 +125,23 @@ fn folded(
         running_var.as_detached_tensor(),
     );
     let statistics = [gamma, beta, &mean, &var];
+    #[cfg(feature = "cuda")]
+    if tail.addend.is_none() && is_on_device(x, conv, &config, &geometry) {
+        let maps = geometry.maps();
+        let (parameters, statistics) = checked(x, &norm, maps)?;
+        let fused = tail.pool && tail.relu && maps.h.min(maps.w) >= 2;
+        let then_pool = tail.pool && !fused;
+        let cuda_tail = match (tail.relu, fused) {
+            (_, true) => CudaTail::ReluPool,
+            (true, false) => CudaTail::Relu,
+            (false, false) => CudaTail::Linear,
+        };
+        let y = conv2d(x, weight, None, conv)?;
+        let y = apply(
+            &y, parameters, bias, maps, config.eps, statistics, cuda_tail,
+        )?;
+        return pooled(y, conv.layout, then_pool);
+    }
     if !is_fast(x, conv, &config, &geometry) {
         let y = composed_eval(x, weight, bias, statistics, conv, &config, tail.relu)?;
         return pooled(y, conv.layout, tail.pool);
@@ -133,6 +165,18 @@ fn folded(
     };
     let y = tape::apply3(&x.contiguous()?, &weight.contiguous()?, &parameters, op)?;
     pooled(y, conv.layout, then_pool)
+}
+
+/// Parameters and running statistics of a norm on a CUDA device, checked against maps of these extents.
+#[cfg(feature = "cuda")]
+fn checked<'a>(
+    x: &Tensor,
+    norm: &Norm<'a>,
+    maps: Extents,
+) -> Result<([&'a Tensor; 2], Statistics)> {
+    let all: [&Tensor; 4] = [norm.weight, norm.bias, norm.running_mean, norm.running_var];
+    batch_norm::check_parameters(maps.c, x.dtype(), all, &norm.config)?;
+    Ok(([norm.weight, norm.bias], Statistics::of(norm, false)))
 }
 
 fn composed_eval(

@@ -3,10 +3,16 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp3, Shape, Tensor};
+#[cfg(feature = "cuda")]
+use tallow_cuda::ops::norm::Tail as CudaTail;
 
 use crate::batch_norm::{self, Norm, batch_norm_train, to_f64, update_running};
 use crate::conv::{self, Conv2dConfig, conv2d};
+#[cfg(feature = "cuda")]
+use crate::conv_block::is_on_device;
 use crate::conv_block::{is_fast, pooled};
+#[cfg(feature = "cuda")]
+use crate::cuda::norm::{Statistics, apply};
 use crate::error::Result;
 use crate::kernels::batch_norm::{Moments, Normal, moments};
 use crate::kernels::conv::{Epilogue, Geometry, channels_last};
@@ -43,6 +49,25 @@ pub fn conv_bn_relu_train(
         config,
     } = norm;
     let maps = geometry.maps();
+    #[cfg(feature = "cuda")]
+    if is_on_device(x, conv, &config, &geometry) && (!pool || maps.h.min(maps.w) >= 2) {
+        batch_norm::check_parameters(
+            maps.c,
+            x.dtype(),
+            [gamma, beta, running_mean, running_var],
+            &config,
+        )?;
+        batch_norm::check_count(maps, &maps.shape(conv.layout))?;
+        let tail = if pool {
+            CudaTail::ReluPool
+        } else {
+            CudaTail::Relu
+        };
+        let statistics = Statistics::of_batch(running_mean, running_var, &config);
+        // The norm subtracts the convolution's bias again, so that only the running mean needs it.
+        let y = conv2d(x, weight, None, conv)?;
+        return apply(&y, [gamma, beta], bias, maps, config.eps, statistics, tail);
+    }
     if !is_fast(x, conv, &config, &geometry) || (pool && maps.h.min(maps.w) < 2) {
         let y = conv2d(x, weight, bias, conv)?;
         let y = relu(&batch_norm_train(

@@ -11,6 +11,8 @@ use crate::kernels::fresh::fresh;
 use crate::kernels::lanes::{Gradients, Kept, Plan, backward, forward};
 use crate::layout::Layout;
 use crate::relu::relu;
+#[cfg(feature = "cuda")]
+use crate::to_layout::in_channels_last;
 use crate::weighted::{Argument, Weighted, apply_weighted};
 use crate::{cpu, custom_op};
 
@@ -30,6 +32,14 @@ pub fn conv_relu(
     pool: bool,
 ) -> Result<Tensor> {
     let geometry = conv::geometry(x, weight, bias, config)?;
+    #[cfg(feature = "cuda")]
+    if config.layout == Layout::Nchw && crate::cuda::conv::runs(x, &geometry) {
+        let config = Conv2dConfig {
+            layout: Layout::Nhwc,
+            ..*config
+        };
+        return in_channels_last(x, |x| conv_relu(x, weight, bias, &config, pool));
+    }
     let fast = x.device().is_cpu() && x.dtype() == DType::F32 && config.layout == Layout::Nchw;
     let Some(plan) = Plan::new(geometry, pool).filter(|_| fast) else {
         let y = relu(&conv2d(x, weight, bias, config)?)?;

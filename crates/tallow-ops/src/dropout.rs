@@ -25,6 +25,10 @@ pub fn dropout(x: &Tensor, p: f64, generator: &Generator) -> Result<Tensor> {
     if p == 0. {
         return Ok(x.clone());
     }
+    #[cfg(feature = "cuda")]
+    if crate::route::on_cuda(x) {
+        return crate::cuda::dropout::dropout(x, p, generator);
+    }
     let mask = (generator.bernoulli(1. - p, x.shape(), x.dtype(), x.device())? * (1. / (1. - p)))?;
     if !cpu::has_kernels(x) {
         return reference::masked(&tape::input(x), &mask);

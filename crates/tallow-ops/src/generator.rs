@@ -180,8 +180,7 @@ impl Generator {
                 format!("expected a probability in [0, 1], found {p}"),
             ));
         }
-        // A word below the threshold counts, so that 0 never happens and 1 always does.
-        let threshold = (p * 2f64.powi(32)) as u64;
+        let threshold = Self::threshold(p);
         let hit = move |rng: &mut ChaCha8Rng| u64::from(rng.next_u32()) < threshold;
         self.draw(
             "bernoulli",
@@ -197,6 +196,27 @@ impl Generator {
                     .for_each(|value| *value = f64::from(u8::from(hit(rng))))
             },
         )
+    }
+
+    /// Words that count for probability `p`: those below. So 0 never happens and 1 always does.
+    pub(crate) fn threshold(p: f64) -> u64 {
+        (p * 2f64.powi(32)) as u64
+    }
+
+    /// Moves on by `count` words without drawing them. Returns the key of the stream, as little-endian words, and the position before.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn skip_words(&self, count: u64) -> ([u32; 8], u64) {
+        self.with(|stream| {
+            let start = stream.rng.get_word_pos() as u64;
+            stream
+                .rng
+                .set_word_pos(u128::from(start) + u128::from(count));
+            let key = key(stream.seed);
+            let word = |i: usize| {
+                u32::from_le_bytes([key[4 * i], key[4 * i + 1], key[4 * i + 2], key[4 * i + 3]])
+            };
+            (std::array::from_fn(word), start)
+        })
     }
 
     fn draw(
@@ -234,10 +254,14 @@ impl Generator {
 }
 
 fn chacha(seed: u64) -> ChaCha8Rng {
+    ChaCha8Rng::from_seed(key(seed))
+}
+
+fn key(seed: u64) -> [u8; 32] {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..24].copy_from_slice(b"tallow/generator");
-    ChaCha8Rng::from_seed(key)
+    key
 }
 
 fn unit_f32(rng: &mut ChaCha8Rng) -> f32 {

@@ -5,15 +5,19 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Shape, Tensor};
 
 use crate::batch_norm::{BatchNormConfig, Norm, batch_norm_train, check_train, update_running};
+#[cfg(feature = "cuda")]
+use crate::cuda::norm::{Statistics, apply_add_relu};
 use crate::custom_op::{self, for_float};
 use crate::error::{Error, Result};
 use crate::kernels::batch_norm::{self as kernel, Moments, Normal};
 use crate::kernels::elementwise::map2;
 use crate::kernels::fresh::fresh;
 use crate::layout::Extents;
+#[cfg(feature = "cuda")]
+use crate::layout::Layout;
 use crate::relu::{self, relu};
 use crate::tensor_ops::add;
-use crate::{cpu, tape};
+use crate::{cpu, route, tape};
 
 /// `relu(batch_norm_train(x) + shortcut)` as one node of the graph (He et al. 2016, equation 1).
 ///
@@ -32,6 +36,14 @@ pub fn batch_norm_add_relu_train(x: &Tensor, shortcut: &Tensor, norm: Norm) -> R
         config,
     } = norm;
     check_same("batch_norm_add_relu", x, shortcut)?;
+    #[cfg(feature = "cuda")]
+    if route::on_cuda(x) && config.layout == Layout::Nhwc && shortcut.dtype() == x.dtype() {
+        let extents = check_train(x, weight, bias, running_mean, running_var, &config)?;
+        let statistics = Statistics::of_batch(running_mean, running_var, &config);
+        let parameters = [weight, bias];
+        let eps = config.eps;
+        return apply_add_relu(x, shortcut, parameters, None, extents, eps, statistics);
+    }
     if !cpu::has_kernels(x) {
         let y = batch_norm_train(x, weight, bias, running_mean, running_var, &config)?;
         return relu(&add(&y, shortcut)?);
@@ -58,7 +70,7 @@ pub fn batch_norm_add_relu_train(x: &Tensor, shortcut: &Tensor, norm: Norm) -> R
 /// [`Error::Shape`] if the shapes differ.
 pub fn add_relu(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     check_same("add_relu", x, y)?;
-    if !cpu::has_kernels(x) || x.dtype() != y.dtype() {
+    if !route::has_kernels(x) || x.dtype() != y.dtype() {
         return relu(&add(x, y)?);
     }
     Ok(tape::apply2(&x.contiguous()?, &y.contiguous()?, AddRelu)?)
@@ -175,6 +187,20 @@ impl CustomOp2 for AddRelu {
             };
             Ok((custom_op::storage(out), x_layout.shape().clone()))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        x_layout: &candle_core::Layout,
+        y: &candle_core::CudaStorage,
+        y_layout: &candle_core::Layout,
+    ) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
+        let x = tallow_cuda::View::floats(self.name(), x, x_layout)?;
+        let y = tallow_cuda::View::floats(self.name(), y, y_layout)?;
+        let out = tallow_cuda::ops::elementwise::add_relu(x, y)?;
+        Ok((out, x_layout.shape().clone()))
     }
 
     fn bwd(

@@ -1,17 +1,19 @@
 use candle_core::{CpuStorage, CustomOp1, Shape, Tensor};
+#[cfg(feature = "cuda")]
+use tallow_cuda::{View, ops::elementwise};
 
 use crate::cpu;
 use crate::custom_op::{self, for_float};
 use crate::error::Result;
 use crate::kernels::elementwise::{map1, map2};
 use crate::kernels::fresh::fresh;
-use crate::{reference, tape};
+use crate::{reference, route, tape};
 
 /// ReLU: `max(x, 0)` of a tensor of any shape, as `torch.nn.functional.relu`.
 ///
 /// The gradient at 0 is 0 (it is 1 in candle's own `relu`). NaN gives NaN.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    if !cpu::has_kernels(x) {
+    if !route::has_kernels(x) {
         return reference::relu(&tape::input(x));
     }
     Ok(tape::apply1(&x.contiguous()?, Relu)?)
@@ -37,6 +39,16 @@ impl CustomOp1 for Relu {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &candle_core::Layout,
+    ) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
+        let x = View::floats(self.name(), storage, layout)?;
+        Ok((elementwise::relu(x)?, layout.shape().clone()))
+    }
+
     fn bwd(&self, _x: &Tensor, y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
         backward(self.name(), y, grad).map(Some)
     }
@@ -45,6 +57,13 @@ impl CustomOp1 for Relu {
 /// Gradient of a ReLU, from its output.
 pub(crate) fn backward(op: &'static str, y: &Tensor, grad: &Tensor) -> candle_core::Result<Tensor> {
     let grad = grad.contiguous()?;
+    #[cfg(feature = "cuda")]
+    if grad.device().is_cuda() {
+        let (outputs, gradients) = (y.storage_and_layout(), grad.storage_and_layout());
+        let outputs = View::locked(op, &outputs.0, outputs.1)?;
+        let dx = elementwise::relu_gradient(outputs, View::locked(op, &gradients.0, gradients.1)?)?;
+        return Ok(crate::cuda::tensor(dx, grad.shape()));
+    }
     for_float!(grad.dtype(), op, T => {
         let (y_storage, y_layout) = y.storage_and_layout();
         let (grad_storage, grad_layout) = grad.storage_and_layout();

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use candle_core::backprop::GradStore;
-use candle_core::{CustomOp1, CustomOp2, CustomOp3, Tensor, TensorId};
+use candle_core::{CustomOp1, CustomOp2, CustomOp3, Device, Tensor, TensorId};
 
 use crate::cpu;
 use crate::custom_op::{self, for_float};
@@ -137,7 +137,7 @@ impl Tape {
                 op.backward(&output, gradient, &mut gradients)?;
             }
         }
-        let mut store = empty_store(loss)?;
+        let mut store = empty_store()?;
         for (id, gradient) in gradients {
             store.insert_id(id, gradient);
         }
@@ -160,9 +160,9 @@ fn is_complete(nodes: &[Node], loss: &Tensor) -> bool {
     outputs.contains(&loss.id()) && nodes.iter().flat_map(|node| node.op.inputs()).all(known)
 }
 
-/// candle creates a store only in a backward pass; that of a scalar is the shortest.
-fn empty_store(like: &Tensor) -> Result<GradStore> {
-    let one = Tensor::new(0f32, like.device())?;
+/// candle creates a store only in a backward pass; that of a scalar on the CPU is the shortest, and queues nothing on a device.
+fn empty_store() -> Result<GradStore> {
+    let one = Tensor::new(0f32, &Device::Cpu)?;
     let mut store = one.backward()?;
     store.remove(&one);
     Ok(store)

@@ -1,11 +1,13 @@
 use candle_core::{CpuStorage, CustomOp1, Shape, Tensor};
+#[cfg(feature = "cuda")]
+use tallow_cuda::View;
 
 use crate::cpu;
 use crate::custom_op::{self, for_float};
 use crate::error::Result;
 use crate::kernels::transpose;
 use crate::layout::{Extents, Layout};
-use crate::{reference, tape};
+use crate::{reference, route, tape};
 
 /// Conversion of an activation tensor from one [`Layout`] to another, as `x.to(memory_format=...)` in PyTorch. The result is
 /// contiguous.
@@ -19,7 +21,7 @@ pub fn to_layout(x: &Tensor, from: Layout, to: Layout) -> Result<Tensor> {
     if from == to || extents.c == 1 || extents.h * extents.w == 1 {
         return Ok(tape::reshape(&x.contiguous()?, extents.shape(to))?);
     }
-    if !cpu::has_kernels(x) {
+    if !route::has_kernels(x) {
         return reference::to_layout(&tape::input(x), from, to);
     }
     Ok(tape::apply1(
@@ -41,10 +43,31 @@ pub fn flatten(x: &Tensor, layout: Layout) -> Result<Tensor> {
     Ok(tape::reshape(&x, (n, features))?)
 }
 
+/// Result of `f` in (N, C, H, W), for operators whose kernels have only (N, H, W, C): `x` and the result are turned.
+#[cfg(feature = "cuda")]
+pub(crate) fn in_channels_last(
+    x: &Tensor,
+    f: impl FnOnce(&Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let y = f(&to_layout(x, Layout::Nchw, Layout::Nhwc)?)?;
+    to_layout(&y, Layout::Nhwc, Layout::Nchw)
+}
+
 struct Rearrange {
     extents: Extents,
     from: Layout,
     to: Layout,
+}
+
+impl Rearrange {
+    /// Rows and columns of the matrices that are turned.
+    fn matrix(&self) -> (usize, usize) {
+        let Extents { c, h, w, .. } = self.extents;
+        match self.from {
+            Layout::Nchw => (c, h * w),
+            Layout::Nhwc => (h * w, c),
+        }
+    }
 }
 
 impl CustomOp1 for Rearrange {
@@ -57,17 +80,25 @@ impl CustomOp1 for Rearrange {
         storage: &CpuStorage,
         layout: &candle_core::Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let Extents { n, c, h, w } = self.extents;
-        let (rows, columns) = match self.from {
-            Layout::Nchw => (c, h * w),
-            Layout::Nhwc => (h * w, c),
-        };
+        let (n, (rows, columns)) = (self.extents.n, self.matrix());
         for_float!(custom_op::dtype(storage), self.name(), T => {
             let x = cpu::slice::<T>(self.name(), storage, layout)?;
             let mut y = custom_op::zeros::<T>(x.len());
             transpose::batched(x, n, rows, columns, &mut y);
             Ok((custom_op::storage(y), self.extents.shape(self.to)))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &candle_core::Layout,
+    ) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
+        let x = View::floats(self.name(), storage, layout)?;
+        let (rows, columns) = self.matrix();
+        let y = tallow_cuda::ops::layout::transpose(x, (self.extents.n, rows, columns))?;
+        Ok((y, self.extents.shape(self.to)))
     }
 
     fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {

@@ -7,6 +7,14 @@ use crate::tape;
 /// Argument of a forward pass: storage and layout.
 pub(crate) type Argument<'a> = (&'a CpuStorage, &'a Layout);
 
+/// Argument of a forward pass on a CUDA device.
+#[cfg(feature = "cuda")]
+pub(crate) type CudaArgument<'a> = (&'a candle_core::CudaStorage, &'a Layout);
+
+/// Result of a forward pass on a CUDA device.
+#[cfg(feature = "cuda")]
+pub(crate) type CudaOutput = Result<(candle_core::CudaStorage, Shape)>;
+
 /// Operator of an input, a weight and an optional bias.
 pub(crate) trait Weighted: Send + Sync + 'static {
     const NAME: &'static str;
@@ -17,6 +25,18 @@ pub(crate) trait Weighted: Send + Sync + 'static {
         weight: Argument,
         bias: Option<Argument>,
     ) -> Result<(CpuStorage, Shape)>;
+
+    /// [`forward`](Self::forward) on a CUDA device; an error by default, for operators of the CPU.
+    #[cfg(feature = "cuda")]
+    fn forward_cuda(
+        &self,
+        _x: CudaArgument,
+        _weight: CudaArgument,
+        _bias: Option<CudaArgument>,
+    ) -> CudaOutput {
+        let message = format!("{}: this is the operator of the CPU", Self::NAME);
+        Err(candle_core::Error::Msg(message).bt())
+    }
 
     /// Gradients of the three; `None` for those not needed.
     fn backward(
@@ -60,6 +80,18 @@ impl<T: Weighted> CustomOp2 for WithArguments<T> {
         self.0.forward((x, x_layout), (weight, weight_layout), None)
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        x_layout: &Layout,
+        weight: &candle_core::CudaStorage,
+        weight_layout: &Layout,
+    ) -> CudaOutput {
+        self.0
+            .forward_cuda((x, x_layout), (weight, weight_layout), None)
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -88,6 +120,21 @@ impl<T: Weighted> CustomOp3 for WithArguments<T> {
     ) -> Result<(CpuStorage, Shape)> {
         let bias = Some((bias, bias_layout));
         self.0.forward((x, x_layout), (weight, weight_layout), bias)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        x_layout: &Layout,
+        weight: &candle_core::CudaStorage,
+        weight_layout: &Layout,
+        bias: &candle_core::CudaStorage,
+        bias_layout: &Layout,
+    ) -> CudaOutput {
+        let bias = Some((bias, bias_layout));
+        self.0
+            .forward_cuda((x, x_layout), (weight, weight_layout), bias)
     }
 
     fn bwd(

@@ -100,10 +100,17 @@ fn worker(program: Option<&Path>) -> Result<Command> {
     Ok(Command::new(program.context("its program was not built")?))
 }
 
+/// Script of PyTorch's side: in this repository or, where the program was carried to another machine, beside it.
 fn script(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "pytorch", name]
+    let here: PathBuf = [env!("CARGO_MANIFEST_DIR"), "pytorch", name]
         .iter()
-        .collect()
+        .collect();
+    if here.is_file() {
+        return here;
+    }
+    let program = std::env::current_exe().ok();
+    let beside = program.and_then(|program| Some(program.parent()?.join("pytorch").join(name)));
+    beside.filter(|path| path.is_file()).unwrap_or(here)
 }
 
 /// A running process; it ends with this value.

@@ -13,6 +13,7 @@ use clap::Args;
 use tallow_cli::{Ending, git_commit, output, status};
 use tallow_record::Tier;
 
+use crate::repository;
 pub use row::Row;
 pub use tree::CONTROL;
 use tree::{Fault, Tree};
@@ -63,7 +64,7 @@ pub struct FaultsArgs {
 /// Judges the faults. A fault that goes unnoticed, or a control that does not, makes the command fail only where `regress` was made for the
 /// faults.
 pub fn faults(args: &FaultsArgs) -> Result<Ending> {
-    let root = tree::root();
+    let root = repository::root();
     let faults = chosen(args, &root)?;
     if args.check {
         return check(&root, &faults);

@@ -67,12 +67,6 @@ impl Fault {
     }
 }
 
-/// Folder of the repository.
-pub fn root() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_path_buf()
-}
-
 /// Copies the source to `to`. Files that are the same already are left alone, so that cargo need not build them again.
 pub fn copy_source(root: &Path, to: &Path) -> Result<()> {
     let listed = Command::new("git")

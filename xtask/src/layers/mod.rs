@@ -47,8 +47,9 @@ pub fn layers(args: &LayersArgs) -> Result<Ending> {
 }
 
 /// Crates that each crate may use directly, from the lowest layer to the highest.
-const LAYERS: [(&str, &[&str]); 18] = [
-    ("tallow-ops", &[]),
+const LAYERS: [(&str, &[&str]); 19] = [
+    ("tallow-cuda", &[]),
+    ("tallow-ops", &["tallow-cuda"]),
     ("tallow-transforms", &[]),
     ("tallow-metrics", &[]),
     ("tallow-record", &[]),
@@ -69,6 +70,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
     (
         "tallow-train",
         &[
+            "tallow-cuda",
             "tallow-datasets",
             "tallow-ops",
             "tallow-metrics",

@@ -226,7 +226,8 @@ fn devices(program: &Program, advice: &mut Vec<String>) -> Vec<Accelerator> {
             .filter(|_| compiled)
             .map(|error| error.to_string()),
     };
-    let cuda = device("cuda", cfg!(feature = "cuda"), Device::new_cuda(0));
+    let cuda = tallow_ops::cuda_device(0).map_err(candle_core::Error::from);
+    let cuda = device("cuda", cfg!(feature = "cuda"), cuda);
     let metal = device("metal", cfg!(feature = "metal"), Device::new_metal(0));
     let build = |feature: &str| match program.name.as_str() {
         "cargo xtask" => format!("cargo run --release -p xtask --features {feature} -- run ..."),

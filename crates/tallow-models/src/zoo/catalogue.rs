@@ -372,6 +372,8 @@ impl BuiltIn {
         entry.default_input = Some(self.made_for.0);
         entry.default_classes = Some(self.made_for.1);
         entry.default_layout = self.layout;
+        // All networks of the zoo work in either order.
+        entry.gpu_layout = Layout::Nhwc;
         entry.parameters = Some(self.parameters);
         entry.multiply_adds = Some(self.multiply_adds);
         entry.takes_hidden = self.hidden;

@@ -1,7 +1,7 @@
 //! Every model on an accelerator gives what it gives on the CPU.
 //!
-//! Runs where candle was built for CUDA or Metal and there is a device: `cargo test --release -p tallow-models --test it device --features
-//! candle-core/cuda`. Elsewhere each test says that it was skipped.
+//! Runs in a build for CUDA or Metal where there is a device: `cargo test --release -p tallow-models --test it device --features cuda`. Elsewhere
+//! each test says that it was skipped.
 
 use crate::common::{difference, fill, floats, images, labels, norm, skipped, small};
 use candle_core::backprop::GradStore;
@@ -10,7 +10,9 @@ use tallow_models::{Model, ModelConfig, grad_cam, registry};
 use tallow_ops::{CrossEntropyConfig, cross_entropy};
 
 fn accelerator() -> Option<Device> {
-    let found = Device::new_cuda(0).or_else(|_| Device::new_metal(0)).ok();
+    let found = tallow_ops::cuda_device(0)
+        .ok()
+        .or_else(|| Device::new_metal(0).ok());
     if found.is_none() {
         skipped("no CUDA or Metal device, or candle was built without");
     }

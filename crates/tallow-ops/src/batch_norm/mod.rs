@@ -9,12 +9,16 @@ pub use self::config::{BatchNormConfig, Norm};
 pub(crate) use self::config::{check, check_count, check_parameters, check_train};
 pub use self::running::with_running_momentum;
 use crate::cpu;
+#[cfg(feature = "cuda")]
+use crate::cuda::norm::Statistics;
 use crate::custom_op::{self, Element, for_float};
 use crate::error::Result;
 use crate::kernels::batch_norm::{self as kernel, Moments, Normal};
 use crate::kernels::fresh::fresh;
 use crate::layout::{Extents, Layout};
-use crate::{reference, tape};
+#[cfg(feature = "cuda")]
+use crate::to_layout::in_channels_last;
+use crate::{reference, route, tape};
 
 /// Batch normalization in training, as `torch.nn.functional.batch_norm` with `training=True` (Ioffe and Szegedy 2015).
 ///
@@ -35,11 +39,16 @@ pub fn batch_norm_train(
     running_var: &Var,
     config: &BatchNormConfig,
 ) -> Result<Tensor> {
-    if !cpu::has_kernels(x) {
+    if !route::has_kernels(x) {
         let [x, weight, bias] = [x, weight, bias].map(tape::input);
         return reference::batch_norm_train(&x, &weight, &bias, running_mean, running_var, config);
     }
     let extents = check_train(x, weight, bias, running_mean, running_var, config)?;
+    #[cfg(feature = "cuda")]
+    if route::on_cuda(x) {
+        let statistics = Statistics::of_batch(running_mean, running_var, config);
+        return on_the_device(x, [weight, bias], extents, config, statistics);
+    }
     let moments = Arc::new(OnceLock::new());
     let op = Train {
         extents,
@@ -73,11 +82,16 @@ pub fn batch_norm_eval(
     running_var: &Tensor,
     config: &BatchNormConfig,
 ) -> Result<Tensor> {
-    if !cpu::has_kernels(x) {
+    if !route::has_kernels(x) {
         let [x, weight, bias] = [x, weight, bias].map(tape::input);
         return reference::batch_norm_eval(&x, &weight, &bias, running_mean, running_var, config);
     }
     let extents = check(x, weight, bias, running_mean, running_var, config)?;
+    #[cfg(feature = "cuda")]
+    if route::on_cuda(x) {
+        let statistics = Statistics::running(running_mean, running_var);
+        return on_the_device(x, [weight, bias], extents, config, statistics);
+    }
     let normal = Normal::new(to_f64(running_mean)?, &to_f64(running_var)?, config.eps);
     let op = Eval {
         extents,
@@ -90,6 +104,25 @@ pub fn batch_norm_eval(
         &bias.contiguous()?,
         op,
     )?)
+}
+
+/// Norm of checked arguments on a CUDA device.
+#[cfg(feature = "cuda")]
+fn on_the_device(
+    x: &Tensor,
+    parameters: [&Tensor; 2],
+    extents: Extents,
+    config: &BatchNormConfig,
+    statistics: Statistics,
+) -> Result<Tensor> {
+    let tail = tallow_cuda::ops::norm::Tail::Linear;
+    let norm = |x: &Tensor| {
+        crate::cuda::norm::apply(x, parameters, None, extents, config.eps, statistics, tail)
+    };
+    match config.layout {
+        Layout::Nchw => in_channels_last(x, norm),
+        Layout::Nhwc => norm(x),
+    }
 }
 
 pub(crate) fn to_f64(x: &Tensor) -> Result<Vec<f64>> {

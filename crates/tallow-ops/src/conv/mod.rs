@@ -12,6 +12,10 @@ use self::algorithm::choose;
 pub use self::config::Conv2dConfig;
 pub(crate) use self::config::geometry;
 use crate::error::Result;
+#[cfg(feature = "cuda")]
+use crate::layout::Layout;
+#[cfg(feature = "cuda")]
+use crate::to_layout::in_channels_last;
 use crate::weighted::apply_weighted;
 use crate::{cpu, reference, tape};
 
@@ -22,7 +26,8 @@ use crate::{cpu, reference, tape};
 /// `OH = (H + 2 * padding - dilation * (KH - 1) - 1) / stride + 1`, rounded down, and `OW` likewise.
 ///
 /// Differentiable in all three arguments, for all hyper-parameters. In `f32` and `f64` on the CPU the kernels of this crate run,
-/// and equal arguments with an equal number of threads give equal bits. Everything else is [`reference::conv2d`].
+/// and equal arguments with an equal number of threads give equal bits. In `f32` on a CUDA device cuDNN runs, where it is installed and has a
+/// deterministic engine. Everything else is [`reference::conv2d`].
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) if a tensor has the wrong rank, the channels do not fit or the kernel is larger than
@@ -46,7 +51,19 @@ pub fn conv2d(
     config: &Conv2dConfig,
 ) -> Result<Tensor> {
     let geometry = geometry(x, weight, bias, config)?;
-    if !cpu::has_kernels(x) {
+    #[cfg(feature = "cuda")]
+    let on_device = crate::cuda::conv::runs(x, &geometry);
+    #[cfg(not(feature = "cuda"))]
+    let on_device = false;
+    #[cfg(feature = "cuda")]
+    if on_device && config.layout == Layout::Nchw {
+        let config = Conv2dConfig {
+            layout: Layout::Nhwc,
+            ..*config
+        };
+        return in_channels_last(x, |x| conv2d(x, weight, bias, &config));
+    }
+    if !on_device && !cpu::has_kernels(x) {
         let (x, weight, bias) = (tape::input(x), tape::input(weight), bias.map(tape::input));
         return reference::conv::composed(&x, &weight, bias.as_ref(), config.layout, &geometry);
     }

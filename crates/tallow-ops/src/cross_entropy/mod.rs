@@ -11,7 +11,7 @@ use crate::custom_op::{self, for_float};
 use crate::error::Result;
 use crate::kernels::fresh::fresh;
 use crate::kernels::softmax;
-use crate::{reference, tape};
+use crate::{reference, route, tape};
 
 /// Mean cross-entropy of logits and class labels, a scalar, as `torch.nn.functional.cross_entropy`.
 ///
@@ -27,10 +27,15 @@ pub fn cross_entropy(
     labels: &Tensor,
     config: &CrossEntropyConfig,
 ) -> Result<Tensor> {
-    if !cpu::has_kernels(logits) {
+    if !route::has_kernels(logits) {
         return reference::cross_entropy(&tape::input(logits), labels, config);
     }
     let classes = check_labels(logits, labels, config)?;
+    #[cfg(feature = "cuda")]
+    if route::on_cuda(logits) {
+        let smoothing = config.label_smoothing;
+        return crate::cuda::loss::cross_entropy(logits, labels, classes, smoothing);
+    }
     let labels = read_labels(labels, classes)?;
     let op = Hard {
         classes,

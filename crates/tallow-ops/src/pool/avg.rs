@@ -1,13 +1,20 @@
 use candle_core::{CpuStorage, CustomOp1, Shape, Tensor};
+#[cfg(feature = "cuda")]
+use tallow_cuda::{
+    View,
+    ops::pool::{self, Divisor, Windows},
+};
 
 use super::config::{Pool2dConfig, check_dilation, check_output};
 use crate::cpu;
+#[cfg(feature = "cuda")]
+use crate::cuda::pool::{adaptive as adaptive_axis, windows};
 use crate::custom_op::{self, for_float};
 use crate::error::Result;
 use crate::kernels::pool::Axis;
 use crate::kernels::pool::avg::{self, Span, Spans};
 use crate::layout::{Extents, Layout};
-use crate::{reference, tape};
+use crate::{reference, route, tape};
 
 /// Average pooling, as `torch.nn.functional.avg_pool2d`.
 ///
@@ -17,7 +24,7 @@ use crate::{reference, tape};
 /// # Errors
 /// As [`max_pool2d`](crate::max_pool2d); also [`Error::Config`](crate::Error::Config) if the dilation is not 1.
 pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) -> Result<Tensor> {
-    if !cpu::has_kernels(x) {
+    if !route::has_kernels(x) {
         return reference::avg_pool2d(&tape::input(x), config, count_include_pad);
     }
     check_dilation(config)?;
@@ -33,6 +40,14 @@ pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) ->
             extents,
             layout: config.layout,
             spans,
+            #[cfg(feature = "cuda")]
+            windows: (
+                windows(extents, config.layout, rows, columns),
+                match count_include_pad {
+                    true => Divisor::Padded,
+                    false => Divisor::Inside,
+                },
+            ),
         },
     )?)
 }
@@ -45,7 +60,7 @@ pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) ->
 /// [`Error::Shape`](crate::Error::Shape) if `x` does not have four axes; [`Error::Config`](crate::Error::Config) if the output is
 /// empty.
 pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -> Result<Tensor> {
-    if !cpu::has_kernels(x) {
+    if !route::has_kernels(x) {
         return reference::adaptive_avg_pool2d(&tape::input(x), output, layout);
     }
     check_output(output)?;
@@ -61,6 +76,16 @@ pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -
             extents,
             layout,
             spans,
+            #[cfg(feature = "cuda")]
+            windows: (
+                windows(
+                    extents,
+                    layout,
+                    adaptive_axis(extents.h, output.0),
+                    adaptive_axis(extents.w, output.1),
+                ),
+                Divisor::Adaptive,
+            ),
         },
     )?)
 }
@@ -107,6 +132,9 @@ struct AvgPool {
     extents: Extents,
     layout: Layout,
     spans: Spans,
+    /// The same for a CUDA device, whose kernels compute the spans themselves.
+    #[cfg(feature = "cuda")]
+    windows: (Windows, Divisor),
 }
 
 impl CustomOp1 for AvgPool {
@@ -132,8 +160,31 @@ impl CustomOp1 for AvgPool {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &candle_core::Layout,
+    ) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
+        let out = Extents {
+            h: self.spans.rows.len(),
+            w: self.spans.columns.len(),
+            ..self.extents
+        };
+        let x = View::floats(self.name, storage, layout)?;
+        let y = pool::average(x, &self.windows.0, self.windows.1)?;
+        Ok((y, out.shape(self.layout)))
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            let (storage, layout) = grad.storage_and_layout();
+            let gradients = View::locked(self.name, &storage, layout)?;
+            let dx = pool::average_gradient(gradients, &self.windows.0, self.windows.1)?;
+            return Ok(Some(crate::cuda::tensor(dx, x.shape())));
+        }
         for_float!(grad.dtype(), self.name, T => {
             let (storage, layout) = grad.storage_and_layout();
             let mut gx = custom_op::zeros::<T>(self.extents.count());

@@ -1,6 +1,11 @@
 use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, Shape, Tensor};
+#[cfg(feature = "cuda")]
+use tallow_cuda::{
+    View,
+    ops::pool::{self, Windows, Winners},
+};
 
 use super::config::Pool2dConfig;
 use crate::cpu;
@@ -8,7 +13,7 @@ use crate::custom_op::{self, for_float};
 use crate::error::{Error, Result};
 use crate::kernels::pool::{Axis, max};
 use crate::layout::{Extents, Layout};
-use crate::{reference, tape};
+use crate::{reference, route, tape};
 
 /// Max pooling, as `torch.nn.functional.max_pool2d`.
 ///
@@ -19,7 +24,7 @@ use crate::{reference, tape};
 /// [`Error::Shape`] if `x` does not have four axes; [`Error::Config`] if kernel, stride or dilation is 0, padding exceeds half
 /// the kernel, or no window fits.
 pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
-    if !cpu::has_kernels(x) {
+    if !route::has_kernels(x) {
         return reference::max_pool2d(&tape::input(x), config);
     }
     let (extents, rows, columns) = config.axes("max_pool2d", x)?;
@@ -36,6 +41,8 @@ pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
             layout: config.layout,
             axes: (rows, columns),
             winner: OnceLock::new(),
+            #[cfg(feature = "cuda")]
+            winners: OnceLock::new(),
         },
     )?)
 }
@@ -46,6 +53,16 @@ struct MaxPool {
     axes: (Axis, Axis),
     /// Position of each maximum in its input plane.
     winner: OnceLock<Vec<u32>>,
+    /// The same on a CUDA device.
+    #[cfg(feature = "cuda")]
+    winners: OnceLock<Winners>,
+}
+
+#[cfg(feature = "cuda")]
+impl MaxPool {
+    fn windows(&self) -> Windows {
+        crate::cuda::pool::windows(self.extents, self.layout, self.axes.0, self.axes.1)
+    }
 }
 
 impl CustomOp1 for MaxPool {
@@ -73,8 +90,33 @@ impl CustomOp1 for MaxPool {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &candle_core::Layout,
+    ) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
+        let out = Extents {
+            h: self.axes.0.output,
+            w: self.axes.1.output,
+            ..self.extents
+        };
+        let x = View::floats(self.name(), storage, layout)?;
+        let (y, winners) = pool::max(x, &self.windows())?;
+        custom_op::save(&self.winners, winners)?;
+        Ok((y, out.shape(self.layout)))
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            let (storage, layout) = grad.storage_and_layout();
+            let gradients = View::locked(self.name(), &storage, layout)?;
+            let winners = custom_op::saved(&self.winners)?;
+            let dx = pool::max_gradient(gradients, winners, &self.windows())?;
+            return Ok(Some(crate::cuda::tensor(dx, x.shape())));
+        }
         let winner = custom_op::saved(&self.winner)?;
         for_float!(grad.dtype(), self.name(), T => {
             let (storage, layout) = grad.storage_and_layout();

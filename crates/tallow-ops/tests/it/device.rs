@@ -1,7 +1,7 @@
 //! Every operator on an accelerator gives what the kernels give on the CPU.
 //!
-//! Runs where candle was built for CUDA or Metal and there is a device: `cargo test --release -p tallow-ops --test it device --features
-//! candle-core/cuda`. Elsewhere each test prints that it was skipped.
+//! Runs in a build for CUDA or Metal where there is a device: `cargo test --release -p tallow-ops --test it device --features cuda`. Elsewhere
+//! each test prints that it was skipped.
 
 use std::io::Write;
 
@@ -11,15 +11,15 @@ use tallow_ops::{
     Pool2dConfig, Result, Tape, adaptive_avg_pool2d, add, add_relu, avg_pool2d,
     batch_norm_add_relu_train, batch_norm_eval, batch_norm_train, conv_bn_add_relu_eval,
     conv_bn_eval, conv_bn_relu_eval, conv_bn_relu_train, conv_relu, conv2d, cross_entropy,
-    cross_entropy_soft, dropout, flatten, linear, max_pool2d, no_grad, pad_with_zeros, relu,
-    to_layout,
+    cross_entropy_soft, cuda_device, dropout, flatten, has_gpu_kernels, linear, max_pool2d,
+    no_grad, pad_with_zeros, relu, to_layout,
 };
 
 /// The largest difference allowed, as a share of the largest value.
 const TOLERANCE: f64 = 1e-4;
 
 fn accelerator() -> Option<Device> {
-    let found = Device::new_cuda(0).or_else(|_| Device::new_metal(0)).ok();
+    let found = cuda_device(0).ok().or_else(|| Device::new_metal(0).ok());
     if found.is_none() {
         // Straight to standard error: what `eprintln` writes is swallowed when a test passes.
         let word = b"SKIPPED: no CUDA or Metal device, or candle was built without\n";
@@ -367,6 +367,26 @@ fn blocks() {
                 })
             });
         }
+        // The convolution's bias is left out of it, and comes back in the norm.
+        let biased: [&[usize]; 5] = [maps, &[4, 4, 3, 3], &[4], &[4], &[4]];
+        let biased = arguments(&biased);
+        assert_same("conv_bn_relu_eval with a bias", &device, &biased, &|t| {
+            with_norm(t, &|norm| {
+                conv_bn_relu_eval(&t[0], &t[1], Some(&t[4]), norm, &conv, true)
+            })
+        });
+        let zero = |t: &[Tensor]| {
+            with_norm(t, &|norm| {
+                conv_bn_relu_train(&t[0], &t[1], Some(&t[4]), norm, &conv, false)
+            })
+        };
+        let found = outcome(&zero, &biased, &device, DType::F32);
+        let expected = outcome(&zero, &biased, &Device::Cpu, DType::F64);
+        for (found, expected) in found.iter().zip(&expected).take(5) {
+            assert!(error(found, expected) < TOLERANCE, "{layout}");
+        }
+        // The norm takes the bias away again: its gradient is nothing.
+        assert!(flat(&found[5]).iter().all(|g| g.abs() < 1e-5), "{layout}");
         assert_same("conv_bn_eval", &device, &all[..4], &|t| {
             with_norm(t, &|norm| conv_bn_eval(&t[0], &t[1], None, norm, &conv))
         });
@@ -402,6 +422,32 @@ fn losses() {
     let labels = Tensor::new(&[2u32, 0, 10, 4], &device).unwrap();
     let loss = cross_entropy(&logits, &labels, &Default::default()).unwrap();
     assert!(flat(&loss)[0].is_nan());
+}
+
+/// The mask is that of the CPU, and the generator stands where it stands there.
+#[test]
+fn masks_of_dropout() {
+    let Some(device) = accelerator() else { return };
+    let x = values(&[37, 41], 3);
+    let masked = |device: &Device| {
+        let generator = Generator::new(12);
+        let there = x.to_device(device).unwrap();
+        let first = dropout(&there, 0.3, &generator).unwrap();
+        let second = dropout(&there, 0.7, &generator).unwrap();
+        (flat(&first), flat(&second), generator.state())
+    };
+    assert_eq!(masked(&device), masked(&Device::Cpu));
+}
+
+/// Kernels work on what a build with them and cuDNN has; without, the operators are composed, and the other tests hold them as well.
+#[test]
+fn kernels_are_there_for_f32_alone() {
+    let Some(device) = accelerator() else { return };
+    let found = has_gpu_kernels(&device, DType::F32);
+    let word = format!("the operators have kernels on this device: {found}\n");
+    std::io::stderr().write_all(word.as_bytes()).unwrap();
+    assert!(!has_gpu_kernels(&device, DType::F64));
+    assert!(!has_gpu_kernels(&Device::Cpu, DType::F32));
 }
 
 /// A step of training twice: the tape gives candle's gradients, and the same bits every time.

@@ -198,6 +198,23 @@ impl Update for AdamUpdate {
         }
     }
 
+    #[cfg(feature = "cuda")]
+    fn rule(&self) -> Option<tallow_cuda::ops::optimizer::Rule> {
+        let (beta1, beta2) = self.betas;
+        Some(tallow_cuda::ops::optimizer::Rule::Adam {
+            keep: self.keep as f32,
+            weight_decay: self.weight_decay as f32,
+            eps: self.eps as f32,
+            sign: self.sign as f32,
+            new1: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            new2: (1.0 - beta2) as f32,
+            step_size: self.step_size as f32,
+            root2: self.correction2_sqrt as f32,
+            amsgrad: self.amsgrad,
+        })
+    }
+
     fn reference(
         &self,
         param: &Tensor,

@@ -112,11 +112,22 @@ impl Params {
         grads: &GradStore,
         mut update: impl FnMut(&mut Settings) -> U,
     ) -> Result<bool> {
-        self.for_each(grads, |slot, grad, mut at| {
+        #[cfg(feature = "cuda")]
+        let mut queue = Vec::new();
+        let found = self.for_each(grads, |slot, grad, mut at| {
             let update = update(&mut at);
             slot.mu_product = at.mu_product;
+            #[cfg(feature = "cuda")]
+            if let Some(step) = slot.on_the_device(&update, grad)? {
+                queue.push(step);
+                return Ok(());
+            }
             slot.apply(&update, grad)
-        })
+        })?;
+        // All at once: a launch for each parameter would take longer than its work.
+        #[cfg(feature = "cuda")]
+        tallow_cuda::ops::optimizer::step(&queue).map_err(candle_core::Error::from)?;
+        Ok(found)
     }
 
     /// Like [`step`](Self::step), for an update that is made of tensor operations alone: from settings, parameter, gradient and state
@@ -298,6 +309,37 @@ impl Slot {
         self.var.inplace_op2(&grad, &fused)
     }
 
+    /// Step of this parameter for the kernel of a CUDA device, if it has one: `f32`, with an update that the kernel knows.
+    #[cfg(feature = "cuda")]
+    fn on_the_device<U: Update>(
+        &mut self,
+        update: &U,
+        grad: &Tensor,
+    ) -> candle_core::Result<Option<tallow_cuda::ops::optimizer::Step>> {
+        let known = self.var.device().is_cuda()
+            && self.var.dtype() == DType::F32
+            && self.var.is_contiguous()
+            && self.var.elem_count() > 0;
+        let (State::Tensors(moments), Some(rule), true) = (&mut self.state, update.rule(), known)
+        else {
+            return Ok(None);
+        };
+        let mut state = Vec::with_capacity(rule.states());
+        for moment in moments.iter_mut().take(rule.states()) {
+            let tensor = match moment {
+                Some(tensor) => tensor.clone(),
+                None => moment.insert(self.var.zeros_like()?).clone(),
+            };
+            state.push(tensor);
+        }
+        Ok(Some(tallow_cuda::ops::optimizer::Step {
+            param: self.var.clone(),
+            grad: grad.contiguous()?,
+            state,
+            rule,
+        }))
+    }
+
     fn tensor(&self, index: usize) -> candle_core::Result<Tensor> {
         let shape = self.var.shape();
         match &self.state {
@@ -326,7 +368,12 @@ impl Slot {
         Ok(match &self.state {
             State::F32(_) => State::F32(flat(&moments)?),
             State::F64(_) => State::F64(flat(&moments)?),
-            State::Tensors(_) => State::Tensors(moments),
+            State::Tensors(_) => {
+                // Copies, since a kernel changes them in place, and the tensors may be the caller's.
+                let copy = |moment: Option<Tensor>| moment.map(|t| t.copy()).transpose();
+                let [a, b, c] = moments;
+                State::Tensors([copy(a)?, copy(b)?, copy(c)?])
+            }
         })
     }
 }

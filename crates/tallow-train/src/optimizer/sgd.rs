@@ -118,6 +118,18 @@ impl Update for SgdUpdate {
         }
     }
 
+    #[cfg(feature = "cuda")]
+    fn rule(&self) -> Option<tallow_cuda::ops::optimizer::Rule> {
+        Some(tallow_cuda::ops::optimizer::Rule::Sgd {
+            lr: self.lr as f32,
+            sign: self.sign as f32,
+            weight_decay: self.weight_decay as f32,
+            momentum: (self.momentum != 0.0).then_some(self.momentum as f32),
+            share: self.share as f32,
+            nesterov: self.nesterov,
+        })
+    }
+
     fn reference(
         &self,
         param: &Tensor,

@@ -29,6 +29,12 @@ pub(super) trait Update: Copy + Sync {
         state: &mut Moments<Option<Tensor>>,
     ) -> candle_core::Result<Tensor>;
 
+    /// Rule and numbers for the kernel of a CUDA device, which updates all parameters at once; `None`, the default, for an update without one.
+    #[cfg(feature = "cuda")]
+    fn rule(&self) -> Option<tallow_cuda::ops::optimizer::Rule> {
+        None
+    }
+
     /// Whether norms over the whole parameter enter the step. Then [`measure`](Self::measure) passes over all elements before
     /// [`apply`](Self::apply).
     fn is_layer_wise(&self) -> bool {

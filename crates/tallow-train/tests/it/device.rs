@@ -1,7 +1,7 @@
 //! Training on an accelerator: same results as the CPU, same bits every time, and runs that are resumed.
 //!
-//! Runs if candle was built for CUDA or Metal and there is a device: `cargo test --release -p tallow-train --features
-//! candle-core/cuda device`. Otherwise each test prints that it was skipped.
+//! Runs in a build for CUDA or Metal where there is a device: `cargo test --release -p tallow-train --test it device --features cuda`. Otherwise each
+//! test prints that it was skipped.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -15,7 +15,9 @@ use tallow_train::{
 };
 
 fn accelerator() -> Option<Device> {
-    let found = Device::new_cuda(0).or_else(|_| Device::new_metal(0)).ok();
+    let found = tallow_ops::cuda_device(0)
+        .ok()
+        .or_else(|| Device::new_metal(0).ok());
     if found.is_none() {
         // Straight to standard error: what `eprintln` writes is swallowed when a test passes.
         let word = b"SKIPPED: no CUDA or Metal device, or candle was built without\n";

@@ -1,0 +1,164 @@
+//! Convolutions by the graph API of cuDNN 9, loaded at run time.
+//!
+//! A build needs no cuDNN: the library is opened when the first convolution asks for it. Of its functions eleven are used, and of its
+//! constants those of `constants`; both are stable within version 9.
+
+mod constants;
+#[cfg(test)]
+mod described;
+mod descriptor;
+mod library;
+mod plan;
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use candle_core::CudaDevice;
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream};
+
+use self::constants::{attribute, descriptor as kind, kind as value};
+use self::descriptor::Descriptor;
+use self::library::{Handle, Library};
+pub use self::plan::{Convolution, Pass};
+use self::plan::{Plan, Target};
+use crate::call::Address;
+use crate::error::{Result, driver};
+use crate::view::address;
+
+/// cuDNN on one device.
+pub(crate) struct Cudnn {
+    library: &'static Library,
+    handle: Handle,
+    stream: Arc<CudaStream>,
+    /// Plans by what they compute; `None` where cuDNN has none that is strict and deterministic.
+    plans: HashMap<(Pass, Convolution), Option<Plan>>,
+    /// Scratch memory, as large as the largest plan asks for.
+    workspace: Option<CudaSlice<u8>>,
+}
+
+// SAFETY: a handle may be used by any thread, one at a time; the struct is kept behind a mutex. So may descriptors, which are finalized.
+unsafe impl Send for Cudnn {}
+
+impl Cudnn {
+    /// cuDNN for the device of a stream.
+    pub(crate) fn new(stream: &Arc<CudaStream>) -> Result<Self> {
+        let library = Library::get()?;
+        driver("cuCtxSetCurrent", stream.context().bind_to_thread())?;
+        let handle = library.handle(stream.cu_stream().cast())?;
+        let cudnn = Self {
+            library,
+            handle,
+            stream: stream.clone(),
+            plans: HashMap::new(),
+            workspace: None,
+        };
+        let version = cudnn.version();
+        match cudnn.device_description() {
+            Ok(text) => tracing::debug!("cuDNN {version} describes the device as {text}"),
+            Err(error) => tracing::debug!("cuDNN {version} does not describe the device: {error}"),
+        }
+        Ok(cudnn)
+    }
+
+    /// Version, as 91900 for 9.19.0.
+    pub(crate) fn version(&self) -> usize {
+        self.library.version()
+    }
+
+    /// True if there is a plan.
+    pub(crate) fn has_plan(&mut self, pass: Pass, convolution: &Convolution) -> Result<bool> {
+        Ok(self.plan(pass, convolution)?.is_some())
+    }
+
+    /// Notes on the engine of a plan, for reports; `None` if there is no plan.
+    pub(crate) fn describe(
+        &mut self,
+        pass: Pass,
+        convolution: &Convolution,
+    ) -> Result<Option<String>> {
+        Ok(self.plan(pass, convolution)?.map(Plan::describe))
+    }
+
+    /// Queues a convolution. The addresses are those of the input or its gradient, the weight or its gradient, and the output or its
+    /// gradient. Returns false if there is no plan.
+    ///
+    /// # Safety
+    /// The addresses must be of memory of this device with as many floats as the convolution has there, aligned to 16 bytes.
+    pub(crate) unsafe fn run(
+        &mut self,
+        device: &CudaDevice,
+        pass: Pass,
+        convolution: &Convolution,
+        [x, w, y]: [Address; 3],
+    ) -> Result<bool> {
+        driver("cuCtxSetCurrent", self.stream.context().bind_to_thread())?;
+        let Some(needed) = self.plan(pass, convolution)?.map(|plan| plan.workspace) else {
+            return Ok(false);
+        };
+        let workspace = self.workspace(device, needed)?;
+        let Some(Some(plan)) = self.plans.get(&(pass, *convolution)) else {
+            return Ok(false);
+        };
+        let ids = [plan::X, plan::W, plan::Y];
+        let pointers = [x, w, y].map(|address| address as usize as *mut c_void);
+        let mut pack = Descriptor::new(self.library, kind::VARIANT_PACK)?;
+        pack.set_i64s(attribute::VARIANT_PACK_UNIQUE_IDS, &ids)?;
+        pack.set_pointers(attribute::VARIANT_PACK_DATA_POINTERS, &pointers)?;
+        let workspace = workspace as usize as *mut c_void;
+        pack.set_pointers(attribute::VARIANT_PACK_WORKSPACE, &[workspace])?;
+        pack.finalize()?;
+        // SAFETY: the plan was made for tensors of these sizes, whose memory is the caller's; the workspace is as large as the plan asks for,
+        // and is used by one plan after another on one stream.
+        unsafe { self.library.execute(self.handle, &plan.descriptor, &pack)? };
+        Ok(true)
+    }
+
+    fn plan(&mut self, pass: Pass, convolution: &Convolution) -> Result<Option<&Plan>> {
+        let key = (pass, *convolution);
+        if !self.plans.contains_key(&key) {
+            driver("cuCtxSetCurrent", self.stream.context().bind_to_thread())?;
+            let plan = Plan::choose(self.library, Target::Handle(self.handle), pass, convolution)?;
+            match &plan {
+                Some(plan) => tracing::debug!("{pass:?} {convolution:?}: {}", plan.describe()),
+                None => tracing::debug!("{pass:?} {convolution:?}: cuDNN has no plan"),
+            }
+            self.plans.insert(key, plan);
+        }
+        Ok(self.plans.get(&key).and_then(Option::as_ref))
+    }
+
+    /// Address of a workspace of at least `bytes`; 0 if none is needed.
+    fn workspace(&mut self, device: &CudaDevice, bytes: usize) -> Result<Address> {
+        if bytes == 0 {
+            return Ok(0);
+        }
+        if self.workspace.as_ref().is_none_or(|w| w.len() < bytes) {
+            // The old one is freed on the stream, after the plans that use it.
+            self.workspace = None;
+            // SAFETY: scratch memory, which the plans write before they read it.
+            self.workspace = Some(unsafe { device.alloc::<u8>(bytes)? });
+        }
+        Ok(self.workspace.as_ref().map_or(0, address))
+    }
+
+    /// Description of the device in cuDNN's words, a JSON text, from version 9.8 on.
+    pub(crate) fn device_description(&self) -> Result<String> {
+        driver("cuCtxSetCurrent", self.stream.context().bind_to_thread())?;
+        let mut properties = Descriptor::new(self.library, kind::DEVICE_PROPERTIES)?;
+        properties.set_handle(attribute::DEVICE_PROPERTIES_HANDLE, self.handle)?;
+        properties.finalize()?;
+        let text = properties.bytes(attribute::DEVICE_PROPERTIES_JSON, value::CHAR)?;
+        Ok(String::from_utf8_lossy(&text)
+            .trim_end_matches('\0')
+            .to_string())
+    }
+}
+
+impl Drop for Cudnn {
+    fn drop(&mut self) {
+        // The plans go before the handle that they were made with.
+        self.plans.clear();
+        self.library.destroy(self.handle);
+    }
+}

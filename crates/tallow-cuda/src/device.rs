@@ -1,0 +1,45 @@
+//! Making of a device.
+
+use candle_core::CudaDevice;
+use candle_core::cuda_backend::cudarc::driver::sys;
+
+use crate::error::{Result, driver};
+
+/// CUDA device with one stream of its own, without events, whose pool keeps its memory.
+///
+/// - candle's `Device::new_cuda` has another stream for each thread that uses it, which nothing orders.
+/// - cudarc tracks the uses of every allocation by two events, so that several streams can share it. With one stream there is nothing to track.
+/// - The pool of a device gives free memory back to the system at every synchronization, and maps it anew in the next step, unless it is told
+///   to keep it.
+///
+/// # Errors
+/// If there is no such device, or its driver is older than the toolkit of the build.
+pub fn open(ordinal: usize) -> Result<CudaDevice> {
+    let device = CudaDevice::new_with_stream(ordinal)?;
+    // SAFETY: the device has one stream, on which everything is queued that uses its memory. Nothing has been allocated yet.
+    unsafe { device.disable_event_tracking() };
+    keep_memory(&device)?;
+    Ok(device)
+}
+
+/// Tells the pool of the device to keep memory that is free.
+fn keep_memory(device: &CudaDevice) -> Result<()> {
+    let context = device.cuda_stream().context().clone();
+    if !context.has_async_alloc() {
+        return Ok(());
+    }
+    let mut pool: sys::CUmemoryPool = std::ptr::null_mut();
+    // SAFETY: the device is that of the context, and the pool is written before it is read.
+    let found = unsafe { sys::cuDeviceGetDefaultMemPool(&mut pool, context.cu_device()) };
+    driver("cuDeviceGetDefaultMemPool", found.result())?;
+    let mut threshold = u64::MAX;
+    // SAFETY: the value of this attribute is a u64.
+    let set = unsafe {
+        sys::cuMemPoolSetAttribute(
+            pool,
+            sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
+            (&raw mut threshold).cast(),
+        )
+    };
+    driver("cuMemPoolSetAttribute", set.result())
+}

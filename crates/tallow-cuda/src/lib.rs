@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+mod call;
+pub mod calls;
+#[cfg(feature = "cuda")]
+pub mod compile;
+#[cfg(feature = "cuda")]
+mod cudnn;
+#[cfg(feature = "cuda")]
+mod device;
+#[cfg(feature = "cuda")]
+mod engine;
+#[cfg(feature = "cuda")]
+mod error;
+#[cfg(feature = "cuda")]
+pub mod ops;
+pub mod partition;
+pub mod source;
+#[cfg(feature = "cuda")]
+mod view;
+
+pub use call::{Address, Arg, Call, count};
+#[cfg(feature = "cuda")]
+pub use device::open;
+#[cfg(feature = "cuda")]
+pub use error::{Error, Result};
+#[cfg(feature = "cuda")]
+pub use view::View;

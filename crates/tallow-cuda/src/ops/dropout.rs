@@ -1,0 +1,21 @@
+//! Dropout.
+
+use candle_core::CudaStorage;
+
+use super::counted;
+use crate::calls::dropout as calls;
+pub use crate::calls::dropout::Mask;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::view::View;
+
+/// `x` times the mask; of a gradient too.
+pub fn dropout(x: View, mask: &Mask) -> Result<CudaStorage> {
+    let engine = Engine::of(x.device())?;
+    let count = counted("dropout", x.len())?;
+    let y = engine.uninit::<f32>(x.len())?;
+    let call = calls::dropout(x.address(), y.address(), count, mask);
+    // SAFETY: input and output have as many floats as are counted.
+    unsafe { engine.launch(&call)? };
+    Ok(engine.storage(y))
+}

@@ -1,0 +1,45 @@
+//! Element-wise operators.
+
+use candle_core::CudaStorage;
+
+use super::counted;
+use crate::call::{Address, Call};
+use crate::calls::elementwise as calls;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::view::View;
+
+/// Launch of two inputs.
+type Two = fn(Address, Address, Address, u32) -> Call;
+
+/// `relu(x)`.
+pub fn relu(x: View) -> Result<CudaStorage> {
+    let engine = Engine::of(x.device())?;
+    let count = counted("relu", x.len())?;
+    let y = engine.uninit::<f32>(x.len())?;
+    let call = calls::relu(x.address(), y.address(), count);
+    // SAFETY: input and output have as many floats as are counted.
+    unsafe { engine.launch(&call)? };
+    Ok(engine.storage(y))
+}
+
+/// Gradient of a ReLU, from its output `y`.
+pub fn relu_gradient(y: View, grad: View) -> Result<CudaStorage> {
+    two("relu", calls::relu_gradient, y, grad)
+}
+
+/// `relu(x + y)`.
+pub fn add_relu(x: View, y: View) -> Result<CudaStorage> {
+    two("add_relu", calls::add_relu, x, y)
+}
+
+fn two(op: &'static str, call: Two, a: View, b: View) -> Result<CudaStorage> {
+    let engine = Engine::of(a.device())?;
+    let count = counted(op, a.len())?;
+    let b = b.expect(op, "the second argument", a.len())?;
+    let out = engine.uninit::<f32>(a.len())?;
+    let call = call(a.address(), b, out.address(), count);
+    // SAFETY: inputs and output have as many floats as are counted.
+    unsafe { engine.launch(&call)? };
+    Ok(engine.storage(out))
+}

@@ -1,0 +1,100 @@
+use tallow_cuda::calls::{elementwise, layout};
+
+use crate::emulator::{Buffer, emulator};
+use crate::support::{bits, in_both_orders, values};
+
+fn relu(z: f32) -> f32 {
+    if z <= 0. { 0. } else { z }
+}
+
+#[test]
+fn relu_and_its_gradient() {
+    let Some(e) = emulator() else { return };
+    for len in [1usize, 7, 64, 4097] {
+        let (mut x, grad) = (values(len, 1), values(len, 2));
+        x[0] = f32::NAN;
+        let [y, dx] = in_both_orders(|backwards| {
+            let (mut from, mut to) = (Buffer::floats(&x), Buffer::unset(len));
+            let (mut g, mut dx) = (Buffer::floats(&grad), Buffer::unset(len));
+            let count = len as u32;
+            let calls = [
+                elementwise::relu(from.address(), to.address(), count),
+                elementwise::relu_gradient(to.address(), g.address(), dx.address(), count),
+            ];
+            e.run(&calls, backwards);
+            [bits(to.read()), bits(dx.read())]
+        });
+        let expected: Vec<f32> = x.iter().map(|&x| relu(x)).collect();
+        assert_eq!(y, bits(&expected));
+        let through = expected.iter().zip(&grad);
+        let expected: Vec<f32> = through
+            .map(|(&y, &g)| if y <= 0. { 0. } else { g })
+            .collect();
+        assert_eq!(dx, bits(&expected));
+    }
+}
+
+/// Tensors that do not lie on 16 bytes are taken value by value.
+#[test]
+fn views_that_are_not_aligned() {
+    let Some(e) = emulator() else { return };
+    let x = values(65, 3);
+    let mut from = Buffer::floats(&x);
+    let mut to = Buffer::unset(64);
+    let call = elementwise::relu(from.at(1), to.address(), 64);
+    assert_eq!(call.kernel, "relu_1");
+    e.run(&[call], false);
+    let expected: Vec<f32> = x[1..].iter().map(|&x| relu(x)).collect();
+    assert_eq!(bits(to.read()), bits(&expected));
+    let mut aligned = Buffer::floats(&x[..64]);
+    let call = elementwise::relu(aligned.address(), to.address(), 64);
+    assert_eq!(call.kernel, "relu_4");
+}
+
+#[test]
+fn sums_before_a_relu() {
+    let Some(e) = emulator() else { return };
+    for len in [5usize, 256] {
+        let (x, y) = (values(len, 4), values(len, 5));
+        let out = in_both_orders(|backwards| {
+            let (mut a, mut b) = (Buffer::floats(&x), Buffer::floats(&y));
+            let mut out = Buffer::unset(len);
+            let call = elementwise::add_relu(a.address(), b.address(), out.address(), len as u32);
+            e.run(&[call], backwards);
+            bits(out.read())
+        });
+        let expected: Vec<f32> = x.iter().zip(&y).map(|(x, y)| relu(x + y)).collect();
+        assert_eq!(out, bits(&expected));
+    }
+}
+
+#[test]
+fn axes_change_places_and_back() {
+    let Some(e) = emulator() else { return };
+    for (batch, rows, columns) in [(1, 1, 1), (2, 3, 20), (3, 49, 5), (40, 32, 33)] {
+        let len = batch * rows * columns;
+        let x = values(len, 6);
+        let (y, back) = in_both_orders(|backwards| {
+            let mut from = Buffer::floats(&x);
+            let (mut to, mut back) = (Buffer::unset(len), Buffer::unset(len));
+            let (count, r, c) = (len as u32, rows as u32, columns as u32);
+            let calls = [
+                layout::transpose(from.address(), to.address(), count, r, c),
+                layout::transpose(to.address(), back.address(), count, c, r),
+            ];
+            e.run(&calls, backwards);
+            (to.read().to_vec(), back.read().to_vec())
+        });
+        for b in 0..batch {
+            for r in 0..rows {
+                for c in 0..columns {
+                    assert_eq!(
+                        y[(b * columns + c) * rows + r],
+                        x[(b * rows + r) * columns + c]
+                    );
+                }
+            }
+        }
+        assert_eq!(back, x);
+    }
+}

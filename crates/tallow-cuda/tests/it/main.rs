@@ -1,0 +1,13 @@
+//! The kernels on the CPU beside the operators of tallow-ops.
+// The fibers of the emulator are made by functions that other systems lack or have deprecated.
+#![cfg(target_os = "linux")]
+
+mod emulator;
+mod support;
+
+mod dropout;
+mod elementwise;
+mod loss;
+mod norm;
+mod optimizer;
+mod pool;

@@ -1,0 +1,26 @@
+//! Operators on a CUDA device that are cut differently from those of the CPU, and what the others need there.
+//!
+//! On the CPU a convolution and the norm after it are one operator, since its result fits into the cache only in parts. On a GPU they are two: cuDNN
+//! writes the whole map, and one operator reads it and does all that follows.
+
+pub(crate) mod conv;
+pub(crate) mod dropout;
+pub(crate) mod loss;
+pub(crate) mod norm;
+pub(crate) mod pool;
+
+use candle_core::op::BackpropOp;
+use candle_core::{CpuStorage, CudaStorage, Error, Result, Shape, Storage, Tensor};
+
+/// Result of a backward pass.
+pub(crate) fn tensor(storage: CudaStorage, shape: impl Into<Shape>) -> Tensor {
+    let storage = Storage::Cuda(storage);
+    Tensor::from_storage(storage, shape.into(), BackpropOp::none(), false)
+}
+
+/// Forward pass on the CPU of an operator that there is another for.
+fn elsewhere(op: &'static str) -> Result<(CpuStorage, Shape)> {
+    let message =
+        format!("{op}: this is the operator of a CUDA device, and the tensor is on the CPU");
+    Err(Error::Msg(message).bt())
+}
