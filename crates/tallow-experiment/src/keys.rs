@@ -160,7 +160,8 @@ fn add_defaults(table: &mut Table, set: &Assignment, recipe: &Recipe) {
     }
 }
 
-fn to_recipe(table: Table) -> Result<Recipe, String> {
+/// The only deserialization of a recipe from TOML.
+pub(crate) fn to_recipe(table: Table) -> Result<Recipe, String> {
     Value::Table(table)
         .try_into::<Recipe>()
         .map_err(|e| one_line(&e.to_string()))

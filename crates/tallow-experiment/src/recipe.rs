@@ -418,13 +418,19 @@ impl Recipe {
         }
     }
 
+    /// Recipe of JSON. Errors name the key and what was expected.
+    ///
+    /// Every program that calls a deserializer of `Recipe` itself compiles all of its types once more, which takes a minute.
+    pub fn from_json(recipe: &serde_json::Value) -> Result<Self> {
+        Ok(Self::deserialize(recipe)?)
+    }
+
     /// Recipe as JSON with every default filled in or left out as this version does it.
     ///
     /// Recipes written by different versions compare equal after it where they mean the same. A recipe that this version cannot
     /// read is an error.
     pub fn normalize(recipe: &serde_json::Value) -> Result<serde_json::Value> {
-        let recipe: Self = serde_json::from_value(recipe.clone())?;
-        Ok(serde_json::to_value(&recipe)?)
+        Ok(serde_json::to_value(Self::from_json(recipe)?)?)
     }
 }
 
@@ -503,8 +509,8 @@ mod tests {
             for (key, value) in block["train"].as_object().unwrap() {
                 recipe["train"][key] = value.clone();
             }
-            let recipe: Recipe =
-                serde_json::from_value(recipe).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let recipe =
+                Recipe::from_json(&recipe).unwrap_or_else(|error| panic!("{text}: {error}"));
             recipe
                 .check()
                 .unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -513,7 +519,7 @@ mod tests {
 
     #[test]
     fn lookahead_and_groups_reach_the_trainer() {
-        let recipe: Recipe = serde_json::from_value(serde_json::json!({
+        let recipe = Recipe::from_json(&serde_json::json!({
             "data": { "dataset": "mnist", "transforms": [{ "name": "to-tensor" }] },
             "model": { "name": "mlp" },
             "train": {

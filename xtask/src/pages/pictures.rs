@@ -140,6 +140,6 @@ impl Pictures {
 }
 
 fn recipe(variant: &Variant) -> Result<Recipe> {
-    serde_json::from_value(variant.recipe.clone())
+    Recipe::from_json(&variant.recipe)
         .with_context(|| format!("the recipe of `{}` cannot be read", variant.name))
 }

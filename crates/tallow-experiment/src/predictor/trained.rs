@@ -10,12 +10,13 @@ use tallow_models::{LoadWeights, checkpoints};
 use tallow_record::Run;
 use tallow_train::{LossConfig, Tta};
 use tallow_transforms::Compose;
-use toml::{Table, Value};
+use toml::Table;
 
 use crate::bare_recipe;
 use crate::data::{self, explain, image_shape, load_split};
 use crate::error::{Context, Error, Result};
 use crate::job::{SHAPES_FILE, Shapes};
+use crate::keys::to_recipe;
 use crate::model::{self, Model, Registry};
 use crate::recipe::{Recipe, is_own};
 use crate::{preparation, weights};
@@ -234,8 +235,7 @@ pub(crate) fn recorded(config: &Table) -> Result<Recipe> {
         None => Err(Error::RunRecord(format!("has no [{part}]"))),
     });
     let table = parts.into_iter().collect::<Result<Table>>()?;
-    let recipe = Value::Table(table).try_into();
-    recipe.map_err(|error: toml::de::Error| Error::RunRecord(error.to_string()))
+    to_recipe(table).map_err(Error::RunRecord)
 }
 
 /// Dataset that weights were trained on: of their run record, or of the published checkpoint with this digest.

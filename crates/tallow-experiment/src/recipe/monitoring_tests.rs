@@ -12,7 +12,7 @@ fn recipe(data: &str, train: &str) -> Recipe {
          optimizer = {{ name = \"sgd\", lr = 0.1 }}
          {train}"
     );
-    toml::from_str(&text).unwrap()
+    crate::keys::to_recipe(toml::from_str(&text).unwrap()).unwrap()
 }
 
 #[test]

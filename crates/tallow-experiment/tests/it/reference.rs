@@ -199,7 +199,7 @@ fn example(key: &Key) -> Value {
 }
 
 fn read(recipe: &Value) -> Result<Recipe, String> {
-    serde_json::from_value(recipe.clone()).map_err(|error| error.to_string())
+    Recipe::from_json(recipe).map_err(|error| error.to_string())
 }
 
 #[test]

@@ -153,5 +153,5 @@ fn read_ours(store: &Store, recipe: &str) -> Result<Option<Results>> {
 
 /// Settings with every default, so that those which one side leaves out are no difference.
 fn settings(value: &Value) -> Result<Recipe> {
-    Recipe::deserialize(value).context("the settings cannot be read")
+    Recipe::from_json(value).context("the settings cannot be read")
 }
