@@ -8,7 +8,8 @@ use super::block::Block;
 use super::page::Page;
 use super::store::{choose, find_metric};
 use super::{
-    bench, charts, equivalence, images, prose, regression, schedules, speedrun, tables, trained,
+    bench, charts, equivalence, images, minutes, prose, regression, schedules, speedrun, tables,
+    trained,
 };
 
 /// Words after the experiment in the mark of a block.
@@ -50,10 +51,11 @@ const KINDS: [(&str, Takes); 15] = [
 ];
 
 /// The kinds that are of no experiment.
-const ALONE: [&str; 8] = [
+const ALONE: [&str; 9] = [
     "summary",
     "recipes",
     "speedrun",
+    "minutes",
     "faults",
     "repeats",
     "schedules",
@@ -80,6 +82,7 @@ pub fn block(words: &[&str], page: &mut Page<'_>) -> Result<String> {
             "schedules" => schedules::schedules(page),
             "recipes" => trained::recipes(page),
             "speedrun" => speedrun::speedrun(page),
+            "minutes" => minutes::minutes(page),
             "equivalence" => equivalence::equivalence(page),
             "equivalence-plan" => Ok(equivalence::plan()),
             _ => prose::summary(page),

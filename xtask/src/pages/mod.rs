@@ -13,6 +13,7 @@ mod format;
 mod images;
 mod language;
 mod marks;
+mod minutes;
 mod page;
 mod pictures;
 mod prose;
