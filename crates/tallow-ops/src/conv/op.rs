@@ -24,7 +24,10 @@ pub(super) struct Conv2d {
 impl Conv2d {
     /// Buffer of a result: zeroed, or not initialized if the algorithm writes all of it.
     fn buffer<T: Real>(&self, len: usize, fill: impl FnOnce(&mut [T])) -> Vec<T> {
-        if self.algorithm == Algorithm::ChannelsLast {
+        if matches!(
+            self.algorithm,
+            Algorithm::ChannelsLast | Algorithm::Depthwise
+        ) {
             // SAFETY: these passes write every element of their results.
             return unsafe { fresh(len, fill) };
         }
@@ -85,37 +88,47 @@ impl Conv2d {
                     .track_op()
                     .then(|| vec![T::ZERO; tensor.elem_count()])
             };
-            let (dx, dw) = if self.algorithm == Algorithm::ChannelsLast {
-                let dx = |dx: &mut [T]| {
-                    if let (Some(w), Some(dy), Some(dx)) =
-                        (T::f32s(ws), T::f32s(dys), T::f32s_mut(dx))
-                    {
-                        channels_last::input_grad(g, w, dy, dx);
-                    }
-                };
-                let dw = |dw: &mut [T]| {
-                    if let (Some(x), Some(dy), Some(dw)) =
-                        (T::f32s(xs), T::f32s(dys), T::f32s_mut(dw))
-                    {
-                        channels_last::weight_grad(g, x, dy, dw);
-                    }
-                };
-                (
-                    x.track_op().then(|| self.buffer(xs.len(), dx)),
-                    w.track_op().then(|| self.buffer(ws.len(), dw)),
-                )
-            } else {
-                let (mut dx, mut dw) = (zeros(x), zeros(w));
-                let into = Gradients {
-                    input: dx.as_deref_mut(),
-                    weight: dw.as_deref_mut(),
-                };
-                match self.algorithm {
-                    Algorithm::Direct => direct::backward(g, xs, ws, dys, into),
-                    Algorithm::Depthwise => depthwise::backward(g, layout, xs, ws, dys, into),
-                    _ => matmul::backward(g, layout, xs, ws, dys, into),
+            let (dx, dw) = match self.algorithm {
+                Algorithm::ChannelsLast => {
+                    let dx = |dx: &mut [T]| {
+                        if let (Some(w), Some(dy), Some(dx)) =
+                            (T::f32s(ws), T::f32s(dys), T::f32s_mut(dx))
+                        {
+                            channels_last::input_grad(g, w, dy, dx);
+                        }
+                    };
+                    let dw = |dw: &mut [T]| {
+                        if let (Some(x), Some(dy), Some(dw)) =
+                            (T::f32s(xs), T::f32s(dys), T::f32s_mut(dw))
+                        {
+                            channels_last::weight_grad(g, x, dy, dw);
+                        }
+                    };
+                    (
+                        x.track_op().then(|| self.buffer(xs.len(), dx)),
+                        w.track_op().then(|| self.buffer(ws.len(), dw)),
+                    )
                 }
-                (dx, dw)
+                Algorithm::Depthwise => {
+                    let dx = |dx: &mut [T]| depthwise::input_grad(g, layout, ws, dys, dx);
+                    let dw = |dw: &mut [T]| depthwise::weight_grad(g, layout, xs, dys, dw);
+                    (
+                        x.track_op().then(|| self.buffer(xs.len(), dx)),
+                        w.track_op().then(|| self.buffer(ws.len(), dw)),
+                    )
+                }
+                Algorithm::Direct | Algorithm::Matmul => {
+                    let (mut dx, mut dw) = (zeros(x), zeros(w));
+                    let into = Gradients {
+                        input: dx.as_deref_mut(),
+                        weight: dw.as_deref_mut(),
+                    };
+                    match self.algorithm {
+                        Algorithm::Direct => direct::backward(g, xs, ws, dys, into),
+                        _ => matmul::backward(g, layout, xs, ws, dys, into),
+                    }
+                    (dx, dw)
+                }
             };
             let mut db = b.and_then(zeros);
             if let Some(db) = &mut db {

@@ -4,6 +4,7 @@ use super::geometry::Geometry;
 use crate::kernels::parallel::{Threads, for_each_chunk};
 use crate::kernels::real::Real;
 use crate::kernels::scratch;
+use crate::kernels::simd::arch;
 use crate::layout::Layout;
 
 /// Rows summed in the element type before the sum moves to `f64`.
@@ -25,9 +26,17 @@ pub(crate) fn grad_bias<T: Real>(g: &Geometry, layout: Layout, dy: &[T], db: &mu
             let mut partial = scratch::zeroed::<T>(runs * o);
             for_each_chunk(&mut partial, o, threads, |run, sums| {
                 let end = ((run + 1) * RUN * o).min(dy.len());
-                for row in dy[run * RUN * o..end].chunks_exact(o) {
-                    sums.iter_mut().zip(row).for_each(|(s, &d)| *s += d);
-                }
+                arch().dispatch(
+                    #[inline(always)]
+                    || {
+                        for row in dy[run * RUN * o..end].chunks_exact(o) {
+                            sums.iter_mut().zip(row).for_each(
+                                #[inline(always)]
+                                |(s, &d)| *s += d,
+                            );
+                        }
+                    },
+                );
             });
             for (o, db) in db.iter_mut().enumerate() {
                 *db = T::from_f64(

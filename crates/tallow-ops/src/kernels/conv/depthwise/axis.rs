@@ -25,11 +25,12 @@ pub(super) struct Axis {
     pub(super) step: usize,
     /// From the source that it sees to the next one's.
     pub(super) source_step: usize,
-    kernel: usize,
+    /// Number of kernel positions.
+    pub(super) kernel: usize,
     padding: usize,
     dilation: usize,
     /// Number of sources.
-    sources: usize,
+    pub(super) sources: usize,
     forward: bool,
 }
 

@@ -1,14 +1,14 @@
-//! Convolution with one input channel to a group.
+//! Convolution with one input channel to a group. Every pass writes all elements of its result and reads none before.
 
 mod axis;
 mod pixels;
 mod plain;
 mod planes;
+mod tiles;
 
 use pulp::Arch;
 
 use super::geometry::Geometry;
-use super::passes::Gradients;
 use crate::kernels::real::Real;
 use crate::kernels::simd::arch;
 use crate::layout::Layout;
@@ -51,31 +51,140 @@ pub(crate) fn forward<T: Real>(
     plain::forward(g, layout, x, w, bias, y);
 }
 
-/// The gradients of input and weight.
-pub(crate) fn backward<T: Real>(
-    g: &Geometry,
-    layout: Layout,
-    x: &[T],
-    w: &[T],
-    dy: &[T],
-    mut into: Gradients<T>,
-) {
+/// Gradient of the input.
+pub(crate) fn input_grad<T: Real>(g: &Geometry, layout: Layout, w: &[T], dy: &[T], dx: &mut [T]) {
     if in_registers(g, layout)
-        && let (Some(x), Some(w), Some(dy)) = (T::f32s(x), T::f32s(w), T::f32s(dy))
+        && let (Some(w), Some(dy)) = (T::f32s(w), T::f32s(dy))
+        && let Some(dx) = T::f32s_mut(dx)
     {
-        if let Some(dx) = into.input.take().and_then(T::f32s_mut) {
-            match layout {
-                Layout::Nchw => planes::grad_input(g, w, dy, dx),
-                Layout::Nhwc => pixels::grad_input(g, &plain::by_tap(g, w), dy, dx),
-            }
-        }
-        if let Some(dw) = into.weight.take().and_then(T::f32s_mut) {
-            match layout {
-                Layout::Nchw => planes::grad_weight(g, x, dy, dw),
-                Layout::Nhwc => pixels::grad_weight(g, x, dy, dw),
-            }
-        }
-        return;
+        return match layout {
+            Layout::Nchw => planes::grad_input(g, w, dy, dx),
+            Layout::Nhwc => pixels::grad_input(g, &plain::by_tap(g, w), dy, dx),
+        };
     }
-    plain::backward(g, layout, x, w, dy, into);
+    plain::grad_input(g, layout, w, dy, dx);
+}
+
+/// Gradient of the weight.
+pub(crate) fn weight_grad<T: Real>(g: &Geometry, layout: Layout, x: &[T], dy: &[T], dw: &mut [T]) {
+    if in_registers(g, layout)
+        && let (Some(x), Some(dy)) = (T::f32s(x), T::f32s(dy))
+        && let Some(dw) = T::f32s_mut(dw)
+    {
+        return match layout {
+            Layout::Nchw => planes::grad_weight(g, x, dy, dw),
+            Layout::Nhwc => pixels::grad_weight(g, x, dy, dw),
+        };
+    }
+    plain::grad_weight(g, layout, x, dy, dw);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::conv::geometry::tests::geometry;
+
+    /// The results of `conv2d` are not initialized before.
+    fn results_are_written<T: Real>(g: &Geometry, layout: Layout) {
+        let ones = |len: usize| vec![T::ONE; len];
+        let unset = |len: usize| vec![T::from_f64(f64::NAN); len];
+        let (x, w) = (ones(g.batch * g.image()), ones(g.weights()));
+        let dy = ones(g.batch * g.out_image());
+        for bias in [None, Some(&ones(g.out_channels)[..])] {
+            let mut y = unset(dy.len());
+            forward(g, layout, &x, &w, bias, &mut y);
+            assert!(y.iter().all(|y| y.to_f64().is_finite()), "{g:?} {layout}");
+        }
+        let (mut dx, mut dw) = (unset(x.len()), unset(w.len()));
+        input_grad(g, layout, &w, &dy, &mut dx);
+        weight_grad(g, layout, &x, &dy, &mut dw);
+        for value in dx.iter().chain(&dw) {
+            assert!(value.to_f64().is_finite(), "{g:?} {layout}");
+        }
+    }
+
+    #[test]
+    fn every_element_of_a_result_is_written() {
+        for (channels, outputs) in [(20, 20), (16, 16), (3, 3), (5, 10)] {
+            for (size, kernel, stride, padding) in [
+                ((7, 8), (3, 3), (1, 1), (1, 1)),
+                ((9, 14), (3, 3), (2, 2), (1, 1)),
+                ((9, 7), (1, 2), (3, 4), (0, 0)),
+                ((5, 5), (5, 5), (1, 2), (6, 7)),
+            ] {
+                let shape = (2, channels, size.0, size.1);
+                let mut g = geometry(shape, outputs, kernel, stride, padding, (1, 1));
+                g.groups = channels;
+                for layout in [Layout::Nchw, Layout::Nhwc] {
+                    results_are_written::<f32>(&g, layout);
+                    results_are_written::<f64>(&g, layout);
+                }
+            }
+        }
+    }
+
+    /// Pairs of output and input position through kernel position `k`, along one axis.
+    fn pairs(
+        (input, output, k): (usize, usize, usize),
+        (stride, padding, dilation): (usize, usize, usize),
+    ) -> Vec<(usize, usize)> {
+        let pair = |o: usize| {
+            let i = (o * stride + k * dilation).checked_sub(padding)?;
+            (i < input).then_some((o, i))
+        };
+        (0..output).filter_map(pair).collect()
+    }
+
+    /// Each sum has its products in the order of the kernel, whatever pixels are computed together, and nothing from the padding.
+    #[test]
+    fn sums_have_the_order_of_the_kernel() {
+        if matches!(arch(), Arch::Scalar) {
+            println!("skipped: the portable kernel rounds the products");
+            return;
+        }
+        let values = |len: usize, salt: usize| -> Vec<f32> {
+            let value = |i: usize| ((i * 7919 + salt) % 1009) as f32 / 997.0 - 0.5;
+            (0..len).map(value).collect()
+        };
+        for (size, kernel, stride, dilation) in [
+            ((5, 16), (3, 3), (1, 1), (1, 1)),
+            ((9, 14), (3, 3), (2, 2), (1, 1)),
+            ((8, 7), (5, 5), (1, 1), (1, 1)),
+            ((9, 15), (5, 5), (2, 2), (1, 1)),
+            ((7, 7), (7, 7), (1, 1), (1, 1)),
+            ((6, 26), (7, 4), (2, 2), (1, 1)),
+            ((9, 13), (2, 3), (1, 3), (2, 2)),
+            ((4, 3), (1, 6), (1, 1), (1, 1)),
+        ] {
+            let shape = (2, 37, size.0, size.1);
+            let padding = (kernel.0 / 2, kernel.1 / 2);
+            let mut g = geometry(shape, 37, kernel, stride, padding, dilation);
+            g.groups = 37;
+            let (x, w) = (values(g.batch * g.image(), 1), values(g.weights(), 2));
+            let (dy, bias) = (values(g.batch * g.out_image(), 3), values(37, 4));
+            let mut expected_y: Vec<f32> = bias.iter().copied().cycle().take(dy.len()).collect();
+            let mut expected_dx = vec![0f32; x.len()];
+            for (ky, kx) in (0..kernel.0).flat_map(|ky| (0..kernel.1).map(move |kx| (ky, kx))) {
+                let rows = (g.height, g.out_height, ky);
+                let columns = (g.width, g.out_width, kx);
+                for (oy, iy) in pairs(rows, (stride.0, padding.0, dilation.0)) {
+                    for (ox, ix) in pairs(columns, (stride.1, padding.1, dilation.1)) {
+                        for (n, c) in (0..g.batch).flat_map(|n| (0..37).map(move |c| (n, c))) {
+                            let w = w[c * g.taps() + ky * kernel.1 + kx];
+                            let output = ((n * g.out_height + oy) * g.out_width + ox) * 37 + c;
+                            let input = ((n * g.height + iy) * g.width + ix) * 37 + c;
+                            let (y, dx) = (&mut expected_y[output], &mut expected_dx[input]);
+                            *y = x[input].mul_add(w, *y);
+                            *dx = dy[output].mul_add(w, *dx);
+                        }
+                    }
+                }
+            }
+            let (mut y, mut dx) = (vec![f32::NAN; dy.len()], vec![f32::NAN; x.len()]);
+            forward(&g, Layout::Nhwc, &x, &w, Some(&bias), &mut y);
+            input_grad(&g, Layout::Nhwc, &w, &dy, &mut dx);
+            assert!(y == expected_y, "{g:?}");
+            assert!(dx == expected_dx, "{g:?}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Shifted multiply-adds of whole rows (NCHW) or whole pixels (NHWC): any element type and any number of outputs per channel.
 
-use crate::kernels::conv::{Geometry, Gradients};
+use crate::kernels::conv::Geometry;
 use crate::kernels::parallel::{Threads, for_each_chunk};
 use crate::kernels::real::Real;
 use crate::kernels::scratch;
@@ -62,26 +62,19 @@ pub(super) fn forward<T: Real>(
     });
 }
 
-/// The gradients of input and weight.
-pub(super) fn backward<T: Real>(
-    g: &Geometry,
-    layout: Layout,
-    x: &[T],
-    w: &[T],
-    dy: &[T],
-    into: Gradients<T>,
-) {
-    if let Some(dx) = into.input {
-        match layout {
-            Layout::Nchw => grad_input_nchw(g, w, dy, dx),
-            Layout::Nhwc => grad_input_nhwc(g, w, dy, dx),
-        }
+/// Gradient of the input.
+pub(super) fn grad_input<T: Real>(g: &Geometry, layout: Layout, w: &[T], dy: &[T], dx: &mut [T]) {
+    match layout {
+        Layout::Nchw => grad_input_nchw(g, w, dy, dx),
+        Layout::Nhwc => grad_input_nhwc(g, w, dy, dx),
     }
-    if let Some(dw) = into.weight {
-        match layout {
-            Layout::Nchw => grad_weight_nchw(g, x, dy, dw),
-            Layout::Nhwc => grad_weight_nhwc(g, x, dy, dw),
-        }
+}
+
+/// Gradient of the weight.
+pub(super) fn grad_weight<T: Real>(g: &Geometry, layout: Layout, x: &[T], dy: &[T], dw: &mut [T]) {
+    match layout {
+        Layout::Nchw => grad_weight_nchw(g, x, dy, dw),
+        Layout::Nhwc => grad_weight_nhwc(g, x, dy, dw),
     }
 }
 
@@ -92,6 +85,7 @@ fn grad_input_nchw<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
         Threads::for_work(g.multiply_adds()),
         |i, dx| {
             let (n, c) = (i / g.channels, i % g.channels);
+            dx.fill(T::ZERO);
             for o in c * g.group_out()..(c + 1) * g.group_out() {
                 let dy = &dy[(n * g.out_channels + o) * g.out_plane()..][..g.out_plane()];
                 arch().dispatch(|| {
@@ -124,6 +118,7 @@ fn grad_input_nhwc<T: Real>(g: &Geometry, w: &[T], dy: &[T], dx: &mut [T]) {
         g.image(),
         Threads::for_work(g.multiply_adds()),
         |n, dx| {
+            dx.fill(T::ZERO);
             for oy in 0..g.out_height {
                 let dy = &dy[(n * g.out_height + oy) * g.out_width * g.out_channels..];
                 arch().dispatch(|| {
@@ -243,8 +238,9 @@ fn for_each_pair(g: &Geometry, oy: usize, mut f: impl FnMut(usize, usize, usize,
 
 /// The weight `(o, tap)` as `(tap, o)`.
 pub(super) fn by_tap<T: Real>(g: &Geometry, w: &[T]) -> Vec<T> {
-    (0..w.len())
-        .map(|i| w[i % g.out_channels * g.taps() + i / g.out_channels])
+    let taps = g.taps();
+    (0..taps)
+        .flat_map(|tap| w[tap..].iter().step_by(taps).copied())
         .collect()
 }
 

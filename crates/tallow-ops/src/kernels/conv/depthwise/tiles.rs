@@ -1,0 +1,196 @@
+//! Tiles of neighbouring destinations along a row, whose sums are in registers together, and the sources that they see.
+
+use super::axis::Axis;
+
+/// Destinations of a tile.
+const SIZES: [usize; 4] = [1, 2, 4, 8];
+
+/// Destinations that see sources through the same kernel positions, and all such positions.
+///
+/// The order of the destinations in a tile is the one in which the sources run from one kernel position to the next: backwards in the
+/// gradient of the input, where later kernel positions see earlier sources.
+#[derive(Debug)]
+pub(super) struct Band {
+    /// First kernel position, and distance from one to the next.
+    pub(super) kernel: usize,
+    pub(super) kernel_step: usize,
+    /// Number of kernel positions.
+    pub(super) taps: usize,
+    /// From the source seen through a kernel position to the one seen through the next.
+    pub(super) tap_step: isize,
+    /// From the source of a destination to that of the next one in the tile; its sign is that of `tap_step`.
+    pub(super) source_step: isize,
+    /// From a destination to the next one in the tile.
+    pub(super) step: isize,
+    /// Tiles that have all destinations of the band, some of them twice.
+    pub(super) tiles: Vec<Tile>,
+}
+
+/// Neighbouring destinations of a band.
+#[derive(Debug)]
+pub(super) struct Tile {
+    /// Number of destinations, one of 1, 2, 4 and 8.
+    pub(super) size: usize,
+    /// First destination.
+    pub(super) first: usize,
+    /// Source that it sees through the first kernel position; it may lie outside.
+    pub(super) source: isize,
+    /// For each kernel position the destinations whose source is inside, a bit each.
+    pub(super) masks: Vec<u32>,
+    /// Whether all sources are inside.
+    pub(super) inside: bool,
+}
+
+impl Band {
+    /// Bands with all destinations of an axis.
+    pub(super) fn all(axis: &Axis) -> Vec<Self> {
+        let bands = 0..axis.step.min(axis.len);
+        bands.map(|first| Self::new(axis, first)).collect()
+    }
+
+    /// Band of the destination `first` and every `step`th one behind it.
+    fn new(axis: &Axis, first: usize) -> Self {
+        let seen: Vec<(usize, isize)> = (0..axis.kernel)
+            .filter_map(|k| Some((k, axis.source(first, k)?)))
+            .collect();
+        // The kernel positions are evenly spaced, and so are their sources.
+        let (kernel_step, tap_step) = match seen[..] {
+            [(k, source), (next, after), ..] => (next - k, after - source),
+            _ => (1, 1),
+        };
+        let (kernel, nearest) = seen.first().copied().unwrap_or_default();
+        let sign = if tap_step < 0 { -1 } else { 1 };
+        let source_step = sign * axis.source_step as isize;
+        let tile = |(at, size): (usize, usize)| {
+            let start = if sign < 0 { at + size - 1 } else { at };
+            let source = nearest + (start * axis.source_step) as isize;
+            let is_inside = |t: usize, i: usize| {
+                let source = source + t as isize * source_step + i as isize * tap_step;
+                (0..axis.sources as isize).contains(&source)
+            };
+            let masks: Vec<u32> = (0..seen.len())
+                .map(|i| (0..size).fold(0, |mask, t| mask | (u32::from(is_inside(t, i)) << t)))
+                .collect();
+            Tile {
+                size,
+                first: first + start * axis.step,
+                source,
+                inside: masks.iter().all(|&mask| mask + 1 == 1 << size),
+                masks,
+            }
+        };
+        let tiles = cut((axis.len - first).div_ceil(axis.step));
+        Self {
+            kernel,
+            kernel_step,
+            taps: seen.len(),
+            tap_step,
+            source_step,
+            step: sign * axis.step as isize,
+            tiles: tiles.into_iter().map(tile).collect(),
+        }
+    }
+}
+
+/// First destination and size of the tiles of a row. The last one may begin before the end of the one before it: computing some
+/// destinations twice takes less time than a few small tiles.
+fn cut(count: usize) -> Vec<(usize, usize)> {
+    let mut tiles = Vec::new();
+    let mut at = 0;
+    while at < count {
+        let fitting = || SIZES.into_iter().filter(move |&size| size <= count);
+        let whole = fitting().find(|&size| size >= count - at);
+        let size = whole.or(fitting().last()).unwrap_or(1);
+        let start = at.min(count - size);
+        tiles.push((start, size));
+        at = start + size;
+    }
+    tiles
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::kernels::conv::geometry::tests::geometry;
+
+    #[test]
+    fn tiles_have_the_destinations_and_sources_of_the_spans() {
+        for (width, kernel, stride, padding, dilation) in [
+            (16, 3, 1, 1, 1),
+            (7, 7, 1, 3, 1),
+            (32, 3, 2, 1, 1),
+            (14, 5, 2, 2, 1),
+            (13, 7, 2, 3, 1),
+            (9, 2, 3, 0, 2),
+            (11, 3, 1, 2, 2),
+            (12, 3, 2, 2, 2),
+            (1, 3, 1, 5, 2),
+            (6, 1, 4, 3, 1),
+        ] {
+            let g = geometry(
+                (1, 1, 1, width),
+                1,
+                (1, kernel),
+                (1, stride),
+                (0, padding),
+                (1, dilation),
+            );
+            for [_, axis] in [Axis::forward(&g), Axis::gradient(&g)] {
+                let mut expected = BTreeSet::new();
+                for span in axis.spans() {
+                    for j in 0..span.count {
+                        for &(k, source) in &span.taps {
+                            let source = source + j * axis.source_step;
+                            expected.insert((k, span.first + j * axis.step, source));
+                        }
+                    }
+                }
+                let (mut found, mut destinations) = (BTreeSet::new(), BTreeSet::new());
+                for band in Band::all(&axis) {
+                    for tile in &band.tiles {
+                        assert!(SIZES.contains(&tile.size) && tile.masks.len() == band.taps);
+                        for t in 0..tile.size {
+                            let step = t as isize * band.step;
+                            let destination = tile.first.checked_add_signed(step).unwrap();
+                            destinations.insert(destination);
+                            for (i, mask) in tile.masks.iter().enumerate() {
+                                let source = tile.source
+                                    + t as isize * band.source_step
+                                    + i as isize * band.tap_step;
+                                if (mask >> t) & 1 == 1 {
+                                    let k = band.kernel + i * band.kernel_step;
+                                    let source = usize::try_from(source).unwrap();
+                                    found.insert((k, destination, source));
+                                } else {
+                                    assert!(!tile.inside);
+                                }
+                            }
+                        }
+                    }
+                }
+                assert_eq!(found, expected, "{axis:?}");
+                assert!(destinations.into_iter().eq(0..axis.len), "{axis:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_are_few_and_cover_the_row() {
+        assert_eq!(cut(16), [(0, 8), (8, 8)]);
+        assert_eq!(cut(14), [(0, 8), (6, 8)]);
+        assert_eq!(cut(7), [(0, 4), (3, 4)]);
+        assert_eq!(cut(3), [(0, 2), (2, 1)]);
+        assert_eq!(cut(1), [(0, 1)]);
+        assert!(cut(0).is_empty());
+        for count in 1..100 {
+            let mut next = 0;
+            for (start, size) in cut(count) {
+                assert!(start <= next && start + size > next);
+                next = start + size;
+            }
+            assert_eq!(next, count);
+        }
+    }
+}
