@@ -15,6 +15,11 @@ const PIECE: usize = 1 << 13;
 /// alone, so the bits do not depend on the number of threads.
 const BLOCK: usize = 1 << 14;
 const BLOCKS: usize = 256;
+/// Rows whose sums are computed before the first of them is written, at most, and their elements. At the end of a row its lanes are added
+/// one after the other, which takes as long as the sums of a short row; the processor does so for several rows at a time. The elements
+/// stay in the first-level cache meanwhile.
+const ROWS: usize = 8;
+const GROUP: usize = 1 << 11;
 /// Pixels that are normalized together: a tile of all channels stays in the first- or second-level cache.
 const TILE: usize = 64;
 
@@ -23,6 +28,11 @@ const TILE: usize = 64;
 pub(crate) struct Affine<'a, T> {
     pub(crate) weight: &'a [T],
     pub(crate) bias: Option<&'a [T]>,
+}
+
+/// Rows of `k` elements that are computed together.
+fn group(k: usize) -> usize {
+    (GROUP / k).clamp(1, ROWS)
 }
 
 /// Normalizes rows of `weight.len()` elements. `stats` has two numbers per row.
@@ -35,6 +45,7 @@ pub(crate) fn forward_rows<T: Float>(
 ) {
     let k = weight.len();
     let rows = PIECE.div_ceil(k);
+    let group = group(k);
     pieces2(
         (y, rows * k),
         (stats, rows * 2),
@@ -43,20 +54,23 @@ pub(crate) fn forward_rows<T: Float>(
         |i, y, stats| {
             let x = &x[i * rows * k..][..y.len()];
             let weight = &weight[..k];
-            let rows = x.chunks_exact(k).zip(y.chunks_exact_mut(k));
-            for ((x, y), stats) in rows.zip(stats.chunks_exact_mut(2)) {
-                let (mean, inverse) = statistics(x, eps);
-                stats.copy_from_slice(&[mean, inverse]);
-                let normal = y.iter_mut().zip(x).zip(weight);
-                match bias {
-                    Some(bias) => {
-                        for (((y, &x), &w), &b) in normal.zip(bias) {
-                            *y = (x - mean) * inverse * w + b;
+            let groups = x.chunks(group * k).zip(y.chunks_mut(group * k));
+            for ((x, y), stats) in groups.zip(stats.chunks_mut(group * 2)) {
+                statistics(x, k, eps, stats);
+                let rows = x.chunks_exact(k).zip(y.chunks_exact_mut(k));
+                for ((x, y), stats) in rows.zip(stats.chunks_exact(2)) {
+                    let (mean, inverse) = (stats[0], stats[1]);
+                    let normal = y.iter_mut().zip(x).zip(weight);
+                    match bias {
+                        Some(bias) => {
+                            for (((y, &x), &w), &b) in normal.zip(bias) {
+                                *y = (x - mean) * inverse * w + b;
+                            }
                         }
-                    }
-                    None => {
-                        for ((y, &x), &w) in normal {
-                            *y = (x - mean) * inverse * w;
+                        None => {
+                            for ((y, &x), &w) in normal {
+                                *y = (x - mean) * inverse * w;
+                            }
                         }
                     }
                 }
@@ -65,23 +79,28 @@ pub(crate) fn forward_rows<T: Float>(
     );
 }
 
-/// Mean and inverse deviation of a row.
+/// Mean and inverse deviation of every row of `k` elements.
 #[inline(always)]
-fn statistics<T: Float>(x: &[T], eps: f64) -> (T, T) {
-    let count = x.len() as f64;
-    let mean = T::from_f64(sums(x, |x| [x])[0] / count);
-    let [rest, squares] = sums(
-        x,
-        #[inline(always)]
-        |x| {
-            let d = x - mean;
-            [d, d * d]
-        },
-    );
-    let rest = rest / count;
-    let variance = (squares / count - rest * rest).max(0.);
-    let mean = T::from_f64(mean.to_f64() + rest);
-    (mean, T::from_f64(1. / (variance + eps).sqrt()))
+fn statistics<T: Float>(x: &[T], k: usize, eps: f64, stats: &mut [T]) {
+    let count = k as f64;
+    for (x, stats) in x.chunks_exact(k).zip(stats.chunks_exact_mut(2)) {
+        stats[0] = T::from_f64(sums(x, |x| [x])[0] / count);
+    }
+    for (x, stats) in x.chunks_exact(k).zip(stats.chunks_exact_mut(2)) {
+        let mean = stats[0];
+        let [rest, squares] = sums(
+            x,
+            #[inline(always)]
+            |x| {
+                let d = x - mean;
+                [d, d * d]
+            },
+        );
+        let rest = rest / count;
+        let variance = (squares / count - rest * rest).max(0.);
+        stats[0] = T::from_f64(mean.to_f64() + rest);
+        stats[1] = T::from_f64(1. / (variance + eps).sqrt());
+    }
 }
 
 /// Sums of the terms of every element.
@@ -132,6 +151,7 @@ pub(crate) fn backward_rows<T: Float>(
     let k = weight.len();
     let rows = x.len() / k;
     let block = (BLOCK / k).max(rows.div_ceil(BLOCKS)).max(1);
+    let group = group(k);
     let mut partial = scratch::zeroed::<T>(rows.div_ceil(block) * 2 * k);
     pieces2(
         (dx, block * k),
@@ -142,27 +162,41 @@ pub(crate) fn backward_rows<T: Float>(
             let at = i * block;
             let (x, dy) = (&x[at * k..][..dx.len()], &dy[at * k..][..dx.len()]);
             let (dw, db) = partial.split_at_mut(k);
-            let rows = x.chunks_exact(k).zip(dy.chunks_exact(k));
-            let stats = stats[2 * at..].chunks_exact(2);
-            for (((x, dy), dx), stats) in rows.zip(dx.chunks_exact_mut(k)).zip(stats) {
-                backward_row(x, weight, (stats[0], stats[1]), dy, dx, (dw, db));
+            let groups = x.chunks(group * k).zip(dy.chunks(group * k));
+            let stats = stats[2 * at..].chunks(2 * group);
+            for (((x, dy), dx), stats) in groups.zip(dx.chunks_mut(group * k)).zip(stats) {
+                let rows = x.chunks_exact(k).zip(dy.chunks_exact(k));
+                let mut averages = [(T::ZERO, T::ZERO); ROWS];
+                for (row, (x, dy)) in rows.clone().enumerate() {
+                    let stats = (stats[2 * row], stats[2 * row + 1]);
+                    averages[row] = row_averages(x, weight, stats, dy, (dw, db));
+                }
+                for (row, ((x, dy), dx)) in rows.zip(dx.chunks_exact_mut(k)).enumerate() {
+                    let (mean, inverse) = (stats[2 * row], stats[2 * row + 1]);
+                    let (sum, product) = averages[row];
+                    for (((dx, &x), &dy), &w) in dx.iter_mut().zip(x).zip(dy).zip(weight) {
+                        let normal = (x - mean) * inverse;
+                        *dx = inverse * (dy * w - sum - normal * product);
+                    }
+                }
             }
         },
     );
     add_partial(&partial, grads);
 }
 
+/// Averages over a row: of the gradient of the normalized elements, and of its product with these. Adds the row's gradients of weight
+/// and bias to theirs.
 #[inline(always)]
-fn backward_row<T: Float>(
+fn row_averages<T: Float>(
     x: &[T],
     weight: &[T],
-    (mean, inverse): (T, T),
+    stats: (T, T),
     dy: &[T],
-    dx: &mut [T],
     (dw, db): (&mut [T], &mut [T]),
-) {
+) -> (T, T) {
     let k = x.len();
-    let (weight, dy, dx) = (&weight[..k], &dy[..k], &mut dx[..k]);
+    let (weight, dy) = (&weight[..k], &dy[..k]);
     let (dw, db) = (&mut dw[..k], &mut db[..k]);
     let (mut sum, mut product) = ([T::ZERO; LANES], [T::ZERO; LANES]);
     let ((xs, x_rest), (weights, w_rest)) = (x.as_chunks(), weight.as_chunks());
@@ -171,7 +205,7 @@ fn backward_row<T: Float>(
     let inputs = xs.iter().zip(weights).zip(dys);
     for (((x, w), dy), (dw, db)) in inputs.zip(dws.iter_mut().zip(dbs)) {
         let sums = (&mut sum, &mut product);
-        add_terms::<T, LANES>([x, w, dy], (mean, inverse), (dw, db), sums);
+        add_terms::<T, LANES>([x, w, dy], stats, (dw, db), sums);
     }
     for lane in 0..x_rest.len() {
         let terms = [x_rest, w_rest, dy_rest].map(|x| std::array::from_ref(&x[lane]));
@@ -183,14 +217,10 @@ fn backward_row<T: Float>(
             std::array::from_mut(&mut sum[lane]),
             std::array::from_mut(&mut product[lane]),
         );
-        add_terms::<T, 1>(terms, (mean, inverse), grads, sums);
+        add_terms::<T, 1>(terms, stats, grads, sums);
     }
     let average = |lanes| T::from_f64(total(lanes) / k as f64);
-    let (sum, product) = (average(sum), average(product));
-    for (((dx, &x), &dy), &w) in dx.iter_mut().zip(x).zip(dy).zip(weight) {
-        let normal = (x - mean) * inverse;
-        *dx = inverse * (dy * w - sum - normal * product);
-    }
+    (average(sum), average(product))
 }
 
 /// Adds the terms of `N` elements to the sums of a row and to the gradients of the parameters.
