@@ -110,11 +110,11 @@ impl Params {
     pub fn step<U: Update>(
         &mut self,
         grads: &GradStore,
-        mut update: impl FnMut(&mut Settings) -> U,
+        mut update: impl FnMut(&mut Settings) -> U + Send,
     ) -> Result<bool> {
         #[cfg(feature = "cuda")]
         let mut queue = Vec::new();
-        let found = self.for_each(grads, |slot, grad, mut at| {
+        let step = |slot: &mut Slot, grad: &Tensor, mut at: Settings| {
             let update = update(&mut at);
             slot.mu_product = at.mu_product;
             #[cfg(feature = "cuda")]
@@ -123,7 +123,13 @@ impl Params {
                 return Ok(());
             }
             slot.apply(&update, grad)
-        })?;
+        };
+        let found = if self.slots.iter().any(Slot::is_shared) {
+            // A single change to the threads of the pool: for each large parameter anew it would take as long as a small one's update.
+            rayon::scope(|_| self.for_each(grads, step))
+        } else {
+            self.for_each(grads, step)
+        }?;
         // All at once: a launch for each parameter would take longer than its work.
         #[cfg(feature = "cuda")]
         tallow_cuda::ops::optimizer::step(&queue).map_err(candle_core::Error::from)?;
@@ -276,6 +282,11 @@ impl State {
 }
 
 impl Slot {
+    /// Whether several threads update this parameter.
+    fn is_shared(&self) -> bool {
+        !matches!(self.state, State::Tensors(_)) && self.var.elem_count() > update::CHUNK
+    }
+
     fn check(&self, grad: &Tensor) -> Result<()> {
         if grad.shape() != self.var.shape() {
             return Err(Error::GradientShape {

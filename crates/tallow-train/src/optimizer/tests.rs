@@ -253,6 +253,33 @@ fn the_thread_count_changes_no_bit() {
     }
 }
 
+/// Large and small parameters in one step, from a thread of a pool and from one outside of any.
+#[test]
+fn the_calling_thread_changes_no_bit() {
+    for config in &all() {
+        let run = || -> Vec<Vec<f32>> {
+            let var = |(i, &count): (usize, &usize)| {
+                let start = tensor(&values(count, i as u64), &[count], DType::F32);
+                (format!("w{i}"), Var::from_tensor(&start).unwrap())
+            };
+            let counts = [3, 40_000, 17, 70_001];
+            let vars: Vec<(String, Var)> = counts.iter().enumerate().map(var).collect();
+            let mut optimizer = config.build(vars.clone()).unwrap();
+            for salt in 10..12 {
+                let mut grads = GradStore::default();
+                for (_, var) in &vars {
+                    let count = var.elem_count();
+                    grads.insert(var, tensor(&values(count, salt), &[count], DType::F32));
+                }
+                optimizer.step(&grads).unwrap();
+            }
+            vars.iter().map(|(_, var)| var.to_vec1().unwrap()).collect()
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2);
+        assert_eq!(run(), pool.build().unwrap().install(run), "{config:?}");
+    }
+}
+
 #[test]
 fn gradients_need_not_be_contiguous() {
     let var = Var::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();

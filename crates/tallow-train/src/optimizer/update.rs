@@ -9,9 +9,11 @@ use candle_core::Tensor;
 use pulp::Arch;
 use rayon::prelude::*;
 
-/// Most elements that one task updates. A shorter parameter is updated on the calling thread, since
-/// waking another thread takes longer than updating some thousand elements.
+/// Elements of a partial sum, and of a parameter up to which it is updated on the calling thread: waking another one takes longer than
+/// updating some thousand elements.
 pub(super) const CHUNK: usize = 1 << 15;
+/// Elements that one task updates: few enough that all threads are done with a parameter at about the same time.
+const PIECE: usize = 1 << 14;
 
 /// State of one parameter, in slices or vectors: the first of the three are used.
 pub(super) type Moments<M> = [M; 3];
@@ -118,12 +120,13 @@ struct Chunk<'a, T> {
 }
 
 fn chunks<'a, T>(
+    size: usize,
     param: &'a mut [T],
     grad: &'a [T],
     state: &'a mut Moments<Vec<T>>,
 ) -> Vec<Chunk<'a, T>> {
-    let mut state = state.each_mut().map(|moment| moment.chunks_mut(CHUNK));
-    let parts = param.chunks_mut(CHUNK).zip(grad.chunks(CHUNK));
+    let mut state = state.each_mut().map(|moment| moment.chunks_mut(size));
+    let parts = param.chunks_mut(size).zip(grad.chunks(size));
     let chunk = |(param, grad)| Chunk {
         param,
         grad,
@@ -145,8 +148,11 @@ pub(super) fn run<T: Real, U: Update>(
     let update = if update.is_layer_wise() {
         let sums = |chunk: Chunk<'_, T>| measure_chunk(update, chunk);
         let sums: Vec<[f64; 2]> = match param.len() <= CHUNK {
-            true => chunks(param, grad, state).into_iter().map(sums).collect(),
-            false => chunks(param, grad, state)
+            true => chunks(CHUNK, param, grad, state)
+                .into_iter()
+                .map(sums)
+                .collect(),
+            false => chunks(CHUNK, param, grad, state)
                 .into_par_iter()
                 .map(sums)
                 .collect(),
@@ -161,8 +167,9 @@ pub(super) fn run<T: Real, U: Update>(
         let state = state.each_mut().map(Vec::as_mut_slice);
         apply_chunk(update, Chunk { param, grad, state });
     } else {
-        chunks(param, grad, state)
+        chunks(PIECE, param, grad, state)
             .into_par_iter()
+            .with_max_len(1)
             .for_each(|chunk| apply_chunk(update, chunk));
     }
 }
