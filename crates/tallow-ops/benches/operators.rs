@@ -7,8 +7,8 @@ use candle_core::{DType, Device, Tensor, Var};
 use divan::{Bencher, black_box};
 use tallow_ops::{
     BatchNormConfig, Conv2dConfig, CrossEntropyConfig, Generator, Layout, Norm, Pool2dConfig,
-    Result, batch_norm_train, conv_bn_relu_train, conv_relu, conv2d, cross_entropy, linear,
-    max_pool2d,
+    Result, batch_norm_train, conv_bn_relu_train, conv_relu, conv2d, cross_entropy, layer_norm,
+    linear, max_pool2d,
 };
 
 /// The runner's: with the system's, large results would mostly be page faults.
@@ -48,6 +48,7 @@ struct Conv {
     channels: (usize, usize),
     kernel: usize,
     stride: usize,
+    groups: usize,
     layout: Layout,
 }
 
@@ -71,13 +72,14 @@ impl Conv {
 
     fn w(&self) -> Var {
         let (c, o) = self.channels;
-        normal(0.05, &[o, c, self.kernel, self.kernel])
+        normal(0.05, &[o, c / self.groups, self.kernel, self.kernel])
     }
 
     fn config(&self) -> Conv2dConfig {
         Conv2dConfig {
             stride: (self.stride, self.stride),
             padding: (self.kernel / 2, self.kernel / 2),
+            groups: self.groups,
             layout: self.layout,
             ..Default::default()
         }
@@ -98,7 +100,23 @@ const fn deep(
         channels,
         kernel,
         stride,
+        groups: 1,
         layout: Layout::Nhwc,
+    }
+}
+
+/// As in `cargo xtask bench`.
+const fn depthwise(
+    name: &'static str,
+    size: usize,
+    channels: usize,
+    kernel: usize,
+    stride: usize,
+) -> Conv {
+    Conv {
+        batch: 128,
+        groups: channels,
+        ..deep(name, size, (channels, channels), kernel, stride)
     }
 }
 
@@ -110,6 +128,7 @@ const fn small(name: &'static str, size: usize, channels: (usize, usize)) -> Con
         channels,
         kernel: 5,
         stride: 1,
+        groups: 1,
         layout: Layout::Nchw,
     }
 }
@@ -123,6 +142,14 @@ const CONVOLUTIONS: [Conv; 8] = [
     deep("1x1_16x16_128_256", 16, (128, 256), 1, 1),
     small("5x5_28x28_1_6", 28, (1, 6)),
     small("5x5_14x14_6_16", 14, (6, 16)),
+];
+
+const DEPTHWISE: [Conv; 5] = [
+    depthwise("3x3_16x16_128", 16, 128, 3, 1),
+    depthwise("3x3_32x32_96_stride_2", 32, 96, 3, 2),
+    depthwise("5x5_14x14_240", 14, 240, 5, 1),
+    depthwise("7x7_32x32_96", 32, 96, 7, 1),
+    depthwise("7x7_7x7_768", 7, 768, 7, 1),
 ];
 
 const SMALL: [Conv; 3] = [
@@ -144,6 +171,18 @@ fn conv2d_forward(bencher: Bencher, conv: Conv) {
 
 #[divan::bench(args = CONVOLUTIONS)]
 fn conv2d_backward(bencher: Bencher, conv: Conv) {
+    let (x, w, config) = (conv.x(), conv.w(), conv.config());
+    backward(bencher, || conv2d(&x, &w, None, &config));
+}
+
+#[divan::bench(args = DEPTHWISE)]
+fn depthwise_forward(bencher: Bencher, conv: Conv) {
+    let (x, w, config) = (conv.x(), conv.w(), conv.config());
+    forward(bencher, || conv2d(&x, &w, None, &config));
+}
+
+#[divan::bench(args = DEPTHWISE)]
+fn depthwise_backward(bencher: Bencher, conv: Conv) {
     let (x, w, config) = (conv.x(), conv.w(), conv.config());
     backward(bencher, || conv2d(&x, &w, None, &config));
 }
@@ -231,6 +270,29 @@ fn batch_norm_forward(bencher: Bencher) {
 fn batch_norm_backward(bencher: Bencher) {
     let (x, norm) = (normal(1.0, &[32, 32, 32, 64]), BatchNorm::new(64));
     backward(bencher, || norm.train(&x));
+}
+
+/// (rows, elements of a row): the first and the last stage of ConvNeXt.
+const ROWS: [(usize, usize); 2] = [(128 * 32 * 32, 96), (128 * 7 * 7, 768)];
+
+#[divan::bench(args = ROWS)]
+fn layer_norm_forward(bencher: Bencher, (rows, size): (usize, usize)) {
+    let (x, w, b) = (
+        normal(1.0, &[rows, size]),
+        normal(1.0, &[size]),
+        normal(1.0, &[size]),
+    );
+    forward(bencher, || layer_norm(&x, Some(&w), Some(&b), 1e-6));
+}
+
+#[divan::bench(args = ROWS)]
+fn layer_norm_backward(bencher: Bencher, (rows, size): (usize, usize)) {
+    let (x, w, b) = (
+        normal(1.0, &[rows, size]),
+        normal(1.0, &[size]),
+        normal(1.0, &[size]),
+    );
+    backward(bencher, || layer_norm(&x, Some(&w), Some(&b), 1e-6));
 }
 
 const POOL: Pool2dConfig = Pool2dConfig {
