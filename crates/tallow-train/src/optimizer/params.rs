@@ -125,7 +125,7 @@ impl Params {
             slot.apply(&update, grad)
         };
         let found = if self.slots.iter().any(Slot::is_shared) {
-            // A single change to the threads of the pool: for each large parameter anew it would take as long as a small one's update.
+            // A single change to the threads of the pool, instead of one for each of these parameters, which puts this thread to sleep.
             rayon::scope(|_| self.for_each(grads, step))
         } else {
             self.for_each(grads, step)
