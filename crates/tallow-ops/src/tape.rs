@@ -125,16 +125,72 @@ impl Tape {
     /// # Errors
     /// Errors of the operators' backward passes.
     pub fn backward(self, loss: &Tensor) -> Result<GradStore> {
+        self.run(loss, None)
+    }
+
+    /// [`backward`](Self::backward) that hands each variable and its gradient to `ready` as soon as the gradient is final, once no operator
+    /// that is left adds to it: those of the last layers first. They can be sent to other machines while the others are computed. The
+    /// result has all of them.
+    ///
+    /// Where the tape leaves the work to candle, nothing is handed over.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor, Var};
+    /// use tallow_ops::{Tape, linear, relu};
+    ///
+    /// let first = Var::new(&[[1f32, 2.0]], &Device::Cpu)?;
+    /// let last = Var::new(&[[3f32]], &Device::Cpu)?;
+    /// let x = Tensor::new(&[[3f32, 4.0]], &Device::Cpu)?;
+    /// let tape = Tape::record();
+    /// let loss = linear(&relu(&linear(&x, &first, None)?)?, &last, None)?;
+    /// let mut order = Vec::new();
+    /// tape.backward_with(&loss, &mut |variable, _gradient| order.push(variable.id()))?;
+    /// assert_eq!(order, [last.id(), first.id()]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`backward`](Self::backward).
+    pub fn backward_with(
+        self,
+        loss: &Tensor,
+        ready: &mut dyn FnMut(&Tensor, &Tensor),
+    ) -> Result<GradStore> {
+        self.run(loss, Some(ready))
+    }
+
+    fn run(
+        self,
+        loss: &Tensor,
+        mut ready: Option<&mut dyn FnMut(&Tensor, &Tensor)>,
+    ) -> Result<GradStore> {
         let nodes = TAPES.with_borrow_mut(|tapes| tapes.last_mut().map(std::mem::take));
         let nodes = nodes.unwrap_or_default();
         if !is_complete(&nodes, loss) {
             return Ok(loss.backward()?);
         }
+        let mut first_uses = match ready.is_some() {
+            true => first_uses(&nodes),
+            false => HashMap::new(),
+        };
         let mut gradients = HashMap::new();
         gradients.insert(loss.id(), loss.ones_like()?);
-        for Node { output, op } in nodes.into_iter().rev() {
+        for (number, Node { output, op }) in nodes.into_iter().enumerate().rev() {
             if let Some(gradient) = gradients.remove(&output.id()) {
                 op.backward(&output, gradient, &mut gradients)?;
+            }
+            let Some(ready) = &mut ready else {
+                continue;
+            };
+            for x in op.inputs() {
+                if first_uses.get(&x.id()) != Some(&number) {
+                    continue;
+                }
+                // An operator may have a variable as an input twice.
+                first_uses.remove(&x.id());
+                if let Some(gradient) = gradients.get(&x.id()) {
+                    (**ready)(x, gradient);
+                }
             }
         }
         let mut store = empty_store()?;
@@ -158,6 +214,17 @@ fn is_complete(nodes: &[Node], loss: &Tensor) -> bool {
     let outputs: HashSet<TensorId> = nodes.iter().map(|node| node.output.id()).collect();
     let known = |t: &Tensor| !t.track_op() || t.is_variable() || outputs.contains(&t.id());
     outputs.contains(&loss.id()) && nodes.iter().flat_map(|node| node.op.inputs()).all(known)
+}
+
+/// Number of the first operator that has each variable as an input. After the backward pass of that one its gradient is final.
+fn first_uses(nodes: &[Node]) -> HashMap<TensorId, usize> {
+    let mut first = HashMap::new();
+    for (number, node) in nodes.iter().enumerate() {
+        for x in node.op.inputs().iter().filter(|x| x.is_variable()) {
+            first.entry(x.id()).or_insert(number);
+        }
+    }
+    first
 }
 
 /// candle creates a store only in a backward pass; that of a scalar on the CPU is the shortest, and queues nothing on a device.

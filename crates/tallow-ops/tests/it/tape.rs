@@ -116,6 +116,67 @@ fn gradients_are_candles() {
     }
 }
 
+type Values = Vec<f32>;
+
+/// Places in `vars` of the variables whose gradients are handed over, with these, in their order; and the gradients of the result.
+fn handed_over(
+    vars: &[Var],
+    loss: impl Fn() -> Tensor,
+) -> (Vec<(usize, Values)>, Vec<Option<Values>>) {
+    let tape = Tape::record();
+    let loss = loss();
+    let mut handed = Vec::new();
+    let found = tape.backward_with(&loss, &mut |variable, gradient| {
+        let at = vars.iter().position(|var| var.id() == variable.id());
+        handed.push((at.unwrap(), values(gradient)));
+    });
+    let found = found.unwrap();
+    let all = vars.iter().map(|var| found.get(var).map(values));
+    (handed, all.collect())
+}
+
+#[test]
+fn gradients_are_handed_over_when_they_are_final() {
+    let net = Net::new();
+    let (handed, all) = handed_over(&net.vars, || net.loss(false));
+    let mut order: Vec<usize> = handed.iter().map(|(at, _)| *at).collect();
+    // Layer by layer from the last one on; within a layer any order will do.
+    for layer in [0..2, 2..4, 4..5, 5..8] {
+        order[layer].sort();
+    }
+    assert_eq!(order, [6, 7, 4, 5, 3, 0, 1, 2]);
+    for (at, gradient) in handed {
+        assert_eq!(all[at].as_ref(), Some(&gradient), "{at}");
+    }
+    // candle's backward pass hands nothing over.
+    let (handed, all) = handed_over(&net.vars, || net.loss(true));
+    assert!(handed.is_empty() && all.iter().all(Option::is_some));
+}
+
+/// The first weight is used again behind the second one, and both inputs of the sum are the third.
+#[test]
+fn a_variable_that_is_used_twice_is_handed_over_after_its_first_use() {
+    let generator = Generator::new(3);
+    let vars = [(); 3].map(|()| var(&generator, &[2, 2]));
+    let [first, second, third] = &vars;
+    let x = Tensor::new(&[[0.5f32, 1.5], [2.5, 1.0]], &Device::Cpu).unwrap();
+    let net = || {
+        let y = linear(&x, first, None).unwrap();
+        let y = linear(&relu(&y).unwrap(), second, None).unwrap();
+        let y = linear(&y, first, None).unwrap();
+        add(&y, &add(third, third).unwrap()).unwrap()
+    };
+    let expected = net().backward().unwrap();
+    let (handed, all) = handed_over(&vars, net);
+    let order: Vec<usize> = handed.iter().map(|(at, _)| *at).collect();
+    assert_eq!(order, [2, 1, 0]);
+    for (at, gradient) in handed {
+        assert_eq!(all[at].as_ref(), Some(&gradient));
+        assert_eq!(gradient, values(expected.get(&vars[at]).unwrap()), "{at}");
+    }
+    assert_eq!(all[2], Some(vec![2.0; 4]));
+}
+
 #[test]
 fn a_tape_dropped_or_left_behind_disturbs_nothing() {
     let net = Net::new();
