@@ -21,6 +21,10 @@ pub struct Profile {
     pub forward: f64,
     /// Losses, backward passes and all else of training steps.
     pub backward: f64,
+    /// Waiting for other ranks in training steps: for what is left of the sums of gradients when the backward pass has ended, and at the start
+    /// of a step for the slowest rank. 0 for a process that trains alone.
+    #[serde(default)]
+    pub exchange: f64,
     /// Clipping, optimizer and averages.
     pub step: f64,
     /// Evaluations.
@@ -49,11 +53,12 @@ pub struct LayerTime {
 
 impl Profile {
     /// Names and seconds of the phases, in the order of a step.
-    pub fn phases(&self) -> [(&'static str, f64); 8] {
+    pub fn phases(&self) -> [(&'static str, f64); 9] {
         [
             ("data", self.data),
             ("forward", self.forward),
             ("backward", self.backward),
+            ("exchange", self.exchange),
             ("step", self.step),
             ("evaluation", self.evaluation),
             ("callbacks", self.callbacks),
@@ -74,6 +79,9 @@ impl fmt::Display for Profile {
         let total = self.total();
         write!(f, "time of {total:.1} s in {} steps:", self.steps)?;
         for (phase, seconds) in self.phases() {
+            if phase == "exchange" && seconds == 0.0 {
+                continue;
+            }
             let share = 100.0 * seconds / total.max(f64::MIN_POSITIVE);
             write!(f, "\n  {phase:<12}{share:>5.1} %{seconds:>10.2} s")?;
         }
@@ -106,7 +114,7 @@ mod tests {
             callbacks: 32.0,
             checkpoints: 64.0,
             other: 128.0,
-            layers: Vec::new(),
+            ..Profile::default()
         };
         assert_eq!(profile.total(), 255.0);
         let text = serde_json::to_string(&profile).unwrap();
@@ -115,6 +123,17 @@ mod tests {
         assert!(table.contains("time of 255.0 s in 3 steps"), "{table}");
         assert!(table.contains("other        50.2 %    128.00 s"), "{table}");
         assert!(!table.contains("layers"), "{table}");
+        assert!(!table.contains("exchange"), "{table}");
         assert_eq!(serde_json::from_str::<Profile>(&text).unwrap(), profile);
+        let old = text.replace(r#""exchange":0.0,"#, "");
+        assert_ne!(old, text);
+        assert_eq!(serde_json::from_str::<Profile>(&old).unwrap(), profile);
+        let waited = Profile {
+            exchange: 256.0,
+            ..profile
+        };
+        assert_eq!(waited.total(), 511.0);
+        let table = waited.to_string();
+        assert!(table.contains("exchange     50.1 %    256.00 s"), "{table}");
     }
 }

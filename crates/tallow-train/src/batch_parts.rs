@@ -179,7 +179,10 @@ pub(crate) fn train_step<'s>(
 ) -> Box<dyn TrainStep + 's> {
     let step: Box<dyn TrainStep + 's> = match config.chunks {
         0 | 1 => Box::new(inner),
-        chunks => Box::new(Chunks::new(chunks, inner).on(ranks, sizes)),
+        chunks => {
+            let chunks = Chunks::new(chunks, inner).on(ranks, sizes);
+            Box::new(chunks.with_norm_statistics(config.norm_statistics))
+        }
     };
     match &config.sam {
         None => step,

@@ -1,13 +1,15 @@
 //! Batches in chunks: gradient accumulation, and the parts of a batch on several ranks.
 
+use std::mem;
+
 use candle_core::{DType, Device, Tensor};
 use tallow_datasets::{DataLoader, chunk_range};
 use tallow_ops::GeneratorState;
 
-use crate::copies::Copies;
 use crate::error::{Error, Result};
 use crate::loss::Target;
-use crate::ranks::Ranks;
+use crate::norm_statistics::{ChunkBuffers, NormStatistics, OwnBuffer};
+use crate::ranks::{Order, Ranks};
 use crate::step::{StepInput, StepOutput, TrainStep};
 use crate::stream::Stream;
 use crate::sums::{Sums, Term};
@@ -23,10 +25,12 @@ const TAG: [u8; 8] = *b"tallow.c";
 ///
 /// Dropout draws from a stream of (seed, epoch, step, chunk). Batch norm normalizes each chunk by its own statistics; the running
 /// statistics start from the same values in each chunk, and those of the first one are kept, as `DistributedDataParallel` does with the
-/// parts of a batch. The result therefore does not depend on where a chunk is computed: a trainer with a
-/// [`Communicator`](crate::Communicator) computes each on one of its ranks.
+/// parts of a batch, or [their mean](NormStatistics::Mean). The result therefore does not depend on where a chunk is computed: a trainer
+/// with a [`Communicator`](crate::Communicator) computes each on one of its ranks. The gradients of the last chunk of a rank are sent to the
+/// others while its backward pass goes on, if the inner step hands them over: [`TrainStep::step_with`].
 pub struct Chunks<'a> {
     chunks: usize,
+    norm_statistics: NormStatistics,
     inner: Box<dyn TrainStep + 'a>,
     /// Other ranks, if they compute some of the chunks.
     shared: Option<Shared>,
@@ -36,6 +40,8 @@ pub struct Chunks<'a> {
 struct Shared {
     ranks: Ranks,
     sizes: BatchSizes,
+    /// Order in which gradients are sent.
+    order: Order,
 }
 
 /// Numbers of samples of the batches of an epoch.
@@ -77,8 +83,17 @@ impl<'a> Chunks<'a> {
     pub fn new(chunks: usize, inner: impl TrainStep + 'a) -> Self {
         Self {
             chunks: chunks.max(1),
+            norm_statistics: NormStatistics::default(),
             inner: Box::new(inner),
             shared: None,
+        }
+    }
+
+    /// Sets the running statistics of batch norm that a step keeps.
+    pub fn with_norm_statistics(self, norm_statistics: NormStatistics) -> Self {
+        Self {
+            norm_statistics,
+            ..self
         }
     }
 
@@ -87,6 +102,7 @@ impl<'a> Chunks<'a> {
         let shared = (!ranks.is_alone()).then(|| Shared {
             ranks: ranks.clone(),
             sizes,
+            order: Order::default(),
         });
         Self { shared, ..self }
     }
@@ -152,46 +168,68 @@ impl TrainStep for Chunks<'_> {
 
         let generator = input.store.generator();
         let state = generator.state();
-        let before = Copies::of(input.store.buffers())?;
-        let mut after_first = None;
-        let (mut logits, mut sums) = (Vec::new(), Sums::new(input.store));
-        for chunk in &own {
+        let mut buffers = ChunkBuffers::of(input.store, self.norm_statistics)?;
+        let (mut logits, mut sums) = (Vec::new(), Sums::new(input.store.parameters()));
+        // On several ranks the last term of this one is sent gradient by gradient.
+        let mut shared = (self.shared.as_mut()).map(|shared| (&shared.ranks, &mut shared.order));
+        let last = own.iter().rposition(|chunk| counts(chunk.number));
+        let mut sent = None;
+        for (place, chunk) in own.iter().enumerate() {
             let Some(target) = &chunk.target else {
                 sums.push(None)?;
+                buffers.after_chunk(0.0)?;
                 continue;
             };
-            if after_first.is_some() {
-                before.restore()?;
-            }
+            buffers.before_chunk()?;
             generator.set_state(&dropout_stream(state.seed, input, chunk.number));
             let images = input.images.narrow(0, chunk.from, chunk.len)?;
-            let output = self.inner.step(&StepInput {
+            let part = StepInput {
                 images: &images.contiguous()?,
                 target,
                 ..*input
-            })?;
-            logits.push(output.logits.detach());
-            let term = counts(chunk.number).then(|| Term::new(output, share(chunk.number)));
-            sums.push(term)?;
-            if after_first.is_none() {
-                after_first = Some(Copies::of(input.store.buffers())?);
+            };
+            match shared.take_if(|_| Some(place) == last) {
+                Some((ranks, order)) => {
+                    let before = mem::replace(&mut sums, Sums::new(Vec::new()));
+                    let open = before.until_last(share(chunk.number));
+                    let mut reduction = ranks.reduce(input.store, order, Some(open));
+                    let output = (self.inner)
+                        .step_with(&part, &mut |var, grad| reduction.hand_over(var, grad))?;
+                    // Without the graph, which holds the activations.
+                    let output = StepOutput {
+                        loss: output.loss.detach(),
+                        logits: output.logits.detach(),
+                        ..output
+                    };
+                    logits.push(output.logits.clone());
+                    sent = Some((reduction, output));
+                }
+                None => {
+                    let output = self.inner.step(&part)?;
+                    logits.push(output.logits.detach());
+                    let term = counts(chunk.number).then(|| Term::new(output, share(chunk.number)));
+                    sums.push(term)?;
+                }
             }
-        }
-        if let Some(first) = after_first {
-            first.restore()?;
+            buffers.after_chunk(chunk.len as f64 / samples as f64)?;
         }
         generator.set_state(&state);
-        let sum = sums.finish()?;
-        let (loss, grads) = match &self.shared {
-            None => {
+        let first = (0..self.chunks).find(|&chunk| !is_empty(chunk));
+        let has_first = own.iter().any(|chunk| Some(chunk.number) == first);
+        let buffers = buffers.finish(has_first)?;
+        let (loss, grads) = match (sent, shared) {
+            (Some((reduction, output)), _) => reduction.finish(Some(output), buffers)?,
+            // This rank has no term.
+            (None, Some((ranks, order))) => ranks
+                .reduce(input.store, order, None)
+                .finish(None, buffers)?,
+            (None, None) => {
+                for OwnBuffer { var, value, .. } in buffers {
+                    value.map_or(Ok(()), |value| var.set(&value))?;
+                }
                 let empty = || Error::config("chunks", "the batch is empty");
-                let sum = sum.ok_or_else(empty)?;
+                let sum = sums.finish()?.ok_or_else(empty)?;
                 (sum.loss, sum.grads)
-            }
-            Some(shared) => {
-                let first = (0..self.chunks).find(|&chunk| !is_empty(chunk));
-                let is_own = own.iter().any(|chunk| Some(chunk.number) == first);
-                shared.ranks.add_up(input.store, sum, is_own)?
             }
         };
         let logits = match logits.is_empty() {

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::freeze::{Thawing, Unfreeze, trained_at_last};
 use crate::loss::LossConfig;
 use crate::mix::MixConfig;
+use crate::norm_statistics::NormStatistics;
 use crate::optimizer::{Groups, Lookahead, LookaheadConfig, Optimizer, OptimizerConfig, ParamRule};
 use crate::sam::SamConfig;
 use crate::schedule::ScheduleConfig;
@@ -76,6 +77,9 @@ pub struct TrainConfig {
     /// or dropout another number of them trains other weights.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub chunks: usize,
+    /// Running statistics of batch norm that a step in chunks keeps: those of the first chunk by default.
+    #[serde(default, skip_serializing_if = "crate::unset::is_default")]
+    pub norm_statistics: NormStatistics,
     /// Sharpness-aware minimization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sam: Option<SamConfig>,
@@ -134,6 +138,7 @@ impl TrainConfig {
             mix: None,
             clip: None,
             chunks: 1,
+            norm_statistics: NormStatistics::default(),
             sam: None,
             ema: None,
             swa: None,

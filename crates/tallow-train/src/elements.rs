@@ -239,7 +239,10 @@ fn every<T: Sync>(x: &[T], f: impl Fn(&[T]) -> bool + Sync + Send) -> bool {
 }
 
 /// Calls `f` with the elements of a tensor on the CPU, in row-major order.
-fn slice<T: WithDType, R>(x: &Tensor, f: impl FnOnce(&[T]) -> R) -> candle_core::Result<R> {
+pub(crate) fn slice<T: WithDType, R>(
+    x: &Tensor,
+    f: impl FnOnce(&[T]) -> R,
+) -> candle_core::Result<R> {
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {

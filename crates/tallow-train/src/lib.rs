@@ -31,6 +31,7 @@ mod last_batch;
 mod loss;
 mod lr_finder;
 mod mix;
+mod norm_statistics;
 mod optimizer;
 mod parts;
 mod position;
@@ -76,6 +77,7 @@ pub use loss::{
 };
 pub use lr_finder::{LrFinder, LrPoint, LrRange};
 pub use mix::{MixConfig, Mixing};
+pub use norm_statistics::NormStatistics;
 pub use optimizer::{
     AdamConfig, AdamWConfig, AdjustLr, LambConfig, LarsConfig, LionConfig, Lookahead,
     LookaheadConfig, MuonConfig, NAdamConfig, Optimizer, OptimizerConfig, ParamRule, RAdamConfig,

@@ -73,17 +73,49 @@ pub trait TrainStep {
     /// # Errors
     /// Any error ends the run.
     fn step(&mut self, input: &StepInput) -> Result<StepOutput>;
+
+    /// [`step`](Self::step) that hands each variable and its gradient to `ready` once the gradient is final. On several ranks it is called for
+    /// the last chunk of a rank, so that gradients are sent while the others are computed.
+    ///
+    /// The output has the very tensors that were handed over. What is handed over cannot be changed any more, so a step that changes
+    /// gradients after its backward pass, or has several passes, hands over nothing: it keeps to the default, which calls `step`.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    fn step_with(
+        &mut self,
+        input: &StepInput,
+        _ready: &mut dyn FnMut(&Tensor, &Tensor),
+    ) -> Result<StepOutput> {
+        self.step(input)
+    }
 }
 
 impl<S: TrainStep + ?Sized> TrainStep for &mut S {
     fn step(&mut self, input: &StepInput) -> Result<StepOutput> {
         (**self).step(input)
     }
+
+    fn step_with(
+        &mut self,
+        input: &StepInput,
+        ready: &mut dyn FnMut(&Tensor, &Tensor),
+    ) -> Result<StepOutput> {
+        (**self).step_with(input, ready)
+    }
 }
 
 impl<S: TrainStep + ?Sized> TrainStep for Box<S> {
     fn step(&mut self, input: &StepInput) -> Result<StepOutput> {
         (**self).step(input)
+    }
+
+    fn step_with(
+        &mut self,
+        input: &StepInput,
+        ready: &mut dyn FnMut(&Tensor, &Tensor),
+    ) -> Result<StepOutput> {
+        (**self).step_with(input, ready)
     }
 }
 

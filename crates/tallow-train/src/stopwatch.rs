@@ -48,12 +48,13 @@ impl Stopwatch {
         } += seconds;
     }
 
-    /// The time since the last lap was spent on a training step, of which the model ran for `forward`.
-    pub fn training_step(&mut self, forward: Duration) {
-        let forward = forward.as_secs_f64();
+    /// The time since the last lap was spent on a training step, of which the model ran for `forward` and other ranks were waited for.
+    pub fn training_step(&mut self, forward: Duration, waited: Duration) {
+        let (forward, waited) = (forward.as_secs_f64(), waited.as_secs_f64());
         self.profile.steps += 1;
         self.profile.forward += forward;
-        self.profile.backward -= forward;
+        self.profile.exchange += waited;
+        self.profile.backward -= forward + waited;
         self.lap(Phase::Backward);
     }
 
@@ -125,7 +126,9 @@ mod tests {
         model.forward_t(&images, true).unwrap();
         model.forward_t(&images, true).unwrap();
         std::thread::sleep(Duration::from_millis(3));
-        watch.training_step(model.take());
+        let started_waiting = Instant::now();
+        std::thread::sleep(Duration::from_millis(2));
+        watch.training_step(model.take(), started_waiting.elapsed());
         assert_eq!(model.take(), Duration::ZERO);
         watch.lap(Phase::Step);
         let profile = watch.profile();
@@ -135,7 +138,7 @@ mod tests {
             "{profile:?}"
         );
         assert!(
-            profile.backward >= 3e-3 && profile.step < profile.backward,
+            profile.backward >= 3e-3 && profile.exchange >= 2e-3 && profile.step < profile.backward,
             "{profile:?}"
         );
         assert!(profile.total() <= started.elapsed().as_secs_f64());

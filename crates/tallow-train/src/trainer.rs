@@ -5,7 +5,8 @@ mod sanity;
 
 use std::cell::RefCell;
 
-use candle_core::Var;
+use candle_core::backprop::GradStore;
+use candle_core::{Tensor, Var};
 use candle_nn::ModuleT;
 use tallow_datasets::DataLoader;
 use tallow_metrics::Metric;
@@ -44,16 +45,31 @@ pub struct ForwardBackward;
 
 impl TrainStep for ForwardBackward {
     fn step(&mut self, input: &StepInput) -> Result<StepOutput> {
-        let tape = Tape::record();
-        let logits = input.model.forward_t(input.images, true)?;
-        let loss = input.loss.loss(&logits, input.target)?;
-        let grads = tape.backward(&loss)?;
-        Ok(StepOutput {
-            loss,
-            logits,
-            grads,
-        })
+        forward_backward(input, |tape, loss| tape.backward(loss))
     }
+
+    fn step_with(
+        &mut self,
+        input: &StepInput,
+        ready: &mut dyn FnMut(&Tensor, &Tensor),
+    ) -> Result<StepOutput> {
+        forward_backward(input, |tape, loss| tape.backward_with(loss, ready))
+    }
+}
+
+fn forward_backward(
+    input: &StepInput,
+    backward: impl FnOnce(Tape, &Tensor) -> tallow_ops::Result<GradStore>,
+) -> Result<StepOutput> {
+    let tape = Tape::record();
+    let logits = input.model.forward_t(input.images, true)?;
+    let loss = input.loss.loss(&logits, input.target)?;
+    let grads = backward(tape, &loss)?;
+    Ok(StepOutput {
+        loss,
+        logits,
+        grads,
+    })
 }
 
 /// Trainer: trains a model on batches, and evaluates it.
@@ -85,31 +101,6 @@ pub struct Trainer<'a> {
 type BuildOptimizer<'a> = dyn Fn(Vec<(String, Var)>) -> Result<Box<dyn Optimizer + 'a>> + 'a;
 
 impl<'a> Trainer<'a> {
-    /// Trainer with these settings, without callbacks and checkpoints.
-    pub fn new(config: TrainConfig) -> Self {
-        Self {
-            config,
-            loss: None,
-            optimizer: None,
-            schedule: None,
-            step: None,
-            teacher: None,
-            metrics: RefCell::default(),
-            callbacks: Callbacks::default(),
-            checkpoints: None,
-            validation: None,
-            restore_best: None,
-            interrupt: None,
-            ranks: Ranks::default(),
-            profile: Profile::default(),
-        }
-    }
-
-    /// Settings of the trainer.
-    pub fn config(&self) -> &TrainConfig {
-        &self.config
-    }
-
     /// Trains `model`, whose parameters are in `store`, and evaluates it after every epoch, or every
     /// [`evaluate_every`](TrainConfig::evaluate_every) ones, if there is `test` data, or [validation data](Self::with_validation).
     ///
@@ -328,7 +319,7 @@ impl<'a> Trainer<'a> {
                     epoch,
                     step,
                 })?;
-                watch.training_step(timed.take());
+                watch.training_step(timed.take(), ranks.take_waited());
                 let at = (epoch, step);
                 if batch_parts
                     .finite

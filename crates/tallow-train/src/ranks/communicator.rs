@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// Bytes that a broadcast sends at a time.
 const PIECE: usize = 4 << 20;
 
+/// Bytes of gradients that are added at a time, unless the communicator has another number.
+pub(super) const BUCKET: usize = 4 << 20;
+
 /// Connection of a rank, a process or a thread, with the others that train the same model.
 ///
 /// [`Trainer::with_communicator`](crate::Trainer::with_communicator) takes one. [`Alone`] is a world of one rank, [`Threads`](crate::Threads) a
@@ -18,7 +21,8 @@ const PIECE: usize = 4 << 20;
 /// your own needs [`all_to_all`](Self::all_to_all) alone: all else is made of it, the sums too, so that their bits are the same for every
 /// communicator.
 ///
-/// All ranks call the same methods in the same order. A call waits for the others.
+/// All ranks call the same methods in the same order. A call waits for the others. A trainer calls from its own thread and, during a
+/// backward pass, from another one, never from both at the same time.
 pub trait Communicator: fmt::Debug + Send + Sync {
     /// Number of this rank, below [`world`](Self::world).
     fn rank(&self) -> usize;
@@ -39,6 +43,12 @@ pub trait Communicator: fmt::Debug + Send + Sync {
     /// Name of the machine of this rank: ranks on one machine have the same. Empty by default, one machine for all.
     fn host(&self) -> String {
         String::new()
+    }
+
+    /// Bytes of gradients that are added at a time, while the backward pass goes on; 4 MB by default. All ranks have the same. The sums do not
+    /// depend on it. PyTorch's name of it is `bucket_cap_mb`.
+    fn bucket_bytes(&self) -> usize {
+        BUCKET
     }
 
     /// Bytes of each rank, in the order of the ranks.
@@ -166,6 +176,13 @@ fn read<T: Pod>(rank: usize, bytes: &[u8], expected: usize) -> Result<Vec<T>> {
     let mut values = vec![T::zeroed(); expected];
     cast_slice_mut(&mut values).copy_from_slice(bytes);
     Ok(values)
+}
+
+/// Error for a rank whose message cannot be read.
+pub(super) fn confused(rank: usize, expected: &str) -> Error {
+    Error::Ranks(format!(
+        "rank {rank} sent something else than {expected}: the ranks run different programs"
+    ))
 }
 
 /// Sum in a binary tree, which splits at the largest power of two below the number of terms.

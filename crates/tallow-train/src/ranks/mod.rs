@@ -1,15 +1,18 @@
 //! Training on several ranks: processes, or threads of one.
 
+mod buckets;
 mod communicator;
 mod digests;
+mod link;
 mod reduction;
 mod threads;
+mod waiting;
 mod wishes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor};
+use candle_core::DType;
 use serde::Serialize;
 use serde_json::Value;
 use tallow_datasets::{BatchSlice, DataLoader};
@@ -17,40 +20,49 @@ use tallow_ops::ParamStore;
 
 use crate::differences::differences;
 use crate::error::{Error, Result};
-use crate::sums::Term;
+use crate::sums::OpenSum;
+use communicator::confused;
 pub use communicator::{Alone, Communicator};
+pub(crate) use reduction::{Order, Reduction};
 pub use threads::Threads;
+use waiting::Waiting;
 pub(crate) use wishes::Wishes;
 
 /// Ranks that train one model together, from the point of view of one of them. Alone, it sends nothing.
 #[derive(Clone, Debug)]
-pub(crate) struct Ranks(Arc<dyn Communicator>);
+pub(crate) struct Ranks {
+    communicator: Arc<dyn Communicator>,
+    waiting: Waiting,
+}
 
 impl Default for Ranks {
     /// One rank, alone.
     fn default() -> Self {
-        Self(Arc::new(Alone))
+        Self::new(Arc::new(Alone))
     }
 }
 
 impl Ranks {
     pub fn new(communicator: Arc<dyn Communicator>) -> Self {
-        Self(communicator)
+        Self {
+            communicator,
+            waiting: Waiting::default(),
+        }
     }
 
     /// Whether there is no other rank.
     pub fn is_alone(&self) -> bool {
-        self.0.world() <= 1
+        self.communicator.world() <= 1
     }
 
     /// Whether this is the rank that writes files.
     pub fn is_first(&self) -> bool {
-        self.0.rank() == 0
+        self.communicator.rank() == 0
     }
 
     /// Chunks of a batch that this rank computes, of so many.
     pub fn own_chunks(&self, chunks: usize) -> std::ops::Range<usize> {
-        tallow_datasets::chunk_range(chunks, self.0.world(), self.0.rank())
+        tallow_datasets::chunk_range(chunks, self.communicator.world(), self.communicator.rank())
     }
 
     /// Checks that so many ranks can share out so many chunks, and that the sums of these parameters have the bits of a single process.
@@ -58,7 +70,7 @@ impl Ranks {
         if self.is_alone() {
             return Ok(());
         }
-        let world = self.0.world();
+        let world = self.communicator.world();
         if !fits(world, chunks) {
             return Err(Error::config("chunks", no_fit(world, chunks)));
         }
@@ -95,8 +107,8 @@ impl Ranks {
             return Ok(loader.clone());
         }
         Ok(loader.clone().slice(BatchSlice {
-            rank: self.0.rank(),
-            world: self.0.world(),
+            rank: self.communicator.rank(),
+            world: self.communicator.world(),
             chunks,
             with_previous,
         })?)
@@ -107,7 +119,9 @@ impl Ranks {
         if self.is_alone() {
             return Ok(loader.clone());
         }
-        Ok(loader.clone().deal(self.0.rank(), self.0.world())?)
+        Ok(loader
+            .clone()
+            .deal(self.communicator.rank(), self.communicator.world())?)
     }
 
     /// Wishes of all ranks together.
@@ -115,14 +129,14 @@ impl Ranks {
         if self.is_alone() {
             return Ok(wishes);
         }
-        let all = self.0.all_gather(&wishes.encode())?;
+        let all = self.communicator.all_gather(&wishes.encode())?;
         let all = all.iter().map(|bytes| Wishes::decode(bytes));
         Ok(all.fold(Wishes::default(), Wishes::and))
     }
 
     /// Sum of a number over the ranks.
     pub fn sum(&self, number: u64) -> Result<u64> {
-        let all = self.0.all_gather(&number.to_le_bytes())?;
+        let all = self.communicator.all_gather(&number.to_le_bytes())?;
         let read = |(rank, bytes): (usize, &Vec<u8>)| {
             <[u8; 8]>::try_from(bytes.as_slice())
                 .map(u64::from_le_bytes)
@@ -131,11 +145,12 @@ impl Ranks {
         all.iter().enumerate().map(read).sum()
     }
 
-    /// Numbers of all ranks, in their order; each passes `own.len()` of them.
+    /// Numbers of all ranks in a training step, in their order; each passes `own.len()` of them.
     pub fn gather(&self, own: &[f64]) -> Result<Vec<f64>> {
         let bytes: Vec<u8> = own.iter().flat_map(|number| number.to_le_bytes()).collect();
         let mut numbers = Vec::new();
-        for (rank, bytes) in self.0.all_gather(&bytes)?.iter().enumerate() {
+        let all = self.waiting.during(|| self.communicator.all_gather(&bytes));
+        for (rank, bytes) in all?.iter().enumerate() {
             let (parts, rest) = bytes.as_chunks::<8>();
             if parts.len() != own.len() || !rest.is_empty() {
                 return Err(confused(rank, "numbers"));
@@ -147,23 +162,31 @@ impl Ranks {
 
     /// Bytes of each rank, in the order of the ranks.
     pub fn all_gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
-        self.0.all_gather(bytes)
+        self.communicator.all_gather(bytes)
     }
 
     /// Bytes of the first rank.
     pub fn of_first(&self, bytes: &[u8]) -> Result<Vec<u8>> {
-        self.0.broadcast(0, bytes)
+        self.communicator.broadcast(0, bytes)
     }
 
-    /// Loss and gradients of all ranks added in a binary tree, and the buffers of `store` set to those of the rank that passes
-    /// `has_buffers`. A rank without chunks in this batch passes no term.
-    pub fn add_up(
+    /// Begins the sum of a step over the ranks, in a binary tree. `own` is that of the chunks of this rank, to which the gradients of the last
+    /// one come; a rank without chunks in this batch has none.
+    ///
+    /// Until it is finished or dropped, nothing else may be sent.
+    pub fn reduce<'a>(
         &self,
         store: &ParamStore,
-        own: Option<Term>,
-        has_buffers: bool,
-    ) -> Result<(Tensor, GradStore)> {
-        reduction::add_up(&*self.0, store, own, has_buffers)
+        order: &'a mut Order,
+        own: Option<OpenSum>,
+    ) -> Reduction<'a> {
+        let communicator = Arc::clone(&self.communicator);
+        Reduction::new(communicator, self.waiting.clone(), store, order, own)
+    }
+
+    /// Time that training steps have waited for other ranks since the last call.
+    pub fn take_waited(&self) -> Duration {
+        self.waiting.take()
     }
 
     /// Checks that all ranks have the same settings, which are compared by their fields.
@@ -171,14 +194,14 @@ impl Ranks {
     /// # Errors
     /// [`Error::Ranks`] names the first rank that differs from rank 0, and the fields.
     pub fn check_same(&self, settings: &impl Serialize) -> Result<()> {
-        check_same(&*self.0, settings)
+        check_same(&*self.communicator, settings)
     }
 
     /// Checks that all ranks have the same parameters and buffers; `when` is for the message.
     pub fn check_weights(&self, store: &ParamStore, when: &str) -> Result<()> {
         match self.is_alone() {
             true => Ok(()),
-            false => digests::compare(&*self.0, store, when),
+            false => digests::compare(&*self.communicator, store, when),
         }
     }
 
@@ -188,7 +211,7 @@ impl Ranks {
             return Ok(());
         }
         let own = tallow_ops::instruction_set();
-        let all = self.0.all_gather(own.as_bytes())?;
+        let all = self.communicator.all_gather(own.as_bytes())?;
         let other = all.iter().position(|set| set.as_slice() != own.as_bytes());
         if let (Some(rank), true) = (other, self.is_first()) {
             tracing::warn!(
@@ -243,12 +266,6 @@ fn no_fit(world: usize, chunks: usize) -> String {
          `train.chunks` to {world} times a power of two (chunks are part of the result)",
         if chunks == 1 { "chunk" } else { "chunks" }
     )
-}
-
-fn confused(rank: usize, expected: &str) -> Error {
-    Error::Ranks(format!(
-        "rank {rank} sent something else than {expected}: the ranks run different programs"
-    ))
 }
 
 #[cfg(test)]

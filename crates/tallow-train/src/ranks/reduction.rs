@@ -1,252 +1,282 @@
 //! Sum of losses and gradients over the ranks.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, TensorId, Var};
 use tallow_ops::ParamStore;
 
-use super::communicator::Communicator;
+use super::buckets::{Added, Buckets};
+use super::communicator::{Communicator, confused};
+use super::link::Link;
+use super::waiting::Waiting;
 use crate::error::{Error, Result};
-use crate::sums::Term;
-
-/// Values that are added at a time, 4 MB of `f32`.
-const BUCKET: usize = 1 << 20;
+use crate::norm_statistics::OwnBuffer;
+use crate::step::StepOutput;
+use crate::sums::OpenSum;
 
 /// Negative zero, which changes no value that it is added to, zeros of both signs included: the contribution of a rank that has none.
 const NOTHING: f64 = -0.0;
 
-/// Loss and gradients of all ranks, and the buffers of the one that `has_buffers` in those of all.
+/// Order in which the ranks send gradients: that in which the first rank had them in the first step. The ranks may become ready in other
+/// orders, by a layer that is left out at random, and still send in this one.
+#[derive(Debug, Default)]
+pub(crate) struct Order(Option<Vec<usize>>);
+
+impl Order {
+    /// Numbers of all parameters in this order. Before the first step it is from the last one on, since a backward pass goes about so.
+    fn sequence(&self, parameters: usize) -> Vec<usize> {
+        match &self.0 {
+            Some(order) => order.clone(),
+            None => (0..parameters).rev().collect(),
+        }
+    }
+
+    /// Takes over the order in which gradients were `handed` over on the first rank, if none is known.
+    fn learn(
+        &mut self,
+        ranks: &dyn Communicator,
+        handed: &[usize],
+        parameters: usize,
+    ) -> Result<()> {
+        if self.0.is_some() {
+            return Ok(());
+        }
+        let own = handed.iter().flat_map(|&at| (at as u64).to_le_bytes());
+        let bytes = ranks.broadcast(0, &own.collect::<Vec<u8>>())?;
+        let (words, rest) = bytes.as_chunks::<8>();
+        let mut order: Vec<usize> = Vec::new();
+        let mut missing = vec![true; parameters];
+        for word in words {
+            let at = usize::try_from(u64::from_le_bytes(*word)).unwrap_or(usize::MAX);
+            if missing.get(at) != Some(&true) {
+                return Err(confused(0, "an order of parameters"));
+            }
+            missing[at] = false;
+            order.push(at);
+        }
+        if !rest.is_empty() {
+            return Err(confused(0, "an order of parameters"));
+        }
+        // Those that were not handed over are known at the end of the step, and nothing should wait for them.
+        order.extend((0..parameters).rev().filter(|&at| missing[at]));
+        self.0 = Some(order);
+        Ok(())
+    }
+}
+
+/// Sum of the losses and gradients of a step over all ranks. Gradients that are final are on their way while the others are computed.
 ///
-/// All is one vector, so that a step has one sum: gradients, whether there is one, loss, buffers. A rank without a term adds nothing. A
-/// parameter without a gradient in some chunks counts as zeros there, as in the sum of the chunks of one rank; without one in all chunks
-/// it has none here either.
-pub(super) fn add_up(
-    ranks: &dyn Communicator,
-    store: &ParamStore,
-    own: Option<Term>,
-    has_buffers: bool,
-) -> Result<(Tensor, GradStore)> {
-    let (parameters, buffers) = (store.parameters(), store.buffers());
-    let mut values = Values::default();
-    let missing = if own.is_some() { 0.0 } else { NOTHING };
-    for (name, var) in &parameters {
-        let grad = own.as_ref().and_then(|term| term.grads.get(var));
-        match grad {
-            Some(grad) => values.put_tensor(name, var, grad)?,
-            None => values.put_constant(var, missing),
+/// All is one stream of values: gradients, whether there is one, loss, buffers. A rank without a term adds nothing. A parameter without a
+/// gradient in some chunks counts as zeros there, as in the sum of the chunks of one rank; without one in all chunks it has none here
+/// either.
+pub(crate) struct Reduction<'a> {
+    communicator: Arc<dyn Communicator>,
+    waiting: Waiting,
+    order: &'a mut Order,
+    /// Numbers of the parameters in the order in which they are sent.
+    sequence: Vec<usize>,
+    /// Number of them that were sent.
+    sent: usize,
+    parameters: Vec<(String, Var)>,
+    numbers: HashMap<TensorId, usize>,
+    /// Sum of the chunks of this rank; `None` without a chunk.
+    own: Option<OpenSum>,
+    /// Gradients of the last chunk that were handed over, by parameter.
+    handed: Vec<Option<TensorId>>,
+    /// Numbers of their parameters, as they came.
+    handed_in: Vec<usize>,
+    /// Gradients of this rank that those before them in the order keep waiting.
+    ready: Vec<Option<Tensor>>,
+    /// Whether a parameter has a gradient on this rank, of those that were sent.
+    has_grad: Vec<bool>,
+    buckets: Buckets,
+    /// Error of a gradient that was handed over.
+    failed: Option<Error>,
+}
+
+impl<'a> Reduction<'a> {
+    pub fn new(
+        communicator: Arc<dyn Communicator>,
+        waiting: Waiting,
+        store: &ParamStore,
+        order: &'a mut Order,
+        own: Option<OpenSum>,
+    ) -> Self {
+        let parameters = store.parameters();
+        let count = parameters.len();
+        let ids = parameters.iter().map(|(_, var)| var.id());
+        let bytes = communicator.bucket_bytes();
+        Self {
+            waiting,
+            sequence: order.sequence(count),
+            order,
+            sent: 0,
+            numbers: ids.zip(0..).collect(),
+            parameters,
+            own,
+            handed: vec![None; count],
+            handed_in: Vec::new(),
+            ready: vec![None; count],
+            has_grad: vec![false; count],
+            buckets: Buckets::new(Link::new(Arc::clone(&communicator)), bytes),
+            communicator,
+            failed: None,
         }
-        values.f64.push(match (&own, grad) {
-            (None, _) => NOTHING,
-            (Some(_), grad) => f64::from(u8::from(grad.is_some())),
+    }
+
+    /// Takes the gradient of a variable in the last chunk, which is final. An error is that of [`finish`](Self::finish).
+    pub fn hand_over(&mut self, variable: &Tensor, grad: &Tensor) {
+        if self.failed.is_some() {
+            return;
+        }
+        if let Some(&number) = self.numbers.get(&variable.id()) {
+            self.failed = self.take(number, grad).err();
+        }
+    }
+
+    fn take(&mut self, number: usize, grad: &Tensor) -> Result<()> {
+        let (name, var) = &self.parameters[number];
+        if self.handed[number].replace(grad.id()).is_some() {
+            let message =
+                format!("the training step has handed the gradient of `{name}` over twice");
+            return Err(Error::custom(message));
+        }
+        self.handed_in.push(number);
+        if let Some(own) = &mut self.own {
+            self.ready[number] = own.grad(var, Some(grad))?;
+        }
+        while let Some(&next) = self.sequence.get(self.sent)
+            && let Some(grad) = self.ready[next].take()
+        {
+            self.send(next, Some(grad))?;
+        }
+        Ok(())
+    }
+
+    /// Sends the gradient of a parameter, the next one in the order.
+    fn send(&mut self, number: usize, grad: Option<Tensor>) -> Result<()> {
+        let (name, var) = &self.parameters[number];
+        match (grad, &self.own) {
+            (Some(grad), _) => {
+                self.has_grad[number] = true;
+                self.buckets.put_tensor(name, var, &grad)?;
+            }
+            (None, Some(_)) => self.buckets.put_constant(var, 0.0)?,
+            (None, None) => self.buckets.put_constant(var, NOTHING)?,
+        }
+        self.sent += 1;
+        Ok(())
+    }
+
+    /// Loss and gradients of all ranks, by the output of the last chunk of this rank, if it has one; the buffers become those that the ranks
+    /// have, or their sum. Waits for what is left.
+    pub fn finish(
+        mut self,
+        last: Option<StepOutput>,
+        buffers: Vec<OwnBuffer>,
+    ) -> Result<(Tensor, GradStore)> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let loss = match (&self.own, &last) {
+            (Some(own), Some(last)) => Some(own.loss(&last.loss)?),
+            _ => None,
+        };
+        self.send_rest(last)?;
+        let Self {
+            communicator,
+            waiting,
+            order,
+            sequence,
+            parameters,
+            own,
+            handed_in,
+            has_grad,
+            buckets: mut values,
+            ..
+        } = self;
+        let flags = has_grad.iter().map(|&has_grad| match &own {
+            Some(_) => f64::from(u8::from(has_grad)),
+            None => NOTHING,
         });
-    }
-    values.put_loss(own.as_ref().map(|term| &term.loss))?;
-    drop(own);
-    for (name, var) in &buffers {
-        match has_buffers {
-            true => values.put_tensor(name, var, &var.as_detached_tensor())?,
-            false => values.put_constant(var, NOTHING),
-        }
-    }
-    for bucket in values.f32.chunks_mut(BUCKET) {
-        ranks.all_reduce_f32(bucket)?;
-    }
-    for bucket in values.f64.chunks_mut(BUCKET / 2) {
-        ranks.all_reduce_f64(bucket)?;
-    }
-
-    let mut sums = Sums {
-        f32: &values.f32,
-        f64: &values.f64,
-    };
-    let mut grads = GradStore::default();
-    for (_, var) in &parameters {
-        let grad = sums.tensor(var)?;
-        if sums.number() > 0.0 {
-            grads.insert(var, grad);
-        }
-    }
-    let loss = sums.loss()?;
-    for (_, var) in &buffers {
-        let value = sums.tensor(var)?;
-        var.set(&value)?;
-    }
-    Ok((loss, grads))
-}
-
-/// Values of a rank, for the sum.
-#[derive(Default)]
-struct Values {
-    f32: Vec<f32>,
-    /// Those of every other type: exact for integers too, which only buffers have.
-    f64: Vec<f64>,
-}
-
-impl Values {
-    fn put_tensor(&mut self, name: &str, var: &Var, tensor: &Tensor) -> Result<()> {
-        if tensor.shape() != var.shape() {
-            return Err(Error::GradientShape {
-                name: name.to_string(),
-                expected: var.shape().clone(),
-                found: tensor.shape().clone(),
-            });
-        }
-        if tensor.dtype() != var.dtype() {
-            return Err(Error::GradientType {
-                name: name.to_string(),
-                expected: var.dtype(),
-                found: tensor.dtype(),
-            });
-        }
-        let flat = tensor.detach().flatten_all()?;
-        match var.dtype() {
-            DType::F32 => self.f32.extend(flat.to_vec1::<f32>()?),
-            _ => self
-                .f64
-                .extend(flat.to_dtype(DType::F64)?.to_vec1::<f64>()?),
-        }
-        Ok(())
-    }
-
-    /// As many values as `var` has.
-    fn put_constant(&mut self, var: &Var, value: f64) {
-        let count = var.elem_count();
-        match var.dtype() {
-            DType::F32 => self.f32.resize(self.f32.len() + count, value as f32),
-            _ => self.f64.resize(self.f64.len() + count, value),
-        }
-    }
-
-    /// The loss, whose type a rank without a term does not know: as `f32`, as `f64`, and whether it is the second.
-    fn put_loss(&mut self, loss: Option<&Tensor>) -> Result<()> {
-        let (mut narrow, mut wide, mut is_wide) = (NOTHING as f32, NOTHING, NOTHING);
-        match loss {
-            None => {}
-            Some(loss) if loss.dtype() == DType::F64 => {
-                (wide, is_wide) = (loss.to_scalar::<f64>()?, 1.0);
+        values.put_f64(&flags.collect::<Vec<f64>>())?;
+        put_loss(&mut values, loss.as_ref())?;
+        for OwnBuffer { name, var, value } in &buffers {
+            match value {
+                Some(value) => values.put_tensor(name, var, value)?,
+                None => values.put_constant(var, NOTHING)?,
             }
-            Some(loss) => narrow = loss.to_dtype(DType::F32)?.to_scalar::<f32>()?,
         }
-        self.f32.push(narrow);
-        self.f64.extend([wide, is_wide]);
+
+        let mut sums = waiting.during(|| values.finish())?;
+        let mut summed = Vec::new();
+        for &number in &sequence {
+            let (_, var) = &parameters[number];
+            summed.push((number, sums.take_tensor(var)?));
+        }
+        let flags = sums.take_f64(parameters.len());
+        let mut grads = GradStore::default();
+        for (number, grad) in summed {
+            if flags.get(number).is_some_and(|&ranks| ranks > 0.0) {
+                grads.insert(&parameters[number].1, grad);
+            }
+        }
+        let loss = take_loss(&mut sums)?;
+        for OwnBuffer { var, .. } in &buffers {
+            var.set(&sums.take_tensor(var)?)?;
+        }
+        order.learn(&*communicator, &handed_in, parameters.len())?;
+        Ok((loss, grads))
+    }
+
+    /// Sends the gradients that were not handed over.
+    fn send_rest(&mut self, last: Option<StepOutput>) -> Result<()> {
+        for number in 0..self.parameters.len() {
+            let (name, var) = &self.parameters[number];
+            let grad = last.as_ref().and_then(|last| last.grads.get(var));
+            match (self.handed[number], &mut self.own) {
+                (Some(handed), _) if grad.map(Tensor::id) != Some(handed) => {
+                    let message = format!(
+                        "the training step has handed over another gradient of `{name}` than that of its output"
+                    );
+                    return Err(Error::custom(message));
+                }
+                (None, Some(own)) => self.ready[number] = own.grad(var, grad)?,
+                _ => {}
+            }
+        }
+        drop(last);
+        while let Some(&next) = self.sequence.get(self.sent) {
+            let grad = self.ready[next].take();
+            self.send(next, grad)?;
+        }
         Ok(())
     }
 }
 
-/// Sums that are read in the order in which the values were put.
-struct Sums<'a> {
-    f32: &'a [f32],
-    f64: &'a [f64],
+/// The loss, whose type a rank without a term does not know: as `f32`, as `f64`, and whether it is the second.
+fn put_loss(values: &mut Buckets, loss: Option<&Tensor>) -> Result<()> {
+    let (mut narrow, mut wide, mut is_wide) = (NOTHING as f32, NOTHING, NOTHING);
+    match loss {
+        None => {}
+        Some(loss) if loss.dtype() == DType::F64 => {
+            (wide, is_wide) = (loss.to_scalar::<f64>()?, 1.0);
+        }
+        Some(loss) => narrow = loss.to_dtype(DType::F32)?.to_scalar::<f32>()?,
+    }
+    values.put_f32(&[narrow])?;
+    values.put_f64(&[wide, is_wide])
 }
 
-impl Sums<'_> {
-    fn tensor(&mut self, var: &Var) -> Result<Tensor> {
-        let count = var.elem_count();
-        Ok(match var.dtype() {
-            DType::F32 => {
-                let (values, rest) = self.f32.split_at(count);
-                self.f32 = rest;
-                Tensor::from_vec(values.to_vec(), var.shape(), &Device::Cpu)?
-            }
-            dtype => {
-                let (values, rest) = self.f64.split_at(count);
-                self.f64 = rest;
-                Tensor::from_vec(values.to_vec(), var.shape(), &Device::Cpu)?.to_dtype(dtype)?
-            }
-        })
-    }
-
-    fn number(&mut self) -> f64 {
-        let (value, rest) = self.f64.split_at(1);
-        self.f64 = rest;
-        value[0]
-    }
-
-    fn loss(&mut self) -> Result<Tensor> {
-        let (narrow, rest) = self.f32.split_at(1);
-        self.f32 = rest;
-        let (wide, is_wide) = (self.number(), self.number());
-        Ok(match is_wide > 0.0 {
-            true => Tensor::new(wide, &Device::Cpu)?,
-            false => Tensor::new(narrow[0], &Device::Cpu)?,
-        })
-    }
+fn take_loss(sums: &mut Added) -> Result<Tensor> {
+    let (narrow, wide) = (sums.take_f32(1), sums.take_f64(2));
+    Ok(match wide.as_slice() {
+        [wide, is_wide] if *is_wide > 0.0 => Tensor::new(*wide, &Device::Cpu)?,
+        _ => Tensor::from_vec(narrow, (), &Device::Cpu)?,
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use tallow_ops::Init;
-
-    use super::super::threads::Threads;
-    use super::*;
-    use crate::step::StepOutput;
-
-    /// Loss and gradients of a rank whose gradients are `value`.
-    fn term(store: &ParamStore, value: f64, loss: Tensor) -> Term {
-        let mut grads = GradStore::default();
-        for (name, var) in store.parameters() {
-            if name != "unused" && (name != "once" || value == 3.0) {
-                let grad = (var.ones_like().unwrap() * value).unwrap();
-                grads.insert(&var, grad);
-            }
-        }
-        let logits = loss.clone();
-        let output = StepOutput {
-            loss,
-            logits,
-            grads,
-        };
-        Term::new(output, 1.0)
-    }
-
-    /// The third of four ranks has no chunk. The second one has the first chunk.
-    #[test]
-    fn every_rank_gets_the_sums_and_the_buffers_of_one_of_them() {
-        let work = |ranks: Threads| {
-            let rank = ranks.rank();
-            let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
-            let root = store.root();
-            for name in ["narrow", "once", "unused"] {
-                root.param(name, (2, 3), Init::Const(0.0)).unwrap();
-            }
-            root.buffer("mean", 2, Init::Const(rank as f64 - 1.5))
-                .unwrap();
-            let batches = Tensor::new(100 + rank as i64, &Device::Cpu).unwrap();
-            root.buffer_from("batches", &batches).unwrap();
-            let loss = Tensor::new(rank as f64, &Device::Cpu).unwrap();
-            let own = (rank != 2).then(|| term(&store, rank as f64, loss));
-            let (loss, grads) = add_up(&ranks, &store, own, rank == 1).unwrap();
-            let sums = store.parameters().into_iter().map(|(name, var)| {
-                let grad = grads.get(&var).map(|grad| grad.to_vec2::<f32>().unwrap());
-                (name, grad)
-            });
-            let sums: Vec<_> = sums.collect();
-            let buffers = store.buffers();
-            (
-                loss.to_scalar::<f64>().unwrap(),
-                sums,
-                buffers[0].1.to_vec1::<f32>().unwrap(),
-                buffers[1].1.to_scalar::<i64>().unwrap(),
-            )
-        };
-        let found: Vec<_> = thread::scope(|scope| {
-            let threads: Vec<_> = (Threads::world(4).into_iter())
-                .map(|ranks| scope.spawn(move || work(ranks)))
-                .collect();
-            let joined = threads.into_iter().map(|thread| thread.join().unwrap());
-            joined.collect()
-        });
-        let rows = |value: f32| Some(vec![vec![value; 3]; 2]);
-        for (loss, sums, mean, batches) in found {
-            assert_eq!(loss, 4.0);
-            let expected = [
-                ("narrow".to_string(), rows(4.0)),
-                ("once".to_string(), rows(3.0)),
-                ("unused".to_string(), None),
-            ];
-            assert_eq!(sums, expected);
-            assert_eq!((mean, batches), (vec![-0.5; 2], 101));
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::communicator::Communicator;
+use super::communicator::{BUCKET, Communicator};
 use crate::error::{Error, Result};
 
 /// Time for which a rank waits for another one.
@@ -37,6 +37,7 @@ pub struct Threads {
     rank: usize,
     world: usize,
     limit: Duration,
+    bucket_bytes: usize,
     /// Connections with all ranks; `None` after the end.
     links: Mutex<Option<Links>>,
     /// First rank that has ended, and the reason.
@@ -68,6 +69,7 @@ impl Threads {
                 rank,
                 world: ranks,
                 limit: LIMIT,
+                bucket_bytes: BUCKET,
                 links: Mutex::new(Some(Links { to, from })),
                 ended: Arc::clone(&ended),
             })
@@ -77,6 +79,12 @@ impl Threads {
     /// Sets the time for which this rank waits for another one; ten minutes by default.
     pub fn with_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Sets the bytes of gradients that are added at a time; 4 MB by default. All ranks need the same.
+    pub fn with_bucket_bytes(mut self, bytes: usize) -> Self {
+        self.bucket_bytes = bytes;
         self
     }
 
@@ -129,6 +137,10 @@ impl Communicator for Threads {
             })
         };
         links.from.iter().enumerate().map(receive).collect()
+    }
+
+    fn bucket_bytes(&self) -> usize {
+        self.bucket_bytes
     }
 
     /// Ends this rank. The exit code is that of nobody.

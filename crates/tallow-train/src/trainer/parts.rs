@@ -1,5 +1,6 @@
-//! Parts of a trainer that the caller sets, `with_*`, and what is known of it besides training.
+//! A new trainer, its parts that the caller sets, `with_*`, and what is known of it besides training.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,8 +12,9 @@ use tallow_ops::ParamStore;
 use tallow_record::Profile;
 
 use super::Trainer;
-use crate::callback::{Callback, Monitor};
+use crate::callback::{Callback, Callbacks, Monitor};
 use crate::checkpoint::{CheckpointConfig, Checkpoints};
+use crate::config::TrainConfig;
 use crate::error::Result;
 use crate::evaluate::{choose_loss, evaluate};
 use crate::history::Evaluation;
@@ -24,13 +26,38 @@ use crate::step::TrainStep;
 use crate::tta::WithTta;
 
 impl<'a> Trainer<'a> {
-    /// Sets a loss of the caller's own, in place of [`TrainConfig::loss`](crate::TrainConfig::loss).
+    /// Trainer with these settings, without callbacks and checkpoints.
+    pub fn new(config: TrainConfig) -> Self {
+        Self {
+            config,
+            loss: None,
+            optimizer: None,
+            schedule: None,
+            step: None,
+            teacher: None,
+            metrics: RefCell::default(),
+            callbacks: Callbacks::default(),
+            checkpoints: None,
+            validation: None,
+            restore_best: None,
+            interrupt: None,
+            ranks: Ranks::default(),
+            profile: Profile::default(),
+        }
+    }
+
+    /// Settings of the trainer.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// Sets a loss of the caller's own, in place of [`TrainConfig::loss`].
     pub fn with_loss(mut self, loss: impl Loss + 'a) -> Self {
         self.loss = Some(Box::new(loss));
         self
     }
 
-    /// Sets an optimizer of the caller's own, in place of [`TrainConfig::optimizer`](crate::TrainConfig::optimizer), its groups and its lookahead.
+    /// Sets an optimizer of the caller's own, in place of [`TrainConfig::optimizer`], its groups and its lookahead.
     ///
     /// Each call of [`fit`](Self::fit) calls `build` with the named parameters that are not frozen, in the order of the store. The
     /// learning rate of the new optimizer is the base of the schedule.
@@ -42,7 +69,7 @@ impl<'a> Trainer<'a> {
         self
     }
 
-    /// Sets a learning-rate schedule of the caller's own, in place of [`TrainConfig::schedule`](crate::TrainConfig::schedule).
+    /// Sets a learning-rate schedule of the caller's own, in place of [`TrainConfig::schedule`].
     pub fn with_schedule(mut self, schedule: impl Schedule + 'a) -> Self {
         self.schedule = Some(Box::new(schedule));
         self
@@ -122,6 +149,9 @@ impl<'a> Trainer<'a> {
     /// part. Every rank has the history and the weights. The first rank alone writes and reads checkpoints. A callback runs on the ranks
     /// that have it: one that writes files belongs on the first one, one that changes gradients on all. A stop that one rank asks for, by a
     /// callback, an [interrupt](Self::with_interrupt) or its clock, stops all after the same step.
+    ///
+    /// The gradients of a rank's last chunk are sent from a thread of their own while the backward pass goes on, so a model that communicates
+    /// itself needs another communicator.
     ///
     /// An error of one rank leaves the others waiting until they notice that it has ended: [`Communicator::abort`] tells them. Averages that
     /// need running statistics compute them on every rank. Parameters are on the CPU, in `f32` or `f64`.

@@ -4,8 +4,8 @@ use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::ModuleT;
 use tallow_ops::{Init, ParamStore, linear, relu};
 use tallow_train::{
-    Chunks, CrossEntropy, ForwardBackward, Loss, StepInput, StepOutput, Target, TrainConfig,
-    TrainStep, Trainer,
+    Chunks, CrossEntropy, ForwardBackward, Loss, NormStatistics, StepInput, StepOutput, Target,
+    TrainConfig, TrainStep, Trainer,
 };
 
 use crate::batch::tensor;
@@ -154,6 +154,44 @@ fn chunks_depend_on_nothing_but_the_step() {
     assert_ne!(buffers, step(1, 32, 0, 0).0);
     assert_eq!(step(4, 32, 0, 3).1, logits);
     assert_ne!(step(4, 32, 1, 0).1, logits);
+}
+
+/// Ten samples in four chunks, of two and three.
+#[test]
+fn running_statistics_may_be_the_mean_of_the_chunks() {
+    let (train, _) = loaders(0, 0);
+    let batch = train.epoch(0).next().unwrap().unwrap();
+    let statistics = |from: usize, len: usize, chunks: usize, keep: NormStatistics| {
+        let (net, store) = net(0);
+        let target = Target::Classes(batch.labels.narrow(0, from, len).unwrap());
+        let images = batch.images.narrow(0, from, len).unwrap();
+        let input = StepInput {
+            model: &net,
+            store: &store,
+            loss: &CrossEntropy::default(),
+            images: &images.contiguous().unwrap(),
+            target: &target,
+            epoch: 0,
+            step: 0,
+        };
+        let mut step = Chunks::new(chunks, ForwardBackward).with_norm_statistics(keep);
+        step.step(&input).unwrap();
+        let buffers = store.buffers().into_iter();
+        buffers.flat_map(|(_, var)| flat(&var)).collect::<Vec<_>>()
+    };
+    let (first, mean) = (NormStatistics::First, NormStatistics::Mean);
+    let parts = [(0, 2), (2, 3), (5, 2), (7, 3)];
+    let alone = parts.map(|(from, len)| (len, statistics(from, len, 1, first)));
+    let found = statistics(0, 10, 4, mean);
+    assert!(found.len() > 1);
+    for (i, found) in found.iter().enumerate() {
+        let terms = alone.iter().map(|(len, values)| *len as f64 * values[i]);
+        let expected = terms.sum::<f64>() / 10.0;
+        assert!((found - expected).abs() < 1e-6, "{i}: {found} {expected}");
+    }
+    assert_ne!(found, alone[0].1);
+    assert_eq!(statistics(0, 10, 4, first), alone[0].1);
+    assert_eq!(statistics(0, 10, 1, mean), statistics(0, 10, 1, first));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod kill;
 mod losses;
 mod odd_data;
 mod optimizers;
+mod overlap;
 mod ranks;
 mod record;
 mod schedules;

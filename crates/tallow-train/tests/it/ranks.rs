@@ -12,7 +12,8 @@ use tallow_datasets::Split;
 use tallow_metrics::Metric;
 use tallow_train::{
     BatchEnd, CONTINUE, Callback, CheckpointConfig, Clip, Communicator, EmaConfig, EpochEnd, Error,
-    Flow, History, MixConfig, Monitor, SamConfig, SwaConfig, Threads, TrainConfig, Trainer, Tta,
+    Flow, History, MixConfig, Monitor, NormStatistics, SamConfig, SwaConfig, Threads, TrainConfig,
+    Trainer, Tta,
 };
 
 use crate::common::{bytes, loader, net, recipe, textures};
@@ -21,7 +22,7 @@ use crate::common::{bytes, loader, net, recipe, textures};
 const SAMPLES: usize = 99;
 
 /// Everything that draws random numbers or changes gradients and weights.
-fn everything(epochs: usize) -> TrainConfig {
+pub(crate) fn everything(epochs: usize) -> TrainConfig {
     TrainConfig {
         mix: Some(MixConfig {
             mixup_alpha: 0.4,
@@ -72,14 +73,14 @@ impl Metric for SumOfLogits {
 
 /// Weights and figures of a run.
 #[derive(Debug, PartialEq)]
-struct Run {
+pub(crate) struct Run {
     weights: Vec<u8>,
     rows: Vec<[Option<f64>; 5]>,
     loss: Option<f64>,
 }
 
 /// One rank of a run, with checkpoints in `dir`.
-fn rank<'t>(config: &TrainConfig, dir: Option<&Path>) -> Trainer<'t> {
+pub(crate) fn rank<'t>(config: &TrainConfig, dir: Option<&Path>) -> Trainer<'t> {
     let trainer = Trainer::new(config.clone()).with_metric(SumOfLogits::default());
     match dir {
         Some(dir) => trainer.with_checkpoints(dir),
@@ -87,7 +88,7 @@ fn rank<'t>(config: &TrainConfig, dir: Option<&Path>) -> Trainer<'t> {
     }
 }
 
-fn fit(mut trainer: Trainer, seed: u64) -> Result<(History, Run), Error> {
+pub(crate) fn fit(mut trainer: Trainer, seed: u64) -> Result<(History, Run), Error> {
     let (net, store) = net(seed);
     let train = loader(textures(Split::Train, SAMPLES), 0, 1);
     let test = loader(textures(Split::Test, 200), 0, 1);
@@ -106,8 +107,8 @@ fn fit(mut trainer: Trainer, seed: u64) -> Result<(History, Run), Error> {
 }
 
 /// Results of `work` as each rank of a world.
-fn world<R: Send>(
-    ranks: impl IntoIterator<Item = Threads>,
+pub(crate) fn world<R: Send>(
+    ranks: impl IntoIterator<Item = impl Communicator + 'static>,
     work: impl Fn(usize, Arc<dyn Communicator>) -> R + Sync,
 ) -> Vec<thread::Result<R>> {
     thread::scope(|scope| {
@@ -136,6 +137,7 @@ fn run(size: usize, config: &TrainConfig, dir: Option<&Path>) -> Run {
 fn any_number_of_ranks_trains_the_same_weights() {
     let mut averaged = everything(2);
     (averaged.ema, averaged.sam) = (None, None);
+    averaged.norm_statistics = NormStatistics::Mean;
     averaged.swa = Some(SwaConfig {
         start: 0,
         lr: None,
