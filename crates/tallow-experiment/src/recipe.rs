@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tallow_datasets::{PictureOptions, own_path};
 use tallow_train::{
-    Clip, EmaConfig, LookaheadConfig, LossConfig, MixConfig, Monitor, OptimizerConfig, ParamRule,
-    SamConfig, ScheduleConfig, SwaConfig, TrainConfig, Tta, Unfreeze,
+    Clip, EmaConfig, LookaheadConfig, LossConfig, MixConfig, Monitor, NormStatistics,
+    OptimizerConfig, ParamRule, SamConfig, ScheduleConfig, SwaConfig, TrainConfig, Tta, Unfreeze,
 };
 use tallow_transforms::TransformConfig;
 
@@ -203,6 +203,10 @@ pub struct Train {
     #[schemars(extend("default" = 1))]
     #[schemars(example = 4)]
     pub chunks: usize,
+    /// Running statistics of batch norm that a step in chunks keeps: those of the first chunk, or their mean over the chunks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(extend("default" = "first"))]
+    pub norm_statistics: NormStatistics,
     /// Sharpness-aware minimization: `{ rho, adaptive }`; default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sam: Option<SamConfig>,
@@ -274,6 +278,7 @@ impl Train {
             mix: self.mix.clone(),
             clip: self.clip,
             chunks: self.chunks,
+            norm_statistics: self.norm_statistics,
             sam: self.sam.clone(),
             ema: self.ema.clone(),
             swa: self.swa.clone(),

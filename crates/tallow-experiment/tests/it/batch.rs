@@ -11,6 +11,7 @@ const ALL: &[&str] = &[
     "train.mix={ mixup_alpha = 0.2, cutmix_alpha = 1.0, probability = 0.5 }",
     "train.clip.norm=1.0",
     "train.chunks=2",
+    "train.norm_statistics=mean",
     "train.sam.rho=0.05",
     "train.ema={ decay = 0.9, warmup = {} }",
     "train.skip_non_finite=3",
@@ -32,6 +33,7 @@ fn a_recipe_trains_with_all_of_them() {
     let keys = config["train"].as_table().unwrap();
     assert_eq!(keys["clip"]["norm"].as_float(), Some(1.0));
     assert_eq!(keys["chunks"].as_integer(), Some(2));
+    assert_eq!(keys["norm_statistics"].as_str(), Some("mean"));
     assert_eq!(keys["ema"]["warmup"]["gamma"].as_float(), Some(1.0));
     assert_eq!(keys["tta"].as_str(), Some("flip"));
 
@@ -66,6 +68,7 @@ fn settings_at_their_default_are_not_written() {
         "mix",
         "clip",
         "chunks",
+        "norm_statistics",
         "sam",
         "ema",
         "swa",
