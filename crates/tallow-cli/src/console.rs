@@ -14,6 +14,8 @@ use crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 
+use crate::rank_log;
+
 /// Largest number of lines held back; of more, the oldest are dropped.
 const HELD: usize = 10_000;
 
@@ -70,13 +72,19 @@ pub use crate::status;
 
 /// Prints a line on standard error: at once, or when the screen is closed. Errors are ignored.
 pub fn status(line: &str) {
+    rank_log::write(format!("{line}\n").as_bytes());
     if !is_mute() {
-        error(line);
+        show(line);
     }
 }
 
 /// Prints a line as [`status!`], of a process too that [shows](mute) nothing else.
 pub fn error(line: &str) {
+    rank_log::write(format!("{line}\n").as_bytes());
+    show(line);
+}
+
+fn show(line: &str) {
     match &mut *screen() {
         Some(held) => held.push(line),
         None => {
@@ -149,6 +157,7 @@ pub struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        rank_log::write(bytes);
         if is_mute() && std::env::var_os("RUST_LOG").is_none() {
             return Ok(bytes.len());
         }
@@ -156,7 +165,9 @@ impl Write for Log {
             held.push(&String::from_utf8_lossy(bytes));
             return Ok(bytes.len());
         }
-        stderr().write(bytes)
+        // Whole, since the rest of a part would be in the log of the rank twice.
+        stderr().write_all(bytes)?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -6,13 +6,17 @@ pub mod args;
 mod command;
 pub mod commands;
 pub mod console;
+mod continuation;
 mod ending;
+#[cfg(unix)]
+mod guard;
 mod interrupt;
 pub mod machine;
 mod mlflow;
 pub mod output;
 mod program;
 mod progress;
+mod rank_log;
 mod results_table;
 mod resume;
 mod runner;

@@ -1,5 +1,6 @@
 //! Processes that `mpirun`, `mpiexec` or `srun` has started to train together.
 
+use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
 use std::thread;
@@ -12,9 +13,12 @@ use tallow_mpi::{Launch, Mpi, Options};
 use tallow_train::Communicator;
 
 use crate::console::{self, status};
+use crate::continuation::Continuation;
 use crate::ending::{Ending, FAILED};
+#[cfg(unix)]
+use crate::guard::Guarded;
 use crate::program::Program;
-use crate::{interrupt, machine, output};
+use crate::{interrupt, machine, output, rank_log};
 
 /// Time in which the first process may tell an error that all have, before another one tells it.
 const FIRST_SPEAKS: Duration = Duration::from_secs(2);
@@ -28,6 +32,9 @@ pub struct WorldArgs {
     /// Seconds for which a process waits for news from another one before it ends all of them.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     pub comm_timeout: u64,
+    /// Append what each process prints and logs to a file of its own in this folder, rank-N.log; RUST_LOG selects the log.
+    #[arg(long, value_name = "DIR")]
+    pub rank_logs: Option<PathBuf>,
 }
 
 /// Whether processes train together.
@@ -47,6 +54,7 @@ impl WorldArgs {
         Self {
             mpi: When::Off,
             comm_timeout: 600,
+            rank_logs: None,
         }
     }
 }
@@ -54,6 +62,11 @@ impl WorldArgs {
 /// Launcher that started this process.
 fn launch() -> tallow_mpi::Result<Option<Launch>> {
     tallow_mpi::detect(|name| std::env::var(name).ok())
+}
+
+/// Number that an environment variable has.
+fn number(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok()?.trim().parse().ok()
 }
 
 /// Refuses a command that works in one process where a launcher of MPI programs has started several.
@@ -70,6 +83,8 @@ pub fn refuse(command: &str) -> Result<()> {
 /// This process in its world.
 pub struct World {
     mpi: Arc<Mpi>,
+    rank_logs: Option<PathBuf>,
+    continuation: Continuation,
 }
 
 /// Place of a process, for the first one.
@@ -86,25 +101,42 @@ struct Place {
 }
 
 impl World {
-    /// World of this process; `None` where it trains alone.
-    pub fn join(args: &WorldArgs) -> Result<Option<Self>> {
+    /// World of this process; `None` where it trains alone. `continuation` is for the user, should a process die.
+    ///
+    /// The process that a known launcher has started becomes its guard (`guard.rs`) here; this returns in its child.
+    pub fn join(args: &WorldArgs, continuation: &Continuation) -> Result<Option<Self>> {
         let launch = match args.mpi {
-            When::Off => return Ok(None),
+            When::Off => None,
             When::Auto => launch()?,
             // srun may have told MPI of the processes in a way that is not known here. MPI must see as many.
             When::On => match launch() {
                 Err(tallow_mpi::Error::SrunWithoutMpi { tasks }) => Some(Launch {
                     launcher: "srun",
                     world: Some(tasks),
+                    rank: number("SLURM_PROCID"),
                     open_mpi: true,
                 }),
                 found => found?,
             },
         };
-        match (args.mpi, launch) {
-            (When::Auto, None) => return Ok(None),
-            (_, Some(launch)) if !launch.has_others() => return Ok(None),
-            _ => {}
+        let is_alone = match launch {
+            None => args.mpi != When::On,
+            Some(launch) => !launch.has_others(),
+        };
+        if is_alone {
+            if let Some(folder) = &args.rank_logs {
+                rank_log::open(folder, 0)?;
+            }
+            return Ok(None);
+        }
+        #[cfg(unix)]
+        if let Some(rank) = launch.and_then(|launch| launch.rank) {
+            let guarded = Guarded {
+                rank,
+                rank_logs: args.rank_logs.clone(),
+                continuation: continuation.clone(),
+            };
+            guarded.stand();
         }
         let mpi = Mpi::join(Options {
             limit: Duration::from_secs(args.comm_timeout),
@@ -115,7 +147,11 @@ impl World {
             console::mute();
         }
         interrupt::leave_to_launcher();
-        Ok(Some(Self { mpi: Arc::new(mpi) }))
+        Ok(Some(Self {
+            mpi: Arc::new(mpi),
+            rank_logs: args.rank_logs.clone(),
+            continuation: continuation.clone(),
+        }))
     }
 
     /// Whether this process writes records and shows progress.
@@ -134,11 +170,25 @@ impl World {
         program: &Program,
         command: impl FnOnce(&Self) -> Result<Ending>,
     ) -> Result<Ending> {
-        let result = command(&self).and_then(|ending| {
+        let result = self.begin_log().and_then(|()| {
+            let ending = command(&self)?;
             self.mpi.finish()?;
             Ok(ending)
         });
         result.map_err(|error| self.fail(program, &error))
+    }
+
+    /// Opens the log of this process, if it was asked for, with a line that says who it is.
+    fn begin_log(&self) -> Result<()> {
+        let Some(folder) = &self.rank_logs else {
+            return Ok(());
+        };
+        let (rank, world) = (self.mpi.rank(), self.mpi.world());
+        rank_log::open(folder, rank)?;
+        let (id, host, library) = (process::id(), self.mpi.host(), self.mpi.version());
+        let line = format!("rank {rank} of {world}: process {id} on {host}, {library}\n");
+        rank_log::write(line.as_bytes());
+        Ok(())
     }
 
     /// Tells an error and ends all processes.
@@ -152,6 +202,11 @@ impl World {
                 thread::sleep(FIRST_SPEAKS);
                 console::error(&format!("rank {rank}: error: {message}"));
             }
+        }
+        if is_of_ranks(error)
+            && let Some(line) = self.continuation.known()
+        {
+            console::error(&line);
         }
         self.mpi.abort(FAILED.into(), &message);
         process::exit(FAILED.into())
@@ -206,6 +261,20 @@ impl World {
     }
 }
 
+/// Whether the processes could not go on together: one of them has ended, or does not answer.
+fn is_of_ranks(error: &Error) -> bool {
+    let mut found = error.downcast_ref::<tallow_experiment::Error>();
+    while let Some(tallow_experiment::Error::Context { source, .. }) = found {
+        found = Some(source);
+    }
+    match found {
+        Some(tallow_experiment::Error::Train(error)) => {
+            matches!(**error, tallow_train::Error::Ranks(_))
+        }
+        _ => false,
+    }
+}
+
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).context("the processes run different programs")
 }
@@ -247,6 +316,20 @@ fn warnings(hosts: &[String], places: &[Place]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_the_ranks_is_known_below_its_context() {
+        let ranks = || tallow_experiment::Error::from(tallow_train::Error::Ranks(String::new()));
+        let below = tallow_experiment::Error::Context {
+            context: "[1/2] cnn seed 0".to_string(),
+            source: Box::new(ranks()),
+        };
+        assert!(is_of_ranks(&ranks().into()));
+        assert!(is_of_ranks(&below.into()));
+        let other = tallow_experiment::Error::Data("empty".to_string());
+        assert!(!is_of_ranks(&other.into()));
+        assert!(!is_of_ranks(&anyhow::anyhow!("another one")));
+    }
 
     #[test]
     fn threads_that_share_processors_and_bound_processes_are_told() {

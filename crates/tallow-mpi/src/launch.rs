@@ -9,6 +9,8 @@ pub struct Launch {
     pub launcher: &'static str,
     /// Number of processes; `None` where the launcher does not tell.
     pub world: Option<usize>,
+    /// Rank that the launcher has given to this process; `None` where it does not tell. MPI gives the same.
+    pub rank: Option<usize>,
     /// Whether the launcher is Open MPI's own.
     pub open_mpi: bool,
 }
@@ -20,6 +22,15 @@ impl Launch {
     }
 }
 
+/// Variables in which launchers pass the rank of a process, those of launchers that others start first.
+const RANKS: [&str; 5] = [
+    "OMPI_COMM_WORLD_RANK",
+    "PMIX_RANK",
+    "PMI_RANK",
+    "MV2_COMM_WORLD_RANK",
+    "SLURM_PROCID",
+];
+
 /// Launcher that started this process as part of a world of MPI, by the environment variables that it sets; `None` for a process of its
 /// own.
 ///
@@ -27,13 +38,13 @@ impl Launch {
 /// [`Error::SrunWithoutMpi`] for processes that Slurm started without telling MPI: each would be a world of one.
 ///
 /// ```
-/// let variables = [("OMPI_COMM_WORLD_SIZE", "4"), ("PMIX_RANK", "1")];
+/// let variables = [("OMPI_COMM_WORLD_SIZE", "4"), ("OMPI_COMM_WORLD_RANK", "1")];
 /// let get = |name: &str| {
 ///     let found = variables.iter().find(|(known, _)| *known == name);
 ///     found.map(|(_, value)| value.to_string())
 /// };
 /// let launch = tallow_mpi::detect(get)?.unwrap();
-/// assert_eq!((launch.launcher, launch.world), ("mpirun", Some(4)));
+/// assert_eq!((launch.launcher, launch.world, launch.rank), ("mpirun", Some(4), Some(1)));
 /// # Ok::<(), tallow_mpi::Error>(())
 /// ```
 pub fn detect(get: impl Fn(&str) -> Option<String>) -> Result<Option<Launch>> {
@@ -44,6 +55,7 @@ pub fn detect(get: impl Fn(&str) -> Option<String>) -> Result<Option<Launch>> {
         Ok(Some(Launch {
             launcher,
             world,
+            rank: RANKS.iter().find_map(|&name| number(name)),
             open_mpi,
         }))
     };
@@ -80,6 +92,10 @@ mod tests {
         (launch.launcher, launch.world, launch.open_mpi)
     }
 
+    fn rank(variables: &[(&str, &str)]) -> Option<usize> {
+        found(variables).unwrap().unwrap().rank
+    }
+
     const STEP: [(&str, &str); 2] = [("SLURM_STEP_NUM_TASKS", "3"), ("SLURM_PROCID", "0")];
 
     #[test]
@@ -98,6 +114,16 @@ mod tests {
         assert_eq!(launched(&[("PMIX_RANK", "0")]), ("prun", None, true));
         let single = found(&[("PMI_SIZE", "1")]).unwrap().unwrap();
         assert!(!single.has_others());
+    }
+
+    #[test]
+    fn the_rank_is_that_of_the_launcher() {
+        assert_eq!(rank(&[("PMI_RANK", "1"), ("PMI_SIZE", "2")]), Some(1));
+        assert_eq!(rank(&[&STEP[..], &[("PMIX_RANK", "2")]].concat()), Some(2));
+        assert_eq!(rank(&[("PMI_SIZE", "2")]), None);
+        // The daemon's own rank in its step is another one.
+        let mpirun = [("OMPI_COMM_WORLD_SIZE", "6"), ("OMPI_COMM_WORLD_RANK", "5")];
+        assert_eq!(rank(&[&STEP[..], &mpirun].concat()), Some(5));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! `tallow run`: trains every variant of an experiment with every seed and judges its claims.
 
 use anyhow::{Result, bail};
-use tallow_experiment::report::shell_quoted;
 use tallow_experiment::{Experiment, Resume};
 
 use crate::args::Seeds;
 use crate::commands::overfit::overfit;
 use crate::commands::run_args::RunArgs;
 use crate::console::status;
+use crate::continuation::{self, Continuation};
 use crate::ending::Ending;
 use crate::program::Program;
 use crate::resume::Started;
@@ -28,7 +28,7 @@ pub const EXAMPLES: &str = "Examples:
   {tallow} run cifar10-cnn --overfit-batches 1
   {tallow} run cifar10-cnn --events events.jsonl
   {tallow} run --resume
-  mpirun -n 4 --bind-to none {tallow} run cifar10-cnn --set train.chunks=4 --threads 2
+  mpirun -n 4 --bind-to none {tallow} run cifar10-cnn --set train.chunks=4 --threads 2 --rank-logs logs
 
 A run that was interrupted or killed continues from its last checkpoint, to the bit, when the same command is given again or with
 --resume; docs/running.md has the details. docs/scaling.md has those of several processes and machines.
@@ -40,7 +40,7 @@ epoch_ended (the line of metrics.jsonl), run_ended, run_stopped, claims_judged. 
 
 /// Runs an experiment and prints its results, or continues one.
 pub fn run(args: &RunArgs, program: &Program) -> Result<Ending> {
-    let Some(world) = World::join(&args.world)? else {
+    let Some(world) = World::join(&args.world, &continuation_of(args, program)?)? else {
         return start(args, program, None);
     };
     world.run(program, |world| {
@@ -53,6 +53,20 @@ pub fn run(args: &RunArgs, program: &Program) -> Result<Ending> {
             true => start(args, program, Some(world)),
             false => follow(args, program, world),
         }
+    })
+}
+
+/// Command that continues this run.
+fn continuation_of(args: &RunArgs, program: &Program) -> Result<Continuation> {
+    let arguments = match &args.resume {
+        Some(_) => None,
+        None => Some(Started::of(args)?),
+    };
+    Ok(Continuation {
+        program: program.name.clone(),
+        out: args.runner.place.out.clone(),
+        run: args.resume.clone().flatten(),
+        arguments,
     })
 }
 
@@ -128,12 +142,7 @@ fn train(
     }
     let Some(outcome) = runner.run(&experiment, &args.command(name, program))? else {
         if let Some(folder) = runner.progress.interrupted() {
-            let folder = folder.display().to_string();
-            status!(
-                "to continue: {} run --resume {}",
-                program.name,
-                shell_quoted(&folder)
-            );
+            status!("{}", continuation::line(&program.name, folder));
         }
         return Ok(Ending::Interrupted);
     };

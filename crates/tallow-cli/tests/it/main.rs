@@ -6,7 +6,13 @@ mod doctor;
 mod events;
 mod export;
 mod fine_tune;
+#[cfg(unix)]
+#[path = "../../../tallow-mpi/tests/it/launcher.rs"]
+mod launcher;
 mod mlflow_server;
+#[cfg(unix)]
+#[path = "../../../tallow-mpi/tests/it/network.rs"]
+mod network;
 mod own_pictures;
 mod predict;
 mod records;

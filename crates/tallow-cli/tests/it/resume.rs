@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{Sandbox, stderr};
+use crate::common::{Sandbox, newest_checkpoint, stderr};
 
 /// Everything that a checkpoint must contain: momentum, a schedule by step with a warmup, mixup and CutMix, chunks, clipping, the average of
 /// the weights, skipped steps, dropout and batch norm, augmentation, validation, the best weights.
@@ -71,17 +71,7 @@ fn finish(sandbox: &Sandbox, args: &[&str]) -> Output {
 
 /// Name of the newest checkpoint below `out`.
 fn checkpoint(sandbox: &Sandbox, out: &str) -> Option<String> {
-    let mut names = Vec::new();
-    for record in sandbox.records(out) {
-        let entries = fs::read_dir(record.join("checkpoint"))
-            .into_iter()
-            .flatten();
-        let entries = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        names.extend(
-            entries.filter(|name| name.starts_with("epoch-") && !name.ends_with(".unfinished")),
-        );
-    }
-    names.into_iter().max()
+    newest_checkpoint(&sandbox.records(out))
 }
 
 /// The rows of a record without times.
@@ -98,7 +88,7 @@ fn rows(record: &Path) -> Vec<Value> {
 }
 
 /// Checks that two records are of the same run: weights to the bit, rows, results. None of the continuation is left behind.
-fn assert_same(straight: &Path, resumed: &Path) {
+pub fn assert_same(straight: &Path, resumed: &Path) {
     let weights = |record: &Path| fs::read(record.join("model.safetensors")).unwrap();
     assert!(weights(straight) == weights(resumed), "other weights");
     assert_eq!(rows(straight), rows(resumed));

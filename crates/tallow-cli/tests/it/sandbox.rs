@@ -88,8 +88,11 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Reports that a test was skipped, directly on standard error: the output of `eprintln` is hidden when a test passes.
+/// Reports that a test was skipped, directly on standard error: the output of `eprintln` is hidden when a test passes. With
+/// `TALLOW_NO_SKIP`, as in CI where all is there, it fails instead.
 pub fn skipped(why: &str) {
+    let set = std::env::var_os("TALLOW_NO_SKIP").is_some_and(|value| !value.is_empty());
+    assert!(!set, "TALLOW_NO_SKIP is set, and this was skipped: {why}");
     let word = format!("SKIPPED: {why}\n");
     std::io::stderr().write_all(word.as_bytes()).unwrap();
 }

@@ -1,10 +1,19 @@
 //! `tallow run` on several processes.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command as Process;
+#[cfg(target_os = "linux")]
+mod failure;
+#[cfg(unix)]
+mod jobs;
+#[cfg(unix)]
+mod moves;
+#[cfg(unix)]
+mod recipes;
+#[cfg(unix)]
+mod time;
 
-use crate::common::{Sandbox, skipped, stderr};
+use std::fs;
+
+use crate::common::{Sandbox, stderr};
 
 const EXPERIMENT: &str = r#"
     question = "Does it scale?"
@@ -65,16 +74,24 @@ fn processes_that_mpi_does_not_know_of_are_refused() {
 #[test]
 fn a_launcher_without_a_library_is_an_error_that_says_what_to_do() {
     let sandbox = sandbox();
-    let mut command = sandbox.tallow();
-    command
-        .args(["run", "exp.toml"])
-        .env("OMPI_COMM_WORLD_SIZE", "2")
-        .env("TALLOW_MPI", "libno-such-library.so");
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    let text = stderr(&output);
-    assert!(text.contains("no MPI library was found"), "{text}");
-    assert!(text.contains("TALLOW_MPI"), "{text}");
+    // A process that knows its rank has a guard, which has its exit code.
+    for rank in [None, Some("1")] {
+        let mut command = sandbox.tallow();
+        command
+            .args(["run", "exp.toml"])
+            .env("OMPI_COMM_WORLD_SIZE", "2")
+            .envs(rank.map(|rank| ("OMPI_COMM_WORLD_RANK", rank)))
+            .env("TALLOW_MPI", "libno-such-library.so");
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let text = stderr(&output);
+        assert_eq!(
+            text.matches("no MPI library was found").count(),
+            1,
+            "{text}"
+        );
+        assert!(text.contains("TALLOW_MPI"), "{text}");
+    }
 }
 
 #[test]
@@ -90,89 +107,30 @@ fn commands_of_one_process_are_refused_under_a_launcher() {
     }
 }
 
-/// Job of so many processes of the program, with its exit code and standard error; `None` where there is no MPI.
-fn mpirun(sandbox: &Sandbox, processes: usize, args: &[&str]) -> Option<(Option<i32>, String)> {
-    let mpirun = std::env::var("TALLOW_MPIRUN").unwrap_or_else(|_| "mpirun".to_string());
-    let mut command = Process::new(&mpirun);
-    command
-        .args(["-n", &processes.to_string()])
-        .arg(assert_cmd::cargo::cargo_bin!("tallow"))
-        .args(args)
-        // Processes that wait for each other end the test, and do not stop it.
-        .args(["--comm-timeout", "120"])
-        .current_dir(sandbox.path())
-        .envs(sandbox.environment())
-        // A container's user is root, and has few processors.
-        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
-        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
-        .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
-        .env("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
-        .env("OMPI_MCA_hwloc_base_binding_policy", "none");
-    match command.output() {
-        Err(error) => {
-            skipped(&format!("{mpirun}: {error}"));
-            None
-        }
-        Ok(output) if stderr(&output).contains("no MPI library was found") => {
-            skipped("mpirun is there, but not its library; TALLOW_MPI may name it");
-            None
-        }
-        Ok(output) => Some((output.status.code(), stderr(&output))),
-    }
-}
-
-/// Records of a run, by their variants.
-fn records(sandbox: &Sandbox, out: &str) -> Vec<PathBuf> {
-    let mut found = sandbox.records(out);
-    found.sort_by_key(|path| path.to_string_lossy().contains("mlp"));
-    found
-}
-
-fn weights(record: &Path) -> Vec<u8> {
-    fs::read(record.join("model.safetensors")).unwrap()
-}
-
+/// As on a machine without a launcher.
 #[test]
-fn processes_train_the_weights_of_one() {
+fn a_process_alone_has_a_log_too() {
     let sandbox = sandbox();
-    let arguments = |out: &'static str| ["run", "exp.toml", "--threads", "1", "--out", out];
-    let output = sandbox.tallow().args(arguments("alone")).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let alone = records(&sandbox, "alone");
-    for (processes, out) in [(2, "two"), (4, "four")] {
-        let Some((code, text)) = mpirun(&sandbox, processes, &arguments(out)) else {
-            return;
-        };
-        assert_eq!(code, Some(0), "{text}");
-        let shared = records(&sandbox, out);
-        assert_eq!(shared.len(), 2, "{text}");
-        for (a, b) in alone.iter().zip(&shared) {
-            assert!(weights(a) == weights(b), "{}: other weights", b.display());
-        }
-        let environment = fs::read_to_string(shared[0].join("environment.json")).unwrap();
-        let environment: serde_json::Value = serde_json::from_str(&environment).unwrap();
-        assert_eq!(environment["environment"]["world"]["ranks"], processes);
-    }
-}
-
-#[test]
-fn an_error_of_all_processes_is_told_once_with_its_exit_code() {
-    let sandbox = sandbox();
-    let args = [
-        "run",
-        "exp.toml",
-        "--threads",
-        "1",
-        "--set",
-        "train.chunks=3",
-    ];
-    let Some((code, text)) = mpirun(&sandbox, 2, &args) else {
-        return;
+    let args = ["run", "exp.toml", "--threads", "1", "--only", "mlp"];
+    let run = |logs: &str| {
+        let mut command = sandbox.tallow();
+        let command = command.args(args).args(["--set", "train.epochs=1"]);
+        command.args(["--rank-logs", logs]).output().unwrap()
     };
-    assert_eq!(code, Some(2), "{text}");
-    assert_eq!(
-        text.matches("2 ranks cannot share 3 chunks").count(),
-        1,
+    let output = run("logs");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let log = fs::read_to_string(sandbox.path().join("logs/rank-0.log")).unwrap();
+    assert!(log.contains("mlp seed 0  epoch 1/1"), "{log}");
+    // A second run goes on after it.
+    run("logs");
+    let longer = fs::read_to_string(sandbox.path().join("logs/rank-0.log")).unwrap();
+    assert!(longer.len() > log.len() && longer.starts_with(&log));
+
+    let output = run("exp.toml");
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(
+        text.contains("--rank-logs: cannot create the folder exp.toml"),
         "{text}"
     );
 }

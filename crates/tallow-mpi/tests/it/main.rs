@@ -1,7 +1,12 @@
-//! Worlds of processes, where MPI is: `mpirun` in the path, or named by `TALLOW_MPIRUN`. Elsewhere the tests say that they were skipped.
+//! Worlds of processes, where MPI is (`launcher.rs`). Elsewhere the tests say that they were skipped.
+#![cfg(unix)]
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+mod common;
+mod launcher;
+mod network;
+
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,58 +14,35 @@ use std::time::{Duration, Instant};
 use tallow_mpi::{Error, Mpi, Options, detect};
 use tallow_train::Communicator;
 
-/// Variable that tells a process of `mpirun` what to do.
+use launcher::{Ended, Launcher};
+use network::Network;
+
+/// Variable that tells a process of a job what to do.
 const ROLE: &str = "TALLOW_MPI_TEST_ROLE";
 /// Time after which a job that hangs is ended.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Job of so many processes, each of which runs [`one_process`]; `None` where there is no MPI.
-fn job(processes: usize, role: &str) -> Option<Output> {
-    let mpirun = std::env::var("TALLOW_MPIRUN").unwrap_or_else(|_| "mpirun".to_string());
-    let mut command = Command::new(&mpirun);
-    let command = command
-        .args(["-n", &processes.to_string()])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "one_process", "--nocapture"])
-        .env(ROLE, role)
-        // A container's user is root, and has few processors.
-        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
-        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
-        .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
-        .env("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
-        .env("OMPI_MCA_hwloc_base_binding_policy", "none")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            skipped(&format!(
-                "{mpirun}: {error}; install Open MPI or MPICH, or set TALLOW_MPIRUN"
-            ));
-            return None;
-        }
-    };
-    let started = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if started.elapsed() > LONGEST {
-            child.kill().unwrap();
-            panic!("{role}: the job hangs");
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    let output = child.wait_with_output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    if errors.contains("no MPI library was found") {
-        skipped(&errors);
-        return None;
-    }
-    Some(output)
+/// Values of the sum that is timed, 10 MB.
+const TIMED: usize = 2_500_000;
+/// Sums that are timed, of which the median counts.
+const TIMES: usize = 3;
+/// Speed of the links on which it is timed, in Mbit/s.
+const SLOW: u32 = 100;
+/// Bytes of a frame of Ethernet beside those of the message: TCP, IP and Ethernet itself, of 1514 in all.
+const HEADERS: f64 = 66.0;
+const FRAME: f64 = 1514.0;
+
+/// This program, each process of which runs [`one_process`].
+fn program() -> PathBuf {
+    std::env::current_exe().unwrap()
 }
 
-/// Reports that a test was skipped, directly on standard error: the output of `eprintln` is hidden when a test passes.
-fn skipped(why: &str) {
-    let line = format!("SKIPPED: {why}\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
+/// Runs a job whose processes have this role; `None` where the library is missing.
+fn job(mut command: Command, role: &str) -> Option<Ended> {
+    command
+        .args(["--exact", "one_process", "--nocapture"])
+        .env(ROLE, role);
+    launcher::run(command, LONGEST)
 }
 
 /// Process of a job; nothing outside of one.
@@ -83,8 +65,11 @@ fn one_process() {
         Err(error @ Error::NoLibrary { .. }) => panic!("{error}"),
         Err(error) => panic!("rank without a world: {error}"),
     };
+    let told = launch.and_then(|launch| launch.rank);
+    assert_eq!(told, Some(mpi.rank()), "the launcher's rank is another one");
     match role.as_str() {
         "sums" => sums(&*mpi),
+        "time" => time(&*mpi),
         "panic" => {
             mpi.barrier().unwrap();
             assert!(mpi.rank() != 1, "on purpose");
@@ -150,36 +135,92 @@ fn tree(terms: &[f32]) -> f32 {
     }
 }
 
+/// Prints the median time of a sum on the first rank.
+fn time(ranks: &dyn Communicator) {
+    let mut values = vec![1f32; TIMED];
+    let mut times = Vec::new();
+    for _ in 0..TIMES {
+        ranks.barrier().unwrap();
+        let started = Instant::now();
+        ranks.all_reduce_f32(&mut values).unwrap();
+        times.push(started.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    if ranks.rank() == 0 {
+        println!("median {}", times[TIMES / 2]);
+    }
+}
+
 #[test]
 fn sums_of_processes_have_their_order() {
-    for processes in [2, 3, 4] {
-        let Some(output) = job(processes, "sums") else {
-            return;
-        };
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{output:?}");
-        for rank in 0..processes {
-            assert!(text.contains(&format!("finished {rank}")), "{text}");
+    for launcher in Launcher::all() {
+        for processes in [2, 3, 4] {
+            let Some(ended) = job(launcher.start(processes, &program()), "sums") else {
+                break;
+            };
+            let name = launcher.name();
+            assert_eq!(ended.code, Some(0), "{name}: {}", ended.text);
+            for rank in 0..processes {
+                let finished = format!("finished {rank}");
+                assert!(ended.text.contains(&finished), "{name}: {}", ended.text);
+            }
         }
     }
 }
 
 #[test]
 fn a_process_that_panics_or_aborts_ends_the_job() {
-    for (role, code) in [("panic", 101), ("abort", 77)] {
-        let Some(output) = job(3, role) else {
-            return;
-        };
-        assert_eq!(output.status.code(), Some(code), "{role}: {output:?}");
+    for launcher in Launcher::all() {
+        for (role, code) in [("panic", 101), ("abort", 77)] {
+            let Some(ended) = job(launcher.start(3, &program()), role) else {
+                break;
+            };
+            let name = launcher.name();
+            assert_eq!(ended.code, Some(code), "{name}, {role}: {}", ended.text);
+        }
     }
 }
 
 #[test]
 fn a_process_that_stands_still_ends_the_job_after_the_limit() {
-    let Some(output) = job(2, "silent") else {
-        return;
-    };
-    assert!(!output.status.success(), "{output:?}");
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("has waited 1 s for rank 1"), "{text}");
+    for launcher in Launcher::all() {
+        let Some(ended) = job(launcher.start(2, &program()), "silent") else {
+            continue;
+        };
+        let (name, text) = (launcher.name(), &ended.text);
+        assert_ne!(ended.code, Some(0), "{name}: {text}");
+        assert!(text.contains("has waited 1 s for rank 1"), "{name}: {text}");
+    }
+}
+
+/// Two processes on two hosts and four on four, of which each sends `2 (W - 1) / W` times the bytes of the values. A library's own sum takes
+/// twice the time of the wire where its messages wait for the receiver. `--nocapture` shows the times.
+#[test]
+fn a_sum_on_a_slow_network_takes_the_time_of_the_wire() {
+    for launcher in Launcher::all() {
+        for hosts in [2, 4] {
+            let Some(network) = Network::new(hosts, Some(SLOW)) else {
+                return;
+            };
+            let Some(ended) = job(launcher.start_on(&network, 1, &program()), "time") else {
+                break;
+            };
+            let (name, text) = (launcher.name(), &ended.text);
+            assert_eq!(ended.code, Some(0), "{name}: {text}");
+            let median = text.lines().find_map(|line| {
+                let (_, median) = line.split_once("median ")?;
+                median.trim().parse::<f64>().ok()
+            });
+            let median = median.unwrap_or_else(|| panic!("no time in {text}"));
+            let bytes = (2 * (hosts - 1) * TIMED * size_of::<f32>()) as f64 / hosts as f64;
+            let frames = 1.0 + HEADERS / (FRAME - HEADERS);
+            let wire = bytes * frames * 8.0 / (f64::from(SLOW) * 1e6);
+            println!("{name}, {hosts} hosts: {median:.3} s, the wire alone {wire:.3} s");
+            // Faster than the wire, the messages have not gone through it.
+            let sent = network.sent(0);
+            assert!(sent as f64 >= bytes * TIMES as f64, "{name}: {sent} bytes");
+            let slower = median / wire;
+            assert!((0.9..1.5).contains(&slower), "{name}: {slower} times");
+        }
+    }
 }
