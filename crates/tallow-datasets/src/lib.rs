@@ -13,6 +13,7 @@ mod arrays;
 mod block_sampler;
 mod blocks;
 mod catalog;
+mod chunks;
 #[cfg(feature = "pictures")]
 mod contain;
 mod dataset;
@@ -62,6 +63,7 @@ mod unfinished;
 pub use block_sampler::BlockSampler;
 pub use blocks::Blocks;
 pub use catalog::{catalog, entry};
+pub use chunks::chunk_range;
 pub use dataset::{Dataset, DatasetInfo, ImageSet, Split};
 pub use entry::Entry;
 pub use error::{Error, NotFound, Place, Result};
@@ -79,7 +81,7 @@ pub use inspect::{
 #[cfg(feature = "candle-datasets")]
 pub use interop::to_candle;
 pub use load::{load, load_validation};
-pub use loader::{Batch, BatchSlice, DataLoader, Epoch, LoaderConfig, chunk_range};
+pub use loader::{Batch, BatchSlice, DataLoader, Epoch, LoaderConfig};
 pub use options::{Alpha, LoadOptions, PictureOptions, Progress, ProgressFn, Streaming};
 pub use own::own_path;
 #[cfg(feature = "parquet")]

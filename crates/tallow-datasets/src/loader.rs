@@ -22,7 +22,7 @@ pub use config::LoaderConfig;
 pub use epoch::Epoch;
 use plan::Plan;
 use share::Share;
-pub use share::{BatchSlice, chunk_range};
+pub use share::BatchSlice;
 
 /// Data loader: batches of a dataset, epoch after epoch, as `torch.utils.data.DataLoader`.
 ///
@@ -76,20 +76,12 @@ impl DataLoader {
         if let Some(shape) = dataset.shape() {
             transform.output_shape(shape)?;
         }
-        let samples = dataset.len();
-        let sampler: Arc<dyn Sampler> = match config.shuffle.then(|| dataset.blocks()) {
-            None => Arc::new(SequentialSampler::new(samples)),
-            Some(None) => Arc::new(RandomSampler::new(samples, config.seed)),
-            Some(Some(blocks)) if blocks.of().len() == samples => {
-                Arc::new(BlockSampler::new(&blocks, config.seed))
-            }
-            Some(Some(blocks)) => {
-                return Err(Error::Argument(format!(
-                    "the dataset `{}` has {samples} samples and gives the blocks of {}: expected one block for each sample",
-                    dataset.info().name,
-                    blocks.of().len()
-                )));
-            }
+        let sampler: Arc<dyn Sampler> = match config.shuffle {
+            false => Arc::new(SequentialSampler::new(dataset.len())),
+            true => match block_sampler(&*dataset, config.seed)? {
+                None => Arc::new(RandomSampler::new(dataset.len(), config.seed)),
+                Some(blocks) => Arc::new(blocks),
+            },
         };
         Ok(Self {
             dataset,
@@ -103,6 +95,26 @@ impl DataLoader {
     /// Replaces the order of the samples that [`LoaderConfig::shuffle`] gave.
     pub fn with_sampler(self, sampler: Arc<dyn Sampler>) -> Self {
         Self { sampler, ..self }
+    }
+
+    /// Loader for training on batches that are cut into `chunks`: where the dataset is read in blocks and shuffled, each chunk gets samples
+    /// of its own blocks ([`BlockSampler::in_chunks`]), so that each of several ranks, which have a [`slice`](Self::slice) of each batch,
+    /// reads its share of the dataset and not all of it. Otherwise the loader stays as it is. An order of [`with_sampler`](Self::with_sampler)
+    /// is to be set after this.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for blocks of another number of samples than the dataset has.
+    pub fn for_chunks(self, chunks: usize) -> Result<Self> {
+        if !self.config.shuffle {
+            return Ok(self);
+        }
+        let LoaderConfig {
+            batch_size, seed, ..
+        } = self.config;
+        Ok(match block_sampler(&*self.dataset, seed)? {
+            None => self,
+            Some(blocks) => self.with_sampler(Arc::new(blocks.in_chunks(batch_size, chunks))),
+        })
     }
 
     /// Loader of every `world`-th sample of each epoch, from position `rank` on: see [`ShardedSampler`].
@@ -213,6 +225,21 @@ impl DataLoader {
             self.config.prefetch,
         )
     }
+}
+
+/// Random order of a dataset that is read in blocks; `None` for one that is not.
+fn block_sampler(dataset: &dyn Dataset, seed: u64) -> Result<Option<BlockSampler>> {
+    let Some(blocks) = dataset.blocks() else {
+        return Ok(None);
+    };
+    let (samples, of) = (dataset.len(), blocks.of().len());
+    if of != samples {
+        return Err(Error::Argument(format!(
+            "the dataset `{}` has {samples} samples and gives the blocks of {of}: expected one block for each sample",
+            dataset.info().name
+        )));
+    }
+    Ok(Some(BlockSampler::new(&blocks, seed)))
 }
 
 impl fmt::Debug for DataLoader {

@@ -33,7 +33,7 @@ use crate::profile::{Activations, layer_times};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::unfinished::{Checkpoint, Lock, Resume, Wanted, is_finished};
-use crate::{observe, pictures};
+use crate::{observe, pictures, streamed};
 
 /// Steps over which the norms of the gradients are averaged.
 const NORM_STEPS: usize = 10;
@@ -185,7 +185,8 @@ impl<'a> Job<'a> {
         };
         let job = Self {
             setting,
-            train: loader(splits.train, train_transforms, true)?,
+            train: loader(splits.train, train_transforms, true)?
+                .for_chunks(recipe.train.chunks)?,
             validation: (splits.validation)
                 .map(|set| loader(set, test_transforms.clone(), false))
                 .transpose()?,
@@ -214,11 +215,12 @@ impl<'a> Job<'a> {
         Ok(DataLoader::new(set, self.test.transform().clone(), config)?)
     }
 
-    /// Settings of the recipe that have no effect in this run, one sentence each.
+    /// Settings of the recipe that have no effect in this run, and other things that are hardly meant, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.train_config().warnings(self.train.num_batches());
         warnings.extend(self.recipe.chosen_on_test(self.validation.is_some()));
         warnings.extend(self.setting.splits.unused_validation(&self.recipe.data));
+        warnings.extend(streamed::warnings(&self.train));
         warnings
     }
 

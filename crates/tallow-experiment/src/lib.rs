@@ -39,6 +39,7 @@ pub mod runner;
 pub mod schema;
 pub mod speed;
 mod statement;
+mod streamed;
 pub mod suggest;
 pub mod sweep;
 mod synonyms;

@@ -58,7 +58,7 @@ fn sandbox() -> Sandbox {
 }
 
 /// Runs to the end, which must be a good one.
-fn finish(sandbox: &Sandbox, args: &[&str]) -> Output {
+pub fn finish(sandbox: &Sandbox, args: &[&str]) -> Output {
     let output = sandbox.process(args).output().unwrap();
     assert_eq!(
         output.status.code(),
@@ -70,7 +70,7 @@ fn finish(sandbox: &Sandbox, args: &[&str]) -> Output {
 }
 
 /// Name of the newest checkpoint below `out`.
-fn checkpoint(sandbox: &Sandbox, out: &str) -> Option<String> {
+pub fn checkpoint(sandbox: &Sandbox, out: &str) -> Option<String> {
     newest_checkpoint(&sandbox.records(out))
 }
 
@@ -127,7 +127,7 @@ pub fn assert_same(straight: &Path, resumed: &Path) {
 }
 
 /// Waits until the newest checkpoint is another than `before`; false if the process ended first.
-fn wait_for_checkpoint(sandbox: &Sandbox, child: &mut Child, before: &Option<String>) -> bool {
+pub fn wait_for_checkpoint(sandbox: &Sandbox, child: &mut Child, before: &Option<String>) -> bool {
     let started = Instant::now();
     loop {
         if checkpoint(sandbox, "killed") > *before {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::chunks::chunk_range;
 use crate::error::{Error, Result};
 use crate::sampler::check_rank;
 
@@ -23,13 +24,6 @@ pub struct BatchSlice {
     /// Whether the sample before the slice comes along, ahead of its own samples, unless the slice is empty. Before the first sample
     /// of a batch is its last one. Mixup and CutMix mix an image with the one before it.
     pub with_previous: bool,
-}
-
-/// Positions in a batch of `samples` samples of its chunk `chunk` of `chunks`: `chunk samples / chunks` to
-/// `(chunk + 1) samples / chunks`, both rounded down. No chunks count as one.
-pub fn chunk_range(samples: usize, chunks: usize, chunk: usize) -> Range<usize> {
-    let at = |chunk: usize| chunk * samples / chunks.max(1);
-    at(chunk)..at(chunk + 1)
 }
 
 impl BatchSlice {

@@ -75,6 +75,7 @@ impl Job<'_> {
         let dataset = self.train.dataset();
         let samples = dataset.len();
         let loader = blank(samples, dataset.blocks(), self.train.config().clone())?;
+        let loader = loader.for_chunks(self.recipe.train.chunks)?;
         let (mut order, mut visits) = (Digest::default(), Vec::new());
         for epoch in 0..self.recipe.train.epochs.min(EPOCHS) {
             let mut seen = vec![0usize; samples];

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tallow_datasets::{Error, PictureError, Result, Split, load};
 
-use super::{How, ppm, streamed, train, write, write_rows, write_shards};
+use super::{How, loader, ppm, streamed, train, write, write_rows, write_shards};
 use crate::sets::make::{Dir, fixture_bytes};
 
 const WINDOW: u64 = 2000;
@@ -178,6 +178,69 @@ fn files_that_change_are_noticed() {
     fs::remove_file(dir.path(SECOND)).unwrap();
     let error = set.image(20, &mut scratch).map(|_| ()).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
+}
+
+/// Places of the picture of a sample in a file.
+fn places(file: &Path, sample: usize) -> Vec<usize> {
+    let (whole, picture) = (fs::read(file).unwrap(), ppm(sample));
+    let all = whole.windows(picture.len()).enumerate();
+    all.filter(|(_, bytes)| *bytes == picture)
+        .map(|(at, _)| at)
+        .collect()
+}
+
+/// Change of a file. It gets a sample that the epoch has not come to.
+type Harm = fn(&Path, usize);
+
+/// A file that is removed, cut off or damaged within an epoch ends it with an error that names the file, and the row of a picture, whichever
+/// thread reads it.
+#[test]
+fn an_epoch_ends_with_the_error_of_the_file() {
+    const EACH: usize = 200;
+    let harms: [(Harm, &str); 3] = [
+        (|file, _| fs::remove_file(file).unwrap(), ""),
+        (
+            |file, _| {
+                let whole = fs::read(file).unwrap();
+                fs::write(file, &whole[..whole.len() / 2]).unwrap();
+            },
+            "as when the dataset was opened",
+        ),
+        (
+            |file, sample| {
+                let mut whole = fs::read(file).unwrap();
+                whole[places(file, sample)[0]] = b'X';
+                fs::write(file, whole).unwrap();
+            },
+            "the picture in row ROW is no image",
+        ),
+    ];
+    for (harm, part) in harms {
+        for workers in [0, 2] {
+            let dir = Dir::new();
+            write_shards(&dir.path("d"), &[EACH, EACH], &How::default());
+            let file = dir.path(SECOND);
+            let set = train(&dir.path("d"), &streamed(WINDOW)).unwrap();
+            let whole = loader(set, 1, workers);
+            let order = whole.epoch(0).flat_map(|batch| batch.unwrap().indices);
+            let order: Vec<usize> = order.collect();
+            // Some samples have the same picture.
+            let late = order.iter().rev().find(|&&sample| sample >= EACH && places(&file, sample).len() == 1);
+            let late = *late.unwrap();
+            // What was read before is not in memory.
+            let set = train(&dir.path("d"), &streamed(WINDOW)).unwrap();
+            let again = loader(set, 1, workers);
+            let mut epoch = again.epoch(0);
+            assert!(epoch.next().unwrap().is_ok());
+            harm(&file, late);
+            let error = epoch.by_ref().find_map(Result::err).unwrap();
+            assert!(epoch.next().is_none());
+            let error = error.to_string();
+            assert!(error.starts_with(&file.display().to_string()), "{error}");
+            let part = part.replace("ROW", &(late - EACH).to_string());
+            assert!(error.contains(&part), "{error}");
+        }
+    }
 }
 
 /// Every byte of a file changed in turn: an error or a picture, never a panic, in little time.

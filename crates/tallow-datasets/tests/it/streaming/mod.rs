@@ -4,6 +4,7 @@ mod damage;
 mod memory;
 mod order;
 mod pack;
+mod ranks;
 
 use std::ops::Range;
 use std::path::Path;
