@@ -25,7 +25,7 @@ pub const EXAMPLES: &str = "Examples:
   {tallow} sweep my.toml
   {tallow} sweep my.toml --shard 2/4
   {tallow} sweep my.toml --collect runs-1 runs-2
-  {tallow} sweep my.toml --slurm=job.sh --shards 8 --threads 4
+  {tallow} sweep my.toml --slurm=job.sh --shards 40 --at-once 8 --threads 4
   {tallow} sweep my.toml --github-matrix --shards 4
 
 The table in my.toml:
@@ -43,6 +43,9 @@ Exit codes: 0 success; 2 bad input, missing data or another error, or --collect 
 
 /// Most jobs of a matrix of GitHub Actions.
 const MOST_JOBS: usize = 256;
+
+/// Greatest index of a Slurm array where the cluster does not say otherwise: its `MaxArraySize`, 1001, less one.
+const USUAL_ARRAY: usize = 1000;
 
 /// Arguments of `sweep`.
 #[derive(Args, Debug)]
@@ -89,9 +92,12 @@ pub struct SweepArgs {
         conflicts_with_all = ["shard", "fresh"]
     )]
     pub github_matrix: Option<Option<PathBuf>>,
-    /// Number of jobs of --slurm and --github-matrix; by default one for each trial.
+    /// Number of jobs of --slurm and --github-matrix; by default, and at most, one for each trial.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub shards: Option<u32>,
+    /// Most jobs of --slurm that run at the same time; by default as many as the cluster starts.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "slurm")]
+    pub at_once: Option<u32>,
     /// Place and manner of training.
     #[command(flatten)]
     pub runner: RunnerArgs,
@@ -103,8 +109,28 @@ pub struct SweepArgs {
 impl SweepArgs {
     /// The command that repeats or continues the sweep, without a shard.
     fn command(&self, program: &Program) -> String {
+        self.command_of("sweep", &self.set, program)
+    }
+
+    /// The command that trains a trial by itself.
+    fn single(&self, sweep: &Sweep, trial: &Trial, program: &Program) -> String {
+        let settings = trial.settings.iter();
+        let settings = settings.map(|(key, value)| format!("{key}={value}"));
+        let mut sets: Vec<String> = settings.chain(self.set.iter().cloned()).collect();
+        // A table with another name replaces the whole table, with what was set in it before.
+        sets.sort_by_key(|set| !set.split('=').next().is_some_and(|key| key.ends_with(".name")));
+        let mut command = self.command_of("run", &sets, program);
+        if let Some(variant) = sweep.variant() {
+            command += &format!(" --only {}", shell_quoted(variant));
+        }
+        command
+    }
+
+    /// A command for the sweep's file with these assignments, at the same place and in the same manner.
+    fn command_of(&self, name: &str, sets: &[String], program: &Program) -> String {
         let place = &self.runner.place;
-        let mut command = format!("{} sweep {}", program.name, shell_quoted(&self.experiment));
+        let file = shell_quoted(&self.experiment);
+        let mut command = format!("{} {name} {file}", program.name);
         let mut add = |option: &str, value: &str| {
             command += &format!(" {option} {}", shell_quoted(value));
         };
@@ -115,7 +141,7 @@ impl SweepArgs {
             let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
             add("--seeds", &seeds.join(","));
         }
-        for set in &self.set {
+        for set in sets {
             add("--set", set);
         }
         let path = |path: &Path| path.display().to_string();
@@ -134,9 +160,13 @@ impl SweepArgs {
         command + &self.runner.on_device()
     }
 
-    /// Number of jobs for so many trials.
+    /// Number of jobs for so many trials, which is no larger.
     fn jobs(&self, trials: usize) -> usize {
-        self.shards.map_or(trials, |shards| shards as usize)
+        let asked = self.shards.map_or(trials, |shards| shards as usize);
+        if asked > trials {
+            status!("{trials} trials: {trials} jobs, not {asked}");
+        }
+        asked.min(trials)
     }
 }
 
@@ -155,10 +185,19 @@ pub fn sweep(args: &SweepArgs, program: &Program) -> Result<Ending> {
         return list(args, &sweep);
     }
     if let Some(file) = &args.slurm {
+        let jobs = args.jobs(sweep.trials.len());
+        if jobs > USUAL_ARRAY {
+            status!(
+                "warning: --slurm: an array of {jobs} jobs, and most clusters allow {USUAL_ARRAY} (one less than the MaxArraySize of `scontrol show config`): \
+                 --shards {USUAL_ARRAY}, or fewer, puts several trials into a job"
+            );
+        }
         let script = jobs::slurm(&jobs::Array {
             experiment: &sweep.experiment.name,
             command: &args.command(program),
-            jobs: args.jobs(sweep.trials.len()),
+            out: &args.runner.place.out.display().to_string(),
+            jobs,
+            at_once: args.at_once,
             rungs: sweep.rungs.len(),
             threads: args.runner.place.threads,
         });
@@ -179,7 +218,7 @@ pub fn sweep(args: &SweepArgs, program: &Program) -> Result<Ending> {
         return put(&format!("{}\n", jobs::matrix(jobs)), file.as_deref());
     }
     if !args.collect.is_empty() {
-        return collect(args, &sweep);
+        return collect(args, &sweep, program);
     }
     train(args, &sweep, program)
 }
@@ -201,17 +240,17 @@ fn train(args: &SweepArgs, sweep: &Sweep, program: &Program) -> Result<Ending> {
         );
         return Ok(Ending::Interrupted);
     };
-    tell(args, sweep, &results)?;
+    tell(args, sweep, &results, program)?;
     Ok(Ending::Done)
 }
 
 /// Makes the table from records that are there.
-fn collect(args: &SweepArgs, sweep: &Sweep) -> Result<Ending> {
+fn collect(args: &SweepArgs, sweep: &Sweep, program: &Program) -> Result<Ending> {
     let (results, damaged) = sweep::collect(sweep, &args.collect)?;
     for message in damaged {
         status!("warning: skipped: {message}");
     }
-    tell(args, sweep, &results)?;
+    tell(args, sweep, &results, program)?;
     if results.missing.is_empty() {
         return Ok(Ending::Done);
     }
@@ -219,11 +258,16 @@ fn collect(args: &SweepArgs, sweep: &Sweep) -> Result<Ending> {
 }
 
 /// Writes the files of the results and prints their table.
-fn tell(args: &SweepArgs, sweep: &Sweep, results: &SweepResults) -> Result<()> {
+fn tell(args: &SweepArgs, sweep: &Sweep, results: &SweepResults, program: &Program) -> Result<()> {
     let (table, page) = sweep::write(sweep, results, &args.runner.place.out)?;
     status!("table: {}", table.display());
     if let Some(page) = page {
         status!("report: {}", page.display());
+    }
+    let best = results.best().map(|best| best.trial);
+    let best = sweep.trials.iter().find(|trial| Some(trial.number) == best);
+    if let Some(best) = best.filter(|_| results.missing.is_empty()) {
+        status!("the best by itself: {}", args.single(sweep, best, program));
     }
     let json = args.json.then_some(results);
     output::result(

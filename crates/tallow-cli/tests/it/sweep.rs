@@ -318,24 +318,20 @@ fn halving_continues_the_best_trials_from_their_checkpoints() {
         "{states:?}"
     );
 
-    // The best trial has the bits of a run that was never paused.
-    let best = &straight["trials"][0];
-    let lr = format!(
-        "train.optimizer.lr={}",
-        best["settings"]["train.optimizer.lr"]
+    // The best trial has the bits of a run that was never paused, whose command was printed.
+    let command = text
+        .lines()
+        .find_map(|line| line.strip_prefix("the best by itself: tallow "));
+    let command = command.unwrap_or_else(|| panic!("{text}"));
+    let lr = &straight["trials"][0]["settings"]["train.optimizer.lr"];
+    assert_eq!(
+        command,
+        format!(
+            "run exp.toml --set train.optimizer.lr={lr} --set train.epochs=9 --out straight --threads 1"
+        )
     );
-    let args = [
-        "run",
-        "exp.toml",
-        "--threads",
-        "1",
-        "--set",
-        "train.epochs=9",
-        "--set",
-        &lr,
-        "--out",
-        "plain",
-    ];
+    let plain = command.replace("--out straight", "--out plain");
+    let args: Vec<&str> = plain.split(' ').collect();
     let output = sandbox.process(&args).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let weights = |record: &Path| fs::read(record.join("model.safetensors")).unwrap();
@@ -495,6 +491,22 @@ fn jobs_of_other_systems_are_written() {
         assert!(checked.success());
     }
 
+    // No job is without a trial, and a limit on those that run at once is Slurm's own.
+    let args = ["--slurm", "--shards", "40", "--at-once", "3"];
+    let output = sweep(&sandbox, &args, 0);
+    assert!(stdout(&output).contains("#SBATCH --array=1-12%3\n"));
+    let text = stderr(&output);
+    assert!(text.contains("12 trials: 12 jobs, not 40"), "{text}");
+    // More than most clusters allow.
+    let many = RANDOM.replace("trials = 12", "trials = 1001");
+    fs::write(sandbox.path().join("exp.toml"), format!("{BASE}{many}")).unwrap();
+    let output = sweep(&sandbox, &["--slurm"], 0);
+    assert!(stdout(&output).contains("#SBATCH --array=1-1001\n"));
+    assert!(stderr(&output).contains("MaxArraySize"));
+    let output = sweep(&sandbox, &["--slurm", "--shards", "1000"], 0);
+    assert!(!stderr(&output).contains("MaxArraySize"));
+    fs::write(sandbox.path().join("exp.toml"), format!("{BASE}{RANDOM}")).unwrap();
+
     let matrix: Value =
         serde_json::from_str(&stdout(&sweep(&sandbox, &["--github-matrix"], 0))).unwrap();
     let shards = matrix["shard"].as_array().unwrap();
@@ -514,7 +526,7 @@ fn what_is_wrong_is_refused() {
     refused(&["--shard", "0/4"], "from 1");
     refused(&["--shard", "5/4"], "from 1");
     refused(&["--shards", "4"], "--shard I/N");
-    refused(&["--github-matrix", "--shards", "257"], "allows 256");
+    refused(&["--at-once", "4"], "--slurm");
     refused(
         &["--set", "train.optimizer.lr=0.1"],
         "leave one of the two out",
@@ -522,6 +534,9 @@ fn what_is_wrong_is_refused() {
     refused(&["--set", "train.optimizer.nesterof=true"], "did you mean");
     refused(&["--collect", "nowhere"], "nowhere/exp: no such folder");
     let write = |text: &str| fs::write(sandbox.path().join("exp.toml"), text).unwrap();
+    let many = RANDOM.replace("trials = 12", "trials = 300");
+    write(&format!("{BASE}{many}"));
+    refused(&["--github-matrix"], "300 jobs, and GitHub Actions allows 256");
     write(BASE);
     refused(&[], "exp.toml: it has no table [sweep]");
     write(&format!("{BASE}{HALVING}"));

@@ -151,6 +151,11 @@ impl Sweep {
         self.search.method
     }
 
+    /// Variant whose recipe the trials change, where the file names it.
+    pub fn variant(&self) -> Option<&str> {
+        self.search.variant.as_deref()
+    }
+
     /// Parameters.
     pub(super) fn parameters(&self) -> &[Parameter] {
         &self.search.parameters

@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 use serde_json::Value;
 use tallow_record::{
-    Format, Metric, SweepParameter, SweepResults, SweepScale, SweepState, SweepTrial, metric_text,
+    Better, Format, Metric, SweepParameter, SweepResults, SweepScale, SweepState, SweepTrial,
+    metric_text,
 };
 
 use super::answer::capitalized;
@@ -32,25 +33,42 @@ pub fn answer(sweep: &SweepResults) -> Option<Markup> {
 
 /// Plot and table of the trials.
 pub fn section(sweep: &SweepResults) -> Result<Markup> {
-    let finished = sweep.trials.iter();
-    let finished = finished.filter(|trial| trial.state == SweepState::Finished);
-    let finished = finished.count();
+    let count = |state: SweepState| {
+        let trials = sweep.trials.iter();
+        trials.filter(|trial| trial.state == state).count()
+    };
+    let (finished, diverged) = (count(SweepState::Finished), count(SweepState::Diverged));
+    let seeds = sweep.trials.iter().map(|trial| trial.runs.len()).max();
     let keys = sweep.parameters.iter().map(|p| p.key.as_str());
     let mut header = vec!["trial"];
     header.extend(keys);
     header.push(title(sweep));
     header.extend(has_test_accuracy(sweep).then_some("test accuracy"));
-    header.extend(["epochs", "rung", "state"]);
+    header.push("epochs");
+    header.extend(has_rungs(sweep).then_some("rung"));
+    header.push("state");
     let of_test = sweep.metric.starts_with("test_");
     let plot = drawn(plot(sweep))?;
     Ok(html! {
         p class="note" {
             "Method " (sweep.method) ": " (finished) " of " (sweep.trials.len()) " trials were trained to their end. "
+            @if diverged > 0 {
+                (diverged) " ended with a loss that was not finite" @if plot.is_some() { " (not in the plot)" } ". "
+            }
             @if !sweep.missing.is_empty() {
                 (sweep.missing.len()) " more have no result yet. "
             }
+            @if has_rungs(sweep) {
+                "The figures of a trial are those of its last rung: trials of different rungs were trained for different numbers of epochs. "
+            }
+            @if let Some(seeds) = seeds.filter(|seeds| *seeds > 1) {
+                "Figures are means over " (seeds) " seeds. "
+            }
             @if of_test {
                 "They were compared on the test data, so the test accuracy of the best one is that of the best of many tries. "
+            }
+            @if let Some(first) = sweep.trials.first() {
+                "The record of trial " (first.trial) " is the folder whose name ends with " code { (first.name) "-s" } " and its seed."
             }
         }
         @if let Some(svg) = &plot { div class="charts" { (parts::figure(svg)) } }
@@ -59,6 +77,11 @@ pub fn section(sweep: &SweepResults) -> Result<Markup> {
             p class="note" { "The first " (ROWS) "; sweep.json has all of them." }
         }
     })
+}
+
+/// Whether trials may have been trained for different numbers of epochs.
+fn has_rungs(sweep: &SweepResults) -> bool {
+    sweep.method == "halving"
 }
 
 fn title(sweep: &SweepResults) -> &str {
@@ -76,11 +99,11 @@ fn row(sweep: &SweepResults, trial: &SweepTrial) -> Vec<Markup> {
         let tested = trial.metrics.get("test_accuracy").copied().flatten();
         cells.push(html! { (figure("test_accuracy", tested)) });
     }
-    cells.extend([
-        html! { (trial.epochs) },
-        html! { (trial.rung) },
-        html! { (trial.state.as_str()) },
-    ]);
+    cells.push(html! { (trial.epochs) });
+    if has_rungs(sweep) {
+        cells.push(html! { (trial.rung) });
+    }
+    cells.push(html! { (trial.state.as_str()) });
     cells
 }
 
@@ -114,13 +137,15 @@ fn has_test_accuracy(sweep: &SweepResults) -> bool {
 /// Parallel coordinates of the parameters and the metric.
 fn plot(sweep: &SweepResults) -> Result<String> {
     let mut axes: Vec<Coordinate> = sweep.parameters.iter().map(axis).collect();
-    let percent = Metric::find(&sweep.metric).is_some_and(|m| m.format == Format::Percent);
-    let (unit, kind) = match percent {
+    let metric = Metric::find(&sweep.metric);
+    let (unit, kind) = match metric.is_some_and(|m| m.format == Format::Percent) {
         true => (" (%)", CoordinateKind::Percent),
         false => ("", CoordinateKind::Linear),
     };
+    let lower = metric.is_some_and(|m| m.better == Some(Better::Lower));
+    let direction = if lower { ", lower is better" } else { "" };
     axes.push(Coordinate {
-        title: format!("{}{unit}", title(sweep)),
+        title: format!("{}{unit}{direction}", title(sweep)),
         kind,
     });
     let measured = sweep.trials.iter().filter(|trial| trial.value.is_some());

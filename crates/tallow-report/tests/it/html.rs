@@ -277,7 +277,8 @@ fn a_sweep_has_a_plot_and_a_table() {
         "<a href=\"#sweep\">Sweep</a>",
         "Of 3 trials, trial 2 is the best, with <code>train.optimizer.lr = 0.1, train.optimizer.name = a&lt;b</code>: validation accuracy \
          80.00\u{a0}%, test accuracy 75.00\u{a0}%.",
-        "1 of 3 trials were trained to their end. 1 more have no result yet.",
+        "1 of 3 trials were trained to their end. 1 ended with a loss that was not finite (not in the plot). 1 more have no result yet.",
+        "<code>trial-2-s</code>",
         "Made up: trials",
         "validation accuracy (%)",
         "<td><code>0.01</code></td>",
@@ -287,7 +288,9 @@ fn a_sweep_has_a_plot_and_a_table() {
     ] {
         assert!(text.contains(expected), "no {expected}");
     }
-    assert!(!text.contains("best of many tries"));
+    for other in ["best of many tries", "lower is better", ">rung</th>", "means over"] {
+        assert!(!text.contains(other), "{other}");
+    }
     // The answer is that of the sweep alone.
     assert_eq!(text.matches("Answer: ").count(), 1);
 
@@ -298,6 +301,19 @@ fn a_sweep_has_a_plot_and_a_table() {
     // The metric has one column, not a second one as the test accuracy.
     let columns = |text: &str| text.matches(">test accuracy</th>").count();
     assert_eq!(columns(&on_test), columns(&text));
+    let mut halving = results.clone();
+    halving.method = "halving".to_string();
+    halving.metric = "validation_loss".to_string();
+    halving.trials[0].runs = vec!["a".into(), "b".into()];
+    let halving = of(&halving);
+    for expected in [
+        ">rung</th>",
+        "lower is better",
+        "those of its last rung",
+        "means over 2 seeds",
+    ] {
+        assert!(halving.contains(expected), "no {expected}");
+    }
     let mut none = results;
     none.trials.drain(..2);
     let text = of(&none);

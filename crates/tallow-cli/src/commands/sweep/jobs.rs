@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::json;
+use tallow_experiment::report::shell_quoted;
 
 /// Slurm array job.
 pub struct Array<'a> {
@@ -10,8 +11,12 @@ pub struct Array<'a> {
     pub experiment: &'a str,
     /// Command of the sweep, without a shard.
     pub command: &'a str,
+    /// Folder of the run records.
+    pub out: &'a str,
     /// Number of jobs in it.
     pub jobs: usize,
+    /// Most jobs that run at the same time, if there is a limit.
+    pub at_once: Option<u32>,
     /// Number of rungs, of which one submission trains one.
     pub rungs: usize,
     /// Threads of each job, if they are given.
@@ -29,21 +34,34 @@ pub fn slurm(array: &Array) -> String {
     };
     let name: String = array.experiment.chars().map(safe).collect();
     let jobs = array.jobs;
+    let limit = array.at_once.map(|jobs| format!("%{jobs}"));
+    let limit = limit.unwrap_or_default();
     let mut script = format!(
         "#!/bin/bash\n\
          #SBATCH --job-name={name}\n\
-         #SBATCH --array=1-{jobs}\n\
+         #SBATCH --array=1-{jobs}{limit}\n\
          #SBATCH --output={name}-%A-%a.log\n\
+         # A job that is requeued goes on in its log too.\n\
+         #SBATCH --open-mode=append\n\
          # Before the time limit, so that a checkpoint is written.\n\
          #SBATCH --signal=B:TERM@120\n"
     );
-    if let Some(threads) = array.threads {
-        let _ = writeln!(script, "#SBATCH --cpus-per-task={threads}");
-    }
-    script.push_str(
+    let _ = match array.threads {
+        Some(threads) => writeln!(script, "#SBATCH --cpus-per-task={threads}"),
+        None => writeln!(
+            script,
+            "# A job has as many threads as it gets processors: add --cpus-per-task, always the same, since a trial goes on with that number alone."
+        ),
+    };
+    let _ = writeln!(
+        script,
         "# Add what the cluster needs, such as --time, --mem, --partition and --gres.\n\
          #\n\
-         # Submit it in the folder in which the command below works. Submitted again, it goes on where it was.\n",
+         # Submit it in the folder in which the command below works, on a disk that all jobs see. Submitted again, it goes on where it was.\n\
+         # The job that ends last writes the table of all trials. To make it of those that there are so far:\n\
+         #   {} --collect {}",
+        array.command,
+        shell_quoted(array.out)
     );
     if array.rungs > 1 {
         let _ = writeln!(
@@ -80,7 +98,9 @@ mod tests {
         let array = Array {
             experiment: "my digits",
             command: "tallow sweep 'my digits.toml' --threads 4",
+            out: "my runs",
             jobs: 12,
+            at_once: None,
             rungs: 1,
             threads: Some(4),
         };
@@ -91,6 +111,7 @@ mod tests {
             "#SBATCH --array=1-12",
             "#SBATCH --cpus-per-task=4",
             "exec tallow sweep 'my digits.toml' --threads 4 --shard \"$SLURM_ARRAY_TASK_ID/12\"",
+            "#   tallow sweep 'my digits.toml' --threads 4 --collect 'my runs'",
         ] {
             assert!(
                 script.lines().any(|known| known == line),
@@ -98,8 +119,18 @@ mod tests {
             );
         }
         assert!(!script.contains("rung"), "{script}");
-        let rungs = slurm(&Array { rungs: 3, ..array });
+        // What sbatch reads comes before the first command.
+        let command = script.find("\nexec ").unwrap();
+        assert!(script.rfind("#SBATCH").unwrap() < command);
+        let rungs = slurm(&Array {
+            rungs: 3,
+            at_once: Some(5),
+            threads: None,
+            ..array
+        });
         assert_eq!(rungs.matches("sbatch --parsable").count(), 3, "{rungs}");
+        assert!(rungs.contains("\n#SBATCH --array=1-12%5\n"), "{rungs}");
+        assert!(!rungs.contains("#SBATCH --cpus-per-task"), "{rungs}");
     }
 
     #[test]
