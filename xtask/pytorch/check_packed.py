@@ -5,7 +5,8 @@ reading of what `datasets` writes with the same.
     python xtask/pytorch/check_packed.py target/release/tallow pictures
 
 `pictures` has folders of classes, or of splits with folders of classes. Packs it into shards in a temporary folder. pyarrow must find
-every file once, with its bytes, its path and the label of its class; `datasets` the same with its own features, decoded by Pillow. Then
+every file once, with its bytes, its path and the label of its class; `datasets` the same with its own features, decoded by Pillow, and the splits
+by the names of the files. Then
 `datasets` writes the rows again, with its own row groups and pages, and `tallow data info` must count as many pictures of each class as there
 are files. Without `datasets` only pyarrow's part is done. Exits with 1 and says what differs, if anything does.
 """
@@ -76,13 +77,27 @@ def check(split, shards, expected, folder):
     print(f"{split}: {len(rows)} rows, read by pyarrow and datasets, and again by tallow")
 
 
+def check_folder(out, expected, folder):
+    """The folder as a dataset: its splits are found by the names of the files, with their numbers of rows."""
+    try:
+        import datasets
+    except ImportError:
+        return
+    found = datasets.load_dataset(str(out), cache_dir=f"{folder}/cache")
+    same(f"splits of {out.name}", {split: len(rows) for split, rows in found.items()}, expected)
+    print(f"load_dataset({out.name!r}): {', '.join(expected)}")
+
+
 with tempfile.TemporaryDirectory() as temporary:
     out = pathlib.Path(temporary) / "packed"
     tallow("data", "pack", f"folder:{FOLDER}", out, "--shard-size", "200kB")
     folders = [path for path in FOLDER.iterdir() if path.name in NAMES]
     has_test = any(path.name == "test" for path in folders)
+    expected = {}
     for path in folders or [FOLDER]:
         split = NAMES.get(path.name, "train") if folders else "train"
         # A validation split alone is the test split.
         split = "test" if split == "validation" and not has_test else split
         check(split, sorted(out.glob(f"{split}-*.parquet")), files(path), temporary)
+        expected[split] = len(files(path))
+    check_folder(out, expected, temporary)

@@ -119,6 +119,21 @@ fn dealt_batches_are_those_of_the_epoch() {
     }
 }
 
+/// Only samples that are read in blocks are dealt out.
+#[test]
+fn chunks_leave_the_order_of_single_samples() {
+    for shuffle in [false, true] {
+        let config = LoaderConfig {
+            shuffle,
+            ..config(8, 1)
+        };
+        let whole = loader(set(25), random(), config);
+        let in_chunks = whole.clone().for_chunks(4).unwrap();
+        let of = |loader: &DataLoader| batches(loader, 1).iter().map(bits).collect::<Vec<_>>();
+        assert_eq!(of(&in_chunks), of(&whole));
+    }
+}
+
 #[test]
 fn impossible_shares_are_refused() {
     let whole = || loader(set(22), plain(), config(4, 0));
