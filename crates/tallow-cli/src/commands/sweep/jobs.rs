@@ -58,9 +58,7 @@ pub fn slurm(array: &Array) -> String {
         "# Add what the cluster needs, such as --time, --mem, --partition and --gres.\n\
          #\n\
          # Submit it in the folder in which the command below works, on a disk that all jobs see. Submitted again, it goes on where it was.\n\
-         # The job that ends last writes the table of all trials. To make it of those that there are so far:\n\
-         #   {} --collect {}",
-        array.command,
+         # The job that ends last writes the table of all trials. With --collect {} in place of --shard the command makes it of those that there are.",
         shell_quoted(array.out)
     );
     if array.rungs > 1 {
@@ -111,13 +109,13 @@ mod tests {
             "#SBATCH --array=1-12",
             "#SBATCH --cpus-per-task=4",
             "exec tallow sweep 'my digits.toml' --threads 4 --shard \"$SLURM_ARRAY_TASK_ID/12\"",
-            "#   tallow sweep 'my digits.toml' --threads 4 --collect 'my runs'",
         ] {
             assert!(
                 script.lines().any(|known| known == line),
                 "{line} in\n{script}"
             );
         }
+        assert!(script.contains("--collect 'my runs'"), "{script}");
         assert!(!script.contains("rung"), "{script}");
         // What sbatch reads comes before the first command.
         let command = script.find("\nexec ").unwrap();
