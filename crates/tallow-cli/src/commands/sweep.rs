@@ -25,7 +25,7 @@ pub const EXAMPLES: &str = "Examples:
   {tallow} sweep my.toml
   {tallow} sweep my.toml --shard 2/4
   {tallow} sweep my.toml --collect runs-1 runs-2
-  {tallow} sweep my.toml --slurm=job.sh --shards 40 --at-once 8 --threads 4
+  {tallow} sweep my.toml --slurm=job.sh --shards 10 --at-once 4 --threads 4
   {tallow} sweep my.toml --github-matrix --shards 4
 
 The table in my.toml:
