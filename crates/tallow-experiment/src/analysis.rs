@@ -136,7 +136,7 @@ pub(crate) fn accepts_other_size(
         input_shape: (c, h + 8, w + 8),
         ..config.clone()
     };
-    let Ok(other) = registry.build(name, &config) else {
+    let Ok(other) = registry.skip_init(name, &config) else {
         return false;
     };
     let shapes = |model: &Model| {

@@ -134,7 +134,7 @@ pub fn evaluate(request: &Request, progress: &mut dyn Progress) -> Result<Evalua
     let shape = input_shape(&*test, &transforms)?;
     let classes = test.info().classes.len();
     let config = model::config(&recipe.model, classes, shape, 0, &request.device);
-    let model = request.registry.build(&recipe.model.name, &config)?;
+    let model = (request.registry).skip_init(&recipe.model.name, &config)?;
     for note in weights::load(&model, &path, &request.load)? {
         progress.note(&note);
     }

@@ -151,7 +151,11 @@ impl<'a> Job<'a> {
         }
         let classes = splits.train.info().classes.len();
         let config = model::config(&recipe.model, classes, shapes.input, seed, setting.device);
-        let model = setting.registry.build(&recipe.model.name, &config)?;
+        let (registry, name) = (setting.registry, &recipe.model.name);
+        let model = match file {
+            Some(_) => registry.skip_init(name, &config)?,
+            None => registry.build(name, &config)?,
+        };
         let notes = initial_weights(&model, recipe, file)?;
         if file.is_none() {
             whiten(&model, &recipe.model, &splits.train, &test_transforms)?;

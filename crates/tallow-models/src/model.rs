@@ -1,10 +1,13 @@
-use candle_core::{ModuleT, Tensor};
+use candle_core::{DType, Device, ModuleT, Tensor};
 use tallow_ops::{Layout, ParamPath, ParamStore, to_layout};
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::module::{Context, LayerOutput, Module};
 use crate::summary::{LayerSummary, ModelSummary};
+
+/// Constructor of a [`ParamStore`].
+pub(crate) type MakeStore = fn(DType, &Device, u64) -> ParamStore;
 
 /// Network with its parameters.
 ///
@@ -30,8 +33,17 @@ impl Model {
         config: &ModelConfig,
         network: impl FnOnce(&ParamPath, &ModelConfig) -> Result<M>,
     ) -> Result<Self> {
-        let name = name.into();
-        let store = ParamStore::new(config.dtype, &config.device, config.seed);
+        Self::in_store(name.into(), config, ParamStore::new, network)
+    }
+
+    /// Model in a store that `store` makes of type, device and seed.
+    pub(crate) fn in_store<M: Module>(
+        name: String,
+        config: &ModelConfig,
+        store: MakeStore,
+        network: impl FnOnce(&ParamPath, &ModelConfig) -> Result<M>,
+    ) -> Result<Self> {
+        let store = store(config.dtype, &config.device, config.seed);
         let network = network(&store.root(), config).map_err(|error| error.of_model(&name))?;
         Ok(Self {
             name,
@@ -70,6 +82,10 @@ impl Model {
     /// Logits, `(N, classes)`, of images `(N, C, H, W)` of the model's type and on its device.
     ///
     /// In training mode batch norm uses the statistics of the batch and updates the running ones, and dropout is active.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for other images; [`tallow_ops::Error::Uninitialized`] for a model by [`Entry::skip_init`](crate::Entry::skip_init)
+    /// whose weights were not loaded; those of the layers.
     pub fn forward(&self, images: &Tensor, train: bool) -> Result<Tensor> {
         self.forward_with(images, &mut Context::new(train, self.layout))
     }
@@ -86,23 +102,33 @@ impl Model {
 
     /// [`Model::forward`] in a given [`Context`].
     pub fn forward_with(&self, images: &Tensor, cx: &mut Context) -> Result<Tensor> {
+        self.check_initialized()?;
+        self.run(images, cx)
+    }
+
+    /// Forward pass with whatever values the parameters have.
+    fn run(&self, images: &Tensor, cx: &mut Context) -> Result<Tensor> {
         self.check(images)?;
         let x = to_layout(images, Layout::Nchw, cx.layout)?;
         self.network.forward(&x, cx)
     }
 
-    /// Table of the layers with output shapes, parameters and multiply-adds, from a forward pass with one black image.
+    /// Table of the layers with output shapes, parameters and multiply-adds, from a forward pass with one black image. The parameters
+    /// need no values for it.
     pub fn summary(&self) -> Result<ModelSummary> {
         let mut layers = Vec::new();
-        self.forward_observed(&self.black_image()?, false, &mut |layer| {
-            layers.push(LayerSummary {
-                name: layer.name.into(),
-                kind: layer.kind,
-                output_shape: layer.output_shape(),
-                parameters: layer.parameters,
-                multiply_adds: layer.multiply_adds,
-            });
-        })?;
+        self.run(
+            &self.black_image()?,
+            &mut Context::observed(false, self.layout, &mut |layer| {
+                layers.push(LayerSummary {
+                    name: layer.name.into(),
+                    kind: layer.kind,
+                    output_shape: layer.output_shape(),
+                    parameters: layer.parameters,
+                    multiply_adds: layer.multiply_adds,
+                });
+            }),
+        )?;
         Ok(ModelSummary {
             model: self.name.clone(),
             input_shape: self.config.input_shape,
@@ -122,6 +148,12 @@ impl Model {
     /// Network without the change of the axis order before it.
     pub(crate) fn network(&self) -> &dyn Module {
         &*self.network
+    }
+
+    /// Checks that the parameters have values.
+    pub(crate) fn check_initialized(&self) -> Result<()> {
+        let checked = self.store.check_initialized();
+        checked.map_err(|error| Error::from(error).of_model(&self.name))
     }
 
     fn check(&self, images: &Tensor) -> Result<()> {

@@ -64,6 +64,7 @@ impl Model {
     /// # Ok::<(), tallow_models::Error>(())
     /// ```
     pub fn to_onnx(&self, options: &OnnxOptions) -> Result<Vec<u8>> {
+        self.check_initialized()?;
         let (channels, h, w) = self.input_shape();
         let of_model = |error: Error| error.of_model(self.name());
         let mut graph = Graph::new(self.name());

@@ -2,11 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use candle_core::Device;
-use tallow_ops::{Layout, ParamPath, has_gpu_kernels};
+use tallow_ops::{Layout, ParamPath, ParamStore, has_gpu_kernels};
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{MakeStore, Model};
 use crate::module::Module;
 use crate::nearest::nearest;
 
@@ -101,6 +101,14 @@ impl Registry {
         self.find(name)?.build(config)
     }
 
+    /// [`Entry::skip_init`] of the model of this name.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn skip_init(&self, name: &str, config: &ModelConfig) -> Result<Model> {
+        self.find(name)?.skip_init(config)
+    }
+
     /// Entries, in the order in which they were registered.
     pub fn iter(&self) -> std::slice::Iter<'_, Entry> {
         self.entries.iter()
@@ -154,6 +162,9 @@ pub struct Entry {
     pub takes_dropout: bool,
     /// Whether it uses [`ModelConfig::stochastic_depth`].
     pub takes_stochastic_depth: bool,
+    /// Whether [`skip_init`](Self::skip_init) may leave out its random initial values: no layer reads or sets a parameter with such values
+    /// while the network is made. False unless set.
+    pub skips_init: bool,
     build: Arc<Build>,
 }
 
@@ -178,6 +189,7 @@ impl Entry {
             takes_width_divisor: true,
             takes_dropout: true,
             takes_stochastic_depth: true,
+            skips_init: false,
             build: Arc::new(move |p, config| Ok(Box::new(build(p, config)?))),
         }
     }
@@ -206,6 +218,42 @@ impl Entry {
     /// # Errors
     /// [`Error::Model`] when the model does not accept the configuration.
     pub fn build(&self, config: &ModelConfig) -> Result<Model> {
+        self.build_in(ParamStore::new, config)
+    }
+
+    /// Model whose weights will be loaded, as `torch.nn.utils.skip_init`: its random initial values are not drawn, which takes seconds for a
+    /// VGG, if the entry [allows it](Self::skips_init).
+    ///
+    /// Until weights are loaded the model refuses to run and to be saved. [`Model::load_weights`] draws what it does not load, such as
+    /// a new last layer, with the bits that [`build`](Self::build) gives it. So the two give the same model from there on, dropout included.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    ///
+    /// ```
+    /// use tallow_models::{LoadWeights, Model, find};
+    ///
+    /// let path = std::env::temp_dir().join(format!("tallow-doc-skip-{}.safetensors", std::process::id()));
+    /// let entry = find("resnet20")?;
+    /// let trained = entry.build(&entry.config()?)?;
+    /// trained.save_weights(&path)?;
+    ///
+    /// let model = entry.skip_init(&entry.config()?)?;
+    /// assert_eq!(model.summary()?, trained.summary()?);
+    /// assert!(model.save_weights(&path).is_err());
+    /// model.load_weights(&path, &LoadWeights::default())?;
+    /// model.save_weights(&path)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn skip_init(&self, config: &ModelConfig) -> Result<Model> {
+        match self.skips_init {
+            true => self.build_in(ParamStore::skip_init, config),
+            false => self.build(config),
+        }
+    }
+
+    fn build_in(&self, store: MakeStore, config: &ModelConfig) -> Result<Model> {
         self.check(config)
             .map_err(|message| Error::Config { message }.of_model(&self.name))?;
         let own = match &config.device {
@@ -217,7 +265,9 @@ impl Entry {
             layout: Some(config.layout.unwrap_or(own)),
             ..config.clone()
         };
-        Model::from_network(&self.name, &config, |p, config| (self.build)(p, config))
+        Model::in_store(self.name.clone(), &config, store, |p, config| {
+            (self.build)(p, config)
+        })
     }
 
     fn check(&self, config: &ModelConfig) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! Whitening of image patches: the fixed first layer of a network, from the covariance of patches of the training images.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 
 use crate::eigen::symmetric_eigen;
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ impl Model {
     /// # Errors
     /// [`Error::Config`] when the model has no whitening layer, or when the images have other channels than the model's or no patch.
     pub fn whiten(&self, images: &Tensor) -> Result<()> {
-        let Some(weight) = self.whitening() else {
+        let Some((name, weight)) = self.whitening() else {
             let message = "has no whitening layer".into();
             return Err(Error::Config { message }.of_model(self.name()));
         };
@@ -36,16 +36,15 @@ impl Model {
             );
             return Err(Error::Config { message }.of_model(self.name()));
         }
-        let filters = filters.to_dtype(weight.dtype())?;
-        Ok(weight.set(&filters.to_device(weight.device())?)?)
+        self.store().load_state_dict(&[(name, filters)], false)?;
+        Ok(())
     }
 
-    fn whitening(&self) -> Option<candle_core::Var> {
+    /// Name and weights of the whitening layer.
+    fn whitening(&self) -> Option<(String, Var)> {
         let name = format!("{WHITENED}.weight");
         let mut buffers = self.store().buffers().into_iter();
-        buffers
-            .find(|(known, _)| *known == name)
-            .map(|(_, var)| var)
+        buffers.find(|(known, _)| *known == name)
     }
 }
 

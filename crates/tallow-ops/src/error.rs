@@ -1,3 +1,6 @@
+use std::fmt::Display;
+use std::path::Path;
+
 use candle_core::Shape;
 
 /// Error of an operator or a parameter store.
@@ -43,10 +46,41 @@ pub enum Error {
         /// Difference between the file and the model.
         message: String,
     },
+    /// Parameters of a store by [`ParamStore::skip_init`](crate::ParamStore::skip_init) that were neither loaded nor drawn.
+    #[error(
+        "parameters without values: {}; they were made without drawing them: load the weights of the model, or call \
+         ParamStore::init_missing",
+        listed(names)
+    )]
+    Uninitialized {
+        /// Their names, in creation order.
+        names: Vec<String>,
+    },
 }
 
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Error of a file of weights.
+    pub(crate) fn weights(path: &Path, message: impl Display) -> Self {
+        Self::Weights {
+            path: path.into(),
+            message: message.to_string(),
+        }
+    }
+}
+
+/// The first names of a list, and the number of the others.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    match names.get(..SHOWN) {
+        Some(shown) if names.len() > SHOWN => {
+            format!("{} and {} more", shown.join(", "), names.len() - SHOWN)
+        }
+        _ => names.join(", "),
+    }
+}
 
 impl From<Error> for candle_core::Error {
     fn from(error: Error) -> Self {

@@ -203,20 +203,27 @@ impl Generator {
         (p * 2f64.powi(32)) as u64
     }
 
-    /// Moves on by `count` words without drawing them. Returns the key of the stream, as little-endian words, and the position before.
+    /// Moves on by `count` words without drawing them. Returns the state before.
+    pub(crate) fn skip(&self, count: u64) -> GeneratorState {
+        self.with(|stream| {
+            let start = stream.rng.get_word_pos();
+            stream.rng.set_word_pos(start + u128::from(count));
+            GeneratorState {
+                seed: stream.seed,
+                word_position: start as u64,
+            }
+        })
+    }
+
+    /// As [`skip`](Self::skip). Returns the key of the stream, as little-endian words, and the position before.
     #[cfg(feature = "cuda")]
     pub(crate) fn skip_words(&self, count: u64) -> ([u32; 8], u64) {
-        self.with(|stream| {
-            let start = stream.rng.get_word_pos() as u64;
-            stream
-                .rng
-                .set_word_pos(u128::from(start) + u128::from(count));
-            let key = key(stream.seed);
-            let word = |i: usize| {
-                u32::from_le_bytes([key[4 * i], key[4 * i + 1], key[4 * i + 2], key[4 * i + 3]])
-            };
-            (std::array::from_fn(word), start)
-        })
+        let before = self.skip(count);
+        let key = key(before.seed);
+        let word = |i: usize| {
+            u32::from_le_bytes([key[4 * i], key[4 * i + 1], key[4 * i + 2], key[4 * i + 3]])
+        };
+        (std::array::from_fn(word), before.word_position)
     }
 
     fn draw(

@@ -1,7 +1,7 @@
 use candle_core::{DType, Device, Shape, Tensor};
 
 use crate::error::{Error, Result};
-use crate::generator::Generator;
+use crate::generator::{Generator, GeneratorState};
 
 /// Initialization of a parameter, with the formulas of `torch.nn.init`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,5 +62,46 @@ impl Init {
                 generator.uniform(-bound, bound, shape, dtype, device)
             }
         }
+    }
+
+    /// Number of words that [`Init::tensor`] takes from the generator for `count` values.
+    fn words(self, count: usize, dtype: DType) -> u64 {
+        let count = count as u64;
+        match self {
+            Init::Const(_) => 0,
+            // Pairs of two 64-bit numbers, for every type.
+            Init::Normal { .. } => 4 * count.div_ceil(2),
+            Init::Uniform { .. } | Init::KaimingUniform { .. } => match dtype {
+                DType::F64 => 2 * count,
+                _ => count,
+            },
+        }
+    }
+}
+
+/// Draw that was left out, to be made up for later: the initialization, and the place of its words in the stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SkippedDraw {
+    init: Init,
+    start: GeneratorState,
+}
+
+impl SkippedDraw {
+    /// Leaves out the draw of `count` values. `generator` moves on as if it had drawn them.
+    ///
+    /// # Errors
+    /// As [`Init::tensor`].
+    pub fn new(init: Init, count: usize, dtype: DType, generator: &Generator) -> Result<Self> {
+        // A tensor without values, so that what the draw would refuse is refused here.
+        init.tensor(0, dtype, &Device::Cpu, generator)?;
+        let start = generator.skip(init.words(count, dtype));
+        Ok(Self { init, start })
+    }
+
+    /// Values that the draw would have given.
+    pub fn tensor(&self, shape: &Shape, dtype: DType, device: &Device) -> Result<Tensor> {
+        let generator = Generator::new(self.start.seed);
+        generator.set_state(&self.start);
+        self.init.tensor(shape, dtype, device, &generator)
     }
 }

@@ -1,16 +1,18 @@
-use std::collections::{HashMap, HashSet};
+//! Parameters and buffers by name.
+
+mod load;
+mod save;
+mod skip_init;
+
 use std::fmt::Display;
-use std::fs;
-use std::io::{self, Write};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor, Var};
-use safetensors::SafeTensors;
 
+pub use self::load::{LoadReport, MisShaped};
 use crate::error::{Error, Result};
 use crate::generator::Generator;
-use crate::init::Init;
+use crate::init::{Init, SkippedDraw};
 
 /// Parameters and buffers of a model by name, in creation order. A clone is another handle to the same store.
 ///
@@ -35,6 +37,8 @@ pub struct ParamStore {
     dtype: DType,
     device: Device,
     generator: Generator,
+    /// Whether random initial values are left out; see [`ParamStore::skip_init`].
+    skips_init: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +46,8 @@ struct Entry {
     name: String,
     var: Var,
     trained: bool,
+    /// Draw that the variable still lacks.
+    skipped: Option<SkippedDraw>,
 }
 
 impl ParamStore {
@@ -52,6 +58,7 @@ impl ParamStore {
             dtype,
             device: device.clone(),
             generator: Generator::new(seed),
+            skips_init: false,
         }
     }
 
@@ -95,7 +102,7 @@ impl ParamStore {
         for (name, var) in vars {
             let last = name.rsplit('.').next().unwrap_or_default();
             let trained = !matches!(last, "running_mean" | "running_var");
-            store.add(name, var, trained)?;
+            store.add(name, (var, None), trained)?;
         }
         Ok(store)
     }
@@ -142,131 +149,51 @@ impl ParamStore {
             .sum()
     }
 
+    /// Names and shapes of all parameters and buffers, in creation order: those of [`state_dict`](Self::state_dict).
+    pub fn shapes(&self) -> Vec<(String, Shape)> {
+        self.entries()
+            .into_iter()
+            .map(|e| (e.name, e.var.shape().clone()))
+            .collect()
+    }
+
     /// Copies of all parameters and buffers, in creation order. Later training does not change them.
+    ///
+    /// # Errors
+    /// [`Error::Uninitialized`] when the store is one by [`skip_init`](Self::skip_init) and has parameters that were neither loaded nor
+    /// drawn.
     pub fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
+        self.check_initialized()?;
         self.entries()
             .iter()
             .map(|e| Ok((e.name.clone(), e.var.as_detached_tensor().copy()?)))
             .collect()
     }
 
-    /// Copies `tensors` into the parameters and buffers of the same names, in place, as `torch.nn.Module.load_state_dict`. The
-    /// type is converted where it differs.
-    ///
-    /// Without `strict`, tensors that fit are loaded and the report lists the others.
-    ///
-    /// # Errors
-    /// With `strict`, any missing or unexpected tensor or different shape. The error lists all of them, and nothing is changed.
-    pub fn load_state_dict(
+    /// Variable with initial values, or of zeros and with the draw that was left out.
+    fn init(&self, shape: Shape, init: Init) -> Result<(Var, Option<SkippedDraw>)> {
+        let Self {
+            dtype,
+            device,
+            generator,
+            ..
+        } = self;
+        // Layers put values of their own over constants.
+        if !self.skips_init || matches!(init, Init::Const(_)) {
+            let values = init.tensor(shape, *dtype, device, generator)?;
+            return Ok((Var::from_tensor(&values)?, None));
+        }
+        let skipped = SkippedDraw::new(init, shape.elem_count(), *dtype, generator)?;
+        // Of pages that the system supplies when they are first written.
+        Ok((Var::zeros(shape, *dtype, device)?, Some(skipped)))
+    }
+
+    fn add(
         &self,
-        tensors: &[(String, Tensor)],
-        strict: bool,
-    ) -> Result<LoadReport> {
-        let found = tensors
-            .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor))
-            .collect();
-        self.set_all(&found, strict, |message| Error::Config {
-            op: "load_state_dict",
-            message,
-        })
-    }
-
-    /// Writes all parameters and buffers to a safetensors file. Equal values give equal bytes.
-    ///
-    /// The file is written to a temporary name in the same folder, synced and renamed, so that `path` is never incomplete.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the file cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let tensors = self
-            .entries()
-            .iter()
-            .map(|e| {
-                Ok((
-                    e.name.clone(),
-                    e.var.as_detached_tensor().to_device(&Device::Cpu)?,
-                ))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        // No metadata: safetensors would write it in hash order.
-        let bytes = safetensors::serialize(tensors, None).map_err(|e| weights(path, e))?;
-        write_atomically(path, &bytes).map_err(|source| Error::Io {
-            path: path.into(),
-            source,
-        })
-    }
-
-    /// Loads a safetensors file into the parameters and buffers, as [`ParamStore::load_state_dict`].
-    ///
-    /// # Errors
-    /// As there; also if the file cannot be read, is truncated or is not safetensors. Nothing is changed then.
-    pub fn load(&self, path: impl AsRef<Path>, strict: bool) -> Result<LoadReport> {
-        let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|source| Error::Io {
-            path: path.into(),
-            source,
-        })?;
-        // The header is checked first, so that candle does not allocate for shapes that the file does not hold.
-        SafeTensors::deserialize(&bytes)
-            .map_err(|e| weights(path, format!("not a whole safetensors file: {e}")))?;
-        let tensors = candle_core::safetensors::load_buffer(&bytes, &self.device)
-            .map_err(|e| weights(path, e))?;
-        let found = tensors
-            .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor))
-            .collect();
-        self.set_all(&found, strict, |message| weights(path, message))
-    }
-
-    fn set_all(
-        &self,
-        found: &HashMap<&str, &Tensor>,
-        strict: bool,
-        error: impl Fn(String) -> Error,
-    ) -> Result<LoadReport> {
-        let entries = self.entries();
-        let mut report = LoadReport::default();
-        let mut ready = Vec::new();
-        for entry in &entries {
-            match found.get(entry.name.as_str()) {
-                None => report.missing.push(entry.name.clone()),
-                Some(tensor) if tensor.shape() != entry.var.shape() => {
-                    report.mis_shaped.push(MisShaped {
-                        name: entry.name.clone(),
-                        expected: entry.var.shape().clone(),
-                        found: tensor.shape().clone(),
-                    });
-                }
-                // The copy lets a state be loaded back into the variables it still shares memory with.
-                Some(tensor) => ready.push((
-                    &entry.var,
-                    tensor
-                        .to_dtype(entry.var.dtype())?
-                        .to_device(&self.device)?
-                        .copy()?,
-                )),
-            }
-        }
-        let known: HashSet<&str> = entries.iter().map(|e| e.name.as_str()).collect();
-        report.unexpected = found
-            .keys()
-            .filter(|name| !known.contains(*name))
-            .map(|name| name.to_string())
-            .collect();
-        report.unexpected.sort_unstable();
-        if strict && !report.is_clean() {
-            return Err(error(format!("the weights do not fit the model: {report}")));
-        }
-        // No conversion can fail from here on: the model changes as a whole.
-        for (var, tensor) in ready {
-            var.set(&tensor)?;
-        }
-        Ok(report)
-    }
-
-    fn add(&self, name: String, var: Var, trained: bool) -> Result<Var> {
+        name: String,
+        (var, skipped): (Var, Option<SkippedDraw>),
+        trained: bool,
+    ) -> Result<Var> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.iter().any(|e| e.name == name) {
             let message = format!(
@@ -281,6 +208,7 @@ impl ParamStore {
             name,
             var: var.clone(),
             trained,
+            skipped,
         });
         Ok(var)
     }
@@ -299,59 +227,6 @@ impl ParamStore {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
-    }
-}
-
-/// Result of loading weights: the tensors that do not match the model.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LoadReport {
-    /// Names in the model but not in the file, in creation order.
-    pub missing: Vec<String>,
-    /// Names in the file but not in the model, sorted.
-    pub unexpected: Vec<String>,
-    /// Tensors in both with different shapes, in creation order.
-    pub mis_shaped: Vec<MisShaped>,
-}
-
-/// Tensor with different shapes in the file and in the model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MisShaped {
-    /// Name of the parameter or buffer.
-    pub name: String,
-    /// Shape in the model.
-    pub expected: Shape,
-    /// Shape in the file.
-    pub found: Shape,
-}
-
-impl LoadReport {
-    /// True if all tensors match.
-    pub fn is_clean(&self) -> bool {
-        self.missing.is_empty() && self.unexpected.is_empty() && self.mis_shaped.is_empty()
-    }
-}
-
-impl Display for LoadReport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.is_clean() {
-            return f.write_str("all fitted");
-        }
-        let mut parts = Vec::new();
-        if !self.missing.is_empty() {
-            parts.push(format!("missing {}", self.missing.join(", ")));
-        }
-        if !self.unexpected.is_empty() {
-            parts.push(format!("unexpected {}", self.unexpected.join(", ")));
-        }
-        for m in &self.mis_shaped {
-            parts.push(format!(
-                "{} expected {:?}, found {:?}",
-                m.name,
-                m.expected.dims(),
-                m.found.dims()
-            ));
-        }
-        f.write_str(&parts.join("; "))
     }
 }
 
@@ -382,8 +257,8 @@ impl ParamPath {
     /// # Errors
     /// If the name exists already, or as [`Init::tensor`].
     pub fn param(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Var> {
-        self.store
-            .add(self.join(name), self.init(shape, init)?, true)
+        let made = self.store.init(shape.into(), init)?;
+        self.store.add(self.join(name), made, true)
     }
 
     /// Creates a buffer.
@@ -391,8 +266,8 @@ impl ParamPath {
     /// # Errors
     /// As [`param`](Self::param).
     pub fn buffer(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Var> {
-        self.store
-            .add(self.join(name), self.init(shape, init)?, false)
+        let made = self.store.init(shape.into(), init)?;
+        self.store.add(self.join(name), made, false)
     }
 
     /// Creates a buffer with a copy of `value`, in the type of `value`.
@@ -401,7 +276,7 @@ impl ParamPath {
     /// As [`param`](Self::param).
     pub fn buffer_from(&self, name: &str, value: &Tensor) -> Result<Var> {
         let var = Var::from_tensor(&value.to_device(self.device())?.copy()?)?;
-        self.store.add(self.join(name), var, false)
+        self.store.add(self.join(name), (var, None), false)
     }
 
     /// Handle to the generator of the store.
@@ -419,15 +294,6 @@ impl ParamPath {
         self.store.dtype
     }
 
-    fn init(&self, shape: impl Into<Shape>, init: Init) -> Result<Var> {
-        Ok(Var::from_tensor(&init.tensor(
-            shape,
-            self.dtype(),
-            self.device(),
-            &self.store.generator,
-        )?)?)
-    }
-
     fn join(&self, name: impl Display) -> String {
         if self.name.is_empty() {
             name.to_string()
@@ -435,40 +301,6 @@ impl ParamPath {
             format!("{}.{name}", self.name)
         }
     }
-}
-
-fn weights(path: &Path, message: impl Display) -> Error {
-    Error::Weights {
-        path: path.into(),
-        message: message.to_string(),
-    }
-}
-
-/// Writes a temporary file in the same folder, syncs it and renames it: afterwards `path` has all of `bytes` or its old content.
-fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if path.file_name().is_none() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "is not the name of a file",
-        ));
-    }
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".tallow-").suffix(".tmp");
-    // As other new files, and not private as temporary files are by default. The umask applies.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    // The new name must reach the disk too; only Unix can sync a folder.
-    #[cfg(unix)]
-    std::fs::File::open(folder)?.sync_all()?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -108,6 +108,7 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// [`Error::NonFiniteLoss`] names the step that diverged: at once on the CPU, within 32 steps on other devices.
+    /// [`Error::Ops`] for a store by [`ParamStore::skip_init`] that has parameters without values.
     /// [`Error::NoParameters`] when the store is empty, [`Error::NoGradients`] when the model does not use its parameters,
     /// [`Error::NoGradient`] when it does not use some of them, see [`TrainConfig::allow_unused`].
     /// [`Error::LastBatch`] before training when the last batch has one sample, too few for the batch norm of the model, see
@@ -212,6 +213,7 @@ impl<'a> Trainer<'a> {
             store,
             &mut *optimizer,
         )?;
+        store.check_initialized()?;
         ranks.check_weights(store, "at the start")?;
         let mut best = self.restore_best.map(BestWeights::by);
         let stop = callbacks.ask(|callback| {

@@ -68,7 +68,7 @@ fn layers(model: &str, args: &SummaryArgs, program: &Program) -> Result<String> 
         );
     };
     let config = ModelConfig::new(classes, input_shape);
-    let summary = entry.build(&config)?.summary()?;
+    let summary = entry.skip_init(&config)?.summary()?;
     let (c, h, w) = summary.input_shape;
     let mut table = new_table(&["layer", "kind", "output", "parameters", "multiply-adds"]);
     for layer in &summary.layers {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use crate::common::{Sandbox, skipped, stderr, stdout};
 use serde_json::{Value, json};
@@ -123,23 +124,42 @@ fn traces_are_compared_without_training() {
     assert!(message.contains("train.epochs: 4, not 7"), "{message}");
 }
 
+/// Baseline of the small experiment, trained once for the tests that begin with it.
+fn recorded() -> &'static str {
+    static RECORDED: OnceLock<String> = OnceLock::new();
+    RECORDED.get_or_init(|| {
+        let sandbox = Sandbox::new();
+        write_small(&sandbox);
+        let update = ["--update", "--reason", "first record", "--seeds", "0..3"];
+        let output = regress_of("guard.toml", &sandbox, &update);
+        assert!(output.status.success(), "{}", stderr(&output));
+        fs::read_to_string(baseline(&sandbox)).unwrap()
+    })
+}
+
+/// The small experiment and its baseline.
+fn small_with_baseline() -> Sandbox {
+    let sandbox = Sandbox::new();
+    write_small(&sandbox);
+    fs::create_dir(sandbox.path().join("baselines")).unwrap();
+    fs::write(baseline(&sandbox), recorded()).unwrap();
+    sandbox
+}
+
 #[test]
 fn a_baseline_is_kept_to() {
     let sandbox = Sandbox::new();
     write_small(&sandbox);
-    let regress = |args: &[&str]| regress_of("guard.toml", &sandbox, args);
 
     // Nothing to compare with.
-    let output = regress(&[]);
+    let output = regress_of("guard.toml", &sandbox, &[]);
     assert_eq!(output.status.code(), Some(2));
     let message = stderr(&output);
     assert!(message.contains("no baseline of guard.smoke"), "{message}");
     assert!(message.contains("--update --reason"), "{message}");
 
     // A baseline, with its reason.
-    let update = ["--update", "--reason", "first record", "--seeds", "0..3"];
-    let output = regress(&update);
-    assert!(output.status.success(), "{}", stderr(&output));
+    let sandbox = small_with_baseline();
     let first = read(&baseline(&sandbox));
     assert_eq!(first["updates"][0]["reason"], "first record");
     assert!(first["updates"][0].get("commit").is_some());
@@ -159,7 +179,7 @@ fn a_baseline_is_kept_to() {
         "--exact",
     ];
     for _ in 0..2 {
-        let output = regress(&publish);
+        let output = regress_of("guard.toml", &sandbox, &publish);
         assert!(output.status.success(), "{}", stderr(&output));
         let findings: Value = serde_json::from_str(&stdout(&output)).unwrap();
         assert_eq!(findings["passed"], true);
@@ -173,10 +193,16 @@ fn a_baseline_is_kept_to() {
     accepted_by_the_schema(&sandbox.path().join("junit.xml"));
     let table = fs::read_to_string(sandbox.path().join("table.md")).unwrap();
     assert!(table.contains("| guard | dropout |"), "{table}");
+}
+
+#[test]
+fn what_got_worse_is_found() {
+    let sandbox = small_with_baseline();
 
     // A baseline that was better; three seeds tell little, so that it takes a good deal.
     edit(&sandbox, |b| shift(b, 2, "test_accuracy", 20.0));
-    let output = regress(&["--json", "--no-speed", "--junit", "junit.xml"]);
+    let args = ["--json", "--no-speed", "--junit", "junit.xml"];
+    let output = regress_of("guard.toml", &sandbox, &args);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let findings: Value = serde_json::from_str(&stdout(&output)).unwrap();
     let found = rows(&findings, "dropout");
@@ -203,13 +229,19 @@ fn a_baseline_is_kept_to() {
         shift(b, 2, "test_accuracy", -20.0);
         shift(b, 0, "parameters", 1.0);
     });
-    let output = regress(&["--json"]);
+    let output = regress_of("guard.toml", &sandbox, &["--json"]);
     assert_eq!(output.status.code(), Some(1));
     let findings: Value = serde_json::from_str(&stdout(&output)).unwrap();
     let parameters = rows(&findings, "plain");
     let parameters = parameters.iter().find(|r| r["metric"] == "parameters");
     assert_eq!(parameters.unwrap()["verdict"], "regression");
     assert_eq!(parameters.unwrap()["again"], Value::Null);
+}
+
+#[test]
+fn another_baseline_is_not_compared_with() {
+    let sandbox = small_with_baseline();
+    let regress = |args: &[&str]| regress_of("guard.toml", &sandbox, args);
 
     // Other data, or another recipe, is not compared; nothing is trained for it.
     edit(&sandbox, |b| b["data"]["digest"] = json!("0".repeat(64)));
@@ -220,7 +252,7 @@ fn a_baseline_is_kept_to() {
     let junit = fs::read_to_string(sandbox.path().join("junit.xml")).unwrap();
     assert!(junit.contains("<error"), "{junit}");
     accepted_by_the_schema(&sandbox.path().join("junit.xml"));
-    fs::write(baseline(&sandbox), first.to_string()).unwrap();
+    fs::write(baseline(&sandbox), recorded()).unwrap();
     edit(&sandbox, |b| {
         b["variants"][1]["recipe"]["train"]["optimizer"]["lr"] = json!(0.5);
     });

@@ -185,7 +185,7 @@ fn build(
         (None, None, None) => model::default_input(registry, name)?,
     };
     let config = model::config(&recipe.model, classes.len(), input_shape, 0, device);
-    let model = registry.build(name, &config)?;
+    let model = registry.skip_init(name, &config)?;
     let notes = crate::weights::load(&model, &weights, load).context(|| {
         format!(
             "the weights are not those of `{name}` for the {} classes of `{dataset}`; give the model and the dataset that they are for (`tallow summary {name}` shows its layers)",

@@ -104,8 +104,8 @@ impl Proposal {
         }
         let input = input_shape(&*train, &Compose::new(transforms)?)?;
         let config = ModelConfig::new(survey.classes.len(), input);
-        let built = registry.build(&network.model, &config)?;
-        let work = built.summary()?.multiply_adds;
+        let shape = registry.skip_init(&network.model, &config)?;
+        let work = shape.summary()?.multiply_adds;
         choices.extend(network::training(request, &network, &survey, work));
         if survey.imbalance().is_some_and(|ratio| ratio > IMBALANCE) {
             choices.push(Choice {

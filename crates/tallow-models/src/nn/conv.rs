@@ -1,9 +1,9 @@
 use candle_core::{Tensor, Var};
-use tallow_ops::{Conv2dConfig, Layout, ParamPath, conv2d};
+use tallow_ops::{Conv2dConfig, Init, Layout, ParamPath, conv2d};
 
 use crate::error::{Error, Result};
 use crate::module::{Context, Module};
-use crate::nn::init::{WeightInit, set_dirac};
+use crate::nn::init::{WeightInit, dirac};
 use crate::trace::{onnx_optional, onnx_parameter};
 
 /// Settings of a [`Conv2d`] with a square kernel, with the names and defaults of `torch.nn.Conv2d`.
@@ -45,10 +45,17 @@ impl ConvOptions {
         outputs: usize,
         (fan_in, fan_out): (usize, usize),
     ) -> Result<(Var, Option<Var>)> {
-        let weight = p.param("weight", shape, self.init.weight(fan_in, fan_out))?;
-        if self.init == WeightInit::Dirac {
-            set_dirac(&weight)?;
-        }
+        let init = self.init.weight(fan_in, fan_out);
+        let weight = match self.init {
+            // It is made of drawn values, and a store may leave out those of a parameter.
+            WeightInit::Dirac => {
+                let drawn = init.tensor(shape, p.dtype(), p.device(), &p.generator())?;
+                let weight = p.param("weight", shape, Init::Const(0.))?;
+                weight.set(&dirac(&drawn)?)?;
+                weight
+            }
+            _ => p.param("weight", shape, init)?,
+        };
         let bias = self
             .bias
             .then(|| p.param("bias", outputs, self.init.bias(fan_in)))

@@ -1,4 +1,4 @@
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor};
 use tallow_ops::Init;
 
 use crate::error::Result;
@@ -80,9 +80,9 @@ impl WeightInit {
     }
 }
 
-/// Sets the first output channels of a convolution's weight `(O, I, K, K)`, at most `I`, to those that repeat the input channels:
+/// Weight `(O, I, K, K)` of a convolution whose first output channels, at most `I`, are those that repeat the input channels:
 /// `torch.nn.init.dirac_(weight[:I])`.
-pub(super) fn set_dirac(weight: &Var) -> Result<()> {
+pub(super) fn dirac(weight: &Tensor) -> Result<Tensor> {
     let (outputs, inputs, rows, columns) = weight.dims4()?;
     let identities = outputs.min(inputs);
     let size = inputs * rows * columns;
@@ -95,8 +95,6 @@ pub(super) fn set_dirac(weight: &Var) -> Result<()> {
     let identity = identity
         .to_dtype(weight.dtype())?
         .to_device(weight.device())?;
-    let rest = weight
-        .as_detached_tensor()
-        .narrow(0, identities, outputs - identities)?;
-    Ok(weight.set(&Tensor::cat(&[&identity, &rest], 0)?)?)
+    let rest = weight.narrow(0, identities, outputs - identities)?;
+    Ok(Tensor::cat(&[&identity, &rest], 0)?)
 }

@@ -77,6 +77,8 @@ impl LoadedWeights {
 ///
 /// With `strict`, missing, unexpected and mis-shaped tensors are an error that lists all of them; without, they are in the report.
 /// A file without any fitting tensor is always an error. After an error nothing is changed.
+///
+/// In a store by [`ParamStore::skip_init`], parameters that are not loaded are drawn then, as by a store that draws all at first.
 pub fn load_weights(
     store: &ParamStore,
     path: impl AsRef<Path>,
@@ -96,6 +98,7 @@ pub fn load_weights(
         },
     })?;
     store.load_state_dict(&fit, false)?;
+    store.init_missing()?;
     Ok(loaded)
 }
 

@@ -36,6 +36,14 @@ impl Model {
     pub fn build(name: &str, config: &ModelConfig) -> Result<Self> {
         registry().build(name, config)
     }
+
+    /// Built-in model of this name whose weights will be loaded; see [`Entry::skip_init`].
+    ///
+    /// # Errors
+    /// As [`Registry::build`].
+    pub fn skip_init(name: &str, config: &ModelConfig) -> Result<Self> {
+        registry().skip_init(name, config)
+    }
 }
 
 impl Default for Registry {
@@ -380,6 +388,7 @@ impl BuiltIn {
         entry.takes_width_divisor = self.width_divisor;
         entry.takes_dropout = self.dropout;
         entry.takes_stochastic_depth = self.stochastic_depth;
+        entry.skips_init = true;
         entry
     }
 }

@@ -20,6 +20,7 @@ mod operators;
 mod own_model;
 mod pytorch;
 mod sequential;
+mod skip_init;
 mod table;
 mod timm;
 mod whitening;

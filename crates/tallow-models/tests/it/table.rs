@@ -6,7 +6,8 @@ use tallow_models::{Model, find, registry};
 
 use crate::common::digest;
 
-/// Every second model, from `first` on: two tests, since drawing so many weights takes a while.
+/// Every second model, from `first` on: two tests, since forward passes of so many networks take a while. Their weights are not drawn: no
+/// value is looked at.
 fn check_half(first: usize) {
     let table: Vec<Value> = serde_json::from_str(include_str!("../fixtures/table.json")).unwrap();
     let mut rows: HashMap<&str, &Value> = table
@@ -19,7 +20,7 @@ fn check_half(first: usize) {
         let row = rows
             .remove(name)
             .unwrap_or_else(|| panic!("{name} is not in the table"));
-        let model = Model::build(name, &entry.config().unwrap()).unwrap();
+        let model = Model::skip_init(name, &entry.config().unwrap()).unwrap();
         assert_eq!(model.name(), name);
         assert_eq!(model.input_shape(), entry.default_input.unwrap());
         assert_eq!(model.classes(), entry.default_classes.unwrap());
@@ -32,10 +33,9 @@ fn check_half(first: usize) {
         assert_eq!(Some(parameters), entry.parameters, "{name}");
         let lines: String = model
             .store()
-            .state_dict()
-            .unwrap()
+            .shapes()
             .into_iter()
-            .map(|(name, tensor)| format!("{name} {:?}\n", tensor.dims()))
+            .map(|(name, shape)| format!("{name} {:?}\n", shape.dims()))
             .collect();
         assert_eq!(
             digest(lines.as_bytes()),

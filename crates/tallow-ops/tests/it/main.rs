@@ -12,6 +12,7 @@ mod layer_norm;
 mod linear;
 mod loss;
 mod pool;
+mod skip_init;
 mod squeeze_excite;
 mod store;
 mod tape;
