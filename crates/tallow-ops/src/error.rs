@@ -48,7 +48,7 @@ pub enum Error {
     },
     /// Parameters of a store by [`ParamStore::skip_init`](crate::ParamStore::skip_init) that were neither loaded nor drawn.
     #[error(
-        "parameters without values: {}; they were made without drawing them: load the weights of the model, or call \
+        "parameters without values: {}; the model was made without drawing them: load its weights, or call \
          ParamStore::init_missing",
         listed(names)
     )]

@@ -100,13 +100,17 @@ pub fn net(seed: u64) -> (Net, ParamStore) {
 
 pub fn net_on(device: &Device, seed: u64) -> (Net, ParamStore) {
     let store = ParamStore::new(DType::F32, device, seed);
+    (net_in(&store), store)
+}
+
+pub fn net_in(store: &ParamStore) -> Net {
     let root = store.root();
     let uniform = |bound: f64| Init::Uniform {
         lo: -bound,
         up: bound,
     };
     let (conv, bn, fc) = (root.pp("conv"), root.pp("bn"), root.pp("fc"));
-    let net = Net {
+    Net {
         conv: conv
             .param("weight", (8, 1, 3, 3), uniform(1.0 / 3.0))
             .unwrap(),
@@ -123,8 +127,7 @@ pub fn net_on(device: &Device, seed: u64) -> (Net, ParamStore) {
             fc.param("bias", CLASSES, Init::Const(0.0)).unwrap(),
         ],
         generator: store.generator(),
-    };
-    (net, store)
+    }
 }
 
 impl ModuleT for Net {

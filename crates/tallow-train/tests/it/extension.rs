@@ -8,11 +8,12 @@ use candle_nn::{Module, ModuleT, VarBuilder, VarMap};
 use tallow_metrics::{Accuracy, TopK};
 use tallow_ops::ParamStore;
 use tallow_train::{
-    BeforeStep, Callback, CrossEntropy, Error, ForwardBackward, Loss, Optimizer, OptimizerConfig,
-    Per, Result, Schedule, StepInput, StepOutput, Target, TrainConfig, TrainStep, Trainer,
+    BeforeStep, Callback, CrossEntropy, Error, ForwardBackward, History, Loss, Optimizer,
+    OptimizerConfig, Per, Result, Schedule, StepInput, StepOutput, Target, TrainConfig, TrainStep,
+    Trainer,
 };
 
-use crate::common::{CLASSES, bytes, loaders, net, recipe};
+use crate::common::{CLASSES, bytes, loaders, net, net_in, recipe};
 
 /// Weights after two epochs with this trainer.
 fn weights(mut trainer: Trainer) -> Vec<u8> {
@@ -320,4 +321,25 @@ fn models_of_a_var_builder_need_the_store_of_their_variables() {
     assert!(last.train_loss < first.train_loss, "{:?}", history.rows);
     let weight = store.parameters()[1].1.to_vec2::<f32>().unwrap();
     assert_eq!(weight, model.0.weight().to_vec2::<f32>().unwrap());
+}
+
+#[test]
+fn a_model_without_weights_is_not_trained() {
+    let store = ParamStore::skip_init(DType::F32, &Device::Cpu, 3);
+    let model = net_in(&store);
+    let (train, _) = loaders(3, 0);
+    let fit = || Trainer::new(recipe(1)).fit(&model, &store, &train, None);
+    let message = fit().unwrap_err().to_string();
+    let part = "parameters without values: conv.weight, fc.weight;";
+    assert!(message.contains(part), "{message}");
+
+    store.init_missing().unwrap();
+    let skipped = fit().unwrap();
+    let (drawn, drawn_store) = net(3);
+    let history = Trainer::new(recipe(1)).fit(&drawn, &drawn_store, &train, None);
+    let losses = |history: &History| {
+        let rows = history.rows.iter();
+        rows.map(|row| row.train_loss).collect::<Vec<f64>>()
+    };
+    assert_eq!(losses(&skipped), losses(&history.unwrap()));
 }
