@@ -189,8 +189,7 @@ impl<'a> Job<'a> {
         };
         let job = Self {
             setting,
-            train: loader(splits.train, train_transforms, true)?
-                .for_chunks(recipe.train.chunks)?,
+            train: loader(splits.train, train_transforms, true)?.for_chunks(recipe.train.chunks)?,
             validation: (splits.validation)
                 .map(|set| loader(set, test_transforms.clone(), false))
                 .transpose()?,

@@ -82,7 +82,9 @@ fn compare(ours: &[Results], lines: &[Line], language: Language) -> Result<Strin
         ["数据集", "程序", "种子数", "测试准确率", "每个种子的时间"],
     );
     let mut table = Table::new(&headings.map(String::from), 2);
-    let threads = ours.first().map_or(0, |results| results.environment.threads);
+    let threads = ours
+        .first()
+        .map_or(0, |results| results.environment.threads);
     for results in ours {
         let (dataset, side) = of_tallow(results)?;
         let theirs = of_pytorch(&dataset, lines);

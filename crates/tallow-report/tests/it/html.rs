@@ -288,7 +288,12 @@ fn a_sweep_has_a_plot_and_a_table() {
     ] {
         assert!(text.contains(expected), "no {expected}");
     }
-    for other in ["best of many tries", "lower is better", ">rung</th>", "means over"] {
+    for other in [
+        "best of many tries",
+        "lower is better",
+        ">rung</th>",
+        "means over",
+    ] {
         assert!(!text.contains(other), "{other}");
     }
     // The answer is that of the sweep alone.
