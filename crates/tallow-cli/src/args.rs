@@ -113,7 +113,10 @@ pub fn find_dataset(argument: &str) -> Result<String> {
     }
     let known: Vec<&str> = catalog().iter().map(|entry| entry.name).collect();
     let folders = folders(Path::new("."));
-    let near = nearest(argument, folders.iter().map(String::as_str).chain(known.clone()));
+    let near = nearest(
+        argument,
+        folders.iter().map(String::as_str).chain(known.clone()),
+    );
     let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
     let current = std::env::current_dir()?;
     bail!(

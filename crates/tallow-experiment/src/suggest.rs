@@ -192,7 +192,10 @@ mod tests {
     fn the_place_is_the_key_at_the_end() {
         assert_eq!(place("wrong in `a.b`"), ("wrong", Some("a.b")));
         assert_eq!(place("wrong in `a` here"), ("wrong in `a` here", None));
-        assert_eq!(place("in `a`, expected `b`"), ("in `a`, expected `b`", None));
+        assert_eq!(
+            place("in `a`, expected `b`"),
+            ("in `a`, expected `b`", None)
+        );
     }
 
     #[test]

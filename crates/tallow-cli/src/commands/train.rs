@@ -163,9 +163,9 @@ pub fn train(args: &TrainArgs, program: &Program) -> Result<Ending> {
     device::parse(&place.device)?;
     check_out(&place.out)?;
     set_threads(place.threads)?;
-    let mut proposal =
-        args.proposal
-            .propose(&args.dataset, program, place.data.clone())?;
+    let mut proposal = args
+        .proposal
+        .propose(&args.dataset, program, place.data.clone())?;
     let command = format!("{} run", program.name);
     if let Some(minutes) = args.minutes {
         let mut engine = engine(&args.runner, program)?;

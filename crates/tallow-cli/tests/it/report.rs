@@ -109,7 +109,14 @@ fn a_run_writes_its_report_and_it_can_be_made_again() {
 fn the_report_of_an_experiment_lies_beside_its_runs() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path().join("small.toml"), SMALL).unwrap();
-    let args = ["run", "small.toml", "--only", "fc", "--set", "train.epochs=1"];
+    let args = [
+        "run",
+        "small.toml",
+        "--only",
+        "fc",
+        "--set",
+        "train.epochs=1",
+    ];
     let output = sandbox.tallow().args(args).output().unwrap();
     assert!(output.status.code() != Some(2), "{}", stderr(&output));
     let folder = Path::new("runs").join("small");

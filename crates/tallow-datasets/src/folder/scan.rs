@@ -127,8 +127,8 @@ fn no_folder(root: &Path, expected: &str) -> Error {
         }
         Err(error) => return Error::io(root, error),
     };
-    let seen = (entries.flatten())
-        .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    let seen =
+        (entries.flatten()).filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
     let (folders, files): (Vec<_>, Vec<_>) = seen.partition(|entry| entry.path().is_dir());
     let found = match (folders.len(), files.len()) {
         (1.., _) => return Error::invalid(root, expected, "none"),

@@ -355,7 +355,7 @@ fn a_folder_and_a_file_of_another_kind_are_no_experiments() {
     fs::write(&picture, "not read").unwrap();
     for (path, expected) in [
         (dir.path(), "`tallow train "),
-        (&picture, "a file whose name ends in .toml"),
+        (picture.as_path(), "a file whose name ends in .toml"),
     ] {
         let name = path.display().to_string();
         let error = Experiment::load(&name, Tier::Full, &[]).unwrap_err();

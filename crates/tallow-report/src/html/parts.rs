@@ -281,7 +281,13 @@ mod tests {
         let rows = [["3", "4"], ["5", "—"]].map(|row| row.map(|text| html! { (text) }));
         let text = table("Caption", &["a", "b"], rows.into_iter()).into_string();
         assert!(text.contains("<th scope=\"col\">a</th>"), "{text}");
-        assert!(text.contains("<th scope=\"col\" class=\"number\">b</th>"), "{text}");
-        assert!(text.contains("<td>5</td><td class=\"number\">—</td>"), "{text}");
+        assert!(
+            text.contains("<th scope=\"col\" class=\"number\">b</th>"),
+            "{text}"
+        );
+        assert!(
+            text.contains("<td>5</td><td class=\"number\">—</td>"),
+            "{text}"
+        );
     }
 }

@@ -441,7 +441,11 @@ fn the_page_has_no_empty_places() {
 fn validation_has_curves() {
     let dir = tempfile::tempdir().unwrap();
     let run = record(dir.path(), "cnn", 0, 3, b"png");
-    assert!(!page(&report(&[run.clone()])).unwrap().contains("Validation"));
+    assert!(
+        !page(&report(&[run.clone()]))
+            .unwrap()
+            .contains("Validation")
+    );
     let path = run.dir.join("metrics.jsonl");
     let text = fs::read_to_string(&path).unwrap();
     let text = text.replace("\"test_", "\"validation_");

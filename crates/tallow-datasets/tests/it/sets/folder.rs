@@ -158,7 +158,10 @@ fn what_is_no_folder_of_classes_is_described() {
     dir.write("set/other/1.txt", "nothing");
     fs::create_dir(dir.path("set/test")).unwrap();
     for (name, expected) in [
-        ("nowhere", "expected a folder of pictures, found no such folder"),
+        (
+            "nowhere",
+            "expected a folder of pictures, found no such folder",
+        ),
         ("flat/1.png", "expected a folder of pictures, found a file"),
         ("flat", "right below, found 2 files and no folder"),
         ("one", "right below, found one file and no folder"),
