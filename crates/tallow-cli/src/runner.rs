@@ -78,7 +78,7 @@ pub fn set_threads(threads: Option<u16>) -> Result<()> {
     let there = available_parallelism().map_or(usize::MAX, usize::from);
     if usize::from(threads) > there {
         status!(
-            "--threads {threads}: this process has {there} processors; more threads than processors wait for each other and are slower"
+            "--threads {threads}: more threads than the processors of this process ({there}) wait for each other and are slower"
         );
     }
     rayon::ThreadPoolBuilder::new()
