@@ -5,16 +5,17 @@ use std::ffi::{CString, c_char};
 use candle_core::cuda_backend::cudarc::nvrtc::result::NvrtcError;
 use candle_core::cuda_backend::cudarc::nvrtc::sys;
 
+use crate::call::Numbers;
 use crate::error::{Error, Result};
 use crate::source::{COMMON, File};
 
-/// Machine code of a file for an architecture such as `sm_90`.
+/// Machine code of a file, for a type of numbers and an architecture such as `sm_90`.
 ///
 /// Machine code and not PTX: a driver refuses the PTX of a toolkit that is newer than itself. No device is needed.
 ///
 /// # Errors
 /// [`Error::Compile`] with the compiler's messages.
-pub fn cubin(file: &File, architecture: &str) -> Result<Vec<u8>> {
+pub fn cubin(file: &File, numbers: Numbers, architecture: &str) -> Result<Vec<u8>> {
     let failed = |call, log| {
         move |source: NvrtcError| Error::Compile {
             file: file.name,
@@ -25,10 +26,7 @@ pub fn cubin(file: &File, architecture: &str) -> Result<Vec<u8>> {
         }
     };
     // The texts are constants without a zero byte, and so are the options.
-    let text = CString::new(format!(
-        "{COMMON}\n#line 1 \"{}\"\n{}",
-        file.name, file.text
-    ));
+    let text = CString::new(format!("{COMMON}\n{}", file.text_for(numbers)));
     let options = [
         format!("--gpu-architecture={architecture}"),
         // Products and sums are rounded one by one, as on the CPU.
@@ -118,10 +116,12 @@ mod tests {
     fn every_file_compiles() {
         for architecture in ["sm_80", "sm_90"] {
             for file in FILES {
-                let code = cubin(file, architecture).unwrap();
-                for kernel in file.kernels {
-                    let name = kernel.as_bytes();
-                    assert!(code.windows(name.len()).any(|w| w == name), "{kernel}");
+                for &numbers in file.numbers {
+                    let code = cubin(file, numbers, architecture).unwrap();
+                    for kernel in file.names(numbers) {
+                        let name = kernel.as_bytes();
+                        assert!(code.windows(name.len()).any(|w| w == name), "{kernel}");
+                    }
                 }
             }
         }
@@ -131,10 +131,12 @@ mod tests {
     fn faults_have_the_compilers_message() {
         let bad = File {
             name: "bad.cu",
-            text: "KERNEL bad() { undefined_thing(); }",
+            text: "KERNEL(bad)() { undefined_thing(); }",
+            numbers: &[Numbers::F32],
             kernels: &["bad"],
+            families: &[],
         };
-        let message = cubin(&bad, "sm_80").unwrap_err().to_string();
+        let message = cubin(&bad, Numbers::F32, "sm_80").unwrap_err().to_string();
         assert!(
             message.contains("bad.cu(1)") && message.contains("undefined_thing"),
             "{message}"

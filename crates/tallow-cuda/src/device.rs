@@ -4,6 +4,7 @@ use candle_core::CudaDevice;
 use candle_core::cuda_backend::cudarc::driver::sys;
 
 use crate::error::{Result, driver};
+use crate::ops::conv::cudnn_version;
 
 /// CUDA device with one stream of its own, without events, whose pool keeps its memory.
 ///
@@ -20,6 +21,34 @@ pub fn open(ordinal: usize) -> Result<CudaDevice> {
     unsafe { device.disable_event_tracking() };
     keep_memory(&device)?;
     Ok(device)
+}
+
+/// What the results of a device depend on besides its program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Name of the card.
+    pub name: String,
+    /// Version of CUDA that its driver has, as 13000 for 13.0.
+    pub driver: u32,
+    /// Version of cuDNN, as 91900 for 9.19.0; `None` if it cannot be used.
+    pub cudnn: Option<usize>,
+}
+
+/// Card, driver and cuDNN of a device.
+///
+/// # Errors
+/// If the driver does not say.
+pub fn describe(device: &CudaDevice) -> Result<Description> {
+    let name = device.cuda_stream().context().name();
+    let mut version = 0;
+    // SAFETY: the version is written before it is read.
+    let found = unsafe { sys::cuDriverGetVersion(&mut version) };
+    driver("cuDriverGetVersion", found.result())?;
+    Ok(Description {
+        name: driver("cuDeviceGetName", name)?,
+        driver: u32::try_from(version).unwrap_or(0),
+        cudnn: cudnn_version(device)?,
+    })
 }
 
 /// Tells the pool of the device to keep memory that is free.

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use candle_core::CudaDevice;
+use candle_core::cuda_backend::cudarc::cublas::CudaBlas;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::cuda_backend::{CudaDType, CudaStorage, DeviceId};
+use half::bf16;
 
-use crate::call::{Address, Arg, Call};
+use crate::call::{Address, Arg, Call, Numbers};
 use crate::compile::cubin;
 use crate::cudnn::Cudnn;
 use crate::error::{Error, Result, driver};
@@ -23,13 +25,17 @@ pub(crate) struct Engine {
     stream: Arc<CudaStream>,
     /// Such as `sm_90`.
     architecture: String,
-    modules: Mutex<HashMap<&'static str, Arc<CudaModule>>>,
+    modules: Mutex<HashMap<(&'static str, Numbers), Arc<CudaModule>>>,
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
     /// cuDNN, when it has been looked for; `None` if it cannot be used.
     cudnn: OnceLock<Option<Mutex<Cudnn>>>,
 }
 
 static ENGINES: LazyLock<Mutex<HashMap<DeviceId, Arc<Engine>>>> = LazyLock::new(Mutex::default);
+
+/// Machine code by architecture, file and numbers: a program that makes several devices, as tests do, compiles each file once.
+static CUBINS: LazyLock<Mutex<HashMap<(String, &'static str, Numbers), Vec<u8>>>> =
+    LazyLock::new(Mutex::default);
 
 impl Engine {
     /// State of `device`.
@@ -56,6 +62,11 @@ impl Engine {
     /// Stream on which all work of the device is queued.
     pub(crate) fn stream(&self) -> &Arc<CudaStream> {
         &self.stream
+    }
+
+    /// cuBLAS on this device.
+    pub(crate) fn cublas(&self) -> Arc<CudaBlas> {
+        self.device.cublas_handle()
     }
 
     /// cuDNN on this device; `None`, with a warning the first time, if it cannot be used.
@@ -106,6 +117,14 @@ impl Engine {
         Ok(Memory { slice, len })
     }
 
+    /// Memory for `len` numbers of a type, not initialized.
+    pub(crate) fn values(&self, numbers: Numbers, len: usize) -> Result<Values> {
+        Ok(match numbers {
+            Numbers::F32 => Values::F32(self.uninit(len)?),
+            Numbers::Bf16 => Values::Bf16(self.uninit(len)?),
+        })
+    }
+
     /// Memory for `len` values, not initialized, and for `zeros` zeros behind them.
     pub(crate) fn zeroed_tail(&self, len: usize, zeros: usize) -> Result<Memory<f32>> {
         let mut memory = self.uninit::<f32>(len + zeros)?;
@@ -126,6 +145,14 @@ impl Engine {
         CudaStorage::wrap_cuda_slice(memory.slice, self.device.clone())
     }
 
+    /// The numbers as a storage of candle.
+    pub(crate) fn storage_of(&self, values: Values) -> CudaStorage {
+        match values {
+            Values::F32(memory) => self.storage(memory),
+            Values::Bf16(memory) => self.storage(memory),
+        }
+    }
+
     fn function(&self, kernel: &'static str) -> Result<CudaFunction> {
         let mut functions = self
             .functions
@@ -134,21 +161,32 @@ impl Engine {
         if let Some(function) = functions.get(kernel) {
             return Ok(function.clone());
         }
-        let file = source::file(kernel).ok_or(Error::UnknownKernel(kernel))?;
-        let function = driver(kernel, self.module(file)?.load_function(kernel))?;
+        let (file, numbers) = source::file(kernel).ok_or(Error::UnknownKernel(kernel))?;
+        let function = driver(kernel, self.module(file, numbers)?.load_function(kernel))?;
         functions.insert(kernel, function.clone());
         Ok(function)
     }
 
-    fn module(&self, file: &'static source::File) -> Result<Arc<CudaModule>> {
+    fn module(&self, file: &'static source::File, numbers: Numbers) -> Result<Arc<CudaModule>> {
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(module) = modules.get(file.name) {
+        if let Some(module) = modules.get(&(file.name, numbers)) {
             return Ok(module.clone());
         }
-        let code = Ptx::from_binary(cubin(file, &self.architecture)?);
+        let code = Ptx::from_binary(self.machine_code(file, numbers)?);
         let module = driver(file.name, self.stream.context().load_module(code))?;
-        modules.insert(file.name, module.clone());
+        modules.insert((file.name, numbers), module.clone());
         Ok(module)
+    }
+
+    fn machine_code(&self, file: &'static source::File, numbers: Numbers) -> Result<Vec<u8>> {
+        let mut cubins = CUBINS.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (self.architecture.clone(), file.name, numbers);
+        if let Some(code) = cubins.get(&key) {
+            return Ok(code.clone());
+        }
+        let code = cubin(file, numbers, &self.architecture)?;
+        cubins.insert(key, code.clone());
+        Ok(code)
     }
 }
 
@@ -167,5 +205,21 @@ impl<T> Memory<T> {
     /// Number of values.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+}
+
+/// Memory of results of either type.
+pub(crate) enum Values {
+    F32(Memory<f32>),
+    Bf16(Memory<bf16>),
+}
+
+impl Values {
+    /// Address of the first value.
+    pub(crate) fn address(&self) -> Address {
+        match self {
+            Self::F32(memory) => memory.address(),
+            Self::Bf16(memory) => memory.address(),
+        }
     }
 }

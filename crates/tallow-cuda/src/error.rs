@@ -1,3 +1,4 @@
+use candle_core::cuda_backend::cudarc::cublas::result::CublasError;
 use candle_core::cuda_backend::cudarc::driver::DriverError;
 use candle_core::cuda_backend::cudarc::nvrtc::result::NvrtcError;
 
@@ -30,6 +31,14 @@ pub enum Error {
     /// Kernel that no file has.
     #[error("there is no kernel `{0}`")]
     UnknownKernel(&'static str),
+    /// Error of cuBLAS.
+    #[error("cuBLAS, {call}: {source}")]
+    Cublas {
+        /// Function of cuBLAS.
+        call: &'static str,
+        /// Error that it returned.
+        source: CublasError,
+    },
     /// Error of cuDNN.
     #[error("cuDNN, {call}: {text} (status {status})")]
     Cudnn {

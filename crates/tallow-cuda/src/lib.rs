@@ -23,9 +23,9 @@ pub mod source;
 #[cfg(feature = "cuda")]
 mod view;
 
-pub use call::{Address, Arg, Call, count};
+pub use call::{Address, Arg, Call, Numbers, Precision, count};
 #[cfg(feature = "cuda")]
-pub use device::open;
+pub use device::{Description, describe, open};
 #[cfg(feature = "cuda")]
 pub use error::{Error, Result};
 #[cfg(feature = "cuda")]

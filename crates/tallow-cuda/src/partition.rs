@@ -1,6 +1,6 @@
 //! Partition of a matrix among the blocks of a kernel.
 
-use crate::call::count;
+use crate::call::{Numbers, count};
 
 /// Threads of a block.
 pub const THREADS: u32 = 256;
@@ -24,6 +24,8 @@ pub struct Partition {
     pub rows: u32,
     /// Columns of the matrix.
     pub channels: u32,
+    /// Numbers in it.
+    pub numbers: Numbers,
     /// Channels that a thread takes at a time: 1 or 4.
     pub width: u32,
     /// Threads of a block along the channels, a power of two.
@@ -35,7 +37,7 @@ pub struct Partition {
 impl Partition {
     /// Partition of a matrix, with four channels at a time if `by_four`. `None` if it is empty, or has more elements than the kernels can
     /// address.
-    pub fn new(rows: usize, channels: usize, by_four: bool) -> Option<Self> {
+    pub fn new(rows: usize, channels: usize, numbers: Numbers, by_four: bool) -> Option<Self> {
         count(rows.checked_mul(channels)?).filter(|&count| count > 0)?;
         let (rows, channels) = (rows as u32, channels as u32);
         let width = if by_four { 4 } else { 1 };
@@ -51,6 +53,7 @@ impl Partition {
         Some(Self {
             rows,
             channels,
+            numbers,
             width,
             columns,
             depth,
@@ -118,7 +121,7 @@ mod tests {
                 if by_four && channels % 4 != 0 {
                     continue;
                 }
-                let p = Partition::new(rows, channels, by_four).unwrap();
+                let p = Partition::new(rows, channels, Numbers::F32, by_four).unwrap();
                 assert!(p.columns.is_power_of_two() && THREADS.is_multiple_of(p.columns));
                 assert!(reached(&p).iter().all(|&times| times == 1), "{p:?}");
             }
@@ -127,18 +130,19 @@ mod tests {
 
     #[test]
     fn large_matrices_fill_the_device_and_small_ones_do_not_split_to_nothing() {
-        let large = Partition::new(128 * 32 * 32, 64, true).unwrap();
+        let large = Partition::new(128 * 32 * 32, 64, Numbers::F32, true).unwrap();
         let (across, down) = large.grid();
         assert!((256..=512).contains(&(across * down)), "{large:?}");
-        let small = Partition::new(16, 10, false).unwrap();
+        let small = Partition::new(16, 10, Numbers::F32, false).unwrap();
         assert_eq!(small.grid(), (1, 1));
     }
 
     #[test]
     fn what_cannot_be_addressed_is_refused() {
-        assert_eq!(Partition::new(1 << 20, 1 << 11, true), None);
-        assert_eq!(Partition::new(usize::MAX, 2, false), None);
-        assert_eq!(Partition::new(0, 8, true), None);
-        assert!(Partition::new((1 << 20) - 1, 1 << 11, true).is_some());
+        let new = |rows, channels| Partition::new(rows, channels, Numbers::F32, channels > 2);
+        assert_eq!(new(1 << 20, 1 << 11), None);
+        assert_eq!(new(usize::MAX, 2), None);
+        assert_eq!(new(0, 8), None);
+        assert!(new((1 << 20) - 1, 1 << 11).is_some());
     }
 }

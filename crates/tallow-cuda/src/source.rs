@@ -1,5 +1,7 @@
 //! Text of the kernels.
 
+use crate::call::Numbers;
+
 /// File of kernels.
 #[derive(Debug)]
 pub struct File {
@@ -7,93 +9,168 @@ pub struct File {
     pub name: &'static str,
     /// Text, without that of [`COMMON`].
     pub text: &'static str,
-    /// Names of its kernels.
+    /// Types of numbers that it is compiled for, each on its own.
+    pub numbers: &'static [Numbers],
+    /// Names of its kernels, without the suffix of the type.
     pub kernels: &'static [&'static str],
+    /// Names of those that there are for one channel at a time and for four, without `_1` and `_4`.
+    pub families: &'static [&'static str],
+}
+
+impl File {
+    /// Names of the kernels for a type of numbers.
+    pub fn names(&self, numbers: Numbers) -> Vec<String> {
+        let suffix = numbers.suffix();
+        let single = self.kernels.iter().map(|name| format!("{name}{suffix}"));
+        let of_family = |name: &&str| [1, 4].map(|width| format!("{name}_{width}{suffix}"));
+        single
+            .chain(self.families.iter().flat_map(of_family))
+            .collect()
+    }
+
+    /// Text for a type of numbers, without that of [`COMMON`].
+    pub fn text_for(&self, numbers: Numbers) -> String {
+        let (name, suffix) = (self.name, numbers.suffix());
+        let number = match numbers {
+            Numbers::F32 => "float",
+            Numbers::Bf16 => "bf16",
+        };
+        format!(
+            "#undef SUFFIX\n#define SUFFIX {suffix}\ntypedef {number} T;\n#line 1 \"{name}\"\n{}",
+            self.text
+        )
+    }
+
+    fn has(&self, kernel: &str, numbers: Numbers) -> bool {
+        let Some(base) = kernel.strip_suffix(numbers.suffix()) else {
+            return false;
+        };
+        let is_of = |family: &&str| {
+            let width = base.strip_prefix(*family);
+            width.is_some_and(|width| width == "_1" || width == "_4")
+        };
+        self.numbers.contains(&numbers)
+            && (self.kernels.contains(&base) || self.families.iter().any(is_of))
+    }
 }
 
 /// Text that goes before that of every file.
 pub const COMMON: &str = include_str!("kernels/common.cu");
+
+const FLOATS: &[Numbers] = &[Numbers::F32];
+const BOTH: &[Numbers] = &Numbers::ALL;
 
 /// All files.
 pub const FILES: &[File] = &[
     File {
         name: "norm.cu",
         text: include_str!("kernels/norm.cu"),
-        kernels: &[
-            "norm_statistics_1",
-            "norm_statistics_4",
-            "norm_finish",
-            "norm_constants",
-            "norm_apply_1",
-            "norm_apply_4",
-            "norm_apply_relu_1",
-            "norm_apply_relu_4",
-            "norm_apply_add_relu_1",
-            "norm_apply_add_relu_4",
-            "norm_apply_pool_1",
-            "norm_apply_pool_4",
-            "norm_sums_1",
-            "norm_sums_4",
-            "norm_sums_relu_1",
-            "norm_sums_relu_4",
-            "norm_sums_add_relu_1",
-            "norm_sums_add_relu_4",
-            "norm_sums_pool_1",
-            "norm_sums_pool_4",
-            "norm_gradient_finish",
-            "norm_gradient_1",
-            "norm_gradient_4",
-            "norm_gradient_relu_1",
-            "norm_gradient_relu_4",
-            "norm_gradient_pool_1",
-            "norm_gradient_pool_4",
+        numbers: BOTH,
+        kernels: &["norm_finish", "norm_constants", "norm_gradient_finish"],
+        families: &[
+            "norm_statistics",
+            "norm_apply",
+            "norm_apply_relu",
+            "norm_apply_add_relu",
+            "norm_apply_pool",
+            "norm_sums",
+            "norm_sums_relu",
+            "norm_sums_add_relu",
+            "norm_sums_pool",
+            "norm_gradient",
+            "norm_gradient_relu",
+            "norm_gradient_pool",
         ],
     },
     File {
         name: "elementwise.cu",
         text: include_str!("kernels/elementwise.cu"),
-        kernels: &[
-            "relu_1",
-            "relu_4",
-            "relu_gradient_1",
-            "relu_gradient_4",
-            "add_relu_1",
-            "add_relu_4",
-        ],
+        numbers: BOTH,
+        kernels: &[],
+        families: &["relu", "relu_gradient", "add", "add_relu"],
+    },
+    File {
+        name: "convert.cu",
+        text: include_str!("kernels/convert.cu"),
+        numbers: FLOATS,
+        kernels: &["filters_narrow", "filters_widen"],
+        families: &["narrow", "widen"],
     },
     File {
         name: "layout.cu",
         text: include_str!("kernels/layout.cu"),
+        numbers: BOTH,
         kernels: &["transpose"],
+        families: &[],
     },
     File {
         name: "pool.cu",
         text: include_str!("kernels/pool.cu"),
+        numbers: BOTH,
         kernels: &[
             "max_pool",
             "max_pool_gradient",
             "avg_pool",
             "avg_pool_gradient",
         ],
+        families: &[],
     },
     File {
         name: "loss.cu",
         text: include_str!("kernels/loss.cu"),
+        numbers: FLOATS,
         kernels: &["cross_entropy", "mean_loss", "cross_entropy_gradient"],
+        families: &[],
     },
     File {
         name: "dropout.cu",
         text: include_str!("kernels/dropout.cu"),
+        numbers: BOTH,
         kernels: &["dropout"],
+        families: &[],
     },
     File {
         name: "optimizer.cu",
         text: include_str!("kernels/optimizer.cu"),
+        numbers: FLOATS,
         kernels: &["sgd", "adam"],
+        families: &[],
     },
 ];
 
-/// File that has a kernel.
-pub fn file(kernel: &str) -> Option<&'static File> {
-    FILES.iter().find(|file| file.kernels.contains(&kernel))
+/// File that has a kernel, and the numbers for which it has it.
+pub fn file(kernel: &str) -> Option<(&'static File, Numbers)> {
+    // A name with a suffix ends with the empty one too, so that the longer one is asked first.
+    [Numbers::Bf16, Numbers::F32]
+        .into_iter()
+        .find_map(|numbers| {
+            let file = FILES.iter().find(|file| file.has(kernel, numbers))?;
+            Some((file, numbers))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_is_found_by_its_name() {
+        let mut all = Vec::new();
+        for file in FILES {
+            for &numbers in file.numbers {
+                for name in file.names(numbers) {
+                    let (found, of) = super::file(&name).unwrap();
+                    assert_eq!((found.name, of), (file.name, numbers), "{name}");
+                    all.push(name);
+                }
+            }
+        }
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count, "a name comes twice");
+        for unknown in ["relu", "relu_2", "sgd_bf16", "transpose_4", ""] {
+            assert!(super::file(unknown).is_none(), "{unknown}");
+        }
+    }
 }

@@ -3,9 +3,10 @@
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr};
 use candle_core::cuda_backend::{CudaDType, CudaStorage};
-use candle_core::{CudaDevice, Layout, Storage, Tensor};
+use candle_core::{CudaDevice, DType, Layout, Storage, Tensor};
+use half::bf16;
 
-use crate::call::Address;
+use crate::call::{Address, Numbers};
 use crate::error::{Error, Result};
 
 /// Contiguous values of a tensor on a device.
@@ -13,6 +14,8 @@ use crate::error::{Error, Result};
 pub struct View<'a> {
     address: Address,
     len: usize,
+    /// Bytes of a value.
+    bytes: usize,
     device: &'a CudaDevice,
 }
 
@@ -23,6 +26,17 @@ impl<'a> View<'a> {
     /// If the values are not contiguous, or not `f32`.
     pub fn floats(op: &'static str, storage: &'a CudaStorage, layout: &Layout) -> Result<Self> {
         Self::of::<f32>(op, storage, layout)
+    }
+
+    /// Floats or `bf16` of a storage.
+    ///
+    /// # Errors
+    /// If the values are not contiguous, or neither.
+    pub fn numbers(op: &'static str, storage: &'a CudaStorage, layout: &Layout) -> Result<Self> {
+        match storage.dtype() {
+            DType::BF16 => Self::of::<bf16>(op, storage, layout),
+            _ => Self::of::<f32>(op, storage, layout),
+        }
     }
 
     /// Unsigned 32-bit integers of a storage.
@@ -39,6 +53,14 @@ impl<'a> View<'a> {
     /// As [`View::floats`], and if the storage is on another device.
     pub fn locked(op: &'static str, storage: &'a Storage, layout: &Layout) -> Result<Self> {
         Self::floats(op, on_device(op, storage)?, layout)
+    }
+
+    /// Floats or `bf16` of a storage whose lock is held.
+    ///
+    /// # Errors
+    /// As [`View::numbers`], and if the storage is on another device.
+    pub fn locked_numbers(op: &'static str, storage: &'a Storage, layout: &Layout) -> Result<Self> {
+        Self::numbers(op, on_device(op, storage)?, layout)
     }
 
     /// Unsigned 32-bit integers of a storage whose lock is held.
@@ -64,6 +86,7 @@ impl<'a> View<'a> {
         Ok(Self {
             address: address(slice) + (start * size_of::<T>()) as Address,
             len: end - start,
+            bytes: size_of::<T>(),
             device: storage.device(),
         })
     }
@@ -83,7 +106,7 @@ impl<'a> View<'a> {
             });
         }
         Ok(Self {
-            address: self.address + 4 * start as Address,
+            address: self.address + (self.bytes * start) as Address,
             len,
             ..self
         })
@@ -99,6 +122,14 @@ impl<'a> View<'a> {
         self.len == 0
     }
 
+    /// Type of the values, which are numbers.
+    pub fn kind(&self) -> Numbers {
+        match self.bytes {
+            2 => Numbers::Bf16,
+            _ => Numbers::F32,
+        }
+    }
+
     /// Device of the values.
     pub fn device(&self) -> &'a CudaDevice {
         self.device
@@ -107,6 +138,34 @@ impl<'a> View<'a> {
     /// Address of the first value.
     pub(crate) fn address(&self) -> Address {
         self.address
+    }
+
+    /// The values, if they are on the device of others.
+    pub(crate) fn beside(
+        self,
+        op: &'static str,
+        argument: &'static str,
+        other: &View,
+    ) -> Result<Self> {
+        if self.device.id() == other.device.id() {
+            return Ok(self);
+        }
+        let message = format!("{argument} is on another device than the input: move it there");
+        Err(Error::Argument { op, message })
+    }
+
+    /// Checks the type of the values.
+    pub(crate) fn expect_kind(
+        &self,
+        op: &'static str,
+        argument: &'static str,
+        expected: Numbers,
+    ) -> Result<()> {
+        if self.kind() == expected {
+            return Ok(());
+        }
+        let message = format!("{argument} is {:?}, expected {expected:?}", self.kind());
+        Err(Error::Argument { op, message })
     }
 
     /// Checks the number of values.

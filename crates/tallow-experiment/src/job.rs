@@ -161,9 +161,11 @@ impl<'a> Job<'a> {
         if file.is_none() {
             whiten(&model, &recipe.model, &splits.train, &test_transforms)?;
         }
-        // Patterns of frozen parameters and of rules that match nothing, and class weights of other classes, are errors now, not after
-        // the runs before.
-        train_config(recipe, &model).optimizer(model.store())?;
+        // Patterns of frozen parameters and of rules that match nothing, class weights of other classes, and a precision that the device does
+        // not have, are errors now, not after the runs before.
+        let train = train_config(recipe, &model);
+        train.optimizer(model.store())?;
+        train.check_precision(model.store().dtype(), setting.device)?;
         recipe.train.loss.build_for(&*splits.train)?;
         let loader = |dataset, transforms, training: bool| {
             let config = LoaderConfig {

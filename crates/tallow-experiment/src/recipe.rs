@@ -6,6 +6,7 @@ mod transforms;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tallow_datasets::{PictureOptions, own_path};
+use tallow_ops::Precision;
 use tallow_train::{
     Clip, EmaConfig, LookaheadConfig, LossConfig, MixConfig, Monitor, NormStatistics,
     OptimizerConfig, ParamRule, SamConfig, ScheduleConfig, SwaConfig, TrainConfig, Tta, Unfreeze,
@@ -229,6 +230,11 @@ pub struct Train {
     /// Test-time augmentation in evaluation and prediction: `"flip"` or `"six-view"`; default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tta: Option<Tta>,
+    /// Precision of convolutions and linear layers: `"tf32"` and `"bf16"` need a CUDA device with cuDNN. Parameters and their gradients are in
+    /// `f32` in all.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(with = "String", extend("enum" = ["f32", "tf32", "bf16"], "default" = "f32"))]
+    pub precision: Precision,
     /// Weight decay of norms and biases too: of parameters of at most one dimension and those named `bias`.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     #[schemars(extend("default" = true))]
@@ -285,6 +291,7 @@ impl Train {
             skip_non_finite: self.skip_non_finite,
             evaluate_every: self.evaluate_every,
             tta: self.tta,
+            precision: self.precision,
             decay_norm_and_bias: self.decay_norm_and_bias,
             lookahead: self.lookahead,
             ..TrainConfig::new(self.epochs, self.optimizer.clone())

@@ -1,5 +1,5 @@
 use candle_core::{DType, Device, ModuleT, Tensor};
-use tallow_ops::{Layout, ParamPath, ParamStore, to_layout};
+use tallow_ops::{Layout, ParamPath, ParamStore, cast, to_layout};
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -110,7 +110,9 @@ impl Model {
     fn run(&self, images: &Tensor, cx: &mut Context) -> Result<Tensor> {
         self.check(images)?;
         let x = to_layout(images, Layout::Nchw, cx.layout)?;
-        self.network.forward(&x, cx)
+        let logits = self.network.forward(&x, cx)?;
+        // Feature maps may be in bf16, by `with_precision`.
+        Ok(cast(&logits, self.config.dtype)?)
     }
 
     /// Table of the layers with output shapes, parameters and multiply-adds, from a forward pass with one black image. The parameters

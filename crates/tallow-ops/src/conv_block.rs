@@ -26,12 +26,13 @@ pub(crate) fn is_fast(
 #[cfg(feature = "cuda")]
 pub(crate) fn is_on_device(
     x: &Tensor,
+    weight: &Tensor,
     conv: &Conv2dConfig,
     norm: &BatchNormConfig,
     geometry: &Geometry,
 ) -> bool {
     (conv.layout, norm.layout) == (Layout::Nhwc, Layout::Nhwc)
-        && crate::cuda::conv::runs(x, geometry)
+        && crate::cuda::conv::runs(x, weight, geometry).is_some()
 }
 
 /// 2x2 max pooling of `y` if `pool`, otherwise `y`.

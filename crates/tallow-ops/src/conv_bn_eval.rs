@@ -10,6 +10,8 @@ use crate::conv::{self, Conv2dConfig, conv2d};
 use crate::conv_block::is_on_device;
 use crate::conv_block::{is_fast, pooled};
 #[cfg(feature = "cuda")]
+use crate::cuda::PARAMETERS;
+#[cfg(feature = "cuda")]
 use crate::cuda::norm::{Statistics, apply, apply_add_relu};
 use crate::error::Result;
 use crate::kernels::conv::{Epilogue, Geometry, channels_last};
@@ -21,7 +23,7 @@ use crate::layout::Extents;
 use crate::layout::Layout;
 use crate::norm_add_relu::add_relu;
 use crate::relu::relu;
-use crate::{cpu, custom_op, tape};
+use crate::{cpu, custom_op, route, tape};
 
 /// [`conv2d`], [`batch_norm_eval`], [`relu`] and, if `pool`, a 2x2 max pooling, as one node of the graph.
 ///
@@ -75,10 +77,12 @@ pub fn conv_bn_add_relu_eval(
 ) -> Result<Tensor> {
     let geometry = conv::geometry(x, weight, bias, conv)?;
     let maps = geometry.maps();
-    let fits = shortcut.shape() == &maps.shape(conv.layout) && shortcut.dtype() == x.dtype();
+    let same_type =
+        shortcut.dtype() == x.dtype() || route::maps_on_cuda(shortcut) && route::maps_on_cuda(x);
+    let fits = shortcut.shape() == &maps.shape(conv.layout) && same_type;
     #[cfg(feature = "cuda")]
-    if fits && is_on_device(x, conv, &norm.config, &geometry) {
-        let (parameters, statistics) = checked(x, &norm, maps)?;
+    if fits && is_on_device(x, weight, conv, &norm.config, &geometry) {
+        let (parameters, statistics) = checked(&norm, maps)?;
         let y = conv2d(x, weight, None, conv)?;
         let eps = norm.config.eps;
         return apply_add_relu(&y, shortcut, parameters, bias, maps, eps, statistics);
@@ -126,9 +130,9 @@ fn folded(
     );
     let statistics = [gamma, beta, &mean, &var];
     #[cfg(feature = "cuda")]
-    if tail.addend.is_none() && is_on_device(x, conv, &config, &geometry) {
+    if tail.addend.is_none() && is_on_device(x, weight, conv, &config, &geometry) {
         let maps = geometry.maps();
-        let (parameters, statistics) = checked(x, &norm, maps)?;
+        let (parameters, statistics) = checked(&norm, maps)?;
         let fused = tail.pool && tail.relu && maps.h.min(maps.w) >= 2;
         let then_pool = tail.pool && !fused;
         let cuda_tail = match (tail.relu, fused) {
@@ -169,13 +173,9 @@ fn folded(
 
 /// Parameters and running statistics of a norm on a CUDA device, checked against maps of these extents.
 #[cfg(feature = "cuda")]
-fn checked<'a>(
-    x: &Tensor,
-    norm: &Norm<'a>,
-    maps: Extents,
-) -> Result<([&'a Tensor; 2], Statistics)> {
+fn checked<'a>(norm: &Norm<'a>, maps: Extents) -> Result<([&'a Tensor; 2], Statistics)> {
     let all: [&Tensor; 4] = [norm.weight, norm.bias, norm.running_mean, norm.running_var];
-    batch_norm::check_parameters(maps.c, x.dtype(), all, &norm.config)?;
+    batch_norm::check_parameters(maps.c, PARAMETERS, all, &norm.config)?;
     Ok(([norm.weight, norm.bias], Statistics::of(norm, false)))
 }
 

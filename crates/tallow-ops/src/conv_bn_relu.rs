@@ -12,6 +12,8 @@ use crate::conv::{self, Conv2dConfig, conv2d};
 use crate::conv_block::is_on_device;
 use crate::conv_block::{is_fast, pooled};
 #[cfg(feature = "cuda")]
+use crate::cuda::PARAMETERS;
+#[cfg(feature = "cuda")]
 use crate::cuda::norm::{Statistics, apply};
 use crate::error::Result;
 use crate::kernels::batch_norm::{Moments, Normal, moments};
@@ -50,10 +52,10 @@ pub fn conv_bn_relu_train(
     } = norm;
     let maps = geometry.maps();
     #[cfg(feature = "cuda")]
-    if is_on_device(x, conv, &config, &geometry) && (!pool || maps.h.min(maps.w) >= 2) {
+    if is_on_device(x, weight, conv, &config, &geometry) && (!pool || maps.h.min(maps.w) >= 2) {
         batch_norm::check_parameters(
             maps.c,
-            x.dtype(),
+            PARAMETERS,
             [gamma, beta, running_mean, running_var],
             &config,
         )?;

@@ -20,7 +20,8 @@ use crate::{cpu, custom_op};
 ///
 /// Shapes, hyper-parameters and gradients are those of the separate operators. The fast path is small `f32` convolutions of
 /// stride 1 in [`Layout::Nchw`] on the CPU: up to 64 channels, without groups or dilation. It stores no intermediate tensor but
-/// the input and the position of each maximum, for backward. Everything else runs the separate operators.
+/// the input and the position of each maximum, for backward. On a CUDA device with kernels all that follows the convolution is one operator.
+/// Everything else runs the separate operators.
 ///
 /// # Errors
 /// As [`conv2d`] and [`max_pool2d`](crate::max_pool2d).
@@ -33,12 +34,19 @@ pub fn conv_relu(
 ) -> Result<Tensor> {
     let geometry = conv::geometry(x, weight, bias, config)?;
     #[cfg(feature = "cuda")]
-    if config.layout == Layout::Nchw && crate::cuda::conv::runs(x, &geometry) {
-        let config = Conv2dConfig {
-            layout: Layout::Nhwc,
-            ..*config
+    if let Some(precision) = crate::cuda::conv::runs(x, weight, &geometry) {
+        let maps = geometry.maps();
+        let fused = pool && maps.h.min(maps.w) >= 2;
+        let block = |x: &Tensor| {
+            // The bias comes with the ReLU.
+            let y = crate::cuda::conv::conv2d(x, weight, None, Layout::Nhwc, geometry, precision)?;
+            let y = crate::cuda::bias_relu::bias_relu(&y, bias, maps, fused)?;
+            pooled(y, Layout::Nhwc, pool && !fused)
         };
-        return in_channels_last(x, |x| conv_relu(x, weight, bias, &config, pool));
+        return match config.layout {
+            Layout::Nchw => in_channels_last(x, block),
+            Layout::Nhwc => block(x),
+        };
     }
     let fast = x.device().is_cpu() && x.dtype() == DType::F32 && config.layout == Layout::Nchw;
     let Some(plan) = Plan::new(geometry, pool).filter(|_| fast) else {

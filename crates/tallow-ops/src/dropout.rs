@@ -26,7 +26,7 @@ pub fn dropout(x: &Tensor, p: f64, generator: &Generator) -> Result<Tensor> {
         return Ok(x.clone());
     }
     #[cfg(feature = "cuda")]
-    if crate::route::on_cuda(x) {
+    if crate::route::maps_on_cuda(x) {
         return crate::cuda::dropout::dropout(x, p, generator);
     }
     let mask = (generator.bernoulli(1. - p, x.shape(), x.dtype(), x.device())? * (1. / (1. - p)))?;

@@ -6,6 +6,7 @@
 
 mod activation;
 mod batch_norm;
+mod cast;
 mod conv;
 mod conv_block;
 mod conv_bn_eval;
@@ -27,6 +28,7 @@ mod layout;
 mod linear;
 mod norm_add_relu;
 mod pool;
+mod precision;
 pub mod reference;
 mod relu;
 mod route;
@@ -41,6 +43,7 @@ pub use activation::{Activation, gelu, gelu_tanh, hard_sigmoid, hard_swish, sigm
 pub use batch_norm::{
     BatchNormConfig, Norm, batch_norm_eval, batch_norm_train, with_running_momentum,
 };
+pub use cast::cast;
 pub use conv::{Conv2dConfig, conv2d};
 pub use conv_bn_eval::{conv_bn_add_relu_eval, conv_bn_eval, conv_bn_relu_eval};
 pub use conv_bn_relu::conv_bn_relu_train;
@@ -56,6 +59,7 @@ pub use layout::Layout;
 pub use linear::linear;
 pub use norm_add_relu::{add_relu, batch_norm_add_relu_train};
 pub use pool::{Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d};
+pub use precision::{Precision, with_precision};
 pub use relu::relu;
 pub use route::{cuda_device, has_gpu_kernels};
 pub use squeeze_excite::{SqueezeExciteConfig, squeeze_excite};

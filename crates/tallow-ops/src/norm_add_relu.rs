@@ -6,6 +6,10 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Shape, Tensor};
 
 use crate::batch_norm::{BatchNormConfig, Norm, batch_norm_train, check_train, update_running};
 #[cfg(feature = "cuda")]
+use crate::batch_norm::{check_count, check_parameters};
+#[cfg(feature = "cuda")]
+use crate::cuda::PARAMETERS;
+#[cfg(feature = "cuda")]
 use crate::cuda::norm::{Statistics, apply_add_relu};
 use crate::custom_op::{self, for_float};
 use crate::error::{Error, Result};
@@ -16,7 +20,7 @@ use crate::layout::Extents;
 #[cfg(feature = "cuda")]
 use crate::layout::Layout;
 use crate::relu::{self, relu};
-use crate::tensor_ops::add;
+use crate::tensor_ops::{add, alike};
 use crate::{cpu, route, tape};
 
 /// `relu(batch_norm_train(x) + shortcut)` as one node of the graph (He et al. 2016, equation 1).
@@ -37,8 +41,14 @@ pub fn batch_norm_add_relu_train(x: &Tensor, shortcut: &Tensor, norm: Norm) -> R
     } = norm;
     check_same("batch_norm_add_relu", x, shortcut)?;
     #[cfg(feature = "cuda")]
-    if route::on_cuda(x) && config.layout == Layout::Nhwc && shortcut.dtype() == x.dtype() {
-        let extents = check_train(x, weight, bias, running_mean, running_var, &config)?;
+    if route::layer_on_cuda(x, weight)
+        && config.layout == Layout::Nhwc
+        && route::maps_on_cuda(shortcut)
+    {
+        let extents = Extents::of("batch_norm", x, config.layout)?;
+        let all: [&Tensor; 4] = [weight, bias, running_mean, running_var];
+        check_parameters(extents.c, PARAMETERS, all, &config)?;
+        check_count(extents, x.shape())?;
         let statistics = Statistics::of_batch(running_mean, running_var, &config);
         let parameters = [weight, bias];
         let eps = config.eps;
@@ -70,7 +80,8 @@ pub fn batch_norm_add_relu_train(x: &Tensor, shortcut: &Tensor, norm: Norm) -> R
 /// [`Error::Shape`] if the shapes differ.
 pub fn add_relu(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     check_same("add_relu", x, y)?;
-    if !route::has_kernels(x) || x.dtype() != y.dtype() {
+    let [x, y] = &alike(x, y)?;
+    if !route::has_map_kernels(x) || x.dtype() != y.dtype() {
         return relu(&add(x, y)?);
     }
     Ok(tape::apply2(&x.contiguous()?, &y.contiguous()?, AddRelu)?)
@@ -197,8 +208,8 @@ impl CustomOp2 for AddRelu {
         y: &candle_core::CudaStorage,
         y_layout: &candle_core::Layout,
     ) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
-        let x = tallow_cuda::View::floats(self.name(), x, x_layout)?;
-        let y = tallow_cuda::View::floats(self.name(), y, y_layout)?;
+        let x = tallow_cuda::View::numbers(self.name(), x, x_layout)?;
+        let y = tallow_cuda::View::numbers(self.name(), y, y_layout)?;
         let out = tallow_cuda::ops::elementwise::add_relu(x, y)?;
         Ok((out, x_layout.shape().clone()))
     }

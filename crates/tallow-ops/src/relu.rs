@@ -13,7 +13,7 @@ use crate::{reference, route, tape};
 ///
 /// The gradient at 0 is 0 (it is 1 in candle's own `relu`). NaN gives NaN.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    if !route::has_kernels(x) {
+    if !route::has_map_kernels(x) {
         return reference::relu(&tape::input(x));
     }
     Ok(tape::apply1(&x.contiguous()?, Relu)?)
@@ -45,7 +45,7 @@ impl CustomOp1 for Relu {
         storage: &candle_core::CudaStorage,
         layout: &candle_core::Layout,
     ) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
-        let x = View::floats(self.name(), storage, layout)?;
+        let x = View::numbers(self.name(), storage, layout)?;
         Ok((elementwise::relu(x)?, layout.shape().clone()))
     }
 
@@ -60,8 +60,9 @@ pub(crate) fn backward(op: &'static str, y: &Tensor, grad: &Tensor) -> candle_co
     #[cfg(feature = "cuda")]
     if grad.device().is_cuda() {
         let (outputs, gradients) = (y.storage_and_layout(), grad.storage_and_layout());
-        let outputs = View::locked(op, &outputs.0, outputs.1)?;
-        let dx = elementwise::relu_gradient(outputs, View::locked(op, &gradients.0, gradients.1)?)?;
+        let outputs = View::locked_numbers(op, &outputs.0, outputs.1)?;
+        let gradients = View::locked_numbers(op, &gradients.0, gradients.1)?;
+        let dx = elementwise::relu_gradient(outputs, gradients)?;
         return Ok(crate::cuda::tensor(dx, grad.shape()));
     }
     for_float!(grad.dtype(), op, T => {

@@ -37,10 +37,31 @@ pub(crate) fn has_kernels(x: &Tensor) -> bool {
     cpu::has_kernels(x) || on_cuda(x)
 }
 
+/// True for tensors on which kernels without parameters run: `f32` or `f64` on the CPU, and what [`maps_on_cuda`] says.
+pub(crate) fn has_map_kernels(x: &Tensor) -> bool {
+    cpu::has_kernels(x) || maps_on_cuda(x)
+}
+
 /// True for tensors on which the kernels of tallow-cuda run: `f32` on a CUDA device, not empty, of fewer than 2^31 elements.
 pub(crate) fn on_cuda(x: &Tensor) -> bool {
+    x.dtype() == DType::F32 && maps_on_cuda(x)
+}
+
+/// [`on_cuda`], in `bf16` too.
+pub(crate) fn maps_on_cuda(x: &Tensor) -> bool {
     cfg!(feature = "cuda")
         && x.device().is_cuda()
-        && x.dtype() == DType::F32
+        && matches!(x.dtype(), DType::F32 | DType::BF16)
         && (1..=i32::MAX as usize).contains(&x.elem_count())
+}
+
+/// True for maps of [`maps_on_cuda`] with parameters of `f32`, the type that the kernels have them in.
+#[cfg(feature = "cuda")]
+pub(crate) fn layer_on_cuda(x: &Tensor, parameter: &Tensor) -> bool {
+    maps_on_cuda(x) && parameter.dtype() == DType::F32
+}
+
+/// True for feature maps in `bf16` on a CUDA device with a parameter in `f32`, as [`with_precision`](crate::with_precision) makes them.
+pub(crate) fn is_mixed(x: &Tensor, parameter: &Tensor) -> bool {
+    (x.dtype(), parameter.dtype()) == (DType::BF16, DType::F32) && x.device().is_cuda()
 }

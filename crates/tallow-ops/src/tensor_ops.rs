@@ -1,8 +1,10 @@
 //! Elementwise addition and zero padding, recorded on the [`Tape`](crate::Tape).
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
+use crate::cast::cast;
 use crate::error::Result;
+use crate::route;
 use crate::tape::{Op, input, note};
 
 /// Sum of two tensors of equal shape, as `torch.add`. Unlike candle's own, it is recorded on a [`Tape`](crate::Tape).
@@ -10,9 +12,18 @@ use crate::tape::{Op, input, note};
 /// # Errors
 /// If the shapes or element types differ.
 pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    let output = input(x).add(&input(y))?;
-    note(&output, || Op::Add([x.clone(), y.clone()]));
+    let [x, y] = alike(x, y)?;
+    let output = input(&x).add(&input(&y))?;
+    note(&output, || Op::Add([x, y]));
     Ok(output)
+}
+
+/// Two tensors for a sum: both in `f32`, if one of them is and the other in `bf16` on a CUDA device.
+pub(crate) fn alike(x: &Tensor, y: &Tensor) -> Result<[Tensor; 2]> {
+    match route::is_mixed(x, y) || route::is_mixed(y, x) {
+        true => Ok([cast(x, DType::F32)?, cast(y, DType::F32)?]),
+        false => Ok([x.clone(), y.clone()]),
+    }
 }
 
 /// Zero padding along one axis, as `torch.nn.functional.pad`: `before` zeros in front and `after` behind. Unlike

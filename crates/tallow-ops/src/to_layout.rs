@@ -21,7 +21,7 @@ pub fn to_layout(x: &Tensor, from: Layout, to: Layout) -> Result<Tensor> {
     if from == to || extents.c == 1 || extents.h * extents.w == 1 {
         return Ok(tape::reshape(&x.contiguous()?, extents.shape(to))?);
     }
-    if !route::has_kernels(x) {
+    if !route::has_map_kernels(x) {
         return reference::to_layout(&tape::input(x), from, to);
     }
     Ok(tape::apply1(
@@ -95,7 +95,7 @@ impl CustomOp1 for Rearrange {
         storage: &candle_core::CudaStorage,
         layout: &candle_core::Layout,
     ) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
-        let x = View::floats(self.name(), storage, layout)?;
+        let x = View::numbers(self.name(), storage, layout)?;
         let (rows, columns) = self.matrix();
         let y = tallow_cuda::ops::layout::transpose(x, (self.extents.n, rows, columns))?;
         Ok((y, self.extents.shape(self.to)))

@@ -59,12 +59,27 @@ pub struct Environment {
     pub threads: usize,
     /// Compute device: `cpu`, `cuda:0` or `metal:0`.
     pub device: String,
+    /// Card of a CUDA device and its libraries, on which bits and times depend; `None` elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Gpu>,
     /// Command line; empty in a results file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     /// Processes that trained the run together; `None` for one process, and in a results file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub world: Option<World>,
+}
+
+/// Card of a CUDA device, and its libraries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// Name of the card.
+    pub name: String,
+    /// Version of CUDA that the driver has: `13.0`.
+    pub driver: String,
+    /// Version of cuDNN: `9.19.0`; `None` where convolutions run without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cudnn: Option<String>,
 }
 
 /// Processes that train a run together.
@@ -88,6 +103,21 @@ pub struct EnvironmentFile {
 }
 
 impl Environment {
+    /// Device for readers: `cuda:0 (NVIDIA H100, CUDA 13.0, cuDNN 9.19.0)`.
+    pub fn device_text(&self) -> String {
+        let Some(gpu) = &self.gpu else {
+            return self.device.clone();
+        };
+        let cudnn = match &gpu.cudnn {
+            Some(version) => format!("cuDNN {version}"),
+            None => "without cuDNN".to_string(),
+        };
+        format!(
+            "{} ({}, CUDA {}, {cudnn})",
+            self.device, gpu.name, gpu.driver
+        )
+    }
+
     /// The same environment without its command line and its world, neither of which changes results, as results files and baselines keep
     /// it.
     pub fn without_command(mut self) -> Self {

@@ -33,7 +33,7 @@ pub use extras::{
 };
 pub use files::{sha256_file, sync_dir, write_atomic, write_json};
 pub use find::{find_runs, is_record, runs_of};
-pub use info::{Dataset, Environment, EnvironmentFile, RunInfo, World};
+pub use info::{Dataset, Environment, EnvironmentFile, Gpu, RunInfo, World};
 pub use layout::to_json;
 pub use metric::{Better, Format, METRICS, Metric, Varies};
 pub use number::{metric_text, number, percent, thousands};

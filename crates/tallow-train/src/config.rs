@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use candle_core::Var;
+use candle_core::{DType, Device, Var};
 use serde::{Deserialize, Serialize};
-use tallow_ops::ParamStore;
+use tallow_ops::{ParamStore, Precision};
 
 use crate::averages::{Averages, EmaConfig, SwaConfig};
 use crate::clip::Clip;
@@ -100,6 +100,11 @@ pub struct TrainConfig {
     /// Test-time augmentation in every evaluation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tta: Option<Tta>,
+    /// Precision of convolutions and linear layers in training and evaluation, as Lightning's `precision`: see
+    /// [`with_precision`](tallow_ops::with_precision). Others than `f32` need a CUDA device with cuDNN. Parameters, their gradients and the
+    /// optimizer's state are in `f32`.
+    #[serde(default, skip_serializing_if = "crate::unset::is_default")]
+    pub precision: Precision,
 }
 
 fn one() -> usize {
@@ -145,6 +150,7 @@ impl TrainConfig {
             skip_non_finite: 0,
             evaluate_every: 1,
             tta: None,
+            precision: Precision::F32,
         }
     }
 
@@ -171,6 +177,26 @@ impl TrainConfig {
             sam.validate()?;
         }
         Averages::validate(&self.ema, &self.swa, self.epochs)
+    }
+
+    /// Checks that parameters of this type on this device can be trained in `precision`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the device cannot compute in it, or the parameters are not in `f32`.
+    pub fn check_precision(&self, dtype: DType, device: &Device) -> Result<()> {
+        let wrong = |message: String| Err(Error::config("precision", message));
+        match self.precision.check(device) {
+            Ok(()) => {}
+            Err(tallow_ops::Error::Config { message, .. }) => return wrong(message),
+            Err(other) => return Err(other.into()),
+        }
+        if self.precision != Precision::F32 && dtype != DType::F32 {
+            return wrong(format!(
+                "{} is for parameters in f32, and these are {dtype:?}",
+                self.precision
+            ));
+        }
+        Ok(())
     }
 
     /// True if epoch `epoch` of `epochs`, counted from 0, is evaluated.

@@ -1,7 +1,7 @@
 //! Environment of this process, for the record of a run.
 
 use candle_core::{Device, DeviceLocation};
-use tallow_record::Environment;
+use tallow_record::{Environment, Gpu};
 
 /// Environment of this process, computing on `device`; `commit` is that of the program's source, if known.
 ///
@@ -25,11 +25,30 @@ pub fn capture_environment(device: &Device, commit: Option<String>) -> Environme
             DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
             DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
         },
+        gpu: gpu(device),
         command: std::env::args_os()
             .map(|arg| arg.to_string_lossy().into_owned())
             .collect(),
         world: None,
     }
+}
+
+/// Card of a CUDA device; `None` for other devices, and where the driver does not say.
+fn gpu(device: &Device) -> Option<Gpu> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        let found = tallow_cuda::describe(device);
+        let found = found.inspect_err(|error| tracing::warn!("no name of the card: {error}"));
+        let found = found.ok()?;
+        let version = |v: usize| format!("{}.{}.{}", v / 10_000, v / 100 % 100, v % 100);
+        return Some(Gpu {
+            name: found.name,
+            driver: format!("{}.{}", found.driver / 1000, found.driver % 1000 / 10),
+            cudnn: found.cudnn.map(version),
+        });
+    }
+    let _ = device;
+    None
 }
 
 #[cfg(not(target_os = "macos"))]

@@ -5,7 +5,7 @@ mod judged;
 use candle_nn::ModuleT;
 use tallow_datasets::{DataLoader, Dataset};
 use tallow_metrics::Metric;
-use tallow_ops::{ParamStore, no_grad};
+use tallow_ops::{ParamStore, Precision, no_grad, with_precision};
 
 use self::judged::Judged;
 use crate::batch::to_store;
@@ -16,11 +16,12 @@ use crate::loss::{Loss, Target};
 use crate::ranks::Ranks;
 use crate::tally::TestTally;
 
-/// Evaluation of `model` on `loader`; `progress` is called with the number of batches done.
+/// Evaluation of `model` on `loader` in a precision; `progress` is called with the number of batches done.
 ///
 /// Several ranks share the batches out, each as it is. All of them count the outputs of all batches in the order of the loader, so that
 /// every rank has the figures of a single process, to the bit, those of metrics of the caller's own too.
 pub(crate) fn evaluate(
+    precision: Precision,
     model: &dyn ModuleT,
     store: &ParamStore,
     loader: &DataLoader,
@@ -37,7 +38,9 @@ pub(crate) fn evaluate(
             None => None,
             Some(batch) => {
                 let (images, labels) = to_store(&batch?, store)?;
-                let logits = no_grad(|| model.forward_t(&images, false))?.detach();
+                let logits =
+                    with_precision(precision, || no_grad(|| model.forward_t(&images, false)))?;
+                let logits = logits.detach();
                 let target = Target::Classes(labels.clone());
                 Some(Judged {
                     loss: loss.sum(&logits, &target)?,

@@ -10,7 +10,7 @@ use candle_core::{Tensor, Var};
 use candle_nn::ModuleT;
 use tallow_datasets::DataLoader;
 use tallow_metrics::Metric;
-use tallow_ops::{ParamStore, Tape};
+use tallow_ops::{ParamStore, Tape, with_precision};
 
 use crate::batch::to_store;
 use crate::batch_parts::{BatchParts, Mixed, train_step};
@@ -123,6 +123,7 @@ impl<'a> Trainer<'a> {
         test: Option<&DataLoader>,
     ) -> Result<History> {
         let (config, ranks) = (&self.config, &self.ranks);
+        config.check_precision(store.dtype(), store.device())?;
         let (steps, sizes) = (train.num_batches(), BatchSizes::of(train));
         let validation = self.validation.as_ref();
         let loaders = [
@@ -304,7 +305,9 @@ impl<'a> Trainer<'a> {
                     false => sizes.at(step),
                 };
                 let lens = own_lens(ranks, samples, config.chunks);
-                let target = taught(self.teacher, &images, target, &lens)?;
+                let target = with_precision(config.precision, || {
+                    taught(self.teacher, &images, target, &lens)
+                })?;
                 let averaging =
                     (config.swa.as_ref()).and_then(|swa| swa.lr(epoch, rate(swa.start, 0)));
                 let lr = averaging.unwrap_or_else(|| rate(epoch, step));
@@ -312,7 +315,7 @@ impl<'a> Trainer<'a> {
                 watch.lap(Phase::Data);
 
                 // Forward, loss, backward: `ForwardBackward` above, unless the caller has another step.
-                let mut output = train_step.step(&StepInput {
+                let input = StepInput {
                     model: &timed,
                     store,
                     loss,
@@ -320,7 +323,8 @@ impl<'a> Trainer<'a> {
                     target: &target,
                     epoch,
                     step,
-                })?;
+                };
+                let mut output = with_precision(config.precision, || train_step.step(&input))?;
                 watch.training_step(timed.take(), ranks.take_waited());
                 let at = (epoch, step);
                 if batch_parts
@@ -411,7 +415,11 @@ impl<'a> Trainer<'a> {
             watch.lap(Phase::Other);
             let trained = clock.seconds();
 
-            let statistics = || update_batch_norm(model, store, train, epochs);
+            let statistics = || {
+                with_precision(config.precision, || {
+                    update_batch_norm(model, store, train, epochs)
+                })
+            };
             let swapped = batch_parts.swap_in((epoch + 1, epochs), statistics)?;
             let wishes = ranks.agree(Wishes {
                 over: history.seconds() + clock.seconds() >= most_seconds,
@@ -422,6 +430,7 @@ impl<'a> Trainer<'a> {
             let judged = validation.or(test).filter(|_| due);
             let evaluation = match judged {
                 Some(judged) => Some(evaluate(
+                    config.precision,
                     &judged_model,
                     store,
                     judged,
@@ -507,6 +516,7 @@ impl<'a> Trainer<'a> {
             // With validation this is the first time that the test data is read. A run that was resumed at its end has no evaluation either.
             if let (None, Some(test)) = (&history.evaluation, test) {
                 history.evaluation = Some(evaluate(
+                    config.precision,
                     &judged_model,
                     store,
                     test,

@@ -374,7 +374,7 @@ fn keys_are_described() {
     for (key, expected) in [
         ("max_epochs", "did you mean `train.epochs`?"),
         ("trainer.gradient_clip_val", "here it is `train.clip`"),
-        ("precision", "training is in f32"),
+        ("amp", "here it is `train.precision`"),
         ("zebra", "`tallow recipe` lists the keys"),
     ] {
         let output = tallow().args(["recipe", key]).output().unwrap();

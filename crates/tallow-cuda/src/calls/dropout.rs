@@ -1,6 +1,6 @@
 //! Dropout.
 
-use crate::call::{Address, Arg, Call, elements};
+use crate::call::{Address, Arg, Call, Numbers, elements, kernel};
 
 /// Mask of a dropout: words of a ChaCha stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,7 +16,7 @@ pub struct Mask {
 }
 
 /// `y = x` times the mask; of a gradient too.
-pub fn dropout(x: Address, y: Address, count: u32, mask: &Mask) -> Call {
+pub fn dropout(numbers: Numbers, x: Address, y: Address, count: u32, mask: &Mask) -> Call {
     let blocks = (mask.start + u64::from(count)).div_ceil(16) - mask.start / 16;
     let args = vec![
         Arg::Address(x),
@@ -28,5 +28,5 @@ pub fn dropout(x: Address, y: Address, count: u32, mask: &Mask) -> Call {
         Arg::Eight(mask.key),
     ];
     // Sixteen elements a block, and one block more where the first word is inside one.
-    elements("dropout", blocks as u32, args)
+    elements(kernel!("dropout").of(numbers), blocks as u32, args)
 }

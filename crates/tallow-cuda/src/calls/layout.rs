@@ -1,9 +1,15 @@
 //! Order of the axes.
 
-use crate::call::{Address, Arg, Call, elements};
+use crate::call::{Address, Arg, Call, Numbers, elements, kernel};
 
 /// `(batch, rows, columns)` to `(batch, columns, rows)`; `count` is the number of all elements.
-pub fn transpose(x: Address, y: Address, count: u32, rows: u32, columns: u32) -> Call {
+pub fn transpose(
+    numbers: Numbers,
+    x: Address,
+    y: Address,
+    count: u32,
+    (rows, columns): (u32, u32),
+) -> Call {
     let args = vec![
         Arg::Address(x),
         Arg::Address(y),
@@ -11,5 +17,5 @@ pub fn transpose(x: Address, y: Address, count: u32, rows: u32, columns: u32) ->
         Arg::U32(rows),
         Arg::U32(columns),
     ];
-    elements("transpose", count, args)
+    elements(kernel!("transpose").of(numbers), count, args)
 }

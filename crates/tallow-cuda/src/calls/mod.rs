@@ -1,5 +1,6 @@
 //! The launches of each family of kernels: sizes and addresses in, [`Call`](crate::Call)s out.
 
+pub mod convert;
 pub mod dropout;
 pub mod elementwise;
 pub mod layout;

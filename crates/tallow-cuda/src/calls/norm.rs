@@ -1,11 +1,13 @@
 //! Batch norm, with ReLU, addition and pooling.
 
-use crate::call::{Address, Arg, Call, by_four};
+use crate::call::{Address, Arg, Call, Family, Numbers, by_four, family, kernel};
 use crate::partition::{Partition, THREADS};
 
-/// Sizes of maps in (N, H, W, C).
+/// Sizes and numbers of maps in (N, H, W, C).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Maps {
+    /// Numbers in them.
+    pub numbers: Numbers,
     /// Images.
     pub n: usize,
     /// Rows of pixels.
@@ -121,16 +123,12 @@ pub struct Parameters {
     pub running_var: Address,
 }
 
-fn name(p: &Partition, [one, four]: [&'static str; 2]) -> &'static str {
-    if p.width == 4 { four } else { one }
-}
-
 /// Launch of a kernel that takes a matrix by its partition.
-fn launch(p: &Partition, names: [&'static str; 2], mut args: Vec<Arg>, more: &[u32]) -> Call {
+fn launch(p: &Partition, family: Family, mut args: Vec<Arg>, more: &[u32]) -> Call {
     args.extend([p.rows, p.channels, p.columns, p.depth].map(Arg::U32));
     args.extend(more.iter().copied().map(Arg::U32));
     Call {
-        kernel: name(p, names),
+        kernel: family.of(p.numbers, p.width == 4),
         grid: p.grid(),
         block: THREADS,
         args,
@@ -143,26 +141,31 @@ fn addresses(all: &[Address]) -> Vec<Arg> {
 
 /// Partition of the pixels of `maps`. The addresses are those that the kernel reads and writes.
 pub fn by_pixel(maps: Maps, of: &[Address]) -> Option<Partition> {
-    Partition::new(maps.pixels(), maps.c, by_four(maps.c, of))
+    partition(maps, maps.pixels(), of)
+}
+
+fn partition(maps: Maps, rows: usize, of: &[Address]) -> Option<Partition> {
+    let four = by_four(maps.c, maps.numbers, of);
+    Partition::new(rows, maps.c, maps.numbers, four)
 }
 
 /// Partition of the whole 2x2 squares of `maps`.
 pub fn by_whole_square(maps: Maps, of: &[Address]) -> Option<Partition> {
     // What is left of the last rows and columns must be addressed too.
     crate::call::count(maps.elements())?;
-    Partition::new(maps.pooled().pixels(), maps.c, by_four(maps.c, of))
+    partition(maps, maps.pooled().pixels(), of)
 }
 
 /// Partition of all 2x2 squares of `maps`, those at an odd border too.
 pub fn by_square(maps: Maps, of: &[Address]) -> Option<Partition> {
     crate::call::count(maps.elements())?;
-    Partition::new(maps.squares(), maps.c, by_four(maps.c, of))
+    partition(maps, maps.squares(), of)
 }
 
 /// Partial sums of the statistics of each channel of `y`, [`Partition::partial_sums`] doubles.
 pub fn statistics(y: Address, partial: Address, p: &Partition) -> Call {
-    let names = ["norm_statistics_1", "norm_statistics_4"];
-    launch(p, names, addresses(&[y, partial]), &[])
+    let args = addresses(&[y, partial]);
+    launch(p, family!("norm_statistics"), args, &[])
 }
 
 /// Constants of a norm from the partial sums of the statistics, and the running statistics.
@@ -196,7 +199,8 @@ pub fn finish(
     ]));
     args.extend([f64::from(p.rows), eps, momentum].map(Arg::F64));
     args.push(Arg::Address(constants));
-    finish_call("norm_finish", p.channels, args)
+    let kernel = kernel!("norm_finish").of(p.numbers);
+    finish_call(kernel, p.channels, args)
 }
 
 fn finish_call(kernel: &'static str, channels: u32, args: Vec<Arg>) -> Call {
@@ -208,8 +212,14 @@ fn finish_call(kernel: &'static str, channels: u32, args: Vec<Arg>) -> Call {
     }
 }
 
-/// Constants of a norm from the running statistics.
-pub fn constants(parameters: &Parameters, channels: u32, eps: f64, constants: Address) -> Call {
+/// Constants of a norm from the running statistics. `numbers` are those of the maps, whose other kernels are of the same file.
+pub fn constants(
+    numbers: Numbers,
+    parameters: &Parameters,
+    channels: u32,
+    eps: f64,
+    constants: Address,
+) -> Call {
     let Parameters {
         weight,
         bias,
@@ -227,7 +237,7 @@ pub fn constants(parameters: &Parameters, channels: u32, eps: f64, constants: Ad
     ]));
     args.extend([Arg::F64(eps), Arg::Address(constants)]);
     Call {
-        kernel: "norm_constants",
+        kernel: kernel!("norm_constants").of(numbers),
         grid: (channels.div_ceil(THREADS), 1),
         block: THREADS,
         args,
@@ -248,19 +258,19 @@ pub fn apply(
         let mut args = addresses(&[y]);
         args.extend(affine.args());
         args.push(Arg::Address(out));
-        let names = ["norm_apply_pool_1", "norm_apply_pool_4"];
-        return Some(launch(&p, names, args, &[maps.h as u32, maps.w as u32]));
+        let sizes = [maps.h as u32, maps.w as u32];
+        return Some(launch(&p, family!("norm_apply_pool"), args, &sizes));
     }
     let p = by_pixel(maps, &[y, shortcut, out])?;
-    let names = match tail {
-        Tail::Linear => ["norm_apply_1", "norm_apply_4"],
-        Tail::AddRelu => ["norm_apply_add_relu_1", "norm_apply_add_relu_4"],
-        Tail::Relu | Tail::ReluPool => ["norm_apply_relu_1", "norm_apply_relu_4"],
+    let family = match tail {
+        Tail::Linear => family!("norm_apply"),
+        Tail::AddRelu => family!("norm_apply_add_relu"),
+        Tail::Relu | Tail::ReluPool => family!("norm_apply_relu"),
     };
     let mut args = addresses(&[y, shortcut]);
     args.extend(affine.args());
     args.push(Arg::Address(out));
-    Some(launch(&p, names, args, &[]))
+    Some(launch(&p, family, args, &[]))
 }
 
 /// What a backward pass reads besides the gradient of the output.
@@ -291,18 +301,18 @@ pub fn gradient_sums(
         let mut args = addresses(&[f.y, grad]);
         args.extend(f.affine.args());
         args.push(Arg::Address(partial));
-        let names = ["norm_sums_pool_1", "norm_sums_pool_4"];
-        return launch(partition, names, args, &[maps.h as u32, maps.w as u32]);
+        let sizes = [maps.h as u32, maps.w as u32];
+        return launch(partition, family!("norm_sums_pool"), args, &sizes);
     }
-    let names = match f.tail {
-        Tail::Linear => ["norm_sums_1", "norm_sums_4"],
-        Tail::AddRelu => ["norm_sums_add_relu_1", "norm_sums_add_relu_4"],
-        Tail::Relu | Tail::ReluPool => ["norm_sums_relu_1", "norm_sums_relu_4"],
+    let family = match f.tail {
+        Tail::Linear => family!("norm_sums"),
+        Tail::AddRelu => family!("norm_sums_add_relu"),
+        Tail::Relu | Tail::ReluPool => family!("norm_sums_relu"),
     };
     let mut args = addresses(&[f.y, grad, out]);
     args.extend(f.affine.args());
     args.extend(addresses(&[masked, partial]));
-    launch(partition, names, args, &[])
+    launch(partition, family, args, &[])
 }
 
 /// Partition of [`gradient_sums`]. The addresses are those that it reads and writes.
@@ -342,7 +352,8 @@ pub fn gradient_finish(
         Arg::Address(into.weight),
         Arg::Address(into.bias),
     ];
-    finish_call("norm_gradient_finish", p.channels, args)
+    let kernel = kernel!("norm_gradient_finish").of(p.numbers);
+    finish_call(kernel, p.channels, args)
 }
 
 /// Gradient of `y`; `dy` may be `y`. With [`Tail::AddRelu`], `grad` is what [`gradient_sums`] wrote to `masked`.
@@ -354,14 +365,14 @@ pub fn gradient(f: &Forward, grad: Address, through: Address, dy: Address) -> Op
     } else {
         by_pixel(f.maps, &of)?
     };
-    let names = match f.tail {
-        Tail::Linear | Tail::AddRelu => ["norm_gradient_1", "norm_gradient_4"],
-        Tail::Relu => ["norm_gradient_relu_1", "norm_gradient_relu_4"],
-        Tail::ReluPool => ["norm_gradient_pool_1", "norm_gradient_pool_4"],
+    let family = match f.tail {
+        Tail::Linear | Tail::AddRelu => family!("norm_gradient"),
+        Tail::Relu => family!("norm_gradient_relu"),
+        Tail::ReluPool => family!("norm_gradient_pool"),
     };
     let mut args = addresses(&[f.y, grad]);
     args.extend(f.affine.args());
     args.extend(addresses(&[through, dy]));
     let sizes = [f.maps.h as u32, f.maps.w as u32];
-    Some(launch(&p, names, args, if pool { &sizes } else { &[] }))
+    Some(launch(&p, family, args, if pool { &sizes } else { &[] }))
 }

@@ -1,6 +1,6 @@
 //! Pooling.
 
-use crate::call::{Address, Arg, Call, elements};
+use crate::call::{Address, Arg, Call, Numbers, elements, kernel};
 
 /// One axis of a pooling: tap `k` of output `o` is input `o * stride + k * dilation - padding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ impl Axis {
 /// Windows of a pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows {
+    /// Numbers of inputs and outputs.
+    pub numbers: Numbers,
     /// Images.
     pub batch: u32,
     /// Channels.
@@ -89,25 +91,27 @@ impl Windows {
 /// Maxima and their positions in the input planes. Here and below, neither inputs nor outputs may be more than [`count`](crate::count) allows.
 pub fn max(x: Address, y: Address, winner: Address, w: &Windows) -> Call {
     let count = w.outputs() as u32;
-    elements("max_pool", count, w.args(&[x, y, winner], count, None))
+    let args = w.args(&[x, y, winner], count, None);
+    elements(kernel!("max_pool").of(w.numbers), count, args)
 }
 
 /// Gradient of the input of a maximum pooling.
 pub fn max_gradient(grad: Address, winner: Address, dx: Address, w: &Windows) -> Call {
     let count = w.inputs() as u32;
     let args = w.args(&[grad, winner, dx], count, None);
-    elements("max_pool_gradient", count, args)
+    elements(kernel!("max_pool_gradient").of(w.numbers), count, args)
 }
 
 /// Averages.
 pub fn average(x: Address, y: Address, w: &Windows, divisor: Divisor) -> Call {
     let count = w.outputs() as u32;
-    elements("avg_pool", count, w.args(&[x, y], count, Some(divisor)))
+    let args = w.args(&[x, y], count, Some(divisor));
+    elements(kernel!("avg_pool").of(w.numbers), count, args)
 }
 
 /// Gradient of the input of an average pooling.
 pub fn average_gradient(grad: Address, dx: Address, w: &Windows, divisor: Divisor) -> Call {
     let count = w.inputs() as u32;
     let args = w.args(&[grad, dx], count, Some(divisor));
-    elements("avg_pool_gradient", count, args)
+    elements(kernel!("avg_pool_gradient").of(w.numbers), count, args)
 }

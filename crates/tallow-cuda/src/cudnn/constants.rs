@@ -101,6 +101,9 @@ pub(super) const SUCCESS: i32 = 0;
 /// `CUDNN_DATA_FLOAT`.
 pub(super) const DATA_FLOAT: i32 = 0;
 
+/// `CUDNN_DATA_BFLOAT16`.
+pub(super) const DATA_BFLOAT16: i32 = 9;
+
 /// `CUDNN_CROSS_CORRELATION`.
 pub(super) const CROSS_CORRELATION: i32 = 1;
 

@@ -135,7 +135,8 @@ impl Library {
         self.check("cudnnCreate", status)?;
         // SAFETY: the handle was made above, and the stream is one of its device.
         let status = unsafe { (self.set_stream)(handle, stream) };
-        self.check("cudnnSetStream", status)?;
+        self.check("cudnnSetStream", status)
+            .inspect_err(|_| self.destroy(handle))?;
         Ok(handle)
     }
 

@@ -22,7 +22,7 @@ use self::descriptor::Descriptor;
 use self::library::{Handle, Library};
 pub use self::plan::{Convolution, Pass};
 use self::plan::{Plan, Target};
-use crate::call::Address;
+use crate::call::{Address, Precision};
 use crate::error::{Result, driver};
 use crate::view::address;
 
@@ -31,8 +31,8 @@ pub(crate) struct Cudnn {
     library: &'static Library,
     handle: Handle,
     stream: Arc<CudaStream>,
-    /// Plans by what they compute; `None` where cuDNN has none that is strict and deterministic.
-    plans: HashMap<(Pass, Convolution), Option<Plan>>,
+    /// Plans by what they compute; `None` where cuDNN has none that is deterministic and of this precision.
+    plans: HashMap<(Pass, Precision, Convolution), Option<Plan>>,
     /// Scratch memory, as large as the largest plan asks for.
     workspace: Option<CudaSlice<u8>>,
 }
@@ -67,8 +67,13 @@ impl Cudnn {
     }
 
     /// True if there is a plan.
-    pub(crate) fn has_plan(&mut self, pass: Pass, convolution: &Convolution) -> Result<bool> {
-        Ok(self.plan(pass, convolution)?.is_some())
+    pub(crate) fn has_plan(
+        &mut self,
+        pass: Pass,
+        convolution: &Convolution,
+        precision: Precision,
+    ) -> Result<bool> {
+        Ok(self.plan(pass, convolution, precision)?.is_some())
     }
 
     /// Notes on the engine of a plan, for reports; `None` if there is no plan.
@@ -76,28 +81,32 @@ impl Cudnn {
         &mut self,
         pass: Pass,
         convolution: &Convolution,
+        precision: Precision,
     ) -> Result<Option<String>> {
-        Ok(self.plan(pass, convolution)?.map(Plan::describe))
+        Ok(self.plan(pass, convolution, precision)?.map(Plan::describe))
     }
 
     /// Queues a convolution. The addresses are those of the input or its gradient, the weight or its gradient, and the output or its
     /// gradient. Returns false if there is no plan.
     ///
     /// # Safety
-    /// The addresses must be of memory of this device with as many floats as the convolution has there, aligned to 16 bytes.
+    /// The addresses must be of memory of this device with as many numbers of the precision's type as the convolution has there, aligned to 16
+    /// bytes.
     pub(crate) unsafe fn run(
         &mut self,
         device: &CudaDevice,
         pass: Pass,
         convolution: &Convolution,
+        precision: Precision,
         [x, w, y]: [Address; 3],
     ) -> Result<bool> {
         driver("cuCtxSetCurrent", self.stream.context().bind_to_thread())?;
-        let Some(needed) = self.plan(pass, convolution)?.map(|plan| plan.workspace) else {
+        let plan = self.plan(pass, convolution, precision)?;
+        let Some(needed) = plan.map(|plan| plan.workspace) else {
             return Ok(false);
         };
         let workspace = self.workspace(device, needed)?;
-        let Some(Some(plan)) = self.plans.get(&(pass, *convolution)) else {
+        let Some(Some(plan)) = self.plans.get(&(pass, precision, *convolution)) else {
             return Ok(false);
         };
         let ids = [plan::X, plan::W, plan::Y];
@@ -114,15 +123,21 @@ impl Cudnn {
         Ok(true)
     }
 
-    fn plan(&mut self, pass: Pass, convolution: &Convolution) -> Result<Option<&Plan>> {
-        let key = (pass, *convolution);
+    fn plan(
+        &mut self,
+        pass: Pass,
+        convolution: &Convolution,
+        precision: Precision,
+    ) -> Result<Option<&Plan>> {
+        let key = (pass, precision, *convolution);
         if !self.plans.contains_key(&key) {
             driver("cuCtxSetCurrent", self.stream.context().bind_to_thread())?;
-            let plan = Plan::choose(self.library, Target::Handle(self.handle), pass, convolution)?;
-            match &plan {
-                Some(plan) => tracing::debug!("{pass:?} {convolution:?}: {}", plan.describe()),
-                None => tracing::debug!("{pass:?} {convolution:?}: cuDNN has no plan"),
-            }
+            let target = Target::Handle(self.handle);
+            let plan = Plan::choose(self.library, target, pass, convolution, precision)?;
+            let found = plan
+                .as_ref()
+                .map_or("cuDNN has no plan".to_string(), Plan::describe);
+            tracing::debug!("{pass:?} {precision:?} {convolution:?}: {found}");
             self.plans.insert(key, plan);
         }
         Ok(self.plans.get(&key).and_then(Option::as_ref))

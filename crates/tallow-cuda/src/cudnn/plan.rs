@@ -1,13 +1,15 @@
 //! Choice of a plan for a convolution.
 
 use super::constants::{
-    CROSS_CORRELATION, DATA_FLOAT, attribute, descriptor, heuristic, kind, note,
+    CROSS_CORRELATION, DATA_BFLOAT16, DATA_FLOAT, attribute, descriptor, heuristic, kind, note,
 };
 use super::descriptor::Descriptor;
 use super::library::{Handle, Library};
+use crate::call::{Numbers, Precision};
 use crate::error::Result;
 
-/// Sizes of a convolution of (N, H, W, C) with filters (O, C / groups, KH, KW). Pairs are (vertical, horizontal).
+/// Sizes of a convolution of (N, H, W, C) with filters (O, C / groups, KH, KW), which lie as (O, KH, KW, C / groups) in `bf16`. Pairs are
+/// (vertical, horizontal).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Convolution {
     /// Images.
@@ -118,16 +120,17 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The first plan of cuDNN's heuristics that is deterministic and computes in `f32` throughout. The choice depends on the version of cuDNN,
-    /// the device and the sizes alone.
+    /// The first plan of cuDNN's heuristics that is deterministic and computes in no less than the precision asked for. The choice depends on
+    /// the version of cuDNN, the device, the sizes and the precision alone.
     pub(super) fn choose(
         library: &'static Library,
         target: Target,
         pass: Pass,
         convolution: &Convolution,
+        precision: Precision,
     ) -> Result<Option<Self>> {
         let mut graph = Descriptor::new(library, descriptor::OPERATION_GRAPH)?;
-        let operation = match operation(library, pass, convolution)? {
+        let operation = match operation(library, pass, convolution, precision.numbers())? {
             Some(operation) => operation,
             None => return Ok(None),
         };
@@ -145,7 +148,7 @@ impl Plan {
                     kind::NUMERICAL_NOTE,
                     note::MOST,
                 )?;
-                if !is_strict(&notes) {
+                if !is_allowed(&notes, precision) {
                     continue;
                 }
                 let mut plan = Descriptor::new(library, descriptor::EXECUTION_PLAN)?;
@@ -154,9 +157,13 @@ impl Plan {
                 if !plan.is_supported() {
                     continue;
                 }
+                // A size below 0 would be an error of cuDNN: memory that the plan writes must not be guessed.
                 let bytes = plan.int(attribute::EXECUTION_PLAN_WORKSPACE_SIZE)?;
+                let Ok(workspace) = usize::try_from(bytes) else {
+                    continue;
+                };
                 return Ok(Some(Self {
-                    workspace: usize::try_from(bytes).unwrap_or(0),
+                    workspace,
                     engine: engine.int(attribute::ENGINE_GLOBAL_INDEX)?,
                     notes,
                     descriptor: plan,
@@ -186,15 +193,15 @@ impl Plan {
     }
 }
 
-/// True for engines that give equal bits and compute in `f32`. Of `f32`, tensor cores make TF32.
-fn is_strict(notes: &[i32]) -> bool {
-    let excluded = [
-        note::TENSOR_CORE,
+/// True for engines that give equal bits and compute in the precision. Of `f32`, tensor cores make TF32; sums are in `f32` in all.
+fn is_allowed(notes: &[i32], precision: Precision) -> bool {
+    let always = [
         note::DOWN_CONVERT_INPUTS,
         note::REDUCED_PRECISION_REDUCTION,
         note::NONDETERMINISTIC,
     ];
-    !notes.iter().any(|note| excluded.contains(note))
+    let rounds = precision == Precision::F32 && notes.contains(&note::TENSOR_CORE);
+    !rounds && !notes.iter().any(|note| always.contains(note))
 }
 
 /// Engines that a heuristic proposes, the best first; none where it has nothing to say.
@@ -215,7 +222,12 @@ fn configs(
 }
 
 /// Operation of a pass; `None` if cuDNN does not have it.
-fn operation(library: &'static Library, pass: Pass, c: &Convolution) -> Result<Option<Descriptor>> {
+fn operation(
+    library: &'static Library,
+    pass: Pass,
+    c: &Convolution,
+    numbers: Numbers,
+) -> Result<Option<Descriptor>> {
     let pair = |(vertical, horizontal): (usize, usize)| [vertical as i64, horizontal as i64];
     let mut convolution = Descriptor::new(library, descriptor::CONVOLUTION)?;
     convolution.set_enum(
@@ -237,10 +249,10 @@ fn operation(library: &'static Library, pass: Pass, c: &Convolution) -> Result<O
         return Ok(None);
     }
 
-    let map = |id, channels, size| map(library, id, c.batch, channels, size);
+    let map = |id, channels, size| map(library, id, numbers, c.batch, channels, size);
     let (Some(x), Some(w), Some(y)) = (
         map(X, c.channels, c.input)?,
-        filter(library, c)?,
+        filter(library, numbers, c)?,
         map(Y, c.out_channels, c.output)?,
     ) else {
         return Ok(None);
@@ -296,16 +308,22 @@ fn operation(library: &'static Library, pass: Pass, c: &Convolution) -> Result<O
 fn map(
     library: &'static Library,
     id: i64,
+    numbers: Numbers,
     batch: usize,
     channels: usize,
     (height, width): (usize, usize),
 ) -> Result<Option<Descriptor>> {
     let [n, c, h, w] = [batch, channels, height, width].map(|size| size as i64);
-    tensor(library, id, [n, c, h, w], [h * w * c, 1, w * c, c])
+    let strides = [h * w * c, 1, w * c, c];
+    tensor(library, id, numbers, [n, c, h, w], strides)
 }
 
-/// Filters as the parameters lie, (O, C / groups, KH, KW).
-fn filter(library: &'static Library, c: &Convolution) -> Result<Option<Descriptor>> {
+/// Filters: as the parameters lie, (O, C / groups, KH, KW), in `f32`; in `bf16`, of which they are copied, with the channels last.
+fn filter(
+    library: &'static Library,
+    numbers: Numbers,
+    c: &Convolution,
+) -> Result<Option<Descriptor>> {
     let sizes = [
         c.out_channels,
         c.channels / c.groups,
@@ -313,17 +331,26 @@ fn filter(library: &'static Library, c: &Convolution) -> Result<Option<Descripto
         c.kernel.1,
     ];
     let [o, i, h, w] = sizes.map(|size| size as i64);
-    tensor(library, W, [o, i, h, w], [i * h * w, h * w, w, 1])
+    let strides = match numbers {
+        Numbers::F32 => [i * h * w, h * w, w, 1],
+        Numbers::Bf16 => [i * h * w, 1, w * i, i],
+    };
+    tensor(library, W, numbers, [o, i, h, w], strides)
 }
 
 fn tensor(
     library: &'static Library,
     id: i64,
+    numbers: Numbers,
     sizes: [i64; 4],
     strides: [i64; 4],
 ) -> Result<Option<Descriptor>> {
     let mut tensor = Descriptor::new(library, descriptor::TENSOR)?;
-    tensor.set_enum(attribute::TENSOR_DATA_TYPE, kind::DATA_TYPE, DATA_FLOAT)?;
+    let data_type = match numbers {
+        Numbers::F32 => DATA_FLOAT,
+        Numbers::Bf16 => DATA_BFLOAT16,
+    };
+    tensor.set_enum(attribute::TENSOR_DATA_TYPE, kind::DATA_TYPE, data_type)?;
     tensor.set_i64s(attribute::TENSOR_DIMENSIONS, &sizes)?;
     tensor.set_i64s(attribute::TENSOR_STRIDES, &strides)?;
     tensor.set_i64s(attribute::TENSOR_UNIQUE_ID, &[id])?;
@@ -337,17 +364,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn engines_of_tf32_and_of_any_order_are_left_out() {
-        assert!(is_strict(&[]));
-        assert!(is_strict(&[note::FFT, note::WINOGRAD]));
-        for bad in [
-            note::TENSOR_CORE,
-            note::DOWN_CONVERT_INPUTS,
-            note::REDUCED_PRECISION_REDUCTION,
-            note::NONDETERMINISTIC,
-        ] {
-            assert!(!is_strict(&[note::WINOGRAD, bad]));
+    fn engines_of_less_precision_and_of_any_order_are_left_out() {
+        use Precision::{Bf16, F32, Tf32};
+        for precision in [F32, Tf32, Bf16] {
+            assert!(is_allowed(&[], precision));
+            assert!(is_allowed(&[note::FFT, note::WINOGRAD], precision));
+            for bad in [
+                note::DOWN_CONVERT_INPUTS,
+                note::REDUCED_PRECISION_REDUCTION,
+                note::NONDETERMINISTIC,
+            ] {
+                assert!(!is_allowed(&[note::WINOGRAD, bad], precision));
+            }
         }
+        assert!(!is_allowed(&[note::TENSOR_CORE], F32));
+        assert!(is_allowed(&[note::TENSOR_CORE], Tf32));
+        assert!(is_allowed(&[note::TENSOR_CORE], Bf16));
     }
 
     #[test]

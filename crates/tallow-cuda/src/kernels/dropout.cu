@@ -41,7 +41,7 @@ __device__ inline void words(const Key &key, u64 block, u32 *out) {
 }
 
 // `y = x * scale` where the word is below the threshold, else `x * 0`. A thread takes the words of one block.
-KERNEL dropout(const float *x, float *y, u32 count, u64 start, u64 threshold, float scale, Key key) {
+KERNEL(dropout)(const T *x, T *y, u32 count, u64 start, u64 threshold, float scale, Key key) {
     const u64 first = start / 16, blocks = (start + count + 15) / 16 - first;
     for (u64 b = blockIdx.x * blockDim.x + threadIdx.x; b < blocks; b += gridDim.x * blockDim.x) {
         u32 drawn[16];
@@ -50,7 +50,7 @@ KERNEL dropout(const float *x, float *y, u32 count, u64 start, u64 threshold, fl
             const u64 word = (first + b) * 16 + k;
             if (word >= start && word < start + count) {
                 const u64 i = word - start;
-                y[i] = x[i] * (drawn[k] < threshold ? scale : 0.0f);
+                put(y + i, wide(x[i]) * (drawn[k] < threshold ? scale : 0.0f));
             }
         }
     }

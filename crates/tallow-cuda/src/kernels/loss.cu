@@ -31,7 +31,7 @@ __device__ inline double sum_of(double value) {
 
 // Softmax of each row, and the loss of each row with the target `1 - smoothing` at the label plus `smoothing / classes` for all. A label that
 // is not below `classes` makes it NaN.
-KERNEL cross_entropy(const float *logits, const u32 *labels, float *softmax, double *losses, u32 classes, double smoothing) {
+KERNEL(cross_entropy)(const float *logits, const u32 *labels, float *softmax, double *losses, u32 classes, double smoothing) {
     const float *z = logits + blockIdx.x * classes;
     float *p = softmax + blockIdx.x * classes;
     float best = -POSITIVE_INFINITY;
@@ -61,7 +61,7 @@ KERNEL cross_entropy(const float *logits, const u32 *labels, float *softmax, dou
 }
 
 // Mean of the rows' losses, by one block.
-KERNEL mean_loss(const double *losses, float *loss, u32 rows) {
+KERNEL(mean_loss)(const double *losses, float *loss, u32 rows) {
     double total = 0.0;
     for (u32 row = threadIdx.x; row < rows; row += ROW) total += losses[row];
     const double sum = sum_of(total);
@@ -69,7 +69,7 @@ KERNEL mean_loss(const double *losses, float *loss, u32 rows) {
 }
 
 // Gradient of the logits: that of the mean loss times `upstream`, a scalar in device memory.
-KERNEL cross_entropy_gradient(const float *softmax, const u32 *labels, const float *upstream, float *dz, u32 count, u32 classes, float hard,
+KERNEL(cross_entropy_gradient)(const float *softmax, const u32 *labels, const float *upstream, float *dz, u32 count, u32 classes, float hard,
                               float even) {
     const float scale = (float)((double)upstream[0] / (count / classes));
     for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {

@@ -7,6 +7,21 @@
 // Rows that are added in f32 before the sum goes on in f64.
 #define RUN 16
 
+// Rows that a thread reads before it works on the first of them, so that several reads are under way at a time. It divides RUN. The loops over
+// them are unrolled, so that what is read stays in registers.
+#define AHEAD 4
+
+// A kernel for each number of channels at a time.
+#define EACH(KIND, NAME) \
+    KIND(NAME##_1, 1)    \
+    KIND(NAME##_4, 4)
+
+// Row `j` of those that are read ahead from `row` on; the first of them again where there is none.
+__device__ inline u32 ahead(const Part &p, u32 row, int j) {
+    const u32 at = row + j * p.lanes;
+    return at < p.end ? at : row;
+}
+
 template <int W>
 struct Affine {
     float mean[W], scale[W], shift[W];
@@ -56,21 +71,27 @@ __device__ inline void write_pair(const Part &p, const double *first, const doub
 // Sums of `x - x0` and of its square, with `x0` the first row, so that a large mean does not drown the variance (Chan, Golub and LeVeque
 // 1983).
 template <int W>
-__device__ inline void statistics(const float *x, double *partial, u32 rows, u32 channels, u32 columns, u32 depth) {
+__device__ inline void statistics(const T *x, double *partial, u32 rows, u32 channels, u32 columns, u32 depth) {
     const Part p = part(rows, channels / W, columns, depth);
     double sum[W] = {}, squares[W] = {};
     if (p.inside) {
-        const float *at = x + p.column * W;
+        const T *at = x + p.column * W;
         const Lanes<W> origin = load<W>(at);
         u32 row = p.first;
         while (row < p.end) {
             float s[W] = {}, q[W] = {};
-            for (int i = 0; i < RUN && row < p.end; i++, row += p.lanes) {
-                const Lanes<W> v = load<W>(at + row * channels);
-                for (int k = 0; k < W; k++) {
-                    const float d = v.v[k] - origin.v[k];
-                    s[k] += d;
-                    q[k] += d * d;
+            for (int i = 0; i < RUN && row < p.end; i += AHEAD, row += AHEAD * p.lanes) {
+                Lanes<W> v[AHEAD];
+#pragma unroll
+                for (int j = 0; j < AHEAD; j++) v[j] = load<W>(at + ahead(p, row, j) * channels);
+#pragma unroll
+                for (int j = 0; j < AHEAD; j++) {
+                    if (row + j * p.lanes >= p.end) continue;
+                    for (int k = 0; k < W; k++) {
+                        const float d = v[j].v[k] - origin.v[k];
+                        s[k] += d;
+                        q[k] += d * d;
+                    }
                 }
             }
             for (int k = 0; k < W; k++) {
@@ -82,13 +103,12 @@ __device__ inline void statistics(const float *x, double *partial, u32 rows, u32
     write_pair<W>(p, sum, squares, partial, channels);
 }
 
-KERNEL norm_statistics_1(const float *x, double *partial, u32 rows, u32 channels, u32 columns, u32 depth) {
-    statistics<1>(x, partial, rows, channels, columns, depth);
-}
+#define STATISTICS(NAME, W)                                                                                   \
+    KERNEL(NAME)(const T *x, double *partial, u32 rows, u32 channels, u32 columns, u32 depth) {               \
+        statistics<W>(x, partial, rows, channels, columns, depth);                                            \
+    }
 
-KERNEL norm_statistics_4(const float *x, double *partial, u32 rows, u32 channels, u32 columns, u32 depth) {
-    statistics<4>(x, partial, rows, channels, columns, depth);
-}
+EACH(STATISTICS, norm_statistics)
 
 // Sums over the blocks, by 32 lanes for each of 16 channels. The result is valid in lane 0.
 struct Pair {
@@ -127,13 +147,13 @@ __device__ inline Pair add_partials(const double *partial, u32 blocks, u32 chann
 
 // Constants of a norm from the statistics of the batch: mean, scale, shift and 1 / sigma, `(4, channels)`; and the running statistics, which
 // move towards the mean (with the bias of the convolution before, if there is one) and the unbiased variance.
-KERNEL norm_finish(const double *partial, u32 blocks, u32 channels, const float *x, const float *weight, const float *bias,
-                   const float *conv_bias, float *running_mean, float *running_var, double count, double eps, double momentum,
-                   float *constants) {
+KERNEL(norm_finish)(const double *partial, u32 blocks, u32 channels, const T *x, const float *weight, const float *bias,
+                    const float *conv_bias, float *running_mean, float *running_var, double count, double eps, double momentum,
+                    float *constants) {
     const Pair sum = add_partials(partial, blocks, channels);
     if (!sum.mine) return;
     const u32 c = sum.channel;
-    const double mean = x[c] + sum.first / count;
+    const double mean = wide(x[c]) + sum.first / count;
     const double spread = (sum.second - sum.first * sum.first / count) / count;
     const double variance = spread > 0.0 ? spread : 0.0;
     const double inverse = 1.0 / sqrt(variance + eps);
@@ -147,8 +167,8 @@ KERNEL norm_finish(const double *partial, u32 blocks, u32 channels, const float 
 }
 
 // Constants of a norm from the running statistics, in the same form.
-KERNEL norm_constants(u32 channels, const float *weight, const float *bias, const float *conv_bias, const float *running_mean,
-                      const float *running_var, double eps, float *constants) {
+KERNEL(norm_constants)(u32 channels, const float *weight, const float *bias, const float *conv_bias, const float *running_mean,
+                       const float *running_var, double eps, float *constants) {
     const u32 c = blockIdx.x * blockDim.x + threadIdx.x;
     if (c >= channels) return;
     const double inverse = 1.0 / sqrt((double)running_var[c] + eps);
@@ -160,39 +180,47 @@ KERNEL norm_constants(u32 channels, const float *weight, const float *bias, cons
 
 // `out = z`, `relu(z)` or `relu(z + shortcut)`. `out` may be `y`.
 template <int W, bool RELU, bool ADD>
-__device__ inline void apply(const float *y, const float *shortcut, const float *mean, const float *scale, const float *shift, float *out,
-                             u32 rows, u32 channels, u32 columns, u32 depth) {
+__device__ inline void apply(const T *y, const T *shortcut, const float *mean, const float *scale, const float *shift, T *out, u32 rows,
+                             u32 channels, u32 columns, u32 depth) {
     const Part p = part(rows, channels / W, columns, depth);
     if (!p.inside) return;
     const u32 channel = p.column * W;
     const Affine<W> a = affine<W>(mean, scale, shift, channel);
-    for (u32 row = p.first; row < p.end; row += p.lanes) {
-        const u32 at = row * channels + channel;
-        Lanes<W> v = load<W>(y + at);
-        for (int k = 0; k < W; k++) v.v[k] = normal<W>(a, k, v.v[k]);
-        if (ADD) {
-            const Lanes<W> s = load<W>(shortcut + at);
-            for (int k = 0; k < W; k++) v.v[k] += s.v[k];
+    for (u32 row = p.first; row < p.end; row += AHEAD * p.lanes) {
+        Lanes<W> v[AHEAD], s[AHEAD];
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++) {
+            const u32 at = ahead(p, row, j) * channels + channel;
+            v[j] = load<W>(y + at);
+            if (ADD) s[j] = load<W>(shortcut + at);
         }
-        if (RELU) {
-            for (int k = 0; k < W; k++) v.v[k] = relu(v.v[k]);
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++) {
+            if (row + j * p.lanes >= p.end) continue;
+            for (int k = 0; k < W; k++) v[j].v[k] = normal<W>(a, k, v[j].v[k]);
+            if (ADD) {
+                for (int k = 0; k < W; k++) v[j].v[k] += s[j].v[k];
+            }
+            if (RELU) {
+                for (int k = 0; k < W; k++) v[j].v[k] = relu(v[j].v[k]);
+            }
+            store(out + (row + j * p.lanes) * channels + channel, v[j]);
         }
-        store(out + at, v);
     }
 }
 
-#define APPLY(NAME, W, RELU, ADD)                                                                                                     \
-    KERNEL NAME(const float *y, const float *shortcut, const float *mean, const float *scale, const float *shift, float *out, u32 rows, \
-                u32 channels, u32 columns, u32 depth) {                                                                               \
-        apply<W, RELU, ADD>(y, shortcut, mean, scale, shift, out, rows, channels, columns, depth);                                    \
+#define APPLY_AS(NAME, W, RELU, ADD)                                                                                                 \
+    KERNEL(NAME)(const T *y, const T *shortcut, const float *mean, const float *scale, const float *shift, T *out, u32 rows,         \
+                 u32 channels, u32 columns, u32 depth) {                                                                             \
+        apply<W, RELU, ADD>(y, shortcut, mean, scale, shift, out, rows, channels, columns, depth);                                   \
     }
+#define APPLY(NAME, W) APPLY_AS(NAME, W, false, false)
+#define APPLY_RELU(NAME, W) APPLY_AS(NAME, W, true, false)
+#define APPLY_ADD_RELU(NAME, W) APPLY_AS(NAME, W, true, true)
 
-APPLY(norm_apply_1, 1, false, false)
-APPLY(norm_apply_4, 4, false, false)
-APPLY(norm_apply_relu_1, 1, true, false)
-APPLY(norm_apply_relu_4, 4, true, false)
-APPLY(norm_apply_add_relu_1, 1, true, true)
-APPLY(norm_apply_add_relu_4, 4, true, true)
+EACH(APPLY, norm_apply)
+EACH(APPLY_RELU, norm_apply_relu)
+EACH(APPLY_ADD_RELU, norm_apply_add_relu)
 
 // First pixel of the 2x2 square at a row of `(N, high, wide)` squares, in maps of `height` by `width` pixels.
 struct Square {
@@ -236,14 +264,14 @@ __device__ inline Winner winner(const Affine<W> &a, int k, const float *y) {
 
 // `out = relu(max(z))` over 2x2 squares; odd last rows and columns are dropped.
 template <int W>
-__device__ inline void apply_pool(const float *y, const float *mean, const float *scale, const float *shift, float *out, u32 rows,
-                                  u32 channels, u32 columns, u32 depth, u32 height, u32 width) {
+__device__ inline void apply_pool(const T *y, const float *mean, const float *scale, const float *shift, T *out, u32 rows, u32 channels,
+                                  u32 columns, u32 depth, u32 height, u32 width) {
     const Part p = part(rows, channels / W, columns, depth);
     if (!p.inside) return;
     const u32 channel = p.column * W;
     const Affine<W> a = affine<W>(mean, scale, shift, channel);
     for (u32 row = p.first; row < p.end; row += p.lanes) {
-        const float *at = y + square(row, height / 2, width / 2, height, width).pixel * channels + channel;
+        const T *at = y + square(row, height / 2, width / 2, height, width).pixel * channels + channel;
         const Lanes<W> v[4] = {load<W>(at), load<W>(at + channels), load<W>(at + width * channels), load<W>(at + (width + 1) * channels)};
         Lanes<W> best;
         for (int k = 0; k < W; k++) {
@@ -254,23 +282,21 @@ __device__ inline void apply_pool(const float *y, const float *mean, const float
     }
 }
 
-KERNEL norm_apply_pool_1(const float *y, const float *mean, const float *scale, const float *shift, float *out, u32 rows, u32 channels,
-                         u32 columns, u32 depth, u32 height, u32 width) {
-    apply_pool<1>(y, mean, scale, shift, out, rows, channels, columns, depth, height, width);
-}
+#define APPLY_POOL(NAME, W)                                                                                                      \
+    KERNEL(NAME)(const T *y, const float *mean, const float *scale, const float *shift, T *out, u32 rows, u32 channels,          \
+                 u32 columns, u32 depth, u32 height, u32 width) {                                                                \
+        apply_pool<W>(y, mean, scale, shift, out, rows, channels, columns, depth, height, width);                                \
+    }
 
-KERNEL norm_apply_pool_4(const float *y, const float *mean, const float *scale, const float *shift, float *out, u32 rows, u32 channels,
-                         u32 columns, u32 depth, u32 height, u32 width) {
-    apply_pool<4>(y, mean, scale, shift, out, rows, channels, columns, depth, height, width);
-}
+EACH(APPLY_POOL, norm_apply_pool)
 
 // Gradient before the ReLU, of the gradient `g` after it. `MASK` 0: there is no ReLU; 1: the ReLU of `z`; 2: the ReLU whose output is
 // `out`. The result is also written to `masked` for 2, where the shortcut has it as its gradient.
 //
 // Sums of it, `d`, and of `d * (y - mean)`.
 template <int W, int MASK>
-__device__ inline void gradient_sums(const float *y, const float *grad, const float *out, const float *mean, const float *scale,
-                                     const float *shift, float *masked, double *partial, u32 rows, u32 channels, u32 columns, u32 depth) {
+__device__ inline void gradient_sums(const T *y, const T *grad, const T *out, const float *mean, const float *scale, const float *shift,
+                                     T *masked, double *partial, u32 rows, u32 channels, u32 columns, u32 depth) {
     const Part p = part(rows, channels / W, columns, depth);
     double sum[W] = {}, dot[W] = {};
     if (p.inside) {
@@ -279,21 +305,29 @@ __device__ inline void gradient_sums(const float *y, const float *grad, const fl
         u32 row = p.first;
         while (row < p.end) {
             float s[W] = {}, q[W] = {};
-            for (int i = 0; i < RUN && row < p.end; i++, row += p.lanes) {
-                const u32 at = row * channels + channel;
-                const Lanes<W> v = load<W>(y + at);
-                Lanes<W> d = load<W>(grad + at);
-                if (MASK == 1) {
-                    for (int k = 0; k < W; k++) d.v[k] = normal<W>(a, k, v.v[k]) <= 0.0f ? 0.0f : d.v[k];
+            for (int i = 0; i < RUN && row < p.end; i += AHEAD, row += AHEAD * p.lanes) {
+                Lanes<W> v[AHEAD], d[AHEAD], o[AHEAD];
+#pragma unroll
+                for (int j = 0; j < AHEAD; j++) {
+                    const u32 at = ahead(p, row, j) * channels + channel;
+                    v[j] = load<W>(y + at);
+                    d[j] = load<W>(grad + at);
+                    if (MASK == 2) o[j] = load<W>(out + at);
                 }
-                if (MASK == 2) {
-                    const Lanes<W> o = load<W>(out + at);
-                    for (int k = 0; k < W; k++) d.v[k] = o.v[k] <= 0.0f ? 0.0f : d.v[k];
-                    store(masked + at, d);
-                }
-                for (int k = 0; k < W; k++) {
-                    s[k] += d.v[k];
-                    q[k] += d.v[k] * (v.v[k] - a.mean[k]);
+#pragma unroll
+                for (int j = 0; j < AHEAD; j++) {
+                    if (row + j * p.lanes >= p.end) continue;
+                    if (MASK == 1) {
+                        for (int k = 0; k < W; k++) d[j].v[k] = normal<W>(a, k, v[j].v[k]) <= 0.0f ? 0.0f : d[j].v[k];
+                    }
+                    if (MASK == 2) {
+                        for (int k = 0; k < W; k++) d[j].v[k] = o[j].v[k] <= 0.0f ? 0.0f : d[j].v[k];
+                        store(masked + (row + j * p.lanes) * channels + channel, d[j]);
+                    }
+                    for (int k = 0; k < W; k++) {
+                        s[k] += d[j].v[k];
+                        q[k] += d[j].v[k] * (v[j].v[k] - a.mean[k]);
+                    }
                 }
             }
             for (int k = 0; k < W; k++) {
@@ -305,23 +339,23 @@ __device__ inline void gradient_sums(const float *y, const float *grad, const fl
     write_pair<W>(p, sum, dot, partial, channels);
 }
 
-#define SUMS(NAME, W, MASK)                                                                                                       \
-    KERNEL NAME(const float *y, const float *grad, const float *out, const float *mean, const float *scale, const float *shift,   \
-                float *masked, double *partial, u32 rows, u32 channels, u32 columns, u32 depth) {                                 \
-        gradient_sums<W, MASK>(y, grad, out, mean, scale, shift, masked, partial, rows, channels, columns, depth);                \
+#define SUMS_AS(NAME, W, MASK)                                                                                                  \
+    KERNEL(NAME)(const T *y, const T *grad, const T *out, const float *mean, const float *scale, const float *shift, T *masked, \
+                 double *partial, u32 rows, u32 channels, u32 columns, u32 depth) {                                             \
+        gradient_sums<W, MASK>(y, grad, out, mean, scale, shift, masked, partial, rows, channels, columns, depth);              \
     }
+#define SUMS(NAME, W) SUMS_AS(NAME, W, 0)
+#define SUMS_RELU(NAME, W) SUMS_AS(NAME, W, 1)
+#define SUMS_ADD_RELU(NAME, W) SUMS_AS(NAME, W, 2)
 
-SUMS(norm_sums_1, 1, 0)
-SUMS(norm_sums_4, 4, 0)
-SUMS(norm_sums_relu_1, 1, 1)
-SUMS(norm_sums_relu_4, 4, 1)
-SUMS(norm_sums_add_relu_1, 1, 2)
-SUMS(norm_sums_add_relu_4, 4, 2)
+EACH(SUMS, norm_sums)
+EACH(SUMS_RELU, norm_sums_relu)
+EACH(SUMS_ADD_RELU, norm_sums_add_relu)
 
 // The same sums where 2x2 squares were pooled; a row is a square.
 template <int W>
-__device__ inline void pool_sums(const float *y, const float *grad, const float *mean, const float *scale, const float *shift,
-                                 double *partial, u32 rows, u32 channels, u32 columns, u32 depth, u32 height, u32 width) {
+__device__ inline void pool_sums(const T *y, const T *grad, const float *mean, const float *scale, const float *shift, double *partial,
+                                 u32 rows, u32 channels, u32 columns, u32 depth, u32 height, u32 width) {
     const Part p = part(rows, channels / W, columns, depth);
     double sum[W] = {}, dot[W] = {};
     if (p.inside) {
@@ -331,7 +365,7 @@ __device__ inline void pool_sums(const float *y, const float *grad, const float 
         while (row < p.end) {
             float s[W] = {}, q[W] = {};
             for (int i = 0; i < RUN && row < p.end; i++, row += p.lanes) {
-                const float *at = y + square(row, height / 2, width / 2, height, width).pixel * channels + channel;
+                const T *at = y + square(row, height / 2, width / 2, height, width).pixel * channels + channel;
                 const Lanes<W> v[4] = {load<W>(at), load<W>(at + channels), load<W>(at + width * channels),
                                        load<W>(at + (width + 1) * channels)};
                 const Lanes<W> g = load<W>(grad + row * channels + channel);
@@ -352,20 +386,18 @@ __device__ inline void pool_sums(const float *y, const float *grad, const float 
     write_pair<W>(p, sum, dot, partial, channels);
 }
 
-KERNEL norm_sums_pool_1(const float *y, const float *grad, const float *mean, const float *scale, const float *shift, double *partial,
-                        u32 rows, u32 channels, u32 columns, u32 depth, u32 height, u32 width) {
-    pool_sums<1>(y, grad, mean, scale, shift, partial, rows, channels, columns, depth, height, width);
-}
+#define SUMS_POOL(NAME, W)                                                                                                         \
+    KERNEL(NAME)(const T *y, const T *grad, const float *mean, const float *scale, const float *shift, double *partial, u32 rows,  \
+                 u32 channels, u32 columns, u32 depth, u32 height, u32 width) {                                                    \
+        pool_sums<W>(y, grad, mean, scale, shift, partial, rows, channels, columns, depth, height, width);                         \
+    }
 
-KERNEL norm_sums_pool_4(const float *y, const float *grad, const float *mean, const float *scale, const float *shift, double *partial,
-                        u32 rows, u32 channels, u32 columns, u32 depth, u32 height, u32 width) {
-    pool_sums<4>(y, grad, mean, scale, shift, partial, rows, channels, columns, depth, height, width);
-}
+EACH(SUMS_POOL, norm_sums_pool)
 
 // Gradients of weight and bias, and what the statistics of the batch take from the gradient of `y`: offset and slope, `(2, channels)`
 // (Ioffe and Szegedy 2015, section 3). A null pointer leaves a result out.
-KERNEL norm_gradient_finish(const double *partial, u32 blocks, u32 channels, const float *inverse, double count, float *through,
-                            float *weight_grad, float *bias_grad) {
+KERNEL(norm_gradient_finish)(const double *partial, u32 blocks, u32 channels, const float *inverse, double count, float *through,
+                             float *weight_grad, float *bias_grad) {
     const Pair sum = add_partials(partial, blocks, channels);
     if (!sum.mine) return;
     const u32 c = sum.channel;
@@ -380,44 +412,52 @@ KERNEL norm_gradient_finish(const double *partial, u32 blocks, u32 channels, con
 
 // `dy = (d - offset - (y - mean) * slope) * scale`. Without `through` the statistics are constants. `dy` may be `y`.
 template <int W, bool RELU>
-__device__ inline void gradient(const float *y, const float *grad, const float *mean, const float *scale, const float *shift,
-                                const float *through, float *dy, u32 rows, u32 channels, u32 columns, u32 depth) {
+__device__ inline void gradient(const T *y, const T *grad, const float *mean, const float *scale, const float *shift, const float *through,
+                                T *dy, u32 rows, u32 channels, u32 columns, u32 depth) {
     const Part p = part(rows, channels / W, columns, depth);
     if (!p.inside) return;
     const u32 channel = p.column * W;
     const Affine<W> a = affine<W>(mean, scale, shift, channel);
     const Affine<W> t = affine<W>(through, through ? through + channels : through, nullptr, channel);
-    for (u32 row = p.first; row < p.end; row += p.lanes) {
-        const u32 at = row * channels + channel;
-        const Lanes<W> v = load<W>(y + at);
-        Lanes<W> d = load<W>(grad + at);
-        if (RELU) {
-            for (int k = 0; k < W; k++) d.v[k] = normal<W>(a, k, v.v[k]) <= 0.0f ? 0.0f : d.v[k];
+    for (u32 row = p.first; row < p.end; row += AHEAD * p.lanes) {
+        Lanes<W> v[AHEAD], d[AHEAD];
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++) {
+            const u32 at = ahead(p, row, j) * channels + channel;
+            v[j] = load<W>(y + at);
+            d[j] = load<W>(grad + at);
         }
-        if (through) {
-            for (int k = 0; k < W; k++) d.v[k] = d.v[k] - t.mean[k] - (v.v[k] - a.mean[k]) * t.scale[k];
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++) {
+            if (row + j * p.lanes >= p.end) continue;
+            if (RELU) {
+                for (int k = 0; k < W; k++) d[j].v[k] = normal<W>(a, k, v[j].v[k]) <= 0.0f ? 0.0f : d[j].v[k];
+            }
+            if (through) {
+                for (int k = 0; k < W; k++) d[j].v[k] = d[j].v[k] - t.mean[k] - (v[j].v[k] - a.mean[k]) * t.scale[k];
+            }
+            for (int k = 0; k < W; k++) d[j].v[k] *= a.scale[k];
+            store(dy + (row + j * p.lanes) * channels + channel, d[j]);
         }
-        for (int k = 0; k < W; k++) d.v[k] *= a.scale[k];
-        store(dy + at, d);
     }
 }
 
-#define GRADIENT(NAME, W, RELU)                                                                                                      \
-    KERNEL NAME(const float *y, const float *grad, const float *mean, const float *scale, const float *shift, const float *through, \
-                float *dy, u32 rows, u32 channels, u32 columns, u32 depth) {                                                         \
-        gradient<W, RELU>(y, grad, mean, scale, shift, through, dy, rows, channels, columns, depth);                                 \
+#define GRADIENT_AS(NAME, W, RELU)                                                                                               \
+    KERNEL(NAME)(const T *y, const T *grad, const float *mean, const float *scale, const float *shift, const float *through,     \
+                 T *dy, u32 rows, u32 channels, u32 columns, u32 depth) {                                                        \
+        gradient<W, RELU>(y, grad, mean, scale, shift, through, dy, rows, channels, columns, depth);                             \
     }
+#define GRADIENT(NAME, W) GRADIENT_AS(NAME, W, false)
+#define GRADIENT_RELU(NAME, W) GRADIENT_AS(NAME, W, true)
 
-GRADIENT(norm_gradient_1, 1, false)
-GRADIENT(norm_gradient_4, 4, false)
-GRADIENT(norm_gradient_relu_1, 1, true)
-GRADIENT(norm_gradient_relu_4, 4, true)
+EACH(GRADIENT, norm_gradient)
+EACH(GRADIENT_RELU, norm_gradient_relu)
 
 // The same where 2x2 squares were pooled; a row is a square, and odd last rows and columns are half squares, which nothing was taken from.
 // `dy` may be `y`.
 template <int W>
-__device__ inline void pool_gradient(const float *y, const float *grad, const float *mean, const float *scale, const float *shift,
-                                     const float *through, float *dy, u32 rows, u32 channels, u32 columns, u32 depth, u32 height,
+__device__ inline void pool_gradient(const T *y, const T *grad, const float *mean, const float *scale, const float *shift,
+                                     const float *through, T *dy, u32 rows, u32 channels, u32 columns, u32 depth, u32 height,
                                      u32 width) {
     const Part p = part(rows, channels / W, columns, depth);
     if (!p.inside) return;
@@ -458,12 +498,10 @@ __device__ inline void pool_gradient(const float *y, const float *grad, const fl
     }
 }
 
-KERNEL norm_gradient_pool_1(const float *y, const float *grad, const float *mean, const float *scale, const float *shift,
-                            const float *through, float *dy, u32 rows, u32 channels, u32 columns, u32 depth, u32 height, u32 width) {
-    pool_gradient<1>(y, grad, mean, scale, shift, through, dy, rows, channels, columns, depth, height, width);
-}
+#define GRADIENT_POOL(NAME, W)                                                                                                   \
+    KERNEL(NAME)(const T *y, const T *grad, const float *mean, const float *scale, const float *shift, const float *through,     \
+                 T *dy, u32 rows, u32 channels, u32 columns, u32 depth, u32 height, u32 width) {                                 \
+        pool_gradient<W>(y, grad, mean, scale, shift, through, dy, rows, channels, columns, depth, height, width);               \
+    }
 
-KERNEL norm_gradient_pool_4(const float *y, const float *grad, const float *mean, const float *scale, const float *shift,
-                            const float *through, float *dy, u32 rows, u32 channels, u32 columns, u32 depth, u32 height, u32 width) {
-    pool_gradient<4>(y, grad, mean, scale, shift, through, dy, rows, channels, columns, depth, height, width);
-}
+EACH(GRADIENT_POOL, norm_gradient_pool)

@@ -31,7 +31,7 @@ __device__ inline const Entry &mine(const Entry *entries, u32 count) {
 __device__ inline u32 end_of(const Entry &e, u32 start) { return start + PIECE < e.length ? start + PIECE : e.length; }
 
 // Numbers: learning rate, sign, weight decay, momentum, share of the gradient. Flags: 1 momentum, 2 Nesterov's.
-KERNEL sgd(const Entry *entries, u32 count) {
+KERNEL(sgd)(const Entry *entries, u32 count) {
     const Entry &e = mine(entries, count);
     const u32 start = (blockIdx.x - e.first) * PIECE, end = end_of(e, start);
     const float lr = e.c[0], sign = e.c[1], decay = e.c[2], momentum = e.c[3], share = e.c[4];
@@ -50,7 +50,7 @@ KERNEL sgd(const Entry *entries, u32 count) {
 
 // Numbers: factor of the parameter, weight decay, epsilon, sign, 1 - beta1, beta2, 1 - beta2, step size, root of the correction of the second
 // moment. Flags: 1 AMSGrad.
-KERNEL adam(const Entry *entries, u32 count) {
+KERNEL(adam)(const Entry *entries, u32 count) {
     const Entry &e = mine(entries, count);
     const u32 start = (blockIdx.x - e.first) * PIECE, end = end_of(e, start);
     const float keep = e.c[0], decay = e.c[1], eps = e.c[2], sign = e.c[3], new1 = e.c[4], beta2 = e.c[5], new2 = e.c[6];

@@ -53,11 +53,11 @@ __device__ inline u32 plane(const Place &p, u32 size, u32 channels, u32 channels
 
 // Maxima, and the positions of each in its plane. The first of equal values is the maximum; a NaN is larger than any number, and a later
 // one than an earlier.
-KERNEL max_pool(const float *x, float *y, u32 *winner, u32 count, u32 channels, u32 channels_last, Axis rows, Axis columns) {
+KERNEL(max_pool)(const T *x, T *y, u32 *winner, u32 count, u32 channels, u32 channels_last, Axis rows, Axis columns) {
     const u32 step = channels_last ? channels : 1;
     for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
         const Place p = place(i, rows.output, columns.output, channels, channels_last);
-        const float *from = x + plane(p, rows.input * columns.input, channels, channels_last);
+        const T *from = x + plane(p, rows.input * columns.input, channels, channels_last);
         float best = -POSITIVE_INFINITY;
         u32 at = NOBODY;
         for (u32 r = 0; r < rows.kernel; r++) {
@@ -68,19 +68,19 @@ KERNEL max_pool(const float *x, float *y, u32 *winner, u32 count, u32 channels, 
                 const u32 column = p.column * columns.stride + k * columns.dilation - columns.padding;
                 if (column >= columns.input) continue;
                 const u32 pixel = row * columns.input + column;
-                const float v = from[pixel * step];
+                const float v = wide(from[pixel * step]);
                 if (v > best || v != v || at == NOBODY) {
                     best = v;
                     at = pixel;
                 }
             }
         }
-        y[i] = best;
+        put(y + i, best);
         winner[i] = at;
     }
 }
 
-KERNEL max_pool_gradient(const float *grad, const u32 *winner, float *dx, u32 count, u32 channels, u32 channels_last, Axis rows,
+KERNEL(max_pool_gradient)(const T *grad, const u32 *winner, T *dx, u32 count, u32 channels, u32 channels_last, Axis rows,
                          Axis columns) {
     const u32 step = channels_last ? channels : 1;
     for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
@@ -92,10 +92,10 @@ KERNEL max_pool_gradient(const float *grad, const u32 *winner, float *dx, u32 co
         for (u32 r = down.first; r < down.end; r++) {
             for (u32 k = across.first; k < across.end; k++) {
                 const u32 at = from + (r * columns.output + k) * step;
-                if (winner[at] == pixel) sum += grad[at];
+                if (winner[at] == pixel) sum += wide(grad[at]);
             }
         }
-        dx[i] = sum;
+        put(dx + i, sum);
     }
 }
 
@@ -134,25 +134,25 @@ __device__ inline Range averages(const Axis &a, u32 input, u32 mode) {
     return r;
 }
 
-KERNEL avg_pool(const float *x, float *y, u32 count, u32 channels, u32 channels_last, u32 mode, Axis rows, Axis columns) {
+KERNEL(avg_pool)(const T *x, T *y, u32 count, u32 channels, u32 channels_last, u32 mode, Axis rows, Axis columns) {
     const u32 step = channels_last ? channels : 1;
     for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
         const Place p = place(i, rows.output, columns.output, channels, channels_last);
-        const float *from = x + plane(p, rows.input * columns.input, channels, channels_last);
+        const T *from = x + plane(p, rows.input * columns.input, channels, channels_last);
         const Span down = span(rows, p.row, mode), across = span(columns, p.column, mode);
         float sum = 0.0f;
         for (u32 r = down.first; r < down.end; r++) {
-            for (u32 k = across.first; k < across.end; k++) sum += from[(r * columns.input + k) * step];
+            for (u32 k = across.first; k < across.end; k++) sum += wide(from[(r * columns.input + k) * step]);
         }
-        y[i] = sum / (float)(down.divisor * across.divisor);
+        put(y + i, sum / (float)(down.divisor * across.divisor));
     }
 }
 
-KERNEL avg_pool_gradient(const float *grad, float *dx, u32 count, u32 channels, u32 channels_last, u32 mode, Axis rows, Axis columns) {
+KERNEL(avg_pool_gradient)(const T *grad, T *dx, u32 count, u32 channels, u32 channels_last, u32 mode, Axis rows, Axis columns) {
     const u32 step = channels_last ? channels : 1;
     for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
         const Place p = place(i, rows.input, columns.input, channels, channels_last);
-        const float *from = grad + plane(p, rows.output * columns.output, channels, channels_last);
+        const T *from = grad + plane(p, rows.output * columns.output, channels, channels_last);
         const Range vertical = averages(rows, p.row, mode), horizontal = averages(columns, p.column, mode);
         float sum = 0.0f;
         for (u32 r = vertical.first; r < vertical.end; r++) {
@@ -161,9 +161,9 @@ KERNEL avg_pool_gradient(const float *grad, float *dx, u32 count, u32 channels, 
             for (u32 k = horizontal.first; k < horizontal.end; k++) {
                 const Span across = span(columns, k, mode);
                 if (p.column < across.first || p.column >= across.end) continue;
-                sum += from[(r * columns.output + k) * step] / (float)(down.divisor * across.divisor);
+                sum += wide(from[(r * columns.output + k) * step]) / (float)(down.divisor * across.divisor);
             }
         }
-        dx[i] = sum;
+        put(dx + i, sum);
     }
 }

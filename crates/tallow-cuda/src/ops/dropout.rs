@@ -13,9 +13,9 @@ use crate::view::View;
 pub fn dropout(x: View, mask: &Mask) -> Result<CudaStorage> {
     let engine = Engine::of(x.device())?;
     let count = counted("dropout", x.len())?;
-    let y = engine.uninit::<f32>(x.len())?;
-    let call = calls::dropout(x.address(), y.address(), count, mask);
-    // SAFETY: input and output have as many floats as are counted.
+    let y = engine.values(x.kind(), x.len())?;
+    let call = calls::dropout(x.kind(), x.address(), y.address(), count, mask);
+    // SAFETY: input and output have as many numbers of the type as are counted.
     unsafe { engine.launch(&call)? };
-    Ok(engine.storage(y))
+    Ok(engine.storage_of(y))
 }

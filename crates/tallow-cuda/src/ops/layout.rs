@@ -15,9 +15,10 @@ pub fn transpose(x: View, (batch, rows, columns): (usize, usize, usize)) -> Resu
     let engine = Engine::of(x.device())?;
     let from = x.expect(OP, "the input", batch * rows * columns)?;
     let count = counted(OP, x.len())?;
-    let y = engine.uninit::<f32>(x.len())?;
-    let call = calls::transpose(from, y.address(), count, rows as u32, columns as u32);
-    // SAFETY: input and output have as many floats as are counted.
+    let y = engine.values(x.kind(), x.len())?;
+    let sizes = (rows as u32, columns as u32);
+    let call = calls::transpose(x.kind(), from, y.address(), count, sizes);
+    // SAFETY: input and output have as many numbers of the type as are counted.
     unsafe { engine.launch(&call)? };
-    Ok(engine.storage(y))
+    Ok(engine.storage_of(y))
 }

@@ -27,6 +27,7 @@ pub fn cross_entropy(
 ) -> Result<(CudaStorage, Softmax)> {
     let engine = Engine::of(logits.device())?;
     counted(OP, logits.len())?;
+    let labels = labels.beside(OP, "labels", &logits)?;
     let rows = labels.len();
     let z = logits.expect(OP, "logits", rows * classes)?;
     let softmax = Softmax {
@@ -58,6 +59,7 @@ pub fn cross_entropy(
 /// Gradient of the logits; `upstream` is the gradient of the loss, which stays on the device.
 pub fn gradient(softmax: &Softmax, labels: View, upstream: View) -> Result<CudaStorage> {
     let engine = Engine::of(upstream.device())?;
+    let labels = labels.beside(OP, "labels", &upstream)?;
     let labels = labels.expect(OP, "labels", softmax.rows as usize)?;
     if upstream.is_empty() {
         return Err(Error::Size {

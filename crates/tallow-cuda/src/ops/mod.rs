@@ -3,9 +3,11 @@
 //! Every function queues its work on the stream of the device and returns at once.
 
 pub mod conv;
+pub mod convert;
 pub mod dropout;
 pub mod elementwise;
 pub mod layout;
+pub mod linear;
 pub mod loss;
 pub mod norm;
 pub mod optimizer;

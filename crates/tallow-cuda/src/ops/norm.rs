@@ -1,12 +1,15 @@
 //! Batch norm in (N, H, W, C), with ReLU, addition and pooling; biases.
 
-use candle_core::{CudaStorage, Var};
+use candle_core::backend::BackendStorage;
+use candle_core::{CudaStorage, DType, Var};
+use half::bf16;
 
 use super::counted;
+use crate::call::{Address, Numbers};
 use crate::calls::norm as calls;
 use crate::calls::norm::{Affine, Finished, Forward, Parameters};
 pub use crate::calls::norm::{Maps, Tail};
-use crate::engine::{Engine, Memory};
+use crate::engine::{Engine, Memory, Values};
 use crate::error::{Error, Result};
 use crate::view::{View, with_floats};
 
@@ -53,16 +56,18 @@ pub struct Running {
 
 impl Weights<'_> {
     fn parameters(&self, channels: usize, mean: View, var: View) -> Result<Parameters> {
+        let mean = mean.beside(OP, "running_mean", &self.weight)?;
+        let var = var.beside(OP, "running_var", &self.weight)?;
         let conv_bias = match self.conv_bias {
-            Some(bias) => bias.expect(OP, "the convolution's bias", channels)?,
+            Some(bias) => floats(bias, "the convolution's bias", channels)?,
             None => 0,
         };
         Ok(Parameters {
-            weight: self.weight.expect(OP, "weight", channels)?,
-            bias: self.bias.expect(OP, "bias", channels)?,
+            weight: floats(self.weight, "weight", channels)?,
+            bias: floats(self.bias, "bias", channels)?,
             conv_bias,
-            running_mean: mean.expect(OP, "running_mean", channels)?,
-            running_var: var.expect(OP, "running_var", channels)?,
+            running_mean: floats(mean, "running_mean", channels)?,
+            running_var: floats(var, "running_var", channels)?,
         })
     }
 }
@@ -76,7 +81,7 @@ pub fn of_batch(
     eps: f64,
 ) -> Result<Constants> {
     let engine = Engine::of(y.device())?;
-    let from = y.expect(OP, "the input", maps.elements())?;
+    let from = input(y, "the input", maps)?;
     let partition = calls::by_pixel(maps, &[from]).ok_or_else(|| too_large(maps))?;
     let partial = engine.uninit::<f64>(partition.partial_sums())?;
     let values = engine.uninit(calls::Constants::len(maps.c))?;
@@ -109,19 +114,20 @@ pub fn of_batch(
     })
 }
 
-/// Constants of a norm from the running statistics.
+/// Constants of a norm of maps from the running statistics.
 pub fn of_running(
     weights: &Weights,
     mean: View,
     var: View,
-    channels: usize,
+    maps: Maps,
     eps: f64,
 ) -> Result<Constants> {
+    let channels = maps.c;
     let engine = Engine::of(weights.weight.device())?;
     let parameters = weights.parameters(channels, mean, var)?;
     let values = engine.uninit(calls::Constants::len(channels))?;
     let count = counted(OP, channels)?;
-    let call = calls::constants(&parameters, count, eps, values.address());
+    let call = calls::constants(maps.numbers, &parameters, count, eps, values.address());
     // SAFETY: all have one float a channel, and the constants four.
     unsafe { engine.launch(&call)? };
     Ok(Constants {
@@ -140,31 +146,118 @@ pub fn apply(
     shortcut: Option<View>,
 ) -> Result<CudaStorage> {
     let engine = Engine::of(y.device())?;
-    let from = y.expect(OP, "the input", maps.elements())?;
+    let from = input(y, "the input", maps)?;
     let shortcut = match (tail, shortcut) {
-        (Tail::AddRelu, Some(shortcut)) => shortcut.expect(OP, "the shortcut", y.len())?,
+        (Tail::AddRelu, Some(shortcut)) => input(shortcut, "the shortcut", maps)?,
         (Tail::AddRelu, None) => return Err(missing("shortcut")),
         _ => 0,
     };
     let outputs = outputs(maps, tail);
-    let out = engine.uninit::<f32>(outputs.elements())?;
+    let out = engine.values(maps.numbers, outputs.elements())?;
     let affine = constants.of(maps)?.affine();
     let call = calls::apply(from, maps, &affine, tail, shortcut, out.address())
         .ok_or_else(|| too_large(maps))?;
-    // SAFETY: input, shortcut and output have the floats of the maps, and the constants theirs.
+    // SAFETY: input, shortcut and output have the numbers of the maps, and the constants theirs.
     unsafe { engine.launch(&call)? };
-    Ok(engine.storage(out))
+    Ok(engine.storage_of(out))
+}
+
+/// ReLU of `y` plus a bias of each channel, and with [`Tail::ReluPool`] the maximum of each 2x2 square.
+pub fn bias_relu(y: View, maps: Maps, bias: Option<View>, tail: Tail) -> Result<CudaStorage> {
+    let engine = Engine::of(y.device())?;
+    let from = input(y, "the input", maps)?;
+    let affine = shifted(maps, bias, tail)?;
+    let out = engine.values(maps.numbers, outputs(maps, tail).elements())?;
+    let call =
+        calls::apply(from, maps, &affine, tail, 0, out.address()).ok_or_else(|| too_large(maps))?;
+    // SAFETY: input and output have the numbers of the maps, and the bias a float a channel.
+    unsafe { engine.launch(&call)? };
+    Ok(engine.storage_of(out))
+}
+
+/// Gradients of the input and of the bias of [`bias_relu`].
+pub fn bias_relu_gradient(
+    y: View,
+    grad: View,
+    maps: Maps,
+    bias: Option<View>,
+    tail: Tail,
+) -> Result<(CudaStorage, Option<CudaStorage>)> {
+    let engine = Engine::of(y.device())?;
+    let forward = Forward {
+        y: input(y, "the input", maps)?,
+        maps,
+        affine: shifted(maps, bias, tail)?,
+        tail,
+    };
+    let grad = input(grad, "the gradient", outputs(maps, tail))?;
+    let dy = engine.values(maps.numbers, maps.elements())?;
+    let db = match bias {
+        Some(_) => Some(sums_of_channels(&engine, &forward, grad)?),
+        None => None,
+    };
+    let call = calls::gradient(&forward, grad, 0, dy.address()).ok_or_else(|| too_large(maps))?;
+    // SAFETY: input and gradients have the numbers of the maps, and the bias a float a channel.
+    unsafe { engine.launch(&call)? };
+    let db = db.map(|db| engine.storage(db));
+    Ok((engine.storage_of(dy), db))
+}
+
+/// Norm that only adds a bias, before a ReLU.
+fn shifted(maps: Maps, bias: Option<View>, tail: Tail) -> Result<Affine> {
+    if !matches!(tail, Tail::Relu | Tail::ReluPool) {
+        let message = format!("expected a ReLU after a bias, found {tail:?}");
+        return Err(Error::Argument { op: OP, message });
+    }
+    let shift = match bias {
+        Some(bias) => floats(bias, "the bias", maps.c)?,
+        None => 0,
+    };
+    Ok(Affine {
+        shift,
+        ..Default::default()
+    })
+}
+
+/// Sums over each channel of the gradient before the tail: the gradient of a bias.
+fn sums_of_channels(engine: &Engine, forward: &Forward, grad: Address) -> Result<Memory<f32>> {
+    let maps = forward.maps;
+    let partition =
+        calls::gradient_partition(forward, &[forward.y, grad]).ok_or_else(|| too_large(maps))?;
+    let partial = engine.uninit::<f64>(partition.partial_sums())?;
+    let sums = engine.uninit::<f32>(maps.c)?;
+    let into = Finished {
+        bias: sums.address(),
+        ..Default::default()
+    };
+    let calls = [
+        calls::gradient_sums(forward, grad, (0, 0), &partition, partial.address()),
+        calls::gradient_finish(partial.address(), &partition, 0, maps.pixels(), &into),
+    ];
+    for call in &calls {
+        // SAFETY: input and gradient have the numbers of the maps, the partial sums those of the partition, and the result one a channel.
+        unsafe { engine.launch(call)? };
+    }
+    Ok(sums)
 }
 
 /// Adds a bias to each row of `y`, which is changed in place.
 pub fn add_bias(y: &mut CudaStorage, bias: View) -> Result<()> {
     let engine = Engine::of(bias.device())?;
     let channels = bias.len();
-    let at = crate::view::address(y.as_cuda_slice_mut::<f32>()?);
-    let elements = y.as_cuda_slice::<f32>()?.len();
-    let maps = rows(elements, channels)?;
+    let (numbers, at, elements) = match y.dtype() {
+        DType::BF16 => {
+            let slice = y.as_cuda_slice_mut::<bf16>()?;
+            (Numbers::Bf16, crate::view::address(slice), slice.len())
+        }
+        _ => {
+            let slice = y.as_cuda_slice_mut::<f32>()?;
+            (Numbers::F32, crate::view::address(slice), slice.len())
+        }
+    };
+    let maps = rows(numbers, elements, channels)?;
     let affine = Affine {
-        shift: bias.address(),
+        shift: floats(bias, "the bias", channels)?,
         ..Default::default()
     };
     let call =
@@ -176,35 +269,14 @@ pub fn add_bias(y: &mut CudaStorage, bias: View) -> Result<()> {
 /// Sums over the rows of `grad`, which has `channels` columns: the gradient of a bias.
 pub fn bias_gradient(grad: View, channels: usize) -> Result<CudaStorage> {
     let engine = Engine::of(grad.device())?;
-    let maps = rows(grad.len(), channels)?;
+    let maps = rows(grad.kind(), grad.len(), channels)?;
     let forward = Forward {
         y: grad.address(),
         maps,
         affine: Affine::default(),
         tail: Tail::Linear,
     };
-    let partition =
-        calls::gradient_partition(&forward, &[grad.address()]).ok_or_else(|| too_large(maps))?;
-    let partial = engine.uninit::<f64>(partition.partial_sums())?;
-    let db = engine.uninit::<f32>(channels)?;
-    let into = Finished {
-        bias: db.address(),
-        ..Default::default()
-    };
-    let calls = [
-        calls::gradient_sums(
-            &forward,
-            grad.address(),
-            (0, 0),
-            &partition,
-            partial.address(),
-        ),
-        calls::gradient_finish(partial.address(), &partition, 0, maps.pixels(), &into),
-    ];
-    for call in &calls {
-        // SAFETY: the gradient has the floats of the matrix, the partial sums those of the partition, and the result one a column.
-        unsafe { engine.launch(call)? };
-    }
+    let db = sums_of_channels(&engine, &forward, grad.address())?;
     Ok(engine.storage(db))
 }
 
@@ -230,10 +302,10 @@ pub fn backward(
     zeros: usize,
 ) -> Result<Gradients> {
     let engine = Engine::of(y.device())?;
-    let from = y.expect(OP, "the input", maps.elements())?;
-    let grad = grad.expect(OP, "the gradient", outputs(maps, tail).elements())?;
+    let from = input(y, "the input", maps)?;
+    let grad = input(grad, "the gradient", outputs(maps, tail))?;
     let out = match (tail, out) {
-        (Tail::AddRelu, Some(out)) => out.expect(OP, "the output", maps.elements())?,
+        (Tail::AddRelu, Some(out)) => input(out, "the output", maps)?,
         (Tail::AddRelu, None) => return Err(missing("output")),
         _ => 0,
     };
@@ -246,10 +318,10 @@ pub fn backward(
         tail,
     };
     let masked = match tail {
-        Tail::AddRelu => Some(engine.uninit::<f32>(maps.elements())?),
+        Tail::AddRelu => Some(engine.values(maps.numbers, maps.elements())?),
         _ => None,
     };
-    let masked_at = masked.as_ref().map_or(0, Memory::address);
+    let masked_at = masked.as_ref().map_or(0, Values::address);
     let partition = calls::gradient_partition(&forward, &[from, grad, out, masked_at])
         .ok_or_else(|| too_large(maps))?;
     let partial = engine.uninit::<f64>(partition.partial_sums())?;
@@ -264,7 +336,7 @@ pub fn backward(
         weight: parameters.address(),
         bias: parameters.address() + 4 * channels as u64,
     };
-    let dy = engine.uninit::<f32>(maps.elements())?;
+    let dy = engine.values(maps.numbers, maps.elements())?;
     let d = match tail {
         Tail::AddRelu => masked_at,
         _ => grad,
@@ -287,14 +359,14 @@ pub fn backward(
         calls::gradient(&forward, d, into.through, dy.address()).ok_or_else(|| too_large(maps))?,
     ];
     for call in &calls {
-        // SAFETY: input, gradients and output have the floats of the maps, the partial sums those of the partition, and all others one, two
+        // SAFETY: input, gradients and output have the numbers of the maps, the partial sums those of the partition, and all others one, two
         // or four a channel.
         unsafe { engine.launch(call)? };
     }
     Ok(Gradients {
-        input: engine.storage(dy),
+        input: engine.storage_of(dy),
         parameters: engine.storage(parameters),
-        shortcut: masked.map(|masked| engine.storage(masked)),
+        shortcut: masked.map(|masked| engine.storage_of(masked)),
     })
 }
 
@@ -313,6 +385,18 @@ impl Constants {
     }
 }
 
+/// Address of maps that are as expected.
+fn input(view: View, argument: &'static str, maps: Maps) -> Result<Address> {
+    view.expect_kind(OP, argument, maps.numbers)?;
+    view.expect(OP, argument, maps.elements())
+}
+
+/// Address of parameters, one float a channel.
+fn floats(view: View, argument: &'static str, channels: usize) -> Result<Address> {
+    view.expect_kind(OP, argument, Numbers::F32)?;
+    view.expect(OP, argument, channels)
+}
+
 /// Sizes of the output.
 fn outputs(maps: Maps, tail: Tail) -> Maps {
     match tail {
@@ -322,7 +406,7 @@ fn outputs(maps: Maps, tail: Tail) -> Maps {
 }
 
 /// Matrix of `channels` columns as maps of one pixel.
-fn rows(elements: usize, channels: usize) -> Result<Maps> {
+fn rows(numbers: Numbers, elements: usize, channels: usize) -> Result<Maps> {
     if channels == 0 || !elements.is_multiple_of(channels) {
         return Err(Error::Length {
             op: "bias",
@@ -332,6 +416,7 @@ fn rows(elements: usize, channels: usize) -> Result<Maps> {
         });
     }
     Ok(Maps {
+        numbers,
         n: elements / channels,
         h: 1,
         w: 1,

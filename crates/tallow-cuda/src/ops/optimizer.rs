@@ -30,7 +30,8 @@ pub fn step(steps: &[Step]) -> Result<()> {
         return Ok(());
     };
     let kernel = first.rule.kernel();
-    let engine = Engine::of(first.param.device().as_cuda_device()?)?;
+    let device = first.param.device().as_cuda_device()?;
+    let engine = Engine::of(device)?;
     let mut entries = Vec::with_capacity(steps.len());
     for step in steps {
         let length = step.param.elem_count();
@@ -43,9 +44,14 @@ pub fn step(steps: &[Step]) -> Result<()> {
             );
             return Err(Error::Argument { op: OP, message });
         }
-        let at = |tensor: &Tensor, argument| {
+        let at = |tensor: &Tensor, argument: &'static str| {
             let (storage, layout) = tensor.storage_and_layout();
-            View::locked(OP, &storage, layout)?.expect(OP, argument, length)
+            let view = View::locked(OP, &storage, layout)?;
+            if view.device().id() != device.id() {
+                let message = format!("{argument} is on another device than the first parameter");
+                return Err(Error::Argument { op: OP, message });
+            }
+            view.expect(OP, argument, length)
         };
         let mut state = [0; 3];
         for (address, tensor) in state.iter_mut().zip(&step.state) {

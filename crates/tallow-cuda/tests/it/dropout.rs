@@ -1,4 +1,5 @@
 use candle_core::{DType, Device, Tensor};
+use tallow_cuda::Numbers::F32;
 use tallow_cuda::calls::dropout::{Mask, dropout};
 use tallow_ops::Generator;
 
@@ -41,7 +42,7 @@ fn masks_of_the_generator() {
         };
         let found = in_both_orders(|backwards| {
             let (mut x, mut y) = (Buffer::floats(&x), Buffer::unset(len));
-            let call = dropout(x.address(), y.address(), len as u32, &mask);
+            let call = dropout(F32, x.address(), y.address(), len as u32, &mask);
             e.run(&[call], backwards);
             bits(y.read())
         });
@@ -69,7 +70,8 @@ fn positions_far_away() {
         scale: 2.,
     };
     let (mut from, mut to) = (Buffer::floats(&x), Buffer::unset(100));
-    e.run(&[dropout(from.address(), to.address(), 100, &mask)], false);
+    let call = dropout(F32, from.address(), to.address(), 100, &mask);
+    e.run(&[call], false);
     let found: Vec<f64> = to.read().iter().map(|&v| f64::from(v)).collect();
     assert_eq!(found, flat(&expected));
 }

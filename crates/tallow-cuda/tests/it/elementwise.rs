@@ -1,3 +1,4 @@
+use tallow_cuda::Numbers::F32;
 use tallow_cuda::calls::{elementwise, layout};
 
 use crate::emulator::{Buffer, emulator};
@@ -18,8 +19,8 @@ fn relu_and_its_gradient() {
             let (mut g, mut dx) = (Buffer::floats(&grad), Buffer::unset(len));
             let count = len as u32;
             let calls = [
-                elementwise::relu(from.address(), to.address(), count),
-                elementwise::relu_gradient(to.address(), g.address(), dx.address(), count),
+                elementwise::relu(F32, from.address(), to.address(), count),
+                elementwise::relu_gradient(F32, to.address(), g.address(), dx.address(), count),
             ];
             e.run(&calls, backwards);
             [bits(to.read()), bits(dx.read())]
@@ -41,13 +42,13 @@ fn views_that_are_not_aligned() {
     let x = values(65, 3);
     let mut from = Buffer::floats(&x);
     let mut to = Buffer::unset(64);
-    let call = elementwise::relu(from.at(1), to.address(), 64);
+    let call = elementwise::relu(F32, from.at(1), to.address(), 64);
     assert_eq!(call.kernel, "relu_1");
     e.run(&[call], false);
     let expected: Vec<f32> = x[1..].iter().map(|&x| relu(x)).collect();
     assert_eq!(bits(to.read()), bits(&expected));
     let mut aligned = Buffer::floats(&x[..64]);
-    let call = elementwise::relu(aligned.address(), to.address(), 64);
+    let call = elementwise::relu(F32, aligned.address(), to.address(), 64);
     assert_eq!(call.kernel, "relu_4");
 }
 
@@ -59,12 +60,18 @@ fn sums_before_a_relu() {
         let out = in_both_orders(|backwards| {
             let (mut a, mut b) = (Buffer::floats(&x), Buffer::floats(&y));
             let mut out = Buffer::unset(len);
-            let call = elementwise::add_relu(a.address(), b.address(), out.address(), len as u32);
-            e.run(&[call], backwards);
-            bits(out.read())
+            let mut sum = Buffer::unset(len);
+            let (x, y, count) = (a.address(), b.address(), len as u32);
+            let calls = [
+                elementwise::add(F32, x, y, sum.address(), count),
+                elementwise::add_relu(F32, x, y, out.address(), count),
+            ];
+            e.run(&calls, backwards);
+            [bits(sum.read()), bits(out.read())]
         });
-        let expected: Vec<f32> = x.iter().zip(&y).map(|(x, y)| relu(x + y)).collect();
-        assert_eq!(out, bits(&expected));
+        let sums: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x + y).collect();
+        let expected: Vec<f32> = sums.iter().map(|&sum| relu(sum)).collect();
+        assert_eq!(out, [bits(&sums), bits(&expected)]);
     }
 }
 
@@ -79,8 +86,8 @@ fn axes_change_places_and_back() {
             let (mut to, mut back) = (Buffer::unset(len), Buffer::unset(len));
             let (count, r, c) = (len as u32, rows as u32, columns as u32);
             let calls = [
-                layout::transpose(from.address(), to.address(), count, r, c),
-                layout::transpose(to.address(), back.address(), count, c, r),
+                layout::transpose(F32, from.address(), to.address(), count, (r, c)),
+                layout::transpose(F32, to.address(), back.address(), count, (c, r)),
             ];
             e.run(&calls, backwards);
             (to.read().to_vec(), back.read().to_vec())

@@ -37,6 +37,12 @@ static inline float __int_as_float(int bits) {
     return value;
 }
 
+static inline int __float_as_int(float value) {
+    int bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
 namespace emulator {
 
 constexpr size_t STACK = 64 << 10;

@@ -10,7 +10,8 @@ use std::io::Write as _;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use tallow_cuda::{Address, Call, source};
+use half::bf16;
+use tallow_cuda::{Address, Call, Numbers, source};
 
 unsafe extern "C" {
     fn dlopen(filename: *const c_char, flag: c_int) -> *mut c_void;
@@ -32,7 +33,7 @@ type Entry = unsafe extern "C" fn(
 
 /// Kernels compiled for the CPU.
 pub struct Emulator {
-    entries: HashMap<&'static str, Entry>,
+    entries: HashMap<String, Entry>,
     /// The fibers are one set for all kernels.
     turn: Mutex<()>,
 }
@@ -53,13 +54,23 @@ pub fn emulator() -> Option<&'static Emulator> {
 /// Text of all kernels for a C++ compiler.
 fn program() -> String {
     let mut text = format!("{}\n{}\n", include_str!("emulate.hpp"), source::COMMON);
-    for file in source::FILES {
-        let _ = writeln!(text, "#line 1 \"{}\"\n{}", file.name, file.text);
-    }
-    for kernel in source::FILES.iter().flat_map(|file| file.kernels) {
-        let _ = writeln!(text, "ENTRY({kernel})");
+    for (file, numbers) in files() {
+        // What the files of both types define has the same names.
+        let name = file.name.replace('.', "_");
+        let _ = writeln!(text, "namespace {name}_{numbers:?} {{");
+        let _ = writeln!(text, "{}", file.text_for(numbers));
+        for kernel in file.names(numbers) {
+            let _ = writeln!(text, "ENTRY({kernel})");
+        }
+        text.push_str("}\n");
     }
     text
+}
+
+/// Every file with every type that it is compiled for.
+fn files() -> impl Iterator<Item = (&'static source::File, Numbers)> {
+    let of = |file: &'static source::File| file.numbers.iter().map(move |&numbers| (file, numbers));
+    source::FILES.iter().flat_map(of)
 }
 
 impl Emulator {
@@ -95,16 +106,16 @@ impl Emulator {
         // SAFETY: the library was made here, and runs nothing when it is loaded. It stays loaded.
         let handle = unsafe { dlopen(path.as_ptr(), RTLD_NOW) };
         assert!(!handle.is_null(), "{}", last_error());
-        let entry = |kernel: &&'static str| {
+        let entry = |kernel: String| {
             let name = CString::new(format!("emulate_{kernel}")).unwrap();
             // SAFETY: the handle is that of a loaded library.
             let symbol = unsafe { dlsym(handle, name.as_ptr()) };
             assert!(!symbol.is_null(), "{}", last_error());
             // SAFETY: ENTRY defines functions of this type.
             let entry = unsafe { std::mem::transmute::<*mut c_void, Entry>(symbol) };
-            (*kernel, entry)
+            (kernel, entry)
         };
-        let kernels = source::FILES.iter().flat_map(|file| file.kernels);
+        let kernels = files().flat_map(|(file, numbers)| file.names(numbers));
         Some(Self {
             entries: kernels.map(entry).collect(),
             turn: Mutex::new(()),
@@ -217,6 +228,18 @@ impl Buffer<f32> {
     }
 }
 
+impl Buffer<bf16> {
+    pub fn halves(values: &[f32]) -> Self {
+        let values: Vec<bf16> = values.iter().map(|&v| bf16::from_f32(v)).collect();
+        Self::with(&values, bf16::from_f32(ODD))
+    }
+
+    /// Buffer for results: every value must be written, or the test sees the odd number.
+    pub fn unset_halves(len: usize) -> Self {
+        Self::with(&vec![bf16::from_f32(ODD); len], bf16::from_f32(ODD))
+    }
+}
+
 impl Buffer<f64> {
     pub fn doubles(len: usize) -> Self {
         Self::with(&vec![f64::from(ODD); len], f64::from(ODD))
@@ -232,5 +255,49 @@ impl Buffer<u32> {
 impl Buffer<u64> {
     pub fn table(values: &[u64]) -> Self {
         Self::with(values, 0x5eed_5eed_5eed_5eed)
+    }
+}
+
+/// Buffer of numbers of either type.
+pub enum Values {
+    F32(Buffer<f32>),
+    Bf16(Buffer<bf16>),
+}
+
+impl Values {
+    pub fn of(numbers: Numbers, values: &[f32]) -> Self {
+        match numbers {
+            Numbers::F32 => Self::F32(Buffer::floats(values)),
+            Numbers::Bf16 => Self::Bf16(Buffer::halves(values)),
+        }
+    }
+
+    /// Buffer for results: every value must be written, or the test sees the odd number.
+    pub fn unset(numbers: Numbers, len: usize) -> Self {
+        match numbers {
+            Numbers::F32 => Self::F32(Buffer::unset(len)),
+            Numbers::Bf16 => Self::Bf16(Buffer::unset_halves(len)),
+        }
+    }
+
+    /// Address of the first value.
+    pub fn address(&mut self) -> Address {
+        self.at(0)
+    }
+
+    /// Address of a value.
+    pub fn at(&mut self, index: usize) -> Address {
+        match self {
+            Self::F32(buffer) => buffer.at(index),
+            Self::Bf16(buffer) => buffer.at(index),
+        }
+    }
+
+    /// The values, after a look at the guards.
+    pub fn read(&self) -> Vec<f32> {
+        match self {
+            Self::F32(buffer) => buffer.read().to_vec(),
+            Self::Bf16(buffer) => buffer.read().iter().map(|v| v.to_f32()).collect(),
+        }
     }
 }

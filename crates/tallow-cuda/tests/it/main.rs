@@ -5,6 +5,7 @@
 mod emulator;
 mod support;
 
+mod convert;
 mod dropout;
 mod elementwise;
 mod loss;

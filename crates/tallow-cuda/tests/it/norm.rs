@@ -1,4 +1,5 @@
 use candle_core::Tensor;
+use tallow_cuda::Numbers::{self, Bf16, F32};
 use tallow_cuda::calls::norm::{
     self, Affine, Constants, Finished, Forward, Maps, Parameters, Tail,
 };
@@ -6,8 +7,8 @@ use tallow_ops::{
     BatchNormConfig, Layout, Pool2dConfig, add, batch_norm_eval, batch_norm_train, max_pool2d, relu,
 };
 
-use crate::emulator::{Buffer, Emulator, emulator};
-use crate::support::{assert_close, bits, flat, floats, in_both_orders, values, variable};
+use crate::emulator::{Buffer, Emulator, Values, emulator};
+use crate::support::{assert_close, bits, flat, floats, in_both_orders, rounded, values, variable};
 
 const EPS: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
@@ -28,25 +29,35 @@ struct Input {
 }
 
 impl Input {
-    fn new((n, h, w, c): (usize, usize, usize, usize), tail: Tail) -> Self {
-        let maps = Maps { n, h, w, c };
+    fn new(size: (usize, usize, usize, usize), tail: Tail) -> Self {
+        Self::of(F32, size, tail)
+    }
+
+    fn of(numbers: Numbers, (n, h, w, c): (usize, usize, usize, usize), tail: Tail) -> Self {
+        let maps = Maps {
+            numbers,
+            n,
+            h,
+            w,
+            c,
+        };
         let outputs = match tail {
             Tail::ReluPool => maps.pooled(),
             _ => maps,
         };
         // A mean that is large beside the spread.
-        let y = values(maps.elements(), 1).iter().map(|y| y + 3.).collect();
+        let y: Vec<f32> = values(maps.elements(), 1).iter().map(|y| y + 3.).collect();
         let positive = |seed| values(c, seed).iter().map(|v| v.abs() + 0.5).collect();
         Self {
             maps,
             tail,
-            y,
+            y: rounded(numbers, &y),
             weight: values(c, 2),
             bias: values(c, 3),
             conv_bias: None,
             running: [values(c, 4), positive(5)],
-            shortcut: values(maps.elements(), 6),
-            grad: values(outputs.elements(), 7),
+            shortcut: rounded(numbers, &values(maps.elements(), 6)),
+            grad: rounded(numbers, &values(outputs.elements(), 7)),
             shift: 0,
         }
     }
@@ -68,18 +79,18 @@ const NAMES: [&str; 7] = [
 /// The launches of a forward and a backward pass; with `batch`, by the statistics of the batch.
 fn on_the_device(e: &Emulator, input: &Input, batch: bool, in_place: bool) -> Results {
     let results = in_both_orders(|backwards| {
-        let (maps, c) = (input.maps, input.maps.c);
+        let (maps, c, numbers) = (input.maps, input.maps.c, input.maps.numbers);
         let mut shifted = vec![0.; input.shift];
         shifted.extend(&input.y);
-        let mut y = Buffer::floats(&shifted);
+        let mut y = Values::of(numbers, &shifted);
         let y_at = y.at(input.shift);
         let mut weight = Buffer::floats(&input.weight);
         let mut bias = Buffer::floats(&input.bias);
         let mut conv_bias = input.conv_bias.as_ref().map(|b| Buffer::floats(b));
         let [mut mean, mut var] = [0, 1].map(|i| Buffer::floats(&input.running[i]));
-        let mut shortcut = Buffer::floats(&input.shortcut);
-        let mut grad = Buffer::floats(&input.grad);
-        let mut out = Buffer::unset(input.grad.len());
+        let mut shortcut = Values::of(numbers, &input.shortcut);
+        let mut grad = Values::of(numbers, &input.grad);
+        let mut out = Values::unset(numbers, input.grad.len());
         let mut constants = Buffer::unset(Constants::len(c));
         let parameters = Parameters {
             weight: weight.address(),
@@ -107,7 +118,13 @@ fn on_the_device(e: &Emulator, input: &Input, batch: bool, in_place: bool) -> Re
                 norm.address,
             ));
         } else {
-            calls.push(norm::constants(&parameters, c as u32, EPS, norm.address));
+            calls.push(norm::constants(
+                F32,
+                &parameters,
+                c as u32,
+                EPS,
+                norm.address,
+            ));
         }
         let added = match input.tail {
             Tail::AddRelu => shortcut.address(),
@@ -122,10 +139,11 @@ fn on_the_device(e: &Emulator, input: &Input, batch: bool, in_place: bool) -> Re
             affine,
             tail: input.tail,
         };
-        let mut masked = Buffer::unset(match input.tail {
+        let masked = match input.tail {
             Tail::AddRelu => maps.elements(),
             _ => 0,
-        });
+        };
+        let mut masked = Values::unset(numbers, masked);
         let pair = (out.address(), masked.address());
         let of = [y_at, grad.address(), pair.0, pair.1];
         let partition = norm::gradient_partition(&f, &of).unwrap();
@@ -156,7 +174,8 @@ fn on_the_device(e: &Emulator, input: &Input, batch: bool, in_place: bool) -> Re
             Tail::AddRelu => masked.address(),
             _ => grad.address(),
         };
-        let mut dy = Buffer::unset(if in_place { 0 } else { maps.elements() });
+        let elements = if in_place { 0 } else { maps.elements() };
+        let mut dy = Values::unset(numbers, elements);
         let to = if in_place { y_at } else { dy.address() };
         calls.push(norm::gradient(&f, d, into.through, to).unwrap());
         e.run(&calls, backwards);
@@ -170,17 +189,17 @@ fn on_the_device(e: &Emulator, input: &Input, batch: bool, in_place: bool) -> Re
             constants.read(),
         );
         let dy = match in_place {
-            true => &y.read()[input.shift..],
+            true => y.read().split_off(input.shift),
             false => dy.read(),
         };
         [
-            bits(out.read()),
+            bits(&out.read()),
             bits(mean.read()),
             bits(var.read()),
-            bits(dy),
+            bits(&dy),
             bits(dweight.read()),
             bits(dbias.read()),
-            bits(masked.read()),
+            bits(&masked.read()),
         ]
     });
     results.map(floats)
@@ -188,7 +207,7 @@ fn on_the_device(e: &Emulator, input: &Input, batch: bool, in_place: bool) -> Re
 
 /// The same by the operators of tallow-ops in `f64`.
 fn reference(input: &Input, batch: bool) -> [Vec<f64>; 7] {
-    let Maps { n, h, w, c } = input.maps;
+    let Maps { n, h, w, c, .. } = input.maps;
     let shape = [n, h, w, c];
     let y = variable(&input.y, &shape);
     let (weight, bias) = (variable(&input.weight, &[c]), variable(&input.bias, &[c]));
@@ -275,6 +294,29 @@ fn norms_of_a_batch() {
     }
 }
 
+/// Maps of `bf16` are rounded, and statistics and gradients of parameters are as exact as those of floats.
+#[test]
+fn norms_of_numbers_of_16_bits() {
+    let Some(e) = emulator() else { return };
+    for size in SIZES {
+        for tail in TAILS {
+            for batch in [true, false] {
+                let mut input = Input::of(Bf16, size, tail);
+                let expected = reference(&input, batch);
+                for shift in [0, 1] {
+                    input.shift = shift;
+                    let found = on_the_device(e, &input, batch, false);
+                    for ((name, found), expected) in NAMES.iter().zip(&found).zip(&expected) {
+                        let is_map = ["output", "gradient of the input"].contains(name);
+                        let tolerance = if is_map { 4e-3 } else { 2e-5 };
+                        assert_close(name, found, expected, tolerance);
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn norms_by_running_statistics() {
     let Some(e) = emulator() else { return };
@@ -323,6 +365,7 @@ fn biases_and_their_gradients() {
         values(rows * outputs, 3),
     );
     let maps = Maps {
+        numbers: F32,
         n: rows,
         h: 1,
         w: 1,

@@ -1,4 +1,5 @@
 use candle_core::{Device, Tensor, Var};
+use tallow_cuda::Numbers;
 use tallow_cuda::calls::pool::{self, Axis, Divisor, Windows};
 use tallow_ops::{Layout, Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d};
 
@@ -60,6 +61,7 @@ fn axis(size: usize, config: &Pool2dConfig, of: fn((usize, usize)) -> usize) -> 
 
 fn windows(h: usize, w: usize, config: &Pool2dConfig) -> Windows {
     Windows {
+        numbers: Numbers::F32,
         batch: BATCH as u32,
         channels: CHANNELS as u32,
         channels_last: config.layout == Layout::Nhwc,

@@ -1,6 +1,8 @@
 //! Numbers for the tests, and their comparison.
 
 use candle_core::{DType, Device, Tensor, Var};
+use half::bf16;
+use tallow_cuda::Numbers;
 
 /// Numbers in (-1, 1) that look random and are `f32`s.
 pub fn values(len: usize, seed: u64) -> Vec<f32> {
@@ -12,6 +14,14 @@ pub fn values(len: usize, seed: u64) -> Vec<f32> {
         (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
     };
     (0..len).map(next).collect()
+}
+
+/// The values as a type has them.
+pub fn rounded(numbers: Numbers, values: &[f32]) -> Vec<f32> {
+    match numbers {
+        Numbers::F32 => values.to_vec(),
+        Numbers::Bf16 => values.iter().map(|&v| bf16::from_f32(v).to_f32()).collect(),
+    }
 }
 
 /// Variable of `f64` with these values.

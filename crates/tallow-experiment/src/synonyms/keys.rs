@@ -222,7 +222,6 @@ pub(crate) const KEYS: &[(&[&str], Meaning)] = &[
     ),
     (
         &[
-            "precision",
             "amp",
             "fp16",
             "bf16",
@@ -232,7 +231,10 @@ pub(crate) const KEYS: &[(&[&str], Meaning)] = &[
             "dtype",
             "ampdtype",
         ],
-        Not("there is no such key: training is in f32"),
+        As(
+            "train.precision",
+            "`\"bf16\"` or `\"tf32\"` on a CUDA device; there is none in f16",
+        ),
     ),
     // Loss.
     (

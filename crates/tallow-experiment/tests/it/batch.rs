@@ -75,6 +75,7 @@ fn settings_at_their_default_are_not_written() {
         "skip_non_finite",
         "evaluate_every",
         "tta",
+        "precision",
     ] {
         assert!(
             !config["train"].as_table().unwrap().contains_key(key),
@@ -99,11 +100,29 @@ fn settings_out_of_range_are_errors_of_the_recipe() {
         ("train.layer_decay=1.5", "train.layer_decay is 1.5"),
         ("train.swa={ start = 9 }", "swa.start: 9"),
         ("train.tta=ten-crop", "train.tta"),
+        ("train.precision=f16", "train.precision"),
         ("train.mix.mixup=1", "train.mix"),
     ] {
         let error = Experiment::parse("small", SMALL, Tier::Full, &[set.to_string()]);
         let message = error.unwrap_err().message();
         assert!(message.contains(expected), "{set}: {message}");
+    }
+}
+
+#[test]
+fn a_precision_that_the_device_lacks_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for precision in ["tf32", "bf16"] {
+        let experiment = experiment(SMALL, &[&format!("train.precision={precision}")]);
+        let result = runner(dir.path()).run(&experiment, "test", &mut NoProgress);
+        let Err(error) = result else {
+            panic!("a CPU trained in {precision}")
+        };
+        let message = error.message();
+        assert!(
+            message.contains(precision) && message.contains("no CUDA device"),
+            "{message}"
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use candle_core::{Tensor, Var};
 use tallow_onnx::{Array, Attribute};
-use tallow_ops::{Conv2dConfig, Layout, ParamPath, conv2d};
+use tallow_ops::{Conv2dConfig, Layout, ParamPath, cast, conv2d};
 
 use crate::error::{Error, Result};
 use crate::module::{Context, Module};
@@ -191,7 +191,7 @@ impl Module for UnitBias {
             Layout::Nchw => self.bias.as_tensor().clone(),
             Layout::Nhwc => self.bias.permute((1, 2, 0))?.contiguous()?,
         };
-        let y = x.broadcast_add(&bias)?;
+        let y = cast(x, bias.dtype())?.broadcast_add(&bias)?;
         cx.onnx(&self.name, [x], &y, |layer, [x]| {
             let bias = onnx_parameter(layer, "", &self.bias)?;
             Ok(layer.plain("Add", &[x, &bias]))
@@ -311,7 +311,8 @@ impl Rbf {
 impl Module for Rbf {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         let codes = self.codes.as_detached_tensor().unsqueeze(0)?;
-        let distances = x.unsqueeze(1)?.broadcast_sub(&codes)?.sqr()?.sum(2)?;
+        let rows = cast(x, codes.dtype())?.unsqueeze(1)?;
+        let distances = rows.broadcast_sub(&codes)?.sqr()?.sum(2)?;
         let y = distances.neg()?;
         cx.onnx(&self.name, [x], &y, |layer, [x]| {
             let codes = onnx_parameter(layer, "codes", &self.codes)?;

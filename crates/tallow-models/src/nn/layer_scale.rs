@@ -1,5 +1,5 @@
 use candle_core::{Tensor, Var};
-use tallow_ops::{Init, Layout, ParamPath};
+use tallow_ops::{Init, Layout, ParamPath, cast};
 
 use crate::error::Result;
 use crate::module::{Context, Module};
@@ -35,7 +35,7 @@ impl Module for LayerScale {
             Layout::Nchw => self.scale.reshape((1, channels, 1, 1))?,
             Layout::Nhwc => self.scale.reshape((1, 1, 1, channels))?,
         };
-        let y = x.broadcast_mul(&scale)?;
+        let y = cast(x, scale.dtype())?.broadcast_mul(&scale)?;
         cx.onnx(&self.name, [x], &y, |layer, [x]| {
             let scale = onnx_parameter(layer, "", &self.scale)?;
             Ok(layer.plain("Mul", &[x, &scale]))

@@ -180,8 +180,8 @@ fn joint(layers: &[Layer]) -> usize {
 /// Runs the layers of one range of the plan.
 fn run(layers: &[Layer], x: &Tensor, cx: &mut Context) -> Result<Tensor> {
     use Layer::{BatchNorm2d, Conv2d, MaxPool2d, Relu};
-    // Channels first has an operator for convolution and ReLU, channels last has none.
-    let channels_first = cx.layout == Layout::Nchw;
+    // Channels first has an operator for convolution and ReLU, and channels last has one on a GPU alone.
+    let has_conv_relu = cx.layout == Layout::Nchw || x.device().is_cuda();
     match layers {
         _ if cx.is_observed() => {}
         [Conv2d(conv), BatchNorm2d(norm)] => return fused::conv_bn(conv, norm, x, cx),
@@ -191,10 +191,10 @@ fn run(layers: &[Layer], x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         [Conv2d(conv), BatchNorm2d(norm), Relu(relu), MaxPool2d(pool)] => {
             return fused::conv_bn_relu(conv, norm, relu, Some(pool), x, cx);
         }
-        [Conv2d(conv), Relu(relu)] if channels_first => {
+        [Conv2d(conv), Relu(relu)] if has_conv_relu => {
             return fused::conv_relu(conv, relu, None, x, cx);
         }
-        [Conv2d(conv), Relu(relu), MaxPool2d(pool)] if channels_first => {
+        [Conv2d(conv), Relu(relu), MaxPool2d(pool)] if has_conv_relu => {
             return fused::conv_relu(conv, relu, Some(pool), x, cx);
         }
         _ => {}

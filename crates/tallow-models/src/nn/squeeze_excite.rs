@@ -1,5 +1,5 @@
 use candle_core::Tensor;
-use tallow_ops::ParamPath;
+use tallow_ops::{ParamPath, cast};
 
 use crate::error::Result;
 use crate::module::{Context, Module};
@@ -58,7 +58,7 @@ impl Module for SqueezeExcite {
         let y = self.activation.forward(&y, cx)?;
         let y = self.fc2.forward(&y, cx)?;
         let gate = self.scale_activation.forward(&y, cx)?;
-        let y = x.broadcast_mul(&gate)?;
+        let y = x.broadcast_mul(&cast(&gate, x.dtype())?)?;
         cx.onnx(&self.name, [x, &gate], &y, |layer, [x, gate]| {
             Ok(layer.plain("Mul", &[x, gate]))
         })?;

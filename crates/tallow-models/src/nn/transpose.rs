@@ -1,5 +1,5 @@
 use candle_core::{Tensor, Var};
-use tallow_ops::{Layout, ParamPath, to_layout};
+use tallow_ops::{Layout, ParamPath, cast, to_layout};
 
 use crate::error::{Error, Result};
 use crate::module::{Context, Module};
@@ -65,7 +65,8 @@ impl Module for ConvTranspose2d {
             dilation,
             ..
         } = self.options;
-        let x = to_layout(input, cx.layout, Layout::Nchw)?;
+        let x = cast(input, self.weight.dtype())?;
+        let x = to_layout(&x, cx.layout, Layout::Nchw)?;
         let (_, _, h, w) = x.dims4()?;
         let mut y = x.conv_transpose2d(&self.weight, padding, 0, stride, dilation)?;
         if let Some(bias) = &self.bias {

@@ -8,7 +8,8 @@ use candle_core::{CpuStorage, CustomOp3, DType, Shape, Tensor, Var};
 pub use self::config::{BatchNormConfig, Norm};
 pub(crate) use self::config::{check, check_count, check_parameters, check_train};
 pub use self::running::with_running_momentum;
-use crate::cpu;
+#[cfg(feature = "cuda")]
+use crate::cuda::PARAMETERS;
 #[cfg(feature = "cuda")]
 use crate::cuda::norm::Statistics;
 use crate::custom_op::{self, Element, for_float};
@@ -17,8 +18,10 @@ use crate::kernels::batch_norm::{self as kernel, Moments, Normal};
 use crate::kernels::fresh::fresh;
 use crate::layout::{Extents, Layout};
 #[cfg(feature = "cuda")]
+use crate::route;
+#[cfg(feature = "cuda")]
 use crate::to_layout::in_channels_last;
-use crate::{reference, route, tape};
+use crate::{cpu, reference, tape};
 
 /// Batch normalization in training, as `torch.nn.functional.batch_norm` with `training=True` (Ioffe and Szegedy 2015).
 ///
@@ -39,16 +42,20 @@ pub fn batch_norm_train(
     running_var: &Var,
     config: &BatchNormConfig,
 ) -> Result<Tensor> {
-    if !route::has_kernels(x) {
+    #[cfg(feature = "cuda")]
+    if route::layer_on_cuda(x, weight) {
+        let extents = Extents::of(NAME, x, config.layout)?;
+        let all: [&Tensor; 4] = [weight, bias, running_mean, running_var];
+        check_parameters(extents.c, PARAMETERS, all, config)?;
+        check_count(extents, x.shape())?;
+        let statistics = Statistics::of_batch(running_mean, running_var, config);
+        return on_the_device(x, [weight, bias], extents, config, statistics);
+    }
+    if !cpu::has_kernels(x) {
         let [x, weight, bias] = [x, weight, bias].map(tape::input);
         return reference::batch_norm_train(&x, &weight, &bias, running_mean, running_var, config);
     }
     let extents = check_train(x, weight, bias, running_mean, running_var, config)?;
-    #[cfg(feature = "cuda")]
-    if route::on_cuda(x) {
-        let statistics = Statistics::of_batch(running_mean, running_var, config);
-        return on_the_device(x, [weight, bias], extents, config, statistics);
-    }
     let moments = Arc::new(OnceLock::new());
     let op = Train {
         extents,
@@ -82,16 +89,19 @@ pub fn batch_norm_eval(
     running_var: &Tensor,
     config: &BatchNormConfig,
 ) -> Result<Tensor> {
-    if !route::has_kernels(x) {
+    #[cfg(feature = "cuda")]
+    if route::layer_on_cuda(x, weight) {
+        let extents = Extents::of(NAME, x, config.layout)?;
+        let all = [weight, bias, running_mean, running_var];
+        check_parameters(extents.c, PARAMETERS, all, config)?;
+        let statistics = Statistics::running(running_mean, running_var);
+        return on_the_device(x, [weight, bias], extents, config, statistics);
+    }
+    if !cpu::has_kernels(x) {
         let [x, weight, bias] = [x, weight, bias].map(tape::input);
         return reference::batch_norm_eval(&x, &weight, &bias, running_mean, running_var, config);
     }
     let extents = check(x, weight, bias, running_mean, running_var, config)?;
-    #[cfg(feature = "cuda")]
-    if route::on_cuda(x) {
-        let statistics = Statistics::running(running_mean, running_var);
-        return on_the_device(x, [weight, bias], extents, config, statistics);
-    }
     let normal = Normal::new(to_f64(running_mean)?, &to_f64(running_var)?, config.eps);
     let op = Eval {
         extents,

@@ -3,6 +3,7 @@ use candle_core::Tensor;
 use crate::error::{Error, Result};
 use crate::kernels::conv::Geometry;
 use crate::layout::Layout;
+use crate::route;
 
 /// Hyper-parameters of a convolution, with the names of `torch.nn.Conv2d`; pairs are (vertical, horizontal).
 ///
@@ -99,7 +100,7 @@ pub(crate) fn geometry(
         return shape("bias", format!("({out_channels})"), bias);
     }
     for other in [Some(weight), bias].into_iter().flatten() {
-        if other.dtype() != x.dtype() {
+        if other.dtype() != x.dtype() && !route::is_mixed(x, other) {
             let (lhs, rhs) = (x.dtype(), other.dtype());
             return Err(candle_core::Error::DTypeMismatchBinaryOp { lhs, rhs, op: OP }.into());
         }

@@ -11,11 +11,8 @@ use candle_core::Tensor;
 use self::algorithm::choose;
 pub use self::config::Conv2dConfig;
 pub(crate) use self::config::geometry;
+use crate::cast::widened;
 use crate::error::Result;
-#[cfg(feature = "cuda")]
-use crate::layout::Layout;
-#[cfg(feature = "cuda")]
-use crate::to_layout::in_channels_last;
 use crate::weighted::apply_weighted;
 use crate::{cpu, reference, tape};
 
@@ -27,7 +24,7 @@ use crate::{cpu, reference, tape};
 ///
 /// Differentiable in all three arguments, for all hyper-parameters. In `f32` and `f64` on the CPU the kernels of this crate run,
 /// and equal arguments with an equal number of threads give equal bits. In `f32` on a CUDA device cuDNN runs, where it is installed and has a
-/// deterministic engine. Everything else is [`reference::conv2d`].
+/// deterministic engine, in the precision of [`with_precision`](crate::with_precision). Everything else is [`reference::conv2d`].
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) if a tensor has the wrong rank, the channels do not fit or the kernel is larger than
@@ -52,19 +49,12 @@ pub fn conv2d(
 ) -> Result<Tensor> {
     let geometry = geometry(x, weight, bias, config)?;
     #[cfg(feature = "cuda")]
-    let on_device = crate::cuda::conv::runs(x, &geometry);
-    #[cfg(not(feature = "cuda"))]
-    let on_device = false;
-    #[cfg(feature = "cuda")]
-    if on_device && config.layout == Layout::Nchw {
-        let config = Conv2dConfig {
-            layout: Layout::Nhwc,
-            ..*config
-        };
-        return in_channels_last(x, |x| conv2d(x, weight, bias, &config));
+    if let Some(precision) = crate::cuda::conv::runs(x, weight, &geometry) {
+        return crate::cuda::conv::conv2d(x, weight, bias, config.layout, geometry, precision);
     }
-    if !on_device && !cpu::has_kernels(x) {
-        let (x, weight, bias) = (tape::input(x), tape::input(weight), bias.map(tape::input));
+    if !cpu::has_kernels(x) {
+        let x = tape::input(&widened(x, weight)?);
+        let (weight, bias) = (tape::input(weight), bias.map(tape::input));
         return reference::conv::composed(&x, &weight, bias.as_ref(), config.layout, &geometry);
     }
     let op = op::Conv2d {

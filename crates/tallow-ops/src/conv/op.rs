@@ -170,17 +170,6 @@ impl Weighted for Conv2d {
         Ok((storage, shape.into()))
     }
 
-    #[cfg(feature = "cuda")]
-    fn forward_cuda(
-        &self,
-        x: crate::weighted::CudaArgument,
-        w: crate::weighted::CudaArgument,
-        b: Option<crate::weighted::CudaArgument>,
-    ) -> crate::weighted::CudaOutput {
-        let y = crate::cuda::conv::forward(&self.geometry, x, w, b)?;
-        Ok((y, self.geometry.maps().shape(Layout::Nhwc)))
-    }
-
     /// Gradients of input, weight and bias; `None` for those not needed. The first layer of a network does not compute the
     /// gradient of its images.
     fn backward(
@@ -190,10 +179,6 @@ impl Weighted for Conv2d {
         b: Option<&Tensor>,
         dy: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
-        #[cfg(feature = "cuda")]
-        if dy.device().is_cuda() {
-            return crate::cuda::conv::backward(&self.geometry, x, w, b, dy);
-        }
         match x.dtype() {
             DType::F64 => self.backward_as::<f64>(x, w, b, dy),
             _ => self.backward_as::<f32>(x, w, b, dy),

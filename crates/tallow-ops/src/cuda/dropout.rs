@@ -39,14 +39,14 @@ impl CustomOp1 for Dropout {
         storage: &CudaStorage,
         layout: &Layout,
     ) -> candle_core::Result<(CudaStorage, Shape)> {
-        let x = View::floats(NAME, storage, layout)?;
+        let x = View::numbers(NAME, storage, layout)?;
         Ok((dropout::dropout(x, &self.0)?, layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let grad = grad.contiguous()?;
         let (storage, layout) = grad.storage_and_layout();
-        let dx = dropout::dropout(View::locked(NAME, &storage, layout)?, &self.0)?;
+        let dx = dropout::dropout(View::locked_numbers(NAME, &storage, layout)?, &self.0)?;
         Ok(Some(tensor(dx, x.shape())))
     }
 }

@@ -3,14 +3,37 @@
 //! On the CPU a convolution and the norm after it are one operator, since its result fits into the cache only in parts. On a GPU they are two: cuDNN
 //! writes the whole map, and one operator reads it and does all that follows.
 
+pub(crate) mod bias_relu;
+pub(crate) mod cast;
 pub(crate) mod conv;
 pub(crate) mod dropout;
+pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod norm;
 pub(crate) mod pool;
 
 use candle_core::op::BackpropOp;
-use candle_core::{CpuStorage, CudaStorage, Error, Result, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, CudaStorage, DType, Error, Result, Shape, Storage, Tensor};
+use tallow_cuda::Numbers;
+
+/// Type of the parameters of layers with kernels.
+pub(crate) const PARAMETERS: DType = DType::F32;
+
+/// Numbers of a tensor of `f32` or `bf16`.
+pub(crate) fn numbers(x: &Tensor) -> Numbers {
+    match x.dtype() {
+        DType::BF16 => Numbers::Bf16,
+        _ => Numbers::F32,
+    }
+}
+
+/// Type of numbers.
+pub(crate) fn dtype(numbers: Numbers) -> DType {
+    match numbers {
+        Numbers::F32 => DType::F32,
+        Numbers::Bf16 => DType::BF16,
+    }
+}
 
 /// Result of a backward pass.
 pub(crate) fn tensor(storage: CudaStorage, shape: impl Into<Shape>) -> Tensor {

@@ -3,16 +3,16 @@
 use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CudaStorage, CustomOp3, Layout, Shape, Tensor, Var};
-use tallow_cuda::View;
 use tallow_cuda::ops::norm::{self, Constants, Gradients, Maps, Running, Tail, Weights};
+use tallow_cuda::{Numbers, View};
 
 use crate::batch_norm::config::{BatchNormConfig, Norm};
 use crate::batch_norm::running::momentum;
-use crate::cuda::{elsewhere, tensor};
-use crate::custom_op;
+use crate::cast::cast;
+use crate::cuda::{elsewhere, numbers, tensor};
 use crate::error::Result;
 use crate::layout::Extents;
-use crate::tape;
+use crate::{custom_op, tape};
 
 /// Statistics by which a norm normalizes.
 pub(crate) enum Statistics {
@@ -56,7 +56,7 @@ pub(crate) fn apply(
     statistics: Statistics,
     tail: Tail,
 ) -> Result<Tensor> {
-    let op = NormTail(Op::new(extents, eps, statistics, tail));
+    let op = NormTail(Op::new(numbers(y), extents, eps, statistics, tail));
     // An operator has three arguments at most, so the second bias is appended to the first.
     let bias = match conv_bias {
         Some(conv_bias) => tape::cat(&[bias, conv_bias])?,
@@ -76,15 +76,38 @@ pub(crate) fn apply_add_relu(
     eps: f64,
     statistics: Statistics,
 ) -> Result<Tensor> {
-    let op = NormAddRelu(Op::new(extents, eps, statistics, Tail::AddRelu));
+    let op = NormAddRelu(Op::new(numbers(y), extents, eps, statistics, Tail::AddRelu));
     let parameters: Vec<&Tensor> = [weight, bias].into_iter().chain(conv_bias).collect();
     let parameters = tape::cat(&parameters)?;
+    let shortcut = cast(shortcut, y.dtype())?;
     let (y, shortcut) = (y.contiguous()?, shortcut.contiguous()?);
     Ok(tape::apply3(&y, &shortcut, &parameters, op)?)
 }
 
+/// Maps of these sizes.
+pub(super) fn maps(numbers: Numbers, extents: Extents) -> Maps {
+    let Extents { n, c, h, w } = extents;
+    Maps {
+        numbers,
+        n,
+        h,
+        w,
+        c,
+    }
+}
+
+/// Shape of what a tail makes of maps.
+pub(super) fn shape(maps: Maps, tail: Tail) -> Shape {
+    let Maps { n, h, w, c, .. } = match tail {
+        Tail::ReluPool => maps.pooled(),
+        _ => maps,
+    };
+    (n, h, w, c).into()
+}
+
 /// Operator of one call.
 struct Op {
+    numbers: Numbers,
     extents: Extents,
     eps: f64,
     statistics: Statistics,
@@ -95,8 +118,15 @@ struct Op {
 const NAME: &str = "batch_norm";
 
 impl Op {
-    fn new(extents: Extents, eps: f64, statistics: Statistics, tail: Tail) -> Self {
+    fn new(
+        numbers: Numbers,
+        extents: Extents,
+        eps: f64,
+        statistics: Statistics,
+        tail: Tail,
+    ) -> Self {
         Self {
+            numbers,
             extents,
             eps,
             statistics,
@@ -106,17 +136,7 @@ impl Op {
     }
 
     fn maps(&self) -> Maps {
-        let Extents { n, c, h, w } = self.extents;
-        Maps { n, h, w, c }
-    }
-
-    /// Shape of the output.
-    fn shape(&self) -> Shape {
-        let Maps { n, h, w, c } = match self.tail {
-            Tail::ReluPool => self.maps().pooled(),
-            _ => self.maps(),
-        };
-        (n, h, w, c).into()
+        maps(self.numbers, self.extents)
     }
 
     /// Parameters that lie one behind the other: weight and bias, and the bias of the convolution if there is one.
@@ -156,12 +176,12 @@ impl Op {
                 let (mean, var) = (mean.storage_and_layout(), var.storage_and_layout());
                 let mean = View::locked(NAME, &mean.0, mean.1)?;
                 let var = View::locked(NAME, &var.0, var.1)?;
-                norm::of_running(weights, mean, var, maps.c, eps)?
+                norm::of_running(weights, mean, var, maps, eps)?
             }
         };
         let out = norm::apply(y, maps, &constants, self.tail, shortcut)?;
         custom_op::save(&self.constants, constants)?;
-        Ok((out, self.shape()))
+        Ok((out, shape(maps, self.tail)))
     }
 
     fn backward(
@@ -179,9 +199,9 @@ impl Op {
         );
         let constants = custom_op::saved(&self.constants)?;
         Ok(norm::backward(
-            View::locked(NAME, &y.0, y.1)?,
-            View::locked(NAME, &grad.0, grad.1)?,
-            Some(View::locked(NAME, &out.0, out.1)?),
+            View::locked_numbers(NAME, &y.0, y.1)?,
+            View::locked_numbers(NAME, &grad.0, grad.1)?,
+            Some(View::locked_numbers(NAME, &out.0, out.1)?),
             self.maps(),
             constants,
             self.tail,
@@ -219,7 +239,7 @@ impl CustomOp3 for NormTail {
         biases: &CudaStorage,
         biases_layout: &Layout,
     ) -> candle_core::Result<(CudaStorage, Shape)> {
-        let y = View::floats(NAME, y, y_layout)?;
+        let y = View::numbers(NAME, y, y_layout)?;
         let weight = View::floats(NAME, weight, weight_layout)?;
         let biases = View::floats(NAME, biases, biases_layout)?;
         self.0.forward(y, &self.0.weights_of(weight, biases)?, None)
@@ -273,8 +293,8 @@ impl CustomOp3 for NormAddRelu {
         parameters: &CudaStorage,
         parameters_layout: &Layout,
     ) -> candle_core::Result<(CudaStorage, Shape)> {
-        let y = View::floats(NAME, y, y_layout)?;
-        let shortcut = View::floats(NAME, shortcut, shortcut_layout)?;
+        let y = View::numbers(NAME, y, y_layout)?;
+        let shortcut = View::numbers(NAME, shortcut, shortcut_layout)?;
         let parameters = View::floats(NAME, parameters, parameters_layout)?;
         self.0
             .forward(y, &self.0.weights(parameters)?, Some(shortcut))

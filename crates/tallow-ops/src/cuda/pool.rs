@@ -1,13 +1,21 @@
 //! Windows of a pooling as tallow-cuda describes them.
 
+use tallow_cuda::Numbers;
 use tallow_cuda::ops::pool::{self, Windows};
 
 use crate::kernels::pool::Axis;
 use crate::layout::{Extents, Layout};
 
 /// Windows over maps of these extents.
-pub(crate) fn windows(extents: Extents, layout: Layout, rows: Axis, columns: Axis) -> Windows {
+pub(crate) fn windows(
+    numbers: Numbers,
+    extents: Extents,
+    layout: Layout,
+    rows: Axis,
+    columns: Axis,
+) -> Windows {
     Windows {
+        numbers,
         batch: extents.n as u32,
         channels: extents.c as u32,
         channels_last: layout == Layout::Nhwc,

@@ -9,6 +9,7 @@ use candle_core::Tensor;
 
 use self::config::{check, check_2d};
 use self::op::LayerNorm;
+use crate::cast::widened;
 use crate::error::Result;
 use crate::layout::Layout;
 use crate::weighted::apply_weighted;
@@ -30,6 +31,7 @@ pub fn layer_norm(
     bias: Option<&Tensor>,
     eps: f64,
 ) -> Result<Tensor> {
+    let x = &in_the_type_of(x, weight.or(bias))?;
     let size = check(x, weight, bias, eps)?;
     if cpu::has_kernels(x) {
         return apply(x, weight, bias, eps, size, None);
@@ -52,6 +54,7 @@ pub fn layer_norm_2d(
     eps: f64,
     layout: Layout,
 ) -> Result<Tensor> {
+    let x = &in_the_type_of(x, weight.or(bias))?;
     let extents = check_2d(x, weight, bias, eps, layout)?;
     if cpu::has_kernels(x) {
         let plane = (layout == Layout::Nchw).then_some(extents.h * extents.w);
@@ -60,6 +63,14 @@ pub fn layer_norm_2d(
     let (weight, bias) = (weight.map(tape::input), bias.map(tape::input));
     let x = tape::input(x);
     reference::layer_norm::channels(&x, weight.as_ref(), bias.as_ref(), eps, layout)
+}
+
+/// Maps in `bf16` beside parameters in `f32` are computed in `f32`.
+fn in_the_type_of(x: &Tensor, parameter: Option<&Tensor>) -> Result<Tensor> {
+    match parameter {
+        Some(parameter) => widened(x, parameter),
+        None => Ok(x.clone()),
+    }
 }
 
 fn apply(

@@ -2,30 +2,24 @@
 
 pub(crate) mod shape;
 
-#[cfg(feature = "cuda")]
-use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, DType, Device, Tensor, WithDType};
-#[cfg(feature = "cuda")]
-use tallow_cuda::{View, ops::norm};
 
 pub(crate) use self::shape::shape;
-use crate::cpu;
+use crate::cast::widened;
 use crate::error::Result;
 use crate::kernels::fresh::fresh;
 use crate::kernels::linear::{Shape, forward, grad_bias, grad_input, grad_weight};
 use crate::kernels::real::Real;
 use crate::weighted::{Argument, Weighted, apply_weighted};
-#[cfg(feature = "cuda")]
-use crate::weighted::{CudaArgument, CudaOutput};
-use crate::{reference, route, tape};
+use crate::{cpu, reference, tape};
 
 const NAME: &str = "linear";
 
 /// Linear layer: `x * weight^T + bias`, as `torch.nn.functional.linear`.
 ///
 /// `x` is `(N, I)`, `weight` `(O, I)`, `bias` `(O)`; the result is `(N, O)`. Differentiable in all three arguments. In `f32` and
-/// `f64` on the CPU this is one matrix product that includes the bias; in `f32` on a CUDA device the bias is added to the product in place;
-/// everything else is [`reference::linear`].
+/// `f64` on the CPU this is one matrix product that includes the bias; in `f32` on a CUDA device the bias is added to the product in place,
+/// which has the precision of [`with_precision`](crate::with_precision); everything else is [`reference::linear`].
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) if the shapes differ from these, or `weight` is empty.
@@ -41,14 +35,22 @@ const NAME: &str = "linear";
 /// # Ok::<(), tallow_ops::Error>(())
 /// ```
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let op = Linear {
-        shape: shape(x, weight, bias)?,
-    };
-    if !route::has_kernels(x) {
-        let bias = bias.map(tape::input);
-        return reference::linear::composed(&tape::input(x), &tape::input(weight), bias.as_ref());
+    let shape = shape(x, weight, bias)?;
+    #[cfg(feature = "cuda")]
+    if crate::route::layer_on_cuda(x, weight) {
+        let sizes = tallow_cuda::ops::linear::Sizes {
+            rows: shape.batch,
+            inputs: shape.inputs,
+            outputs: shape.outputs,
+        };
+        return crate::cuda::linear::linear(x, weight, bias, sizes);
     }
-    Ok(apply_weighted(x, weight, bias, op)?)
+    if !cpu::has_kernels(x) {
+        let x = tape::input(&widened(x, weight)?);
+        let bias = bias.map(tape::input);
+        return reference::linear::composed(&x, &tape::input(weight), bias.as_ref());
+    }
+    Ok(apply_weighted(x, weight, bias, Linear { shape })?)
 }
 
 /// Operator of one call of [`linear`], with shapes already checked, on contiguous arguments of one type.
@@ -111,34 +113,6 @@ impl Linear {
     }
 }
 
-#[cfg(feature = "cuda")]
-impl Linear {
-    /// Gradients; `None` for those not needed.
-    fn backward_cuda(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        b: Option<&Tensor>,
-        dy: &Tensor,
-    ) -> candle_core::Result<[Option<Tensor>; 3]> {
-        let dy = dy.contiguous()?.detach();
-        let (mut dx, mut dw, mut db) = (None, None, None);
-        if x.track_op() {
-            dx = Some(dy.matmul(&w.detach())?);
-        }
-        if w.track_op() {
-            dw = Some(dy.t()?.matmul(&x.detach())?);
-        }
-        if let Some(b) = b.filter(|b| b.track_op()) {
-            let (storage, layout) = dy.storage_and_layout();
-            let dy = View::locked(NAME, &storage, layout)?;
-            let sums = norm::bias_gradient(dy, self.shape.outputs)?;
-            db = Some(crate::cuda::tensor(sums, b.shape()));
-        }
-        Ok([dx, dw, db])
-    }
-}
-
 impl Weighted for Linear {
     const NAME: &'static str = NAME;
 
@@ -155,22 +129,6 @@ impl Weighted for Linear {
         Ok((storage, (self.shape.batch, self.shape.outputs).into()))
     }
 
-    #[cfg(feature = "cuda")]
-    fn forward_cuda(
-        &self,
-        (x, x_layout): CudaArgument,
-        (w, w_layout): CudaArgument,
-        b: Option<CudaArgument>,
-    ) -> CudaOutput {
-        let s = self.shape;
-        let sizes = (1, s.batch, s.outputs, s.inputs);
-        let mut y = x.matmul(w, sizes, x_layout, &w_layout.transpose(0, 1)?)?;
-        if let Some((b, b_layout)) = b {
-            norm::add_bias(&mut y, View::floats(NAME, b, b_layout)?)?;
-        }
-        Ok((y, (s.batch, s.outputs).into()))
-    }
-
     fn backward(
         &self,
         x: &Tensor,
@@ -178,10 +136,6 @@ impl Weighted for Linear {
         b: Option<&Tensor>,
         dy: &Tensor,
     ) -> candle_core::Result<[Option<Tensor>; 3]> {
-        #[cfg(feature = "cuda")]
-        if dy.device().is_cuda() {
-            return self.backward_cuda(x, w, b, dy);
-        }
         match x.dtype() {
             DType::F64 => self.backward_as::<f64>(x, w, b, dy),
             _ => self.backward_as::<f32>(x, w, b, dy),

@@ -2,6 +2,7 @@ use candle_core::Tensor;
 
 use crate::error::{Error, Result};
 use crate::kernels::linear::Shape;
+use crate::route;
 
 const OP: &str = "linear";
 
@@ -32,7 +33,7 @@ pub(crate) fn shape(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resul
         return bad("bias", format!("({outputs})"), bias);
     }
     for other in [Some(weight), bias].into_iter().flatten() {
-        if other.dtype() != x.dtype() {
+        if other.dtype() != x.dtype() && !route::is_mixed(x, other) {
             let (lhs, rhs) = (x.dtype(), other.dtype());
             return Err(candle_core::Error::DTypeMismatchBinaryOp { lhs, rhs, op: OP }.into());
         }

@@ -8,6 +8,8 @@ use tallow_cuda::{
 use super::config::{Pool2dConfig, check_dilation, check_output};
 use crate::cpu;
 #[cfg(feature = "cuda")]
+use crate::cuda::numbers;
+#[cfg(feature = "cuda")]
 use crate::cuda::pool::{adaptive as adaptive_axis, windows};
 use crate::custom_op::{self, for_float};
 use crate::error::Result;
@@ -24,7 +26,7 @@ use crate::{reference, route, tape};
 /// # Errors
 /// As [`max_pool2d`](crate::max_pool2d); also [`Error::Config`](crate::Error::Config) if the dilation is not 1.
 pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) -> Result<Tensor> {
-    if !route::has_kernels(x) {
+    if !route::has_map_kernels(x) {
         return reference::avg_pool2d(&tape::input(x), config, count_include_pad);
     }
     check_dilation(config)?;
@@ -42,7 +44,7 @@ pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) ->
             spans,
             #[cfg(feature = "cuda")]
             windows: (
-                windows(extents, config.layout, rows, columns),
+                windows(numbers(x), extents, config.layout, rows, columns),
                 match count_include_pad {
                     true => Divisor::Padded,
                     false => Divisor::Inside,
@@ -60,7 +62,7 @@ pub fn avg_pool2d(x: &Tensor, config: &Pool2dConfig, count_include_pad: bool) ->
 /// [`Error::Shape`](crate::Error::Shape) if `x` does not have four axes; [`Error::Config`](crate::Error::Config) if the output is
 /// empty.
 pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -> Result<Tensor> {
-    if !route::has_kernels(x) {
+    if !route::has_map_kernels(x) {
         return reference::adaptive_avg_pool2d(&tape::input(x), output, layout);
     }
     check_output(output)?;
@@ -79,6 +81,7 @@ pub fn adaptive_avg_pool2d(x: &Tensor, output: (usize, usize), layout: Layout) -
             #[cfg(feature = "cuda")]
             windows: (
                 windows(
+                    numbers(x),
                     extents,
                     layout,
                     adaptive_axis(extents.h, output.0),
@@ -171,7 +174,7 @@ impl CustomOp1 for AvgPool {
             w: self.spans.columns.len(),
             ..self.extents
         };
-        let x = View::floats(self.name, storage, layout)?;
+        let x = View::numbers(self.name, storage, layout)?;
         let y = pool::average(x, &self.windows.0, self.windows.1)?;
         Ok((y, out.shape(self.layout)))
     }
@@ -181,7 +184,7 @@ impl CustomOp1 for AvgPool {
         #[cfg(feature = "cuda")]
         if grad.device().is_cuda() {
             let (storage, layout) = grad.storage_and_layout();
-            let gradients = View::locked(self.name, &storage, layout)?;
+            let gradients = View::locked_numbers(self.name, &storage, layout)?;
             let dx = pool::average_gradient(gradients, &self.windows.0, self.windows.1)?;
             return Ok(Some(crate::cuda::tensor(dx, x.shape())));
         }

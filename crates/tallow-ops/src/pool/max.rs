@@ -24,7 +24,7 @@ use crate::{reference, route, tape};
 /// [`Error::Shape`] if `x` does not have four axes; [`Error::Config`] if kernel, stride or dilation is 0, padding exceeds half
 /// the kernel, or no window fits.
 pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
-    if !route::has_kernels(x) {
+    if !route::has_map_kernels(x) {
         return reference::max_pool2d(&tape::input(x), config);
     }
     let (extents, rows, columns) = config.axes("max_pool2d", x)?;
@@ -42,6 +42,8 @@ pub fn max_pool2d(x: &Tensor, config: &Pool2dConfig) -> Result<Tensor> {
             axes: (rows, columns),
             winner: OnceLock::new(),
             #[cfg(feature = "cuda")]
+            numbers: crate::cuda::numbers(x),
+            #[cfg(feature = "cuda")]
             winners: OnceLock::new(),
         },
     )?)
@@ -53,7 +55,10 @@ struct MaxPool {
     axes: (Axis, Axis),
     /// Position of each maximum in its input plane.
     winner: OnceLock<Vec<u32>>,
-    /// The same on a CUDA device.
+    /// Type of the maps on a CUDA device.
+    #[cfg(feature = "cuda")]
+    numbers: tallow_cuda::Numbers,
+    /// Position of each maximum on a CUDA device.
     #[cfg(feature = "cuda")]
     winners: OnceLock<Winners>,
 }
@@ -61,7 +66,8 @@ struct MaxPool {
 #[cfg(feature = "cuda")]
 impl MaxPool {
     fn windows(&self) -> Windows {
-        crate::cuda::pool::windows(self.extents, self.layout, self.axes.0, self.axes.1)
+        let (rows, columns) = self.axes;
+        crate::cuda::pool::windows(self.numbers, self.extents, self.layout, rows, columns)
     }
 }
 
@@ -101,7 +107,7 @@ impl CustomOp1 for MaxPool {
             w: self.axes.1.output,
             ..self.extents
         };
-        let x = View::floats(self.name(), storage, layout)?;
+        let x = View::numbers(self.name(), storage, layout)?;
         let (y, winners) = pool::max(x, &self.windows())?;
         custom_op::save(&self.winners, winners)?;
         Ok((y, out.shape(self.layout)))
@@ -112,7 +118,7 @@ impl CustomOp1 for MaxPool {
         #[cfg(feature = "cuda")]
         if grad.device().is_cuda() {
             let (storage, layout) = grad.storage_and_layout();
-            let gradients = View::locked(self.name(), &storage, layout)?;
+            let gradients = View::locked_numbers(self.name(), &storage, layout)?;
             let winners = custom_op::saved(&self.winners)?;
             let dx = pool::max_gradient(gradients, winners, &self.windows())?;
             return Ok(Some(crate::cuda::tensor(dx, x.shape())));

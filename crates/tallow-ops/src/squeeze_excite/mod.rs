@@ -10,6 +10,7 @@ use candle_core::Tensor;
 pub use self::config::SqueezeExciteConfig;
 use self::config::check;
 use self::op::SqueezeExcite;
+use crate::cast::widened;
 use crate::error::Result;
 use crate::{cpu, reference, tape};
 
@@ -29,6 +30,8 @@ pub fn squeeze_excite(
     fc2: (&Tensor, &Tensor),
     config: &SqueezeExciteConfig,
 ) -> Result<Tensor> {
+    // Maps in `bf16` beside parameters in `f32` are computed in `f32`.
+    let x = &widened(x, fc1.0)?;
     let block = check(x, fc1, fc2, config)?;
     if !cpu::has_kernels(x) {
         let [w1, b1, w2, b2] = [fc1.0, fc1.1, fc2.0, fc2.1].map(tape::input);

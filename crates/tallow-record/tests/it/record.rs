@@ -50,6 +50,7 @@ pub fn environment() -> Environment {
         cpu: "a processor".to_string(),
         threads: 2,
         device: "cpu".to_string(),
+        gpu: None,
         command: vec!["tallow".to_string(), "run".to_string()],
         world: None,
     }

@@ -92,6 +92,7 @@ impl Fake {
                 cpu: "cpu".to_string(),
                 threads: 2,
                 device: "cpu".to_string(),
+                gpu: None,
                 command: vec!["tallow".to_string()],
                 world: None,
             },

@@ -322,7 +322,7 @@ fn environment(report: &Report) -> Result<Markup> {
                 environment.cpu, environment.platform, environment.threads
             ),
         ),
-        ("device", environment.device.clone()),
+        ("device", environment.device_text()),
         (
             "processes",
             (environment.world.as_ref()).map_or("1".to_string(), |world| {

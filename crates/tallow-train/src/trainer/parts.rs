@@ -194,6 +194,7 @@ impl<'a> Trainer<'a> {
         let model = WithTta::new(model, self.config.tta);
         let ranks = Ranks::default();
         evaluate(
+            self.config.precision,
             &model,
             store,
             loader,

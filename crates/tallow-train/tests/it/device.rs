@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use crate::common::{bytes, loaders, net_on, recipe};
 use candle_core::{DType, Device, Tensor};
-use tallow_ops::ParamStore;
+use tallow_ops::{ParamStore, Precision};
 use tallow_train::{
     BatchEnd, CONTINUE, Callback, Error, Flow, GradientNorms, GradientRow, History, LossConfig,
     OptimizerConfig, SgdConfig, TrainConfig, Trainer,
@@ -127,6 +127,49 @@ fn one_seed_gives_one_result_and_it_learns() {
     let (store, again, _) = train(&device, &recipe(4));
     assert!(bytes(&store, dir.path()) == first, "other bits");
     assert_eq!(history.rows[3].train_loss, again.rows[3].train_loss);
+}
+
+/// Convolutions in TF32 and bf16: the same bits every time, and it learns.
+#[test]
+fn each_precision_gives_one_result_and_it_learns() {
+    let Some(device) = accelerator() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let plain = bytes(&train(&device, &recipe(4)).0, dir.path());
+    for precision in [Precision::Tf32, Precision::Bf16] {
+        let config = TrainConfig {
+            precision,
+            ..recipe(4)
+        };
+        if let Err(error) = config.check_precision(DType::F32, &device) {
+            let word = format!("SKIPPED: {error}\n");
+            std::io::stderr().write_all(word.as_bytes()).unwrap();
+            return;
+        }
+        let (store, history, _) = train(&device, &config);
+        let accuracy = history.rows[3].test_accuracy.unwrap();
+        assert!(accuracy >= 0.95, "{precision}: {:?}", history.rows);
+        let first = bytes(&store, dir.path());
+        assert!(first != plain, "{precision}: the bits of f32");
+        let again = bytes(&train(&device, &config).0, dir.path());
+        assert!(again == first, "{precision}: other bits");
+    }
+}
+
+/// Another precision than `f32` is never passed over in silence.
+#[test]
+fn a_precision_needs_a_device_that_has_it() {
+    let (net, store) = net_on(&Device::Cpu, 0);
+    let (data, _) = loaders(0, 0);
+    let config = TrainConfig {
+        precision: Precision::Bf16,
+        ..recipe(1)
+    };
+    let error = Trainer::new(config).fit(&net, &store, &data, None);
+    let message = error.unwrap_err().to_string();
+    assert!(
+        message.contains("precision") && message.contains("no CUDA device"),
+        "{message}"
+    );
 }
 
 /// Stops in the middle of an epoch.
