@@ -2,15 +2,16 @@
 """Tests and times Tallow on this machine's NVIDIA GPU, from a folder that `cargo xtask cuda-build` packed.
 
     python3 report.py --out results
-    python3 report.py --out results --stage versions,tests
+    python3 report.py --out results --minutes 20 --stage versions,tests,accuracy
     python3 report.py --list
 
-It needs an NVIDIA driver of CUDA 13 or newer, and Python with PyTorch, whose packages hold the libraries of CUDA and cuDNN. Every stage has a
-time limit, and none stops the others. `report.json` has the results and is written anew after each stage, `report.log` all that was printed.
-Exits with 1 if a stage failed, and with 2 if it was called wrongly.
+It needs an NVIDIA driver of CUDA 13 or newer, and Python with PyTorch, whose packages hold the libraries of CUDA and cuDNN. All stages but the
+last ones are done in ten minutes. Every stage has a time limit, and none stops the others. `report.json` has the results and is written anew
+after each stage, `report.log` all that was printed. Exits with 1 if a stage failed, and with 2 if it was called wrongly.
 """
 
 import argparse
+import concurrent.futures
 import glob
 import hashlib
 import json
@@ -27,32 +28,45 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NETWORKS = ["resnet20", "vgg16-bn", "resnet18", "vgg16-slim", "cnn", "fc", "cifar-cnn", "lenet"]
+# The most telling first: they are compiled first and timed first.
+NETWORKS = ["resnet18", "vgg16-bn", "vgg16", "resnet20", "cnn", "fc", "cifar-cnn", "lenet", "vgg16-slim"]
 SMALL = ["fc", "cnn", "cifar-cnn", "lenet"]
+PRECISIONS = ["f32", "tf32", "bf16"]
 TESTS = ["tallow-ops", "tallow-models", "tallow-train"]
+# Seconds since the start until which PyTorch may begin to compile another arm.
+COMPILE_UNTIL = 190
 
 
 class Report:
     """The files of results, and the programs with their environment."""
 
-    def __init__(self, out):
+    def __init__(self, out, minutes):
         self.out = out
         self.out.mkdir(parents=True, exist_ok=True)
         self.log = open(self.out / "report.log", "a", encoding="utf-8")
+        self.lock = threading.Lock()
+        self.begun = time.monotonic()
+        self.end = self.begun + 60 * minutes
         self.data = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "stages": {}}
         self.programs = self.out / "programs"
+        self.peers = {}
         self.env = dict(os.environ)
-        folders = [f for base in site.getsitepackages() for f in glob.glob(base + "/nvidia/*/lib")]
+        bases = site.getsitepackages() + [site.getusersitepackages()]
+        folders = [f for base in bases for f in glob.glob(base + "/nvidia/*/lib")]
         paths = folders + [os.environ.get("LD_LIBRARY_PATH", "")]
         self.env["LD_LIBRARY_PATH"] = ":".join(p for p in paths if p)
         self.env["TALLOW_PYTHON"] = sys.executable
         if (HERE / "data").is_dir():
             self.env["TALLOW_DATA"] = str(HERE / "data")
 
+    def write(self, text):
+        with self.lock:
+            self.log.write(text)
+            self.log.flush()
+
     def say(self, text):
         print(text, flush=True)
-        self.log.write(text + "\n")
-        self.log.flush()
+        self.write(text + "\n")
 
     def save(self):
         new = self.out / "report.json.new"
@@ -67,10 +81,12 @@ class Report:
             # The program looks for the scripts of PyTorch's side beside itself.
             shutil.copytree(HERE / "pytorch", self.programs / "pytorch", dirs_exist_ok=True)
 
+    def left(self):
+        return self.end - time.monotonic()
+
     def run(self, command, limit, good=(0,), **env):
         """Runs a command for at most so many seconds. Its output, on both channels, is returned and logged; `good` are the exit codes of success."""
-        self.log.write(f"\n$ {' '.join(map(str, command))}\n")
-        self.log.flush()
+        shown = " ".join(map(str, command))
         process = subprocess.Popen(
             [str(c) for c in command], env={**self.env, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL, text=True, errors="replace", start_new_session=True,
@@ -79,25 +95,22 @@ class Report:
 
         def end():
             timed_out.set()
-            # With what it started: PyTorch's side, say.
+            # With what it started.
             os.killpg(process.pid, signal.SIGKILL)
 
         timer = threading.Timer(max(limit, 1), end)
         timer.start()
-        lines = []
         try:
-            for line in process.stdout:
-                lines.append(line)
-                self.log.write(line)
+            text = process.stdout.read()
             code = process.wait()
         finally:
             timer.cancel()
-            self.log.flush()
-        text = "".join(lines)
+        # In one piece, since commands may run beside each other.
+        self.write(f"\n$ {shown}\n{text}")
         if timed_out.is_set():
-            raise Failure(f"took longer than {limit:.0f} s: {' '.join(map(str, command))}", text)
+            raise Failure(f"took longer than {limit:.0f} s: {shown}", text)
         if code not in good:
-            raise Failure(f"exit code {code}: {' '.join(map(str, command))}", text)
+            raise Failure(f"exit code {code}: {shown}", text)
         return text
 
     def xtask(self, *arguments):
@@ -105,11 +118,55 @@ class Report:
 
 
 class Failure(Exception):
-    """A command that failed, with the end of its output."""
+    """A command that failed, with its output."""
 
     def __init__(self, message, text):
         super().__init__(message)
-        self.tail = text[-2000:]
+        self.text, self.tail = text, text[-2000:]
+
+
+class Stage(Exception):
+    """A stage that failed and has results all the same."""
+
+    def __init__(self, message, results):
+        super().__init__(message)
+        self.results = results
+
+
+class Peer:
+    """PyTorch with one network, in a process of its own."""
+
+    def __init__(self, report, name):
+        self.name = name
+        self.errors = open(report.out / f"pytorch-{name}.log", "w", encoding="utf-8")
+        command = [sys.executable, str(HERE / "pytorch" / "cuda_steps.py"), name, "--compile-until", str(COMPILE_UNTIL)]
+        self.process = subprocess.Popen(
+            command, env=report.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, start_new_session=True
+        )
+        self.replies = concurrent.futures.ThreadPoolExecutor(1)
+        self.prepared = self.ask({"do": "prepare"})
+
+    def ask(self, request):
+        """A future reply."""
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+
+        def reply():
+            line = self.process.stdout.readline()
+            if not line:
+                raise Failure(f"PyTorch's process for {self.name} ended", "")
+            return json.loads(line)
+
+        return self.replies.submit(reply)
+
+    def end(self):
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        self.errors.close()
+        self.replies.shutdown(wait=False)
 
 
 # ---- stages: each takes the report and its seconds, and returns what goes into the JSON ----------------------------------------------
@@ -119,71 +176,106 @@ def versions(report, limit):
     found = {"python": sys.version.split()[0]}
     query = "name,driver_version,memory.total,compute_cap,clocks.max.sm,power.limit"
     found["card"] = report.run(["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"], 30).strip()
+    found["tallow"] = report.run(report.xtask("--version"), 30).strip()
+    found["doctor"] = report.run(report.xtask("doctor"), 60, good=(0, 1))
     code = "import json, torch; print(json.dumps([torch.__version__, torch.version.cuda, torch.backends.cudnn.version()]))"
     names = ["torch", "cuda", "cudnn"]
-    found.update(zip(names, json.loads(report.run([sys.executable, "-c", code], 90).splitlines()[-1])))
-    found["tallow"] = report.run(report.xtask("--version"), 30).strip()
-    found["doctor"] = report.run(report.xtask("doctor"), 60)
-    # One step of a network opens cuDNN, which says what it sees.
-    step = report.xtask("bench", "--filter", "cnn", "--device", "cuda", "--repeats", "1", "--seconds", "0.01")
-    text = report.run(step, limit, RUST_LOG="tallow_cuda=debug")
-    described = re.search(r"cuDNN (\d+).*describes the device as (\{.*\})", text)
-    if described:
-        found["cudnn_loaded"], found["device"] = int(described[1]), described[2]
+    found.update(zip(names, json.loads(report.run([sys.executable, "-c", code], 60).splitlines()[-1])))
+    # PyTorch compiles while the tests run.
+    for name in NETWORKS:
+        try:
+            report.peers[name] = Peer(report, name)
+        except OSError as error:
+            found[f"pytorch {name}"] = str(error)
     return found
 
 
 def tests(report, limit):
     found, failed = {}, []
-    end = time.monotonic() + limit
-    for name in TESTS:
-        program = report.programs / name
+
+    def one(name):
+        # One thread: every test has a device of its own.
+        return report.run([report.programs / name, "device", "--test-threads", "1", "--nocapture"], limit)
+
+    with concurrent.futures.ThreadPoolExecutor(len(TESTS)) as pool:
+        runs = {name: pool.submit(one, name) for name in TESTS}
+    for name, run in runs.items():
         try:
-            # One thread: every test has a device of its own.
-            text = report.run([program, "device", "--test-threads", "1"], end - time.monotonic())
+            text = run.result()
+            found[name] = "SKIPPED" if "SKIPPED" in text else "passed"
         except Failure as failure:
-            text, found[name] = failure.tail, str(failure)
+            text, found[name] = failure.text, str(failure)
+            found[name + " output"] = failure.tail
             failed.append(name)
-        else:
-            found[name] = "passed" if "SKIPPED" not in text else "SKIPPED"
-        found[name + " summary"] = re.findall(r"^test result: .*$|^test .* FAILED$", text, re.M)
+        found[name + " summary"] = re.findall(r"^test result: .*$|^test .* FAILED$|^.* panicked at .*$", text, re.M)
     if failed:
         raise Stage(f"tests of {', '.join(failed)} failed", found)
     return found
 
 
-def bench(report, limit, networks, kinds=("step", "inference"), repeats=5, arms="eager"):
-    rows, failed = [], []
-    end = time.monotonic() + limit
-    for name in networks:
-        file = report.out / f"bench-{name}-{arms}.json"
-        # Once each, even where the machine is not quiet: the row says so.
-        command = report.xtask(
-            "bench", "--filter", name, "--against", "pytorch", "--arms", arms, "--device", "cuda", "--repeats", str(repeats),
-            "--retries", "0", "--json", file,
-        )
+def ours(report, limit):
+    """Steps, inference and kernels of ours, when PyTorch no longer compiles."""
+    until = time.monotonic() + limit / 2 - 5
+    for peer in report.peers.values():
         try:
-            report.run(command, end - time.monotonic())
-        except Failure as failure:
-            failed.append(f"{name}: {failure}")
-        if file.is_file():
-            rows += [row for row in json.loads(file.read_text())["rows"] if row["kind"] in kinds]
-    if failed:
-        raise Stage("; ".join(failed), {"rows": rows})
-    return {"rows": rows}
+            peer.prepared.result(max(1, until - time.monotonic()))
+        except Exception as error:
+            report.say(f"    {peer.name}: {type(error).__name__}: {error}")
+            peer.end()
+    text = ""
+    command = report.xtask("cuda-times", "--networks", ",".join(NETWORKS), "--seconds", "0.3", "--kernels")
+    try:
+        text = report.run(command, limit / 2, good=(0, 1), RUST_LOG="tallow_cuda=debug,tallow_ops=warn")
+        problem = None
+    except Failure as failure:
+        text, problem = failure.text, str(failure)
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    described = re.search(r"cuDNN (\d+) describes the device as (\{.*\})", text)
+    plans = sorted(set(re.findall(r"(?:Forward|InputGradient|WeightGradient) (?:F32|Tf32|Bf16) Convolution .*", text)))
+    found = {"lines": lines, "plans": plans, "device": described[2] if described else None}
+    errors = [f"{line['network']} {line['precision']}: {line['error']}" for line in lines if "error" in line]
+    if problem or errors:
+        raise Stage("; ".join([problem] * bool(problem) + errors), found)
+    return found
 
 
-def bench_large(report, limit):
-    return bench(report, limit, [n for n in NETWORKS if n not in SMALL])
+def pytorch(report, limit):
+    found, failed, end = {}, {}, time.monotonic() + limit
+    for name in NETWORKS:
+        peer = report.peers.get(name)
+        if peer is None or peer.process.poll() is not None:
+            failed[name] = "is not there"
+            continue
+        try:
+            reply = peer.ask({"do": "time", "seconds": 0.3}).result(max(1, end - time.monotonic()))
+            found[name] = reply["times"]
+            failed.update({f"{name} {arm}": why for arm, why in reply["failed"].items()})
+        except Exception as error:
+            failed[name] = f"{type(error).__name__}: {error}"
+        peer.end()
+    results = {"times": found, "failed": failed, "table": table(report, found)}
+    for row in results["table"]:
+        report.say("    " + row)
+    if not found:
+        raise Stage("PyTorch timed nothing", results)
+    return results
 
 
-def bench_small(report, limit):
-    return bench(report, limit, SMALL)
-
-
-def bench_compiled(report, limit):
-    """With torch.compile, which compiles for minutes."""
-    return bench(report, limit, ["vgg16-bn", "resnet18"], kinds=("step",), repeats=3, arms="all")
+def table(report, theirs):
+    """A line for each network and precision: our time, and that of PyTorch's fastest arm, eager and compiled."""
+    lines = report.data["stages"].get("ours", {}).get("results", {}).get("lines", [])
+    rows = []
+    for line in lines:
+        if "error" in line:
+            continue
+        arms = [arm for arm in theirs.get(line["network"], []) if arm["precision"] == line["precision"]]
+        text = f"{line['network']:<10} {line['precision']:<5} {line['step_ms']:8.3f} ms ({line['queued_ms']:.3f} queued)"
+        for kind, compiled in [("eager", False), ("compiled", True)]:
+            fastest = min((arm for arm in arms if arm["compiled"] == compiled), key=lambda arm: arm["step_ms"], default=None)
+            if fastest:
+                text += f"; {kind} {fastest['step_ms']:.3f} ms, {fastest['step_ms'] / line['step_ms']:.2f} times ours ({fastest['arm']})"
+        rows.append(text)
+    return rows
 
 
 def train(report, limit, experiment, seed, *settings):
@@ -197,25 +289,29 @@ def train(report, limit, experiment, seed, *settings):
     for summary in sorted(out.glob("*/*/summary.json")):
         weights = summary.with_name("model.safetensors")
         profile = summary.with_name("profile.json")
+        rows = summary.with_name("metrics.jsonl")
         found.append({
             "run": summary.parent.name,
             "summary": json.loads(summary.read_text()).get("metrics"),
             "weights": hashlib.sha256(weights.read_bytes()).hexdigest(),
             "profile": json.loads(profile.read_text()) if profile.is_file() else None,
+            "epochs": [json.loads(row) for row in rows.read_text().splitlines()] if rows.is_file() else None,
         })
     return found
 
 
-def epochs(report, limit):
-    found, end = {}, time.monotonic() + limit
-    for experiment in ["cifar10-cnn", "cifar10-vgg16"]:
-        start = time.monotonic()
-        first, again = (train(report, end - time.monotonic(), experiment, 0, "train.epochs=1") for _ in range(2))
+def bits(report, limit):
+    """An epoch twice in f32, and twice in bf16: the weights must be the same."""
+    found, others, end = {}, [], time.monotonic() + limit
+    for precision in ["f32", "bf16"]:
+        sets = ["train.epochs=1", "train.max_steps=300", f"train.precision={precision}", "train.workers=8"]
+        first, again = (train(report, end - time.monotonic(), "cifar10-vgg16", 0, *sets) for _ in range(2))
         same = [a["weights"] == b["weights"] for a, b in zip(first, again)]
-        found[experiment] = {"runs": first, "again": again, "same_bits": same, "seconds": time.monotonic() - start}
-    others = [name for name, runs in found.items() if not runs["same_bits"] or not all(runs["same_bits"])]
+        found[precision] = {"runs": first, "again": again, "same_bits": same}
+        if not same or not all(same):
+            others.append(precision)
     if others:
-        raise Stage(f"two runs of {', '.join(others)} have other bits", found)
+        raise Stage(f"two runs in {', '.join(others)} have other bits", found)
     return found
 
 
@@ -232,24 +328,15 @@ def memory(report, limit):
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        train(report, limit, "cifar10-vgg16", 0, "train.epochs=6", "train.max_steps=2000")
+        runs = train(report, limit, "cifar10-vgg16", 0, "train.epochs=6", "train.max_steps=2000", "train.evaluate_every=100", "train.workers=8")
     finally:
         stop.set()
         watcher.join()
+    found = {"mib": used, "runs": runs}
     known = [mb for mb in used if mb is not None]
     settled, last = known[len(known) // 3:][:1], known[-5:-1]
     if settled and last and max(last) > settled[0] + 64:
-        raise Stage(f"memory grew from {settled[0]} to {max(last)} MiB", {"mib": used})
-    return {"mib": used}
-
-
-def plans(report, limit):
-    """The engines that cuDNN chose for the networks' convolutions."""
-    found, end = {}, time.monotonic() + limit
-    for name in NETWORKS:
-        command = report.xtask("bench", "--filter", name, "--device", "cuda", "--repeats", "1", "--seconds", "0.01")
-        text = report.run(command, end - time.monotonic(), RUST_LOG="tallow_cuda=debug")
-        found[name] = sorted(set(re.findall(r"(?:Forward|InputGradient|WeightGradient) Convolution .*", text)))
+        raise Stage(f"memory grew from {settled[0]} to {max(last)} MiB", found)
     return found
 
 
@@ -265,54 +352,38 @@ def sanitizer(report, limit):
     return found
 
 
-def profile(report, limit):
-    tool = shutil.which("nsys", path=report.env.get("PATH"))
-    if tool is None:
-        return {"skipped": "there is no nsys"}
-    to = report.out / "resnet18"
-    command = [tool, "profile", "--force-overwrite", "true", "--trace", "cuda", "--output", to]
-    bench = report.xtask("bench", "--filter", "resnet18", "--device", "cuda", "--repeats", "1", "--seconds", "0.2")
-    report.run([*command, *bench], limit)
-    file = to.with_suffix(".nsys-rep")
-    return {"kernels": report.run([tool, "stats", "--report", "cuda_gpu_kern_sum", "--format", "csv", file], 120).splitlines()[:60]}
-
-
 def accuracy(report, limit):
-    found, end = [], time.monotonic() + limit
-    for seed in range(5):
-        found += train(report, end - time.monotonic(), "cifar10-vgg16", seed)
+    found, end = {}, time.monotonic() + limit
+    for precision in PRECISIONS:
+        found[precision] = []
+        for seed in range(5):
+            settings = [f"train.precision={precision}", "train.workers=8"]
+            found[precision] += train(report, end - time.monotonic(), "cifar10-vgg16", seed, *settings)
     return {"runs": found}
 
 
 # Name, function, seconds: the most telling first.
 STAGES = [
-    ("versions", versions, 60),
-    ("tests", tests, 100),
-    ("step-large", bench_large, 110),
-    ("step-small", bench_small, 80),
-    ("epochs", epochs, 240),
-    ("plans", plans, 120),
-    ("memory", memory, 240),
+    ("versions", versions, 90),
+    ("tests", tests, 180),
+    ("ours", ours, 200),
+    ("pytorch", pytorch, 80),
+    ("bits", bits, 90),
+    ("memory", memory, 90),
     ("sanitizer", sanitizer, 300),
-    ("profile", profile, 120),
-    ("step-compiled", bench_compiled, 900),
-    ("accuracy", accuracy, 1800),
+    ("accuracy", accuracy, 3600),
 ]
-
-
-class Stage(Exception):
-    """A stage that failed and has results all the same."""
-
-    def __init__(self, message, results):
-        super().__init__(message)
-        self.results = results
+# Stages that run only when they are named.
+EXTRA = ["accuracy"]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], epilog="Example: python3 report.py --out results --stage tests")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], epilog="Example: python3 report.py --out results --stage versions,tests")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for report.json, report.log and what the stages leave")
     names = [name for name, _, _ in STAGES]
-    parser.add_argument("--stage", default=",".join(names), help="stages to run, with commas between them; all by default")
+    usual = [name for name in names if name not in EXTRA]
+    parser.add_argument("--stage", default=",".join(usual), help=f"stages to run, with commas between them; all but {', '.join(EXTRA)} by default")
+    parser.add_argument("--minutes", type=float, default=9.5, help="minutes for all; what does not fit is left out")
     parser.add_argument("--list", action="store_true", help="print the stages with their time limits")
     arguments = parser.parse_args()
     if arguments.list:
@@ -325,29 +396,38 @@ def main():
         parser.error(f"unknown stage {', '.join(unknown)}; known: {', '.join(names)}")
     if not (HERE / "programs.tar.xz").is_file():
         parser.error(f"there is no programs.tar.xz in {HERE}: run this in a folder that `cargo xtask cuda-build` made")
+    if not arguments.minutes > 0:
+        parser.error("--minutes: expected a number above 0")
 
-    report = Report(arguments.out)
+    report = Report(arguments.out, arguments.minutes)
     report.unpack()
     failed = False
-    for name, function, limit in STAGES:
-        if name not in wanted:
-            continue
-        report.say(f"==> {name}, at most {limit} s")
-        start, entry = time.monotonic(), {"limit": limit}
-        try:
-            entry.update(status="done", results=function(report, limit))
-        except Stage as stage:
-            entry.update(status="failed", message=str(stage), results=stage.results)
-        except Failure as failure:
-            entry.update(status="failed", message=str(failure), output=failure.tail)
-        except Exception as error:
-            # A fault of this script must not cost the stages behind it.
-            entry.update(status="failed", message=f"{type(error).__name__}: {error}")
-        entry["seconds"] = round(time.monotonic() - start, 1)
-        failed |= entry["status"] != "done"
-        report.data["stages"][name] = entry
-        report.save()
-        report.say(f"    {entry['status']} in {entry['seconds']} s {entry.get('message', '')}")
+    try:
+        for name, function, limit in STAGES:
+            if name not in wanted:
+                continue
+            limit = min(limit, report.left() - 5)
+            start, entry = time.monotonic(), {"limit": round(limit)}
+            report.say(f"==> {name}, at most {limit:.0f} s")
+            try:
+                if limit < 10:
+                    raise Stage("there was no time left", None)
+                entry.update(status="done", results=function(report, limit))
+            except Stage as stage:
+                entry.update(status="failed", message=str(stage), results=stage.results)
+            except Failure as failure:
+                entry.update(status="failed", message=str(failure), output=failure.tail)
+            except Exception as error:
+                # A fault of this script must not cost the stages behind it.
+                entry.update(status="failed", message=f"{type(error).__name__}: {error}")
+            entry["seconds"] = round(time.monotonic() - start, 1)
+            failed |= entry["status"] != "done"
+            report.data["stages"][name] = entry
+            report.save()
+            report.say(f"    {entry['status']} in {entry['seconds']} s {entry.get('message', '')}")
+    finally:
+        for peer in report.peers.values():
+            peer.end()
     report.say(f"results: {report.out / 'report.json'}")
     return 1 if failed else 0
 

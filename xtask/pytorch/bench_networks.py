@@ -3,7 +3,6 @@
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-import torchvision
 
 
 def fc():
@@ -56,6 +55,8 @@ VGG16 = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512
 
 def resnet18():
     """torchvision's, with a stem for 32x32 images."""
+    import torchvision
+
     net = torchvision.models.resnet18(num_classes=10)
     net.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
     net.maxpool = nn.Identity()

@@ -17,6 +17,7 @@ use tallow_cli::{Command, Program, Registry, dispatch, git_commit};
 use bench::WorkerArgs;
 use bench::args::BenchArgs;
 use cuda::CudaBuildArgs;
+use cuda::times::CudaTimesArgs;
 use damage::DamageArgs;
 use faults::FaultsArgs;
 use layers::LayersArgs;
@@ -64,6 +65,11 @@ enum Chore {
     /// and PyTorch, without Rust and without network. docs/gpu.md has more.
     #[command(after_help = cuda::EXAMPLES)]
     CudaBuild(CudaBuildArgs),
+    /// Time training steps and inference of networks in every precision; what `report.py` of `cuda-build` runs.
+    ///
+    /// Prints a line of JSON for each network and precision. Exits with 1 when one could not be timed.
+    #[command(hide = true, after_help = cuda::times::EXAMPLES)]
+    CudaTimes(CudaTimesArgs),
     /// Generate the pages of the docs from the results.
     ///
     /// A page has marks; the text between them is generated from results/*.json in the folder of the pages, and charts are drawn into
@@ -127,6 +133,7 @@ fn main() -> ExitCode {
         Chore::Tallow(command) => dispatch(command, &program),
         Chore::Bench(args) => bench::bench(args, commit()),
         Chore::CudaBuild(args) => cuda::cuda_build(args),
+        Chore::CudaTimes(args) => cuda::times::cuda_times(args),
         Chore::Docs(args) => pages::docs(args),
         Chore::Layers(args) => layers::layers(args),
         Chore::Damage(args) => damage::damage(args),

@@ -13,6 +13,7 @@ use candle_core::cuda_backend::{CudaDType, CudaStorage, DeviceId};
 use half::bf16;
 
 use crate::call::{Address, Arg, Call, Numbers};
+use crate::clock::Clock;
 use crate::compile::cubin;
 use crate::cudnn::Cudnn;
 use crate::error::{Error, Result, driver};
@@ -27,6 +28,7 @@ pub(crate) struct Engine {
     architecture: String,
     modules: Mutex<HashMap<(&'static str, Numbers), Arc<CudaModule>>>,
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
+    clock: Clock,
     /// cuDNN, when it has been looked for; `None` if it cannot be used.
     cudnn: OnceLock<Option<Mutex<Cudnn>>>,
 }
@@ -53,6 +55,7 @@ impl Engine {
             architecture: format!("sm_{major}{minor}"),
             modules: Mutex::default(),
             functions: Mutex::default(),
+            clock: Clock::default(),
             cudnn: OnceLock::new(),
         });
         engines.insert(device.id(), engine.clone());
@@ -104,10 +107,19 @@ impl Engine {
             block_dim: (call.block, 1, 1),
             shared_mem_bytes: 0,
         };
-        // SAFETY: the arguments are those of the kernel, which the tests run with the same calls; the addresses are the caller's.
-        let queued = unsafe { builder.launch(config) };
-        driver(call.kernel, queued)?;
-        Ok(())
+        let queue = || {
+            // SAFETY: the arguments are those of the kernel, which the tests run with the same calls; the addresses are the caller's.
+            let queued = unsafe { builder.launch(config) };
+            driver(call.kernel, queued)?;
+            Ok(())
+        };
+        self.clock
+            .time(&self.stream, || call.kernel.to_string(), queue)
+    }
+
+    /// Clock of the device.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Memory for `len` values, not initialized.

@@ -7,6 +7,8 @@
 mod call;
 pub mod calls;
 #[cfg(feature = "cuda")]
+mod clock;
+#[cfg(feature = "cuda")]
 pub mod compile;
 #[cfg(feature = "cuda")]
 mod cudnn;
@@ -20,6 +22,8 @@ mod error;
 pub mod ops;
 pub mod partition;
 pub mod source;
+#[cfg(feature = "cuda")]
+pub mod times;
 #[cfg(feature = "cuda")]
 mod view;
 

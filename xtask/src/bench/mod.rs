@@ -32,7 +32,6 @@ use compare::{Session, compare};
 use measure::Effort;
 use programs::Programs;
 use side::{Place, Side, Who};
-use worker::case::{Case, Work};
 use worker::protocol::{Gemm, Request};
 
 pub use cases::KINDS;
@@ -40,8 +39,9 @@ pub use row::{Other, Row};
 pub use run::Run;
 #[cfg(test)]
 pub use run::tests::FIXTURE;
-pub use worker::WorkerArgs;
-pub use worker::case::Kind;
+pub use worker::case::{Case, Kind, Work};
+pub use worker::job::Job;
+pub use worker::{WorkerArgs, prepare};
 
 /// Runs the benchmarks, prints the table, and writes the run as JSON. `commit` is that of this repository.
 pub fn bench(args: &BenchArgs, commit: Option<String>) -> Result<Ending> {
@@ -133,6 +133,11 @@ pub fn bench(args: &BenchArgs, commit: Option<String>) -> Result<Ending> {
 pub fn work(args: &WorkerArgs) -> Result<Ending> {
     worker::work(args, Some(machine::gemm_peak))?;
     Ok(Ending::Done)
+}
+
+/// The training steps of all networks.
+pub fn steps() -> Result<Vec<Case>> {
+    cases::select(&[Kind::Step.to_string()])
 }
 
 /// The sides: ours first; ours as a library where there is something to compare with; each of the others once.

@@ -1,6 +1,7 @@
 //! `cargo xtask cuda-build`: a CUDA build on a machine without a GPU, packed for a machine with one.
 
 mod pack;
+pub mod times;
 mod toolkit;
 
 use std::env;

@@ -129,6 +129,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
         "xtask",
         &[
             "tallow-cli",
+            "tallow-cuda",
             "tallow-experiment",
             "tallow-mpi",
             "tallow-models",

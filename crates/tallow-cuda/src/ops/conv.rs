@@ -174,6 +174,21 @@ fn sizes(c: &Convolution) -> convert::Filters {
     }
 }
 
+/// Pass and sizes, for times.
+fn title(pass: Pass, c: &Convolution, precision: Precision) -> String {
+    format!(
+        "{pass:?} {precision:?} {}x{}x{}x{} to {}, {}x{} stride {}",
+        c.batch,
+        c.channels,
+        c.input.0,
+        c.input.1,
+        c.out_channels,
+        c.kernel.0,
+        c.kernel.1,
+        c.stride.0
+    )
+}
+
 fn floats(view: View, argument: &'static str, len: usize) -> Result<Address> {
     view.expect_kind(OP, argument, Numbers::F32)?;
     view.expect(OP, argument, len)
@@ -289,8 +304,12 @@ fn pass_into<T: DeviceRepr + CudaDType>(
     let ran = match locked(&engine) {
         None => false,
         Some(mut cudnn) => {
-            // SAFETY: the sources have the numbers of the convolution, and the result has them too; new memory lies on 256 bytes.
-            unsafe { cudnn.run(device, pass, convolution, precision, tensors)? }
+            let queue = || {
+                // SAFETY: the sources have the numbers of the convolution, and the result has them too; new memory lies on 256 bytes.
+                unsafe { cudnn.run(device, pass, convolution, precision, tensors) }
+            };
+            let name = || title(pass, convolution, precision);
+            engine.clock().time(engine.stream(), name, queue)?
         }
     };
     if !ran {

@@ -224,33 +224,37 @@ impl Product {
         let context = engine.stream().context();
         driver("cuCtxSetCurrent", context.bind_to_thread())?;
         let blas = engine.cublas();
-        // SAFETY: by the contract; the handle is that of the device, on its stream, and reads the two numbers at once.
-        let queued = unsafe {
-            cublas::gemm_ex(
-                *blas.handle(),
-                turned(self.b.1),
-                turned(self.a.1),
-                n,
-                m,
-                k,
-                one.cast(),
-                at(self.b.0),
-                factors,
-                ldb,
-                at(self.a.0),
-                factors,
-                lda,
-                zero.cast(),
-                at(self.c.0),
-                kind(self.c.1),
-                n,
-                compute,
-                sys::cublasGemmAlgo_t::CUBLAS_GEMM_DFALT,
-            )
+        let queue = || {
+            // SAFETY: by the contract; the handle is that of the device, on its stream, and reads the two numbers at once.
+            let queued = unsafe {
+                cublas::gemm_ex(
+                    *blas.handle(),
+                    turned(self.b.1),
+                    turned(self.a.1),
+                    n,
+                    m,
+                    k,
+                    one.cast(),
+                    at(self.b.0),
+                    factors,
+                    ldb,
+                    at(self.a.0),
+                    factors,
+                    lda,
+                    zero.cast(),
+                    at(self.c.0),
+                    kind(self.c.1),
+                    n,
+                    compute,
+                    sys::cublasGemmAlgo_t::CUBLAS_GEMM_DFALT,
+                )
+            };
+            queued.map_err(|source| Error::Cublas {
+                call: "cublasGemmEx",
+                source,
+            })
         };
-        queued.map_err(|source| Error::Cublas {
-            call: "cublasGemmEx",
-            source,
-        })
+        let name = || format!("product {precision:?} {m}x{k} by {k}x{n}");
+        engine.clock().time(engine.stream(), name, queue)
     }
 }

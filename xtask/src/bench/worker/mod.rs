@@ -6,7 +6,7 @@
 mod candle;
 pub mod case;
 mod data;
-mod job;
+pub mod job;
 mod network;
 mod operator;
 pub mod protocol;
@@ -124,7 +124,8 @@ impl Worker {
     }
 }
 
-fn prepare(case: &Case, candle: bool, device: &Device) -> Result<Job> {
+/// Makes ready to run a benchmark of Tallow, or of candle.
+pub fn prepare(case: &Case, candle: bool, device: &Device) -> Result<Job> {
     match &case.work {
         Work::Network { .. } if candle => candle::network(case),
         _ if candle => bail!("candle has nothing to compare with here"),
