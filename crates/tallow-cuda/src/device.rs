@@ -51,6 +51,15 @@ pub fn describe(device: &CudaDevice) -> Result<Description> {
     })
 }
 
+/// Bytes of memory of a device that are free.
+///
+/// # Errors
+/// If the driver does not say.
+pub fn free_memory(device: &CudaDevice) -> Result<usize> {
+    let found = device.cuda_stream().context().mem_get_info();
+    Ok(driver("cuMemGetInfo", found)?.0)
+}
+
 /// Tells the pool of the device to keep memory that is free.
 fn keep_memory(device: &CudaDevice) -> Result<()> {
     let context = device.cuda_stream().context().clone();

@@ -29,7 +29,7 @@ mod view;
 
 pub use call::{Address, Arg, Call, Numbers, Precision, count};
 #[cfg(feature = "cuda")]
-pub use device::{Description, describe, open};
+pub use device::{Description, describe, free_memory, open};
 #[cfg(feature = "cuda")]
 pub use error::{Error, Result};
 #[cfg(feature = "cuda")]

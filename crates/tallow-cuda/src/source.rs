@@ -97,6 +97,13 @@ pub const FILES: &[File] = &[
         families: &["narrow", "widen"],
     },
     File {
+        name: "images.cu",
+        text: include_str!("kernels/images.cu"),
+        numbers: FLOATS,
+        kernels: &["images"],
+        families: &[],
+    },
+    File {
         name: "layout.cu",
         text: include_str!("kernels/layout.cu"),
         numbers: BOTH,

@@ -81,7 +81,7 @@ pub use inspect::{
 #[cfg(feature = "candle-datasets")]
 pub use interop::to_candle;
 pub use load::{load, load_validation};
-pub use loader::{Batch, BatchSlice, DataLoader, Epoch, LoaderConfig};
+pub use loader::{ArrangedBatch, Batch, BatchSlice, DataLoader, Epoch, LoaderConfig};
 pub use options::{Alpha, LoadOptions, PictureOptions, Progress, ProgressFn, Streaming};
 pub use own::own_path;
 #[cfg(feature = "parquet")]

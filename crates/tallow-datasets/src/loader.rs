@@ -17,9 +17,10 @@ use crate::error::{Error, Result};
 use crate::sampler::{
     FixedSampler, RandomSampler, Sampler, SequentialSampler, ShardedSampler, check_rank,
 };
-pub use batch::Batch;
+pub use batch::{ArrangedBatch, Batch};
 pub use config::LoaderConfig;
 pub use epoch::Epoch;
+use epoch::Make;
 use plan::Plan;
 pub use share::BatchSlice;
 use share::Share;
@@ -210,6 +211,20 @@ impl DataLoader {
     /// Batches of one epoch from batch `first` on, the same as those that [`epoch`](Self::epoch) gives after `first` others. The
     /// skipped ones are not made: no image of them is read. None from the end of the epoch on.
     pub fn epoch_from(&self, epoch: u64, first: usize) -> Epoch {
+        self.start(epoch, first, Arc::new(Plan::batch))
+    }
+
+    /// What the transforms draw for the batches of one epoch, from batch `first` on, for images that are made elsewhere: the batches of
+    /// [`epoch_from`](Self::epoch_from), to the bit. `None` unless the images of the dataset share a shape and the transforms have
+    /// [`tables`](Compose::tables).
+    pub fn arranged_from(&self, epoch: u64, first: usize) -> Option<Epoch<ArrangedBatch>> {
+        let shape = self.dataset.shape()?;
+        self.transform.tables()?;
+        let make = move |plan: &Plan, number: usize, _: &mut Vec<u8>| plan.arranged(number, shape);
+        Some(self.start(epoch, first, Arc::new(make)))
+    }
+
+    fn start<B: Send + 'static>(&self, epoch: u64, first: usize, make: Arc<Make<B>>) -> Epoch<B> {
         let plan = Plan::new(
             self.dataset.clone(),
             self.transform.clone(),
@@ -220,6 +235,7 @@ impl DataLoader {
         );
         Epoch::start(
             Arc::new(plan),
+            make,
             first,
             self.config.num_workers,
             self.config.prefetch,

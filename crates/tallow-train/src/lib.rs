@@ -27,6 +27,7 @@ mod gradient_norms;
 mod gradient_statistics;
 mod grid;
 mod history;
+mod input;
 mod last_batch;
 mod loss;
 mod lr_finder;

@@ -12,7 +12,6 @@ use tallow_datasets::DataLoader;
 use tallow_metrics::Metric;
 use tallow_ops::{ParamStore, Tape, with_precision};
 
-use crate::batch::to_store;
 use crate::batch_parts::{BatchParts, Mixed, train_step};
 use crate::best_weights::{BEST, BestWeights};
 use crate::callback::{BatchEnd, BeforeStep, Callbacks, EpochEnd, FitStart, Monitor};
@@ -23,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{choose_loss, evaluate};
 use crate::fingerprint::check_fingerprint;
 use crate::history::{History, finite_metrics};
+use crate::input::Input;
 use crate::last_batch::{check_chunks, check_last_batch};
 use crate::loss::Loss;
 use crate::optimizer::Optimizer;
@@ -169,6 +169,7 @@ impl<'a> Trainer<'a> {
         let mut batch_parts = BatchParts::new(config, store, train, epochs, ranks)?;
         ranks.check(config.chunks, store)?;
         let own_train = ranks.slice(train, config.chunks, batch_parts.with_previous())?;
+        let input = Input::new(own_train, store)?;
         // A step of the caller's own may make other batches.
         if self.step.is_none() && all_steps >= steps {
             check_last_batch(model, store, train)?;
@@ -283,13 +284,13 @@ impl<'a> Trainer<'a> {
             let mut tally = TrainTally::new(store.device(), from.tally);
             optimizer.set_lr(from.lr);
 
-            let batches = own_train.epoch_from(epoch as u64, from.step);
+            let batches = input.epoch_from(epoch as u64, from.step);
             watch.lap(Phase::Other);
             for (step, batch) in (from.step..steps_left).zip(batches) {
                 watch.lap(Phase::Data);
                 callbacks.tell(|callback| callback.on_batch_start(epoch, step))?;
                 watch.lap(Phase::Callbacks);
-                let (images, labels) = to_store(&batch?, store)?;
+                let (images, labels) = batch?;
                 let Mixed {
                     images,
                     target,

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::arrangement::Arrangement;
 use crate::error::{Error, Problem, Result};
 use crate::frame::Frame;
 use crate::fused::{Fused, Spare};
@@ -25,6 +26,8 @@ pub struct Compose {
     transforms: Vec<Arc<dyn Transform>>,
     to_tensor: usize,
     fused: Fused,
+    /// Whether the fused part is all, without a permutation, and every transform is built in.
+    arranges: bool,
     /// Permutation of each transform of that kind, computed when the first image shows its length.
     orders: Vec<OnceLock<Vec<u32>>>,
 }
@@ -77,8 +80,14 @@ impl Compose {
                 .map_err(at(position, transform))?;
         }
         let to_tensor = to_tensor.ok_or(Error::NoToTensor)?;
+        let fused = Fused::plan(&transforms, to_tensor);
+        let built_in =
+            |transform: &Arc<dyn Transform>| TransformConfig::of(transform.as_ref()).is_some();
         Ok(Self {
-            fused: Fused::plan(&transforms, to_tensor),
+            arranges: fused.range == (0..transforms.len())
+                && fused.permutation.is_none()
+                && transforms.iter().all(built_in),
+            fused,
             orders: vec![OnceLock::new(); transforms.len()],
             transforms,
             to_tensor,
@@ -181,20 +190,7 @@ impl Compose {
             bytes.view()
         };
 
-        frame.reset(image.height, image.width);
-        for position in range.clone() {
-            let transform = self.transforms[position].as_ref();
-            let at = at(position, transform);
-            channels_after(transform, image.channels).map_err(&at)?;
-            if transform.kind() == Kind::Geometry {
-                moves.clear();
-                transform.moves(frame.size(), rng, moves).map_err(&at)?;
-                for &step in moves.iter() {
-                    step.output_size(frame.size()).map_err(&at)?;
-                    frame.add(step, position);
-                }
-            }
-        }
+        self.draw(image.shape(), rng, moves, frame)?;
         let (height, width) = frame.size();
         let order = match self.fused.permutation {
             Some(position) => Some(self.order(position, height * width)?),
@@ -219,6 +215,68 @@ impl Compose {
         floats.replace(shape, |_, new| write(new));
         self.run(range.end..self.transforms.len(), floats, rng, moves)?;
         floats.copy_to(out)
+    }
+
+    /// Draws the moves of the part that runs as one pass, for an image of `shape`, and adds them up in `frame`.
+    fn draw(
+        &self,
+        (channels, height, width): (usize, usize, usize),
+        rng: &mut SampleRng,
+        moves: &mut Vec<Move>,
+        frame: &mut Frame,
+    ) -> Result<()> {
+        frame.reset(height, width);
+        for position in self.fused.range.clone() {
+            let transform = self.transforms[position].as_ref();
+            let at = at(position, transform);
+            channels_after(transform, channels).map_err(&at)?;
+            if transform.kind() == Kind::Geometry {
+                moves.clear();
+                transform.moves(frame.size(), rng, moves).map_err(&at)?;
+                for &step in moves.iter() {
+                    step.output_size(frame.size()).map_err(&at)?;
+                    frame.add(step, position);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Value of the output for each byte of a channel, one table for all channels or one for each, of a pipeline of built-in transforms that
+    /// moves whole rows and columns and maps values, and does nothing else: what it makes of an image is an [`Arrangement`]. `None` for others.
+    pub fn tables(&self) -> Option<&[[f32; 256]]> {
+        self.arranges.then_some(self.fused.tables())
+    }
+
+    /// Arrangement of the pixels of an image of `shape` `(C, H, W)`, with the numbers that [`apply`](Self::apply) draws. With the
+    /// [tables](Self::tables) of the pipeline it is all that the output depends on besides the image.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply); [`Error::NoArrangement`] where there are no tables.
+    pub fn arrange(
+        &self,
+        shape: (usize, usize, usize),
+        rng: &mut SampleRng,
+        into: &mut Arrangement,
+    ) -> Result<()> {
+        if !self.arranges {
+            return Err(Error::NoArrangement);
+        }
+        // Taken and put back, so that a transform may itself run a pipeline.
+        let mut scratch = SCRATCH.take();
+        let drawn = self.draw(shape, rng, &mut scratch.moves, &mut scratch.frame);
+        if drawn.is_ok() {
+            let frame = &scratch.frame;
+            into.rows.clone_from(&frame.rows.map);
+            into.columns.clone_from(&frame.columns.map);
+            into.fills.clear();
+            for &fill in &frame.fills {
+                let value = |channel| self.fused.map_fill(&self.transforms, fill, channel);
+                into.fills.extend((0..shape.0).map(value));
+            }
+        }
+        SCRATCH.set(scratch);
+        drawn
     }
 
     /// Runs the transforms of `range`, all on one side of to-tensor, one at a time.

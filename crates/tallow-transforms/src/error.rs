@@ -20,6 +20,11 @@ pub enum Error {
         "the pipeline has no to-tensor: add one after the last transform that works on the u8 image"
     )]
     NoToTensor,
+    /// Pipeline that does more than to move whole rows and columns and to map values.
+    #[error(
+        "the pipeline has no arrangement: it does more than to move whole rows and columns and to map values, or has a transform that is not built in"
+    )]
+    NoArrangement,
     /// Image whose length is not that of its shape, or with a side of 0 or above [`MAX_SIDE`](crate::MAX_SIDE).
     #[error("an image of shape ({channels}, {height}, {width}) cannot have {bytes} bytes")]
     Image {

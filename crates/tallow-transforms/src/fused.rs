@@ -113,8 +113,13 @@ impl Fused {
         }
     }
 
+    /// Value of the output for each byte: one table for all channels, or one for each.
+    pub fn tables(&self) -> &[[f32; 256]] {
+        &self.tables
+    }
+
     /// Value of the output for a fill.
-    fn map_fill(&self, transforms: &[Arc<dyn Transform>], fill: Fill, channel: usize) -> f32 {
+    pub fn map_fill(&self, transforms: &[Arc<dyn Transform>], fill: Fill, channel: usize) -> f32 {
         let mut value = [fill.value];
         if fill.position < self.to_tensor {
             let mut byte = [fill.value as u8];

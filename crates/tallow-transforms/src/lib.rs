@@ -4,6 +4,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod arrangement;
 mod compose;
 mod error;
 mod frame;
@@ -19,6 +20,7 @@ mod transform;
 mod transforms;
 mod values;
 
+pub use arrangement::Arrangement;
 pub use compose::Compose;
 pub use error::{Error, Problem, Result};
 pub use image::{Image, ImageRef};

@@ -3,6 +3,7 @@
 pub mod convert;
 pub mod dropout;
 pub mod elementwise;
+pub mod images;
 pub mod layout;
 pub mod loss;
 pub mod norm;

@@ -6,6 +6,7 @@ pub mod conv;
 pub mod convert;
 pub mod dropout;
 pub mod elementwise;
+pub mod images;
 pub mod layout;
 pub mod linear;
 pub mod loss;

@@ -252,6 +252,12 @@ impl Buffer<u32> {
     }
 }
 
+impl Buffer<u8> {
+    pub fn bytes(values: &[u8]) -> Self {
+        Self::with(values, 0xa5)
+    }
+}
+
 impl Buffer<u64> {
     pub fn table(values: &[u64]) -> Self {
         Self::with(values, 0x5eed_5eed_5eed_5eed)

@@ -8,6 +8,7 @@ mod support;
 mod convert;
 mod dropout;
 mod elementwise;
+mod images;
 mod loss;
 mod norm;
 mod optimizer;

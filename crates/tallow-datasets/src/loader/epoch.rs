@@ -9,24 +9,35 @@ use crate::error::{Error, Result};
 use crate::loader::batch::Batch;
 use crate::loader::plan::Plan;
 
+/// Making of a batch by its number, with a buffer that may hold anything.
+pub(super) type Make<B> = dyn Fn(&Plan, usize, &mut Vec<u8>) -> Result<B> + Send + Sync;
+
 /// Iterator over the batches of one epoch, in order: [`DataLoader::epoch`](crate::DataLoader::epoch).
 ///
 /// The first error ends the epoch. Dropping the iterator stops the workers at their next sample and waits
 /// for them.
-pub struct Epoch {
+pub struct Epoch<B = Batch> {
     plan: Arc<Plan>,
+    make: Arc<Make<B>>,
     next: usize,
     scratch: Vec<u8>,
-    workers: Option<Workers>,
+    workers: Option<Workers<B>>,
     failure: Option<Error>,
 }
 
-impl Epoch {
+impl<B: Send + 'static> Epoch<B> {
     /// Epoch from batch `first` on.
-    pub(super) fn start(plan: Arc<Plan>, first: usize, workers: usize, prefetch: usize) -> Self {
+    pub(super) fn start(
+        plan: Arc<Plan>,
+        make: Arc<Make<B>>,
+        first: usize,
+        workers: usize,
+        prefetch: usize,
+    ) -> Self {
         let mut epoch = Self {
             next: first.min(plan.batches()),
             plan,
+            make,
             scratch: Vec::new(),
             workers: None,
             failure: None,
@@ -34,7 +45,7 @@ impl Epoch {
         let first = epoch.next;
         let count = workers.min(epoch.plan.batches() - first);
         if count > 0 {
-            match Workers::start(&epoch.plan, first, count, prefetch) {
+            match Workers::start(&epoch.plan, &epoch.make, first, count, prefetch) {
                 Ok(workers) => epoch.workers = Some(workers),
                 Err(error) => {
                     epoch.failure = Some(Error::Loader(format!("cannot start a thread: {error}")))
@@ -44,26 +55,26 @@ impl Epoch {
         epoch
     }
 
-    fn make(&mut self) -> Result<Batch> {
+    fn produce(&mut self) -> Result<B> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
         match &self.workers {
-            None => self.plan.batch(self.next, &mut self.scratch),
+            None => (self.make)(&self.plan, self.next, &mut self.scratch),
             Some(workers) => workers.receive(self.next),
         }
     }
 }
 
-impl Iterator for Epoch {
-    type Item = Result<Batch>;
+impl<B: Send + 'static> Iterator for Epoch<B> {
+    type Item = Result<B>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let batches = self.plan.batches();
         if self.next == batches {
             return None;
         }
-        let batch = self.make();
+        let batch = self.produce();
         self.next = if batch.is_ok() {
             self.next + 1
         } else {
@@ -81,21 +92,22 @@ impl Iterator for Epoch {
     }
 }
 
-impl FusedIterator for Epoch {}
+impl<B: Send + 'static> FusedIterator for Epoch<B> {}
 
 /// Threads of which number `i` of `n` makes the batches `first + i`, `first + i + n`, `first + i + 2n`, ... and sends them through a bounded
 /// channel of its own. Taking from the channels in turn gives the batches in order, with nothing to sort or to wait
 /// for but the next one.
-struct Workers {
+struct Workers<B> {
     plan: Arc<Plan>,
     first: usize,
-    channels: Vec<Receiver<Result<Batch>>>,
+    channels: Vec<Receiver<Result<B>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Workers {
+impl<B: Send + 'static> Workers<B> {
     fn start(
         plan: &Arc<Plan>,
+        make: &Arc<Make<B>>,
         first: usize,
         count: usize,
         prefetch: usize,
@@ -108,17 +120,17 @@ impl Workers {
         };
         for worker in 0..count {
             let (sender, receiver) = sync_channel(prefetch);
-            let plan = plan.clone();
+            let (plan, make) = (plan.clone(), make.clone());
             let thread = Builder::new().name(format!("tallow-loader-{worker}"));
             workers.channels.push(receiver);
             workers
                 .threads
-                .push(thread.spawn(move || work(&plan, first + worker, count, &sender))?);
+                .push(thread.spawn(move || work(&plan, &make, first + worker, count, &sender))?);
         }
         Ok(workers)
     }
 
-    fn receive(&self, number: usize) -> Result<Batch> {
+    fn receive(&self, number: usize) -> Result<B> {
         let channel = &self.channels[(number - self.first) % self.channels.len()];
         channel.recv().unwrap_or_else(|_| {
             Err(Error::Loader(format!(
@@ -128,7 +140,7 @@ impl Workers {
     }
 }
 
-impl Drop for Workers {
+impl<B> Drop for Workers<B> {
     fn drop(&mut self) {
         self.plan.stop();
         // Wakes the workers that wait for room in a channel.
@@ -141,10 +153,16 @@ impl Drop for Workers {
 }
 
 /// Makes batch `first` and every `workers`-th after it.
-fn work(plan: &Plan, first: usize, workers: usize, channel: &SyncSender<Result<Batch>>) {
+fn work<B>(
+    plan: &Plan,
+    make: &Make<B>,
+    first: usize,
+    workers: usize,
+    channel: &SyncSender<Result<B>>,
+) {
     let mut scratch = Vec::new();
     for number in (first..plan.batches()).step_by(workers) {
-        let batch = plan.batch(number, &mut scratch);
+        let batch = make(plan, number, &mut scratch);
         let failed = batch.is_err();
         if channel.send(batch).is_err() || failed {
             return;

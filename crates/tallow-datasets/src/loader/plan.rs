@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{Device, Tensor};
-use tallow_transforms::{Compose, SampleRng};
+use tallow_transforms::{Arrangement, Compose, SampleRng};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::loader::batch::Batch;
+use crate::loader::batch::{ArrangedBatch, Batch};
 use crate::loader::config::LoaderConfig;
 use crate::loader::share::Share;
 
@@ -63,11 +63,21 @@ impl Plan {
 
     /// Batch `number` of the epoch. A dataset that panics gives an error; `scratch` may hold anything.
     pub fn batch(&self, number: usize, scratch: &mut Vec<u8>) -> Result<Batch> {
+        self.guarded(number, |indices| self.make(indices, scratch))
+    }
+
+    /// What the transforms draw for batch `number` of the epoch, whose images have `shape`.
+    pub fn arranged(&self, number: usize, shape: (usize, usize, usize)) -> Result<ArrangedBatch> {
+        self.guarded(number, |indices| self.arrange(indices, shape))
+    }
+
+    /// Calls `make` with the indices of a batch.
+    fn guarded<B>(&self, number: usize, make: impl FnOnce(&[usize]) -> Result<B>) -> Result<B> {
         let start = self.share.number(number) * self.batch_size;
         let end = start.saturating_add(self.batch_size).min(self.order.len());
         let indices = self.share.indices(&self.order[start..end]);
         // The dataset is behind a shared reference and the rest of what the closure touches is dropped or overwritten.
-        catch_unwind(AssertUnwindSafe(|| self.make(&indices, scratch))).unwrap_or_else(|panic| {
+        catch_unwind(AssertUnwindSafe(|| make(&indices))).unwrap_or_else(|panic| {
             Err(Error::Loader(format!(
                 "batch {number}: the dataset or a transform panicked: {}",
                 message(&*panic)
@@ -135,6 +145,44 @@ impl Plan {
             labels: Tensor::from_vec(labels, indices.len(), &Device::Cpu)?,
             indices: indices.to_vec(),
         })
+    }
+}
+
+impl Plan {
+    fn arrange(&self, indices: &[usize], shape: (usize, usize, usize)) -> Result<ArrangedBatch> {
+        let mut batch = ArrangedBatch {
+            labels: Vec::with_capacity(indices.len()),
+            indices: indices.to_vec(),
+            ..ArrangedBatch::default()
+        };
+        let mut one = Arrangement::default();
+        for (slot, &index) in indices.iter().enumerate() {
+            if self.stopped.load(Ordering::Relaxed) {
+                return Err(Error::Loader("stopped".into()));
+            }
+            let mut rng = SampleRng::new(self.seed, self.epoch, index as u64);
+            let drawn = self.transform.arrange(shape, &mut rng, &mut one);
+            drawn.map_err(|source| Error::Sample {
+                index,
+                name: self.dataset.name(index).map(Cow::into_owned),
+                source,
+            })?;
+            if slot == 0 {
+                batch.fills.clone_from(&one.fills);
+            } else if batch.fills != one.fills
+                || (batch.rows.len(), batch.columns.len())
+                    != (slot * one.rows.len(), slot * one.columns.len())
+            {
+                let message = format!(
+                    "sample {index}: its size, or the values of its borders, are not those of the samples before"
+                );
+                return Err(Error::Loader(message));
+            }
+            batch.rows.extend_from_slice(&one.rows);
+            batch.columns.extend_from_slice(&one.columns);
+            batch.labels.push(self.dataset.label(index)?);
+        }
+        Ok(batch)
     }
 }
 

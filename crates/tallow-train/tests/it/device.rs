@@ -5,13 +5,19 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use crate::common::{bytes, loaders, net_on, recipe};
+use crate::common::{bytes, loaders, net_on, recipe, textures};
 use candle_core::{DType, Device, Tensor};
+use tallow_datasets::{DataLoader, LoaderConfig, Split};
 use tallow_ops::{ParamStore, Precision};
 use tallow_train::{
     BatchEnd, CONTINUE, Callback, Error, Flow, GradientNorms, GradientRow, History, LossConfig,
     OptimizerConfig, SgdConfig, TrainConfig, Trainer,
+};
+use tallow_transforms::{
+    Compose, Image, Normalize, Problem, RandomCrop, RandomHorizontalFlip, SampleRng, ToTensor,
+    Transform,
 };
 
 fn accelerator() -> Option<Device> {
@@ -170,6 +176,53 @@ fn a_precision_needs_a_device_that_has_it() {
         message.contains("precision") && message.contains("no CUDA device"),
         "{message}"
     );
+}
+
+/// Transform that changes nothing and is not built in, so that images are made on the host.
+#[derive(Debug)]
+struct Same;
+
+impl Transform for Same {
+    fn name(&self) -> &'static str {
+        "same"
+    }
+
+    fn apply_f32(&self, _: &mut Image<f32>, _: &mut SampleRng) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+#[test]
+fn images_made_on_the_device_are_those_of_the_host() {
+    let Some(device) = accelerator() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let weights = |on_the_host: bool| {
+        let mut transforms: Vec<Box<dyn Transform>> = vec![
+            Box::new(RandomCrop::new(8, 2)),
+            Box::new(RandomHorizontalFlip::new(0.5)),
+            Box::new(ToTensor),
+            Box::new(Normalize::new([0.5], [0.25])),
+        ];
+        if on_the_host {
+            transforms.push(Box::new(Same));
+        }
+        let config = LoaderConfig {
+            batch_size: 32,
+            shuffle: true,
+            seed: 1,
+            ..LoaderConfig::default()
+        };
+        let transform = Compose::from_transforms(transforms).unwrap();
+        assert_eq!(transform.tables().is_none(), on_the_host);
+        let set = Arc::new(textures(Split::Train, 300));
+        let data = DataLoader::new(set, transform, config).unwrap();
+        let (net, store) = net_on(&device, 1);
+        Trainer::new(recipe(3))
+            .fit(&net, &store, &data, None)
+            .unwrap();
+        bytes(&store, dir.path())
+    };
+    assert!(weights(false) == weights(true), "other bits");
 }
 
 /// Stops in the middle of an epoch.

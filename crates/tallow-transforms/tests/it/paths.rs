@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use tallow_transforms::{
-    Compose, ImageRef, Interpolation, Pad, PadMode, Padding, RandomCrop, Resize, SampleRng, Size,
-    TransformConfig,
+    Arrangement, Compose, Error, ImageRef, Interpolation, Pad, PadMode, Padding, RandomCrop,
+    Resize, SampleRng, Size, TransformConfig,
 };
 
 use crate::augmentations;
@@ -141,13 +141,72 @@ proptest! {
         };
         let mut fast = vec![f32::NAN; channels * height * width];
         let mut plain = fast.clone();
-        let (mut fast_rng, mut plain_rng) = (rng.clone(), rng);
+        let (mut fast_rng, mut plain_rng, mut drawn) = (rng.clone(), rng.clone(), rng);
         pipeline.apply(image, &mut fast_rng, &mut fast).unwrap();
         pipeline.apply_reference(image, &mut plain_rng, &mut plain).unwrap();
         prop_assert_eq!(bits(&fast), bits(&plain));
         // Both drew the same numbers.
-        prop_assert_eq!(fast_rng.below(u32::MAX), plain_rng.below(u32::MAX));
+        let next = fast_rng.below(u32::MAX);
+        prop_assert_eq!(next, plain_rng.below(u32::MAX));
+        // So does an arrangement, with which a device makes the image.
+        match arranged(&pipeline, image, &mut drawn) {
+            Ok(values) => {
+                prop_assert_eq!(bits(&values), bits(&fast));
+                prop_assert_eq!(next, drawn.below(u32::MAX));
+            }
+            Err(error) => {
+                prop_assert_eq!(error, Error::NoArrangement);
+                prop_assert!(pipeline.tables().is_none());
+            }
+        }
     }
+}
+
+/// Output of a pipeline from its tables and the arrangement of an image.
+fn arranged(pipeline: &Compose, image: ImageRef, rng: &mut SampleRng) -> Result<Vec<f32>, Error> {
+    let mut found = Arrangement::default();
+    pipeline.arrange(image.shape(), rng, &mut found)?;
+    let tables = pipeline.tables().unwrap();
+    let mut out = Vec::new();
+    for channel in 0..image.channels {
+        for &row in &found.rows {
+            for &column in &found.columns {
+                out.push(match row.min(column) {
+                    code if code < 0 => {
+                        found.fills[(-1 - code) as usize * image.channels + channel]
+                    }
+                    _ => {
+                        let place = channel * image.height + row as usize;
+                        let byte = image.data[place * image.width + column as usize];
+                        tables[channel % tables.len()][usize::from(byte)]
+                    }
+                });
+            }
+        }
+    }
+    Ok(out)
+}
+
+#[test]
+fn only_pipelines_that_move_and_map_have_an_arrangement() {
+    let of =
+        |transforms: Vec<TransformConfig>| Compose::new(transforms).unwrap().tables().is_some();
+    let usual = || {
+        vec![
+            TransformConfig::random_crop(32, 4),
+            TransformConfig::random_horizontal_flip(0.5),
+            TransformConfig::to_tensor(),
+            TransformConfig::normalize([0.5], [0.5]),
+        ]
+    };
+    assert!(of(usual()));
+    let with = |transform| {
+        let mut all = usual();
+        all.push(transform);
+        all
+    };
+    assert!(!of(with(TransformConfig::permute_pixels(0))));
+    assert!(!of(with(TransformConfig::grayscale(1))));
 }
 
 /// The recipes that are in everyday use, on real sizes.

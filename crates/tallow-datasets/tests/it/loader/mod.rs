@@ -1,5 +1,6 @@
 //! The data loader on small made-up sets.
 
+mod arranged;
 mod samplers;
 mod shapes;
 mod shares;
