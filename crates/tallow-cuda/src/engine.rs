@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::compile::cubin;
 use crate::cudnn::Cudnn;
 use crate::error::{Error, Result, driver};
+use crate::lt::BlasLt;
 use crate::source;
 use crate::view::address;
 
@@ -31,6 +32,8 @@ pub(crate) struct Engine {
     clock: Clock,
     /// cuDNN, when it has been looked for; `None` if it cannot be used.
     cudnn: OnceLock<Option<Mutex<Cudnn>>>,
+    /// cuBLASLt, when it has been used; `None` if it cannot be.
+    blas_lt: OnceLock<Option<Mutex<BlasLt>>>,
 }
 
 static ENGINES: LazyLock<Mutex<HashMap<DeviceId, Arc<Engine>>>> = LazyLock::new(Mutex::default);
@@ -57,9 +60,15 @@ impl Engine {
             functions: Mutex::default(),
             clock: Clock::default(),
             cudnn: OnceLock::new(),
+            blas_lt: OnceLock::new(),
         });
         engines.insert(device.id(), engine.clone());
         Ok(engine)
+    }
+
+    /// The device.
+    pub(crate) fn device(&self) -> &CudaDevice {
+        &self.device
     }
 
     /// Stream on which all work of the device is queued.
@@ -70,6 +79,20 @@ impl Engine {
     /// cuBLAS on this device.
     pub(crate) fn cublas(&self) -> Arc<CudaBlas> {
         self.device.cublas_handle()
+    }
+
+    /// cuBLASLt on this device; `None`, with a warning the first time, if it cannot be used.
+    pub(crate) fn blas_lt(&self) -> Option<&Mutex<BlasLt>> {
+        let found = self
+            .blas_lt
+            .get_or_init(|| match BlasLt::new(&self.stream) {
+                Ok(lt) => Some(Mutex::new(lt)),
+                Err(error) => {
+                    tracing::warn!("linear layers take more launches on the GPU: {error}");
+                    None
+                }
+            });
+        found.as_ref()
     }
 
     /// cuDNN on this device; `None`, with a warning the first time, if it cannot be used.
@@ -107,7 +130,7 @@ impl Engine {
             block_dim: (call.block, 1, 1),
             shared_mem_bytes: 0,
         };
-        let queue = || {
+        let queue = || -> Result<()> {
             // SAFETY: the arguments are those of the kernel, which the tests run with the same calls; the addresses are the caller's.
             let queued = unsafe { builder.launch(config) };
             driver(call.kernel, queued)?;

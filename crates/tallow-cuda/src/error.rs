@@ -1,4 +1,5 @@
 use candle_core::cuda_backend::cudarc::cublas::result::CublasError;
+use candle_core::cuda_backend::cudarc::cublaslt::result::CublasError as CublasLtError;
 use candle_core::cuda_backend::cudarc::driver::DriverError;
 use candle_core::cuda_backend::cudarc::nvrtc::result::NvrtcError;
 
@@ -38,6 +39,14 @@ pub enum Error {
         call: &'static str,
         /// Error that it returned.
         source: CublasError,
+    },
+    /// Error of cuBLASLt.
+    #[error("cuBLASLt, {call}: {source}")]
+    CublasLt {
+        /// Function of cuBLASLt.
+        call: &'static str,
+        /// Error that it returned.
+        source: CublasLtError,
     },
     /// Error of cuDNN.
     #[error("cuDNN, {call}: {text} (status {status})")]

@@ -19,6 +19,8 @@ mod engine;
 #[cfg(feature = "cuda")]
 mod error;
 #[cfg(feature = "cuda")]
+mod lt;
+#[cfg(feature = "cuda")]
 pub mod ops;
 pub mod partition;
 pub mod source;

@@ -130,6 +130,13 @@ pub const FILES: &[File] = &[
         families: &[],
     },
     File {
+        name: "rows.cu",
+        text: include_str!("kernels/rows.cu"),
+        numbers: FLOATS,
+        kernels: &["rows_gradient"],
+        families: &[],
+    },
+    File {
         name: "dropout.cu",
         text: include_str!("kernels/dropout.cu"),
         numbers: BOTH,

@@ -100,6 +100,7 @@ impl Weighted for ConvRelu {
         x: &Tensor,
         w: &Tensor,
         b: Option<&Tensor>,
+        _: &Tensor,
         dy: &Tensor,
     ) -> candle_core::Result<[Option<Tensor>; 3]> {
         let dy = dy.contiguous()?;

@@ -56,7 +56,7 @@ pub use init::Init;
 pub use kernels::simd::instruction_set;
 pub use layer_norm::{layer_norm, layer_norm_2d};
 pub use layout::Layout;
-pub use linear::linear;
+pub use linear::{linear, linear_relu};
 pub use norm_add_relu::{add_relu, batch_norm_add_relu_train};
 pub use pool::{Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d};
 pub use precision::{Precision, with_precision};

@@ -38,12 +38,13 @@ pub(crate) trait Weighted: Send + Sync + 'static {
         Err(candle_core::Error::Msg(message).bt())
     }
 
-    /// Gradients of the three; `None` for those not needed.
+    /// Gradients of the three; `None` for those not needed. `y` is the result of the forward pass.
     fn backward(
         &self,
         x: &Tensor,
         weight: &Tensor,
         bias: Option<&Tensor>,
+        y: &Tensor,
         dy: &Tensor,
     ) -> Result<[Option<Tensor>; 3]>;
 }
@@ -96,10 +97,10 @@ impl<T: Weighted> CustomOp2 for WithArguments<T> {
         &self,
         x: &Tensor,
         weight: &Tensor,
-        _y: &Tensor,
+        y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, _] = self.0.backward(x, weight, None, dy)?;
+        let [dx, dw, _] = self.0.backward(x, weight, None, y, dy)?;
         Ok((dx, dw))
     }
 }
@@ -142,10 +143,10 @@ impl<T: Weighted> CustomOp3 for WithArguments<T> {
         x: &Tensor,
         weight: &Tensor,
         bias: &Tensor,
-        _y: &Tensor,
+        y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw, db] = self.0.backward(x, weight, Some(bias), dy)?;
+        let [dx, dw, db] = self.0.backward(x, weight, Some(bias), y, dy)?;
         Ok((dx, dw, db))
     }
 }

@@ -9,3 +9,4 @@ pub mod loss;
 pub mod norm;
 pub mod optimizer;
 pub mod pool;
+pub mod rows;

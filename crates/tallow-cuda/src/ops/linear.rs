@@ -2,17 +2,15 @@
 //!
 //! In `bf16` the factors are copied in it, and results and sums are floats.
 
-use std::ffi::c_void;
-
 use candle_core::CudaStorage;
-use candle_core::cuda_backend::cudarc::cublas::{result as cublas, sys};
 use half::bf16;
 
 use super::convert::Narrow;
-use super::counted;
+use super::{counted, product};
 use crate::call::{Address, Numbers, Precision};
 use crate::engine::{Engine, Memory};
-use crate::error::{Error, Result, driver};
+use crate::error::Result;
+use crate::lt::{After, Product};
 use crate::view::View;
 
 const OP: &str = "linear";
@@ -46,10 +44,12 @@ pub struct Copies {
     w: Option<Memory<bf16>>,
 }
 
-/// `x * w^T` in floats. `x` is of either type in [`Precision::Bf16`], and else floats, as `w` is.
+/// `x * w^T + bias` in floats, or the ReLU of it. `x` is of either type in [`Precision::Bf16`], and else floats, as `w` is.
 pub fn forward(
     x: View,
     w: View,
+    bias: Option<View>,
+    relu: bool,
     sizes: Sizes,
     precision: Precision,
 ) -> Result<(CudaStorage, Copies)> {
@@ -59,17 +59,25 @@ pub fn forward(
     w.expect_kind(OP, "the weight", Numbers::F32)?;
     w.expect(OP, "the weight", weights)?;
     counted(OP, outputs)?;
+    let bias = match bias {
+        Some(bias) => {
+            bias.expect_kind(OP, "the bias", Numbers::F32)?;
+            bias.expect(OP, "the bias", sizes.outputs)?
+        }
+        None => 0,
+    };
     let y = engine.uninit::<f32>(outputs)?;
     let x = Factor::of(&engine, x, precision)?;
     let w = Factor::of(&engine, w, precision)?;
     let product = Product {
-        sizes: [sizes.rows, sizes.outputs, sizes.inputs],
+        sizes: measures([sizes.rows, sizes.outputs, sizes.inputs])?,
         a: (x.address(), false),
         b: (w.address(), true),
         c: (y.address(), Numbers::F32),
+        after: After { bias, relu },
     };
-    // SAFETY: the factors and the result have the numbers of the sizes.
-    unsafe { product.run(&engine, precision)? };
+    // SAFETY: the factors, the result and the bias have the numbers of the sizes.
+    unsafe { product::run(&product, &engine, OP, precision)? };
     let copies = Copies {
         x: x.into_copy(),
         w: w.into_copy(),
@@ -110,29 +118,37 @@ pub fn backward(
         let w = Factor::kept(&engine, w, &copies.w, precision)?;
         let dx = engine.values(of_x, inputs)?;
         let product = Product {
-            sizes: [rows, columns, outputs],
+            sizes: measures([rows, columns, outputs])?,
             a: (dy.address(), false),
             b: (w.address(), false),
             c: (dx.address(), of_x),
+            after: After::default(),
         };
         // SAFETY: the factors and the result have the numbers of the sizes.
-        unsafe { product.run(&engine, precision)? };
+        unsafe { product::run(&product, &engine, OP, precision)? };
         gradients[0] = Some(engine.storage_of(dx));
     }
     if needed[1] {
         let x = Factor::kept(&engine, x, &copies.x, precision)?;
         let dw = engine.uninit::<f32>(weights)?;
         let product = Product {
-            sizes: [outputs, columns, rows],
+            sizes: measures([outputs, columns, rows])?,
             a: (dy.address(), true),
             b: (x.address(), false),
             c: (dw.address(), Numbers::F32),
+            after: After::default(),
         };
         // SAFETY: the factors and the result have the numbers of the sizes.
-        unsafe { product.run(&engine, precision)? };
+        unsafe { product::run(&product, &engine, OP, precision)? };
         gradients[1] = Some(engine.storage(dw));
     }
     Ok(gradients)
+}
+
+/// Sizes as cuBLAS takes them.
+fn measures(sizes: [usize; 3]) -> Result<[i32; 3]> {
+    let [m, n, k] = sizes.map(|size| counted(OP, size));
+    Ok([m? as i32, n? as i32, k? as i32])
 }
 
 /// Factor of a product, in the type of the precision.
@@ -181,80 +197,5 @@ impl<'a> Factor<'a> {
             Self::Narrow(narrow) => narrow.into_copy(),
             _ => None,
         }
-    }
-}
-
-/// Product of matrices with their rows one behind the other: `c = a * b`.
-struct Product {
-    /// Rows and columns of `c`, and the columns of `a`, which are the rows of `b`.
-    sizes: [usize; 3],
-    /// Address, and whether the matrix lies transposed.
-    a: (Address, bool),
-    b: (Address, bool),
-    /// Address and type.
-    c: (Address, Numbers),
-}
-
-impl Product {
-    /// Queues the product.
-    ///
-    /// # Safety
-    /// The addresses must be of memory of the device with as many numbers as the sizes say, the factors in the type of the precision.
-    unsafe fn run(&self, engine: &Engine, precision: Precision) -> Result<()> {
-        let [m, n, k] = self.sizes.map(|size| counted(OP, size));
-        let (m, n, k) = (m? as i32, n? as i32, k? as i32);
-        let kind = |numbers| match numbers {
-            Numbers::F32 => sys::cudaDataType::CUDA_R_32F,
-            Numbers::Bf16 => sys::cudaDataType::CUDA_R_16BF,
-        };
-        let compute = match precision {
-            Precision::Tf32 => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
-            Precision::F32 | Precision::Bf16 => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
-        };
-        // cuBLAS has the columns one behind the other, so that it sees every matrix transposed, and computes `c^T = b^T * a^T`.
-        let turned = |transposed| match transposed {
-            true => sys::cublasOperation_t::CUBLAS_OP_T,
-            false => sys::cublasOperation_t::CUBLAS_OP_N,
-        };
-        let (lda, ldb) = (if self.a.1 { m } else { k }, if self.b.1 { k } else { n });
-        let at = |address: Address| address as usize as *mut c_void;
-        let factors = kind(precision.numbers());
-        let (one, zero) = (1f32, 0f32);
-        let (one, zero) = (std::ptr::from_ref(&one), std::ptr::from_ref(&zero));
-        let context = engine.stream().context();
-        driver("cuCtxSetCurrent", context.bind_to_thread())?;
-        let blas = engine.cublas();
-        let queue = || {
-            // SAFETY: by the contract; the handle is that of the device, on its stream, and reads the two numbers at once.
-            let queued = unsafe {
-                cublas::gemm_ex(
-                    *blas.handle(),
-                    turned(self.b.1),
-                    turned(self.a.1),
-                    n,
-                    m,
-                    k,
-                    one.cast(),
-                    at(self.b.0),
-                    factors,
-                    ldb,
-                    at(self.a.0),
-                    factors,
-                    lda,
-                    zero.cast(),
-                    at(self.c.0),
-                    kind(self.c.1),
-                    n,
-                    compute,
-                    sys::cublasGemmAlgo_t::CUBLAS_GEMM_DFALT,
-                )
-            };
-            queued.map_err(|source| Error::Cublas {
-                call: "cublasGemmEx",
-                source,
-            })
-        };
-        let name = || format!("product {precision:?} {m}x{k} by {k}x{n}");
-        engine.clock().time(engine.stream(), name, queue)
     }
 }

@@ -13,6 +13,8 @@ pub mod loss;
 pub mod norm;
 pub mod optimizer;
 pub mod pool;
+mod product;
+pub mod rows;
 
 use candle_core::CudaDevice;
 

@@ -268,13 +268,27 @@ pub fn add_bias(y: &mut CudaStorage, bias: View) -> Result<()> {
 
 /// Sums over the rows of `grad`, which has `channels` columns: the gradient of a bias.
 pub fn bias_gradient(grad: View, channels: usize) -> Result<CudaStorage> {
+    sums_of_rows(None, grad, channels)
+}
+
+/// The same of what passes through a ReLU whose output is `out`.
+pub fn relu_bias_gradient(out: View, grad: View, channels: usize) -> Result<CudaStorage> {
+    sums_of_rows(Some(out), grad, channels)
+}
+
+fn sums_of_rows(out: Option<View>, grad: View, channels: usize) -> Result<CudaStorage> {
     let engine = Engine::of(grad.device())?;
     let maps = rows(grad.kind(), grad.len(), channels)?;
+    let (y, tail) = match out {
+        // The ReLU of its own output lets the same through.
+        Some(out) => (input(out, "the output", maps)?, Tail::Relu),
+        None => (grad.address(), Tail::Linear),
+    };
     let forward = Forward {
-        y: grad.address(),
+        y,
         maps,
         affine: Affine::default(),
-        tail: Tail::Linear,
+        tail,
     };
     let db = sums_of_channels(&engine, &forward, grad.address())?;
     Ok(engine.storage(db))

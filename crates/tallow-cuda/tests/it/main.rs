@@ -13,3 +13,4 @@ mod loss;
 mod norm;
 mod optimizer;
 mod pool;
+mod rows;

@@ -10,6 +10,7 @@ use tallow_ops::{
 use crate::error::Result;
 use crate::module::{Context, Module};
 use crate::nn::conv::Conv2d;
+use crate::nn::linear::Linear;
 use crate::nn::norm::BatchNorm2d;
 use crate::nn::pool::MaxPool2d;
 use crate::nn::simple::{Add, Relu};
@@ -33,6 +34,18 @@ pub(super) fn conv_relu(
         &config,
         pool.is_some(),
     )?)
+}
+
+/// `relu(linear(x))` of rows.
+pub(super) fn linear_relu(
+    linear: &Linear,
+    relu: &Relu,
+    x: &Tensor,
+    cx: &mut Context,
+) -> Result<Tensor> {
+    cx.ran(&[linear.label(), relu.label()]);
+    let (weight, bias) = linear.parameters();
+    Ok(tallow_ops::linear_relu(x, weight, bias)?)
 }
 
 /// `relu(norm(conv(x)))`, with a 2x2 max pooling if `pool` is one.

@@ -63,6 +63,16 @@ impl Linear {
         })
     }
 
+    /// Kind and name.
+    pub(super) fn label(&self) -> (&'static str, &str) {
+        ("Linear", &self.name)
+    }
+
+    /// Weight and bias.
+    pub(super) fn parameters(&self) -> (&Tensor, Option<&Tensor>) {
+        (&self.weight, self.bias.as_ref().map(Var::as_tensor))
+    }
+
     /// Sets all biases to `value`.
     pub(crate) fn fill_bias(&self, value: f64) -> Result<()> {
         let Some(bias) = &self.bias else {

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::module::{Context, Module};
 use crate::nn::conv::Conv2d;
 use crate::nn::fused;
+use crate::nn::linear::Linear;
 use crate::nn::norm::BatchNorm2d;
 use crate::nn::pool::MaxPool2d;
 use crate::nn::simple::{Add, Relu};
@@ -18,7 +19,7 @@ use crate::nn::simple::{Add, Relu};
 /// is added to another is replaced by its layers.
 ///
 /// Consecutive layers for which there is a joint operator run as one: `Conv2d`, `BatchNorm2d` and `ReLU`, or `Conv2d` and `ReLU`, each
-/// also with a 2x2 `MaxPool2d` after it; in evaluation also `Conv2d` and `BatchNorm2d`. The results are those of the single layers up to
+/// also with a 2x2 `MaxPool2d` after it; in evaluation also `Conv2d` and `BatchNorm2d`; on a CUDA device also `Linear` and `ReLU`. The results are those of the single layers up to
 /// rounding. While an observer wants the output of every layer, layers run one by one. [`Context::recording`] lists the operators that
 /// run.
 #[derive(Default)]
@@ -31,6 +32,7 @@ pub struct Sequential {
 /// Layer, by the kinds that can be fused.
 enum Layer {
     Conv2d(Conv2d),
+    Linear(Linear),
     BatchNorm2d(BatchNorm2d),
     Relu(Relu),
     MaxPool2d(MaxPool2d),
@@ -140,6 +142,8 @@ impl Layer {
         let any: &dyn Any = layer.as_ref();
         if let Some(conv) = any.downcast_ref::<Conv2d>() {
             Self::Conv2d(conv.clone())
+        } else if let Some(linear) = any.downcast_ref::<Linear>() {
+            Self::Linear(linear.clone())
         } else if let Some(norm) = any.downcast_ref::<BatchNorm2d>() {
             Self::BatchNorm2d(norm.clone())
         } else if let Some(relu) = any.downcast_ref::<Relu>() {
@@ -156,6 +160,7 @@ impl Module for Layer {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         match self {
             Self::Conv2d(conv) => conv.forward(x, cx),
+            Self::Linear(linear) => linear.forward(x, cx),
             Self::BatchNorm2d(norm) => norm.forward(x, cx),
             Self::Relu(relu) => relu.forward(x, cx),
             Self::MaxPool2d(pool) => pool.forward(x, cx),
@@ -166,20 +171,20 @@ impl Module for Layer {
 
 /// Number of layers, from the first one on, for which there may be a joint operator.
 fn joint(layers: &[Layer]) -> usize {
-    use Layer::{BatchNorm2d, Conv2d, MaxPool2d, Relu};
+    use Layer::{BatchNorm2d, Conv2d, Linear, MaxPool2d, Relu};
     match layers {
         [Conv2d(_), BatchNorm2d(_), Relu(_), MaxPool2d(pool), ..] if pool.is_halving() => 4,
         [Conv2d(_), BatchNorm2d(_), Relu(_), ..] => 3,
         [Conv2d(_), BatchNorm2d(_), ..] => 2,
         [Conv2d(_), Relu(_), MaxPool2d(pool), ..] if pool.is_halving() => 3,
-        [Conv2d(_), Relu(_), ..] => 2,
+        [Conv2d(_) | Linear(_), Relu(_), ..] => 2,
         _ => 1,
     }
 }
 
 /// Runs the layers of one range of the plan.
 fn run(layers: &[Layer], x: &Tensor, cx: &mut Context) -> Result<Tensor> {
-    use Layer::{BatchNorm2d, Conv2d, MaxPool2d, Relu};
+    use Layer::{BatchNorm2d, Conv2d, Linear, MaxPool2d, Relu};
     // Channels first has an operator for convolution and ReLU, and channels last has one on a GPU alone.
     let has_conv_relu = cx.layout == Layout::Nchw || x.device().is_cuda();
     match layers {
@@ -196,6 +201,10 @@ fn run(layers: &[Layer], x: &Tensor, cx: &mut Context) -> Result<Tensor> {
         }
         [Conv2d(conv), Relu(relu), MaxPool2d(pool)] if has_conv_relu => {
             return fused::conv_relu(conv, relu, Some(pool), x, cx);
+        }
+        // Linear layers of maps are convolutions.
+        [Linear(linear), Relu(relu)] if x.rank() == 2 && x.device().is_cuda() => {
+            return fused::linear_relu(linear, relu, x, cx);
         }
         _ => {}
     }

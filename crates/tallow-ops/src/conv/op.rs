@@ -177,6 +177,7 @@ impl Weighted for Conv2d {
         x: &Tensor,
         w: &Tensor,
         b: Option<&Tensor>,
+        _: &Tensor,
         dy: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
         match x.dtype() {

@@ -1,10 +1,10 @@
-//! Linear layer by cuBLAS.
+//! Linear layer by cuBLAS, with a ReLU or without.
 
 use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, DType, Result, Shape, Tensor};
 use tallow_cuda::ops::linear::{self, Copies, Sizes};
-use tallow_cuda::ops::norm;
+use tallow_cuda::ops::rows;
 use tallow_cuda::{Precision, View};
 
 use crate::cast::cast;
@@ -14,11 +14,12 @@ use crate::{custom_op, precision};
 
 const NAME: &str = "linear";
 
-/// Linear layer of checked arguments, in the [current](precision::current) precision. The result is in `f32`.
+/// Linear layer of checked arguments, and its ReLU if `relu`, in the [current](precision::current) precision. The result is in `f32`.
 pub(crate) fn linear(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
+    relu: bool,
     sizes: Sizes,
 ) -> crate::error::Result<Tensor> {
     let precision = precision::current();
@@ -29,6 +30,7 @@ pub(crate) fn linear(
     };
     let op = Linear {
         sizes,
+        relu,
         precision,
         copies: OnceLock::new(),
     };
@@ -38,9 +40,35 @@ pub(crate) fn linear(
 /// Operator of one call.
 struct Linear {
     sizes: Sizes,
+    relu: bool,
     precision: Precision,
     /// Copies that the forward pass made, for the backward pass.
     copies: OnceLock<Copies>,
+}
+
+impl Linear {
+    /// Gradient before ReLU and bias, of the gradient after them, and that of the bias, if it is needed.
+    fn before_bias(
+        &self,
+        b: Option<&Tensor>,
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let b = b.filter(|b| b.track_op());
+        let (y_guard, dy_guard) = (y.storage_and_layout(), dy.storage_and_layout());
+        let out = match self.relu {
+            true => Some(View::locked(NAME, &y_guard.0, y_guard.1)?),
+            false => None,
+        };
+        let dys = View::locked(NAME, &dy_guard.0, dy_guard.1)?;
+        let (masked, sums) = rows::gradient(out, dys, self.sizes.outputs, b.is_some())?;
+        let db = match (sums, b) {
+            (Some(sums), Some(b)) => Some(tensor(sums, b.shape())),
+            _ => None,
+        };
+        let masked = masked.map_or_else(|| dy.clone(), |masked| tensor(masked, dy.shape()));
+        Ok((masked, db))
+    }
 }
 
 impl Weighted for Linear {
@@ -63,10 +91,9 @@ impl Weighted for Linear {
     ) -> CudaOutput {
         let x = View::numbers(NAME, x, x_layout)?;
         let w = View::floats(NAME, w, w_layout)?;
-        let (mut y, copies) = linear::forward(x, w, self.sizes, self.precision)?;
-        if let Some((b, b_layout)) = b {
-            norm::add_bias(&mut y, View::floats(NAME, b, b_layout)?)?;
-        }
+        let b = b.map(|(b, b_layout)| View::floats(NAME, b, b_layout));
+        let b = b.transpose()?;
+        let (y, copies) = linear::forward(x, w, b, self.relu, self.sizes, self.precision)?;
         custom_op::save(&self.copies, copies)?;
         Ok((y, (self.sizes.rows, self.sizes.outputs).into()))
     }
@@ -77,9 +104,10 @@ impl Weighted for Linear {
         x: &Tensor,
         w: &Tensor,
         b: Option<&Tensor>,
+        y: &Tensor,
         dy: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
-        let dy = dy.contiguous()?;
+        let (dy, db) = self.before_bias(b, y, &dy.contiguous()?)?;
         let (x_guard, w_guard, dy_guard) = (
             x.storage_and_layout(),
             w.storage_and_layout(),
@@ -95,11 +123,6 @@ impl Weighted for Linear {
             self.precision,
             [x.track_op(), w.track_op()],
         )?;
-        let mut db = None;
-        if let Some(b) = b.filter(|b| b.track_op()) {
-            let sums = norm::bias_gradient(dys, self.sizes.outputs)?;
-            db = Some(tensor(sums, b.shape()));
-        }
         let dx = dx.map(|dx| tensor(dx, x.shape()));
         Ok([dx, dw.map(|dw| tensor(dw, w.shape())), db])
     }

@@ -57,6 +57,7 @@ impl Weighted for LayerNorm {
         x: &Tensor,
         weight: &Tensor,
         bias: Option<&Tensor>,
+        _: &Tensor,
         dy: &Tensor,
     ) -> Result<[Option<Tensor>; 3]> {
         let (stats, dy) = (custom_op::saved(&self.stats)?, dy.contiguous()?);

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::kernels::fresh::fresh;
 use crate::kernels::linear::{Shape, forward, grad_bias, grad_input, grad_weight};
 use crate::kernels::real::Real;
+use crate::relu::relu;
 use crate::weighted::{Argument, Weighted, apply_weighted};
 use crate::{cpu, reference, tape};
 
@@ -18,8 +19,8 @@ const NAME: &str = "linear";
 /// Linear layer: `x * weight^T + bias`, as `torch.nn.functional.linear`.
 ///
 /// `x` is `(N, I)`, `weight` `(O, I)`, `bias` `(O)`; the result is `(N, O)`. Differentiable in all three arguments. In `f32` and
-/// `f64` on the CPU this is one matrix product that includes the bias; in `f32` on a CUDA device the bias is added to the product in place,
-/// which has the precision of [`with_precision`](crate::with_precision); everything else is [`reference::linear`].
+/// `f64` on the CPU this is one matrix product that includes the bias; in `f32` on a CUDA device too, in the precision of
+/// [`with_precision`](crate::with_precision); everything else is [`reference::linear`].
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) if the shapes differ from these, or `weight` is empty.
@@ -38,12 +39,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     let shape = shape(x, weight, bias)?;
     #[cfg(feature = "cuda")]
     if crate::route::layer_on_cuda(x, weight) {
-        let sizes = tallow_cuda::ops::linear::Sizes {
-            rows: shape.batch,
-            inputs: shape.inputs,
-            outputs: shape.outputs,
-        };
-        return crate::cuda::linear::linear(x, weight, bias, sizes);
+        return crate::cuda::linear::linear(x, weight, bias, false, sizes(shape));
     }
     if !cpu::has_kernels(x) {
         let x = tape::input(&widened(x, weight)?);
@@ -51,6 +47,40 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         return reference::linear::composed(&x, &tape::input(weight), bias.as_ref());
     }
     Ok(apply_weighted(x, weight, bias, Linear { shape })?)
+}
+
+/// [`linear`] and [`relu`](crate::relu()), as one node of the graph on a CUDA device with kernels.
+///
+/// Shapes and gradients are those of the separate operators, which run elsewhere.
+///
+/// # Errors
+/// As [`linear`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use tallow_ops::linear_relu;
+///
+/// let x = Tensor::new(&[[1f32, -2.0]], &Device::Cpu)?;
+/// let weight = Tensor::new(&[[3f32, 1.0], [1.0, 1.0]], &Device::Cpu)?;
+/// assert_eq!(linear_relu(&x, &weight, None)?.to_vec2::<f32>()?, [[1.0, 0.0]]);
+/// # Ok::<(), tallow_ops::Error>(())
+/// ```
+pub fn linear_relu(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if crate::route::layer_on_cuda(x, weight) {
+        let shape = shape(x, weight, bias)?;
+        return crate::cuda::linear::linear(x, weight, bias, true, sizes(shape));
+    }
+    relu(&linear(x, weight, bias)?)
+}
+
+#[cfg(feature = "cuda")]
+fn sizes(shape: Shape) -> tallow_cuda::ops::linear::Sizes {
+    tallow_cuda::ops::linear::Sizes {
+        rows: shape.batch,
+        inputs: shape.inputs,
+        outputs: shape.outputs,
+    }
 }
 
 /// Operator of one call of [`linear`], with shapes already checked, on contiguous arguments of one type.
@@ -134,6 +164,7 @@ impl Weighted for Linear {
         x: &Tensor,
         w: &Tensor,
         b: Option<&Tensor>,
+        _: &Tensor,
         dy: &Tensor,
     ) -> candle_core::Result<[Option<Tensor>; 3]> {
         match x.dtype() {

@@ -11,8 +11,8 @@ use tallow_ops::{
     Pool2dConfig, Precision, Result, Tape, adaptive_avg_pool2d, add, add_relu, avg_pool2d,
     batch_norm_add_relu_train, batch_norm_eval, batch_norm_train, cast, conv_bn_add_relu_eval,
     conv_bn_eval, conv_bn_relu_eval, conv_bn_relu_train, conv_relu, conv2d, cross_entropy,
-    cross_entropy_soft, cuda_device, dropout, flatten, has_gpu_kernels, linear, max_pool2d,
-    no_grad, pad_with_zeros, relu, to_layout, with_precision,
+    cross_entropy_soft, cuda_device, dropout, flatten, has_gpu_kernels, linear, linear_relu,
+    max_pool2d, no_grad, pad_with_zeros, relu, to_layout, with_precision,
 };
 
 /// The largest difference allowed, as a share of the largest value.
@@ -207,6 +207,16 @@ fn linear_and_elementwise() {
     assert_same("linear", &device, &arguments(&shapes), &f);
     let f = |t: &[Tensor]| linear(&t[0], &t[1], None);
     assert_same("linear", &device, &arguments(&shapes[..2]), &f);
+    // A block takes all rows of the first one, and not those of the second.
+    for rows in [64, 1030] {
+        let shapes: [&[usize]; 3] = [&[rows, 20], &[36, 20], &[36]];
+        let f = |t: &[Tensor]| linear_relu(&t[0], &t[1], Some(&t[2]));
+        assert_same("linear_relu", &device, &arguments(&shapes), &f);
+        let f = |t: &[Tensor]| linear_relu(&t[0], &t[1], None);
+        assert_same("linear_relu", &device, &arguments(&shapes[..2]), &f);
+        let f = |t: &[Tensor]| linear(&t[0], &t[1], Some(&t[2]));
+        assert_same("linear", &device, &arguments(&shapes), &f);
+    }
 
     let maps: [&[usize]; 2] = [&[2, 3, 4, 5], &[2, 3, 4, 5]];
     let one = arguments(&maps[..1]);
