@@ -147,7 +147,7 @@ pub const FILES: &[File] = &[
         name: "optimizer.cu",
         text: include_str!("kernels/optimizer.cu"),
         numbers: FLOATS,
-        kernels: &["sgd", "adam"],
+        kernels: &["sgd", "adam", "increment"],
         families: &[],
     },
 ];

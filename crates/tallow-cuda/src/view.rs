@@ -71,6 +71,18 @@ impl<'a> View<'a> {
         Self::words(op, on_device(op, storage)?, layout)
     }
 
+    /// Signed 64-bit integers of a storage whose lock is held.
+    ///
+    /// # Errors
+    /// If the values are not contiguous, or not `i64`, or the storage is on another device.
+    pub fn locked_counters(
+        op: &'static str,
+        storage: &'a Storage,
+        layout: &Layout,
+    ) -> Result<Self> {
+        Self::of::<i64>(op, on_device(op, storage)?, layout)
+    }
+
     fn of<T: CudaDType + DeviceRepr>(
         op: &'static str,
         storage: &'a CudaStorage,

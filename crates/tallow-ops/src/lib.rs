@@ -65,5 +65,5 @@ pub use route::{cuda_device, has_gpu_kernels};
 pub use squeeze_excite::{SqueezeExciteConfig, squeeze_excite};
 pub use store::{LoadReport, MisShaped, ParamPath, ParamStore};
 pub use tape::{Tape, no_grad};
-pub use tensor_ops::{add, pad_with_zeros};
+pub use tensor_ops::{add, increment, pad_with_zeros};
 pub use to_layout::{flatten, to_layout};

@@ -1,6 +1,6 @@
-//! Elementwise addition and zero padding, recorded on the [`Tape`](crate::Tape).
+//! Elementwise addition and zero padding, recorded on the [`Tape`](crate::Tape), and counters.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Tensor, Var};
 
 use crate::cast::cast;
 use crate::error::Result;
@@ -37,4 +37,27 @@ pub fn pad_with_zeros(x: &Tensor, axis: usize, before: usize, after: usize) -> R
         note(&output, || Op::Pad(x.clone(), axis, before));
     }
     Ok(output)
+}
+
+/// Adds 1 to each value of a variable, where it is: reading it would wait for the device. It is no part of a graph.
+///
+/// # Errors
+/// If the device fails.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+///
+/// let batches = Var::from_tensor(&Tensor::new(4i64, &Device::Cpu)?)?;
+/// tallow_ops::increment(&batches)?;
+/// assert_eq!(batches.to_scalar::<i64>()?, 5);
+/// # Ok::<(), tallow_ops::Error>(())
+/// ```
+pub fn increment(counter: &Var) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if counter.device().is_cuda() && counter.dtype() == DType::I64 {
+        let done = tallow_cuda::ops::optimizer::increment(counter);
+        return Ok(done.map_err(candle_core::Error::from)?);
+    }
+    let next = (counter.as_detached_tensor() + 1.)?;
+    Ok(counter.set(&next)?)
 }

@@ -1,6 +1,6 @@
 //! Step of an optimizer over all parameters.
 
-use crate::call::{Address, Arg, Call};
+use crate::call::{Address, Arg, Call, elements};
 
 /// Values that a block updates.
 const PIECE: u32 = 4096;
@@ -187,4 +187,10 @@ mod tests {
         assert_eq!(words[6] as u32, 0.5f32.to_bits());
         assert_eq!(words[11], 3);
     }
+}
+
+/// Adds 1 to each of `count` signed integers of 64 bits.
+pub fn increment(counters: Address, count: u32) -> Call {
+    let args = vec![Arg::Address(counters), Arg::U32(count)];
+    elements("increment", count, args)
 }

@@ -71,3 +71,8 @@ KERNEL(adam)(const Entry *entries, u32 count) {
         e.param[i] = kept - step_size * m / (sqrtf(v) / root2 + eps);
     }
 }
+
+// Adds 1 to counters, such as that of the batches of a norm.
+KERNEL(increment)(long long *counters, u32 count) {
+    for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) counters[i] += 1;
+}

@@ -4,7 +4,7 @@ use candle_core::{Tensor, Var};
 
 use super::counted;
 pub use crate::calls::optimizer::Rule;
-use crate::calls::optimizer::{Entry, step as launch, table};
+use crate::calls::optimizer::{self as calls, Entry, step as launch, table};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::view::{View, address};
@@ -70,5 +70,15 @@ pub fn step(steps: &[Step]) -> Result<()> {
     let call = launch(kernel, address(&table), entries.len() as u32, blocks);
     // SAFETY: the tensors have as many floats as the entries say, and live as long as `steps`; what is freed later is freed on the same
     // stream. Parameters are variables, which are meant to change, and states belong to the optimizer alone.
+    unsafe { engine.launch(&call) }
+}
+
+/// Adds 1 to each value of a variable of `i64`, in place.
+pub fn increment(counters: &Var) -> Result<()> {
+    let engine = Engine::of(counters.device().as_cuda_device()?)?;
+    let (storage, layout) = counters.storage_and_layout();
+    let view = View::locked_counters("increment", &storage, layout)?;
+    let call = calls::increment(view.address(), counted("increment", view.len())?);
+    // SAFETY: the variable has as many integers as are counted, and is meant to change.
     unsafe { engine.launch(&call) }
 }

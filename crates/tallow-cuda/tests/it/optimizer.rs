@@ -1,4 +1,4 @@
-use tallow_cuda::calls::optimizer::{Entry, Rule, step, table};
+use tallow_cuda::calls::optimizer::{Entry, Rule, increment, step, table};
 
 use crate::emulator::{Buffer, Emulator, emulator};
 use crate::support::{bits, in_both_orders, values};
@@ -130,4 +130,15 @@ fn adam() {
         });
         assert_eq!(found, expected, "{amsgrad}");
     }
+}
+
+#[test]
+fn counters_go_up_by_one() {
+    let Some(e) = emulator() else { return };
+    let found = in_both_orders(|backwards| {
+        let mut counters = Buffer::table(&[0, 41, u64::from(u32::MAX)]);
+        e.run(&[increment(counters.address(), 3)], backwards);
+        counters.read().to_vec()
+    });
+    assert_eq!(found, [1, 42, 1 << 32]);
 }

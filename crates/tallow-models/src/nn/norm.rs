@@ -1,6 +1,6 @@
 use candle_core::{Device, Tensor, Var};
 use tallow_ops::{
-    BatchNormConfig, Init, Layout, Norm, ParamPath, batch_norm_eval, batch_norm_train,
+    BatchNormConfig, Init, Layout, Norm, ParamPath, batch_norm_eval, batch_norm_train, increment,
 };
 
 use crate::error::Result;
@@ -95,9 +95,7 @@ impl BatchNorm2d {
 
     /// Adds 1 to `num_batches_tracked`.
     pub(super) fn count_batch(&self) -> Result<()> {
-        // Added where it is: reading it would wait for the device at every layer.
-        let batches = (self.num_batches_tracked.as_detached_tensor() + 1.)?;
-        Ok(self.num_batches_tracked.set(&batches)?)
+        Ok(increment(&self.num_batches_tracked)?)
     }
 }
 
