@@ -51,6 +51,14 @@ pub(crate) fn tensor<T: WithDType>(values: Vec<T>, shape: impl Into<Shape>) -> R
     Tensor::from_vec(values, shape.into(), &Device::Cpu)
 }
 
+/// Result of a backward pass on a CUDA device.
+#[cfg(feature = "cuda")]
+pub(crate) fn tensor_of(storage: candle_core::CudaStorage, shape: impl Into<Shape>) -> Tensor {
+    let storage = candle_core::Storage::Cuda(storage);
+    let graph = candle_core::op::BackpropOp::none();
+    Tensor::from_storage(storage, shape.into(), graph, false)
+}
+
 /// Keeps a value of the forward pass for backward. An operator value serves one call, so `place` is empty.
 pub(crate) fn save<T>(place: &OnceLock<T>, value: T) -> Result<()> {
     place

@@ -13,6 +13,8 @@ use crate::custom_op::{self, for_float};
 use crate::error::Result;
 use crate::kernels::elementwise::map2;
 use crate::kernels::fresh::fresh;
+#[cfg(feature = "cuda")]
+use crate::route;
 
 /// Tape: a record of the operators of this crate that a thread runs, for a backward pass without sums of zeros.
 ///
@@ -303,8 +305,17 @@ fn accumulate(
     Ok(())
 }
 
-/// `a + b`, on all threads for `f32` and `f64` on the CPU.
+/// `a + b`, by a kernel where there is one.
 fn sum_of(a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if route::maps_on_cuda(a) && a.dtype() == b.dtype() && a.is_contiguous() && b.is_contiguous() {
+        let (a_storage, a_layout) = a.storage_and_layout();
+        let (b_storage, b_layout) = b.storage_and_layout();
+        let xs = tallow_cuda::View::locked_numbers("sum", &a_storage, a_layout)?;
+        let ys = tallow_cuda::View::locked_numbers("sum", &b_storage, b_layout)?;
+        let sum = tallow_cuda::ops::elementwise::add(xs, ys)?;
+        return Ok(custom_op::tensor_of(sum, a.shape()));
+    }
     if !cpu::has_kernels(a) || !a.is_contiguous() || !b.is_contiguous() {
         return a + b;
     }

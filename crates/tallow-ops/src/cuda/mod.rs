@@ -12,9 +12,10 @@ pub(crate) mod loss;
 pub(crate) mod norm;
 pub(crate) mod pool;
 
-use candle_core::op::BackpropOp;
-use candle_core::{CpuStorage, CudaStorage, DType, Error, Result, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Error, Result, Shape, Tensor};
 use tallow_cuda::Numbers;
+
+pub(crate) use crate::custom_op::tensor_of as tensor;
 
 /// Type of the parameters of layers with kernels.
 pub(crate) const PARAMETERS: DType = DType::F32;
@@ -33,12 +34,6 @@ pub(crate) fn dtype(numbers: Numbers) -> DType {
         Numbers::F32 => DType::F32,
         Numbers::Bf16 => DType::BF16,
     }
-}
-
-/// Result of a backward pass.
-pub(crate) fn tensor(storage: CudaStorage, shape: impl Into<Shape>) -> Tensor {
-    let storage = Storage::Cuda(storage);
-    Tensor::from_storage(storage, shape.into(), BackpropOp::none(), false)
 }
 
 /// Forward pass on the CPU of an operator that there is another for.
