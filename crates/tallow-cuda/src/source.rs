@@ -126,7 +126,12 @@ pub const FILES: &[File] = &[
         name: "loss.cu",
         text: include_str!("kernels/loss.cu"),
         numbers: FLOATS,
-        kernels: &["cross_entropy", "mean_loss", "cross_entropy_gradient"],
+        kernels: &[
+            "cross_entropy",
+            "mean_loss",
+            "cross_entropy_gradient",
+            "tally",
+        ],
         families: &[],
     },
     File {

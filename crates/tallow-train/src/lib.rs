@@ -14,6 +14,7 @@ mod chunks;
 mod clip;
 mod config;
 mod copies;
+mod device_tally;
 mod differences;
 mod elements;
 mod environment;

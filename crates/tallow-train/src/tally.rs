@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use serde::{Deserialize, Serialize};
 use tallow_metrics::{Accuracy, ConfusionMatrix, MeanMetric, Metric, TopK};
 
+use crate::device_tally::DeviceTally;
 use crate::error::{Error, Result};
 use crate::history::Evaluation;
 use crate::loss::scalar;
@@ -20,6 +21,7 @@ pub(crate) struct TrainTally {
     gather: bool,
     counted: TallyState,
     waiting: Vec<Waiting>,
+    device: DeviceTally,
 }
 
 /// Counts of a [`TrainTally`], for checkpoints.
@@ -32,8 +34,8 @@ pub(crate) struct TallyState {
 
 struct Waiting {
     step: usize,
-    loss: Tensor,
-    right: Tensor,
+    /// Loss and right predictions; `None` for those that the device counts itself.
+    results: Option<[Tensor; 2]>,
     samples: usize,
 }
 
@@ -44,6 +46,7 @@ impl TrainTally {
             gather: !device.is_cpu(),
             counted,
             waiting: Vec::new(),
+            device: DeviceTally::default(),
         }
     }
 
@@ -65,11 +68,17 @@ impl TrainTally {
             let right = right(output, labels)?;
             return self.count((epoch, step), scalar(loss)?, right, samples);
         }
-        let right = output.detach().argmax(1)?.eq(labels)?;
+        let results = match self.device.add(WAITING, loss, output, labels)? {
+            true => None,
+            false => {
+                let right = output.detach().argmax(1)?.eq(labels)?;
+                let right = right.to_dtype(DType::F32)?.sum_all()?;
+                Some([loss.detach().to_dtype(DType::F32)?, right])
+            }
+        };
         self.waiting.push(Waiting {
             step,
-            loss: loss.detach().to_dtype(DType::F32)?,
-            right: right.to_dtype(DType::F32)?.sum_all()?,
+            results,
             samples,
         });
         if self.waiting.len() >= WAITING {
@@ -103,17 +112,25 @@ impl TrainTally {
             return Ok(());
         }
         let waiting = std::mem::take(&mut self.waiting);
-        let losses: Vec<&Tensor> = waiting.iter().map(|batch| &batch.loss).collect();
-        let losses = Tensor::stack(&losses, 0)?.to_vec1::<f32>()?;
-        let rights: Vec<&Tensor> = waiting.iter().map(|batch| &batch.right).collect();
-        let rights = Tensor::stack(&rights, 0)?.to_vec1::<f32>()?;
-        for ((batch, loss), right) in waiting.iter().zip(losses).zip(rights) {
-            self.count(
-                (epoch, batch.step),
-                loss.into(),
-                right as u64,
-                batch.samples,
-            )?;
+        let gathered: Vec<&Tensor> = waiting
+            .iter()
+            .flat_map(|b| b.results.iter().flatten())
+            .collect();
+        let gathered = match gathered.is_empty() {
+            true => Vec::new(),
+            false => Tensor::stack(&gathered, 0)?.to_vec1::<f32>()?,
+        };
+        let mut gathered = gathered.chunks_exact(2);
+        let mut counted = self.device.read()?.into_iter();
+        for batch in waiting {
+            let results = match batch.results {
+                Some(_) => gathered.next().map(|pair| (pair[0], pair[1] as u64)),
+                None => counted.next(),
+            };
+            // There is a pair for each batch.
+            if let Some((loss, right)) = results {
+                self.count((epoch, batch.step), loss.into(), right, batch.samples)?;
+            }
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Cross entropy with labels.
+//! Cross entropy with labels, and the count of right predictions.
 
 use crate::call::{Address, Arg, Call, elements};
 
@@ -60,4 +60,25 @@ pub fn gradient(
         Arg::F32((smoothing / f64::from(classes)) as f32),
     ];
     elements("cross_entropy_gradient", count, args)
+}
+
+/// Threads of [`tally`]'s block: 32 for each of eight rows.
+const TALLY: u32 = 256;
+
+/// Two floats: the loss of a batch, and the number of its rows whose first largest logit is that of the label.
+pub fn tally(
+    loss: Address,
+    logits: Address,
+    labels: Address,
+    out: Address,
+    (rows, classes): (u32, u32),
+) -> Call {
+    let mut args: Vec<Arg> = [loss, logits, labels, out].map(Arg::Address).into();
+    args.extend([rows, classes].map(Arg::U32));
+    Call {
+        kernel: "tally",
+        grid: (1, 1),
+        block: TALLY,
+        args,
+    }
 }

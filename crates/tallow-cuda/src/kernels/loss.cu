@@ -77,3 +77,55 @@ KERNEL(cross_entropy_gradient)(const float *softmax, const u32 *labels, const fl
         dz[i] = (labels[i / classes] == i % classes ? d - hard : d) * scale;
     }
 }
+
+// A score beats another if it is larger; NaN beats numbers. CPU: `argmax` of tallow-metrics.
+__device__ inline bool above(float a, float b) { return a > b || (a != a && b == b); }
+
+#define TALLY_ROWS 8
+#define NO_CLASS 0xffffffffu
+
+// Loss of a batch, and the number of its rows whose largest logit, the first of equal ones, is that of the label. One block, of which 32 threads work
+// on a row.
+KERNEL(tally)(const float *loss, const float *logits, const u32 *labels, float *out, u32 rows, u32 classes) {
+    __shared__ float best[32 * TALLY_ROWS];
+    __shared__ u32 at[32 * TALLY_ROWS], right[TALLY_ROWS];
+    const u32 t = threadIdx.x, lane = t % 32, slot = t / 32;
+    u32 found = 0;
+    for (u32 first = 0; first < rows; first += TALLY_ROWS) {
+        const u32 row = first + slot;
+        float value = -POSITIVE_INFINITY;
+        u32 index = NO_CLASS;
+        if (row < rows) {
+            const float *z = logits + row * classes;
+            for (u32 k = lane; k < classes; k += 32) {
+                if (index == NO_CLASS || above(z[k], value)) {
+                    value = z[k];
+                    index = k;
+                }
+            }
+        }
+        best[t] = value;
+        at[t] = index;
+        __syncthreads();
+        for (u32 half = 16; half > 0; half /= 2) {
+            if (lane < half) {
+                const float other = best[t + half];
+                const bool equal = !above(other, best[t]) && !above(best[t], other);
+                if (above(other, best[t]) || (equal && at[t + half] < at[t])) {
+                    best[t] = other;
+                    at[t] = at[t + half];
+                }
+            }
+            __syncthreads();
+        }
+        if (lane == 0 && row < rows && at[t] == labels[row]) found++;
+    }
+    if (lane == 0) right[slot] = found;
+    __syncthreads();
+    if (t == 0) {
+        u32 sum = 0;
+        for (u32 i = 0; i < TALLY_ROWS; i++) sum += right[i];
+        out[0] = loss[0];
+        out[1] = (float)sum;
+    }
+}

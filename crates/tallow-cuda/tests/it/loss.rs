@@ -89,3 +89,53 @@ fn logits_of_any_size() {
     let (loss, _) = on_the_device(e, &[0., f32::NAN], &[0], 0., 1.);
     assert!(loss[0].is_nan());
 }
+
+/// Rows of fewer and more classes than threads, with equal scores, infinities and NaN.
+#[test]
+fn right_predictions_are_counted() {
+    let Some(e) = emulator() else { return };
+    let above = |a: f32, b: f32| a > b || (a.is_nan() && !b.is_nan());
+    for (rows, classes) in [(1, 1), (7, 3), (64, 10), (131, 40), (9, 1000)] {
+        let mut logits: Vec<f32> = values(rows * classes, 5)
+            .iter()
+            // Few different values, so that many are equal.
+            .map(|z| (4. * z).round())
+            .collect();
+        logits[0] = f32::NEG_INFINITY;
+        if rows > 3 {
+            logits[classes + 1] = f32::NAN;
+            logits[2 * classes..3 * classes].fill(f32::NEG_INFINITY);
+        }
+        let predicted: Vec<usize> = logits
+            .chunks(classes)
+            .map(|row| {
+                (1..classes).fold(0, |best, k| if above(row[k], row[best]) { k } else { best })
+            })
+            .collect();
+        // Every third label is another one.
+        let labels: Vec<u32> = predicted
+            .iter()
+            .enumerate()
+            .map(|(i, &class)| ((class + usize::from(i % 3 == 1)) % classes) as u32)
+            .collect();
+        let right = labels
+            .iter()
+            .zip(&predicted)
+            .filter(|&(&label, &class)| label as usize == class)
+            .count();
+        let found = in_both_orders(|backwards| {
+            let (mut loss, mut z) = (Buffer::floats(&[0.25]), Buffer::floats(&logits));
+            let (mut labels, mut out) = (Buffer::words(&labels), Buffer::unset(4));
+            let call = loss::tally(
+                loss.address(),
+                z.address(),
+                labels.address(),
+                out.at(2),
+                (rows as u32, classes as u32),
+            );
+            e.run(&[call], backwards);
+            out.read()[2..].to_vec()
+        });
+        assert_eq!(found, [0.25, right as f32], "{rows} x {classes}");
+    }
+}

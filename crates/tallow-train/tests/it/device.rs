@@ -104,6 +104,12 @@ fn steps_are_those_of_the_cpu() {
             );
         };
         close("loss", history.rows[0].train_loss, truth.rows[0].train_loss);
+        let [right, expected_right] = [&history, &truth].map(|h| h.rows[0].train_accuracy);
+        // A prediction or two may be another.
+        assert!(
+            (right - expected_right).abs() < 0.01,
+            "accuracy {right}, not {expected_right}"
+        );
         close(
             "test loss",
             history.rows[0].test_loss.unwrap(),
