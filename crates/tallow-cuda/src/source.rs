@@ -107,7 +107,7 @@ pub const FILES: &[File] = &[
         name: "layout.cu",
         text: include_str!("kernels/layout.cu"),
         numbers: BOTH,
-        kernels: &["transpose"],
+        kernels: &["transpose", "shortcut", "shortcut_gradient"],
         families: &[],
     },
     File {

@@ -1,8 +1,8 @@
-use tallow_cuda::Numbers::F32;
+use tallow_cuda::Numbers::{self, F32};
 use tallow_cuda::calls::{elementwise, layout};
 
-use crate::emulator::{Buffer, emulator};
-use crate::support::{bits, in_both_orders, values};
+use crate::emulator::{Buffer, Values, emulator};
+use crate::support::{bits, in_both_orders, rounded, values};
 
 fn relu(z: f32) -> f32 {
     if z <= 0. { 0. } else { z }
@@ -103,5 +103,57 @@ fn axes_change_places_and_back() {
             }
         }
         assert_eq!(back, x);
+    }
+}
+
+#[test]
+fn shortcuts_without_parameters_and_their_gradients() {
+    let Some(e) = emulator() else { return };
+    // Images, rows, columns, channels, channels after it, stride.
+    for [n, h, w, c, outputs, stride] in [
+        [2usize, 8, 8, 16, 32, 2],
+        [3, 5, 7, 3, 6, 2],
+        [1, 4, 3, 2, 5, 1],
+        [2, 3, 3, 4, 4, 5],
+    ] {
+        for numbers in Numbers::ALL {
+            let s = layout::Shortcut {
+                numbers,
+                batch: n as u32,
+                size: (h as u32, w as u32),
+                channels: c as u32,
+                outputs: outputs as u32,
+                stride: stride as u32,
+            };
+            let x = rounded(numbers, &values(s.inputs(), 1));
+            let grad = rounded(numbers, &values(s.outputs(), 2));
+            let [y, dx] = in_both_orders(|backwards| {
+                let mut from = Values::of(numbers, &x);
+                let mut to = Values::unset(numbers, s.outputs());
+                let mut g = Values::of(numbers, &grad);
+                let mut dx = Values::unset(numbers, s.inputs());
+                let calls = [
+                    layout::shortcut(from.address(), to.address(), &s),
+                    layout::shortcut_gradient(g.address(), dx.address(), &s),
+                ];
+                e.run(&calls, backwards);
+                [to.read(), dx.read()]
+            });
+            let (high, across) = (h.div_ceil(stride), w.div_ceil(stride));
+            let before = (outputs - c) / 2;
+            let mut expected = [vec![0f32; s.outputs()], vec![0f32; s.inputs()]];
+            for image in 0..n {
+                for (row, column) in (0..high).flat_map(|r| (0..across).map(move |c| (r, c))) {
+                    for channel in 0..c {
+                        let from = (image * h + row * stride) * w + column * stride;
+                        let to = (image * high + row) * across + column;
+                        let (from, to) = (from * c + channel, to * outputs + before + channel);
+                        expected[0][to] = x[from];
+                        expected[1][from] = grad[to];
+                    }
+                }
+            }
+            assert_eq!([y, dx], expected, "{s:?}");
+        }
     }
 }

@@ -1,5 +1,5 @@
 use candle_core::Tensor;
-use tallow_ops::{Layout, ParamPath, Pool2dConfig, avg_pool2d, pad_with_zeros};
+use tallow_ops::{Layout, ParamPath, Pool2dConfig, zero_pad_shortcut};
 
 use crate::error::Result;
 use crate::module::{Context, Module};
@@ -156,21 +156,13 @@ struct ZeroPad {
 
 impl Module for ZeroPad {
     fn forward(&self, x: &Tensor, cx: &mut Context) -> Result<Tensor> {
-        let axis = match cx.layout {
-            Layout::Nchw => 1,
-            Layout::Nhwc => 3,
+        let y = zero_pad_shortcut(x, self.stride, self.outputs, cx.layout)?;
+        let channels = match cx.layout {
+            Layout::Nchw => x.dim(1)?,
+            Layout::Nhwc => x.dim(3)?,
         };
-        // The average over a window of one pixel is that pixel.
-        let every = Pool2dConfig {
-            stride: (self.stride, self.stride),
-            layout: cx.layout,
-            ..Pool2dConfig::new(1)
-        };
-        let y = avg_pool2d(x, &every, true)?;
-        let channels = y.dim(axis)?;
         let missing = self.outputs.saturating_sub(channels);
         let before = missing / 2;
-        let y = pad_with_zeros(&y, axis, before, missing - before)?;
         cx.onnx(&self.name, [x], &y, |layer, [x]| {
             let every = match self.stride {
                 1 => x.clone(),

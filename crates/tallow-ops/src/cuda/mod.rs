@@ -11,6 +11,7 @@ pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod norm;
 pub(crate) mod pool;
+pub(crate) mod shortcut;
 
 use candle_core::{CpuStorage, DType, Error, Result, Shape, Tensor};
 use tallow_cuda::Numbers;

@@ -12,7 +12,7 @@ use tallow_ops::{
     batch_norm_add_relu_train, batch_norm_eval, batch_norm_train, cast, conv_bn_add_relu_eval,
     conv_bn_eval, conv_bn_relu_eval, conv_bn_relu_train, conv_relu, conv2d, cross_entropy,
     cross_entropy_soft, cuda_device, dropout, flatten, has_gpu_kernels, linear, linear_relu,
-    max_pool2d, no_grad, pad_with_zeros, relu, to_layout, with_precision,
+    max_pool2d, no_grad, pad_with_zeros, relu, to_layout, with_precision, zero_pad_shortcut,
 };
 
 /// The largest difference allowed, as a share of the largest value.
@@ -232,6 +232,11 @@ fn linear_and_elementwise() {
         to_layout(&t[0], Layout::Nchw, Layout::Nhwc)
     });
     assert_same("pad", &device, &one, &|t| pad_with_zeros(&t[0], 2, 1, 2));
+    for layout in [Layout::Nchw, Layout::Nhwc] {
+        assert_same("zero_pad_shortcut", &device, &one, &|t| {
+            zero_pad_shortcut(&t[0], 2, 12, layout)
+        });
+    }
     assert_same("add", &device, &arguments(&maps), &|t| add(&t[0], &t[1]));
     assert_same("add_relu", &device, &arguments(&maps), &|t| {
         add_relu(&t[0], &t[1])
