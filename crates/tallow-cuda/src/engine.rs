@@ -76,8 +76,17 @@ impl Engine {
     /// Every address must be of memory of this device with as many values as the kernel reads or writes there, which is not freed before on
     /// another stream; what it writes must not be read at the same time.
     pub(crate) unsafe fn launch(&self, call: &Call) -> Result<()> {
+        // SAFETY: by the contract.
+        unsafe { self.launch_on(&self.stream, call) }
+    }
+
+    /// Queues a kernel on another stream of the device than that of its work.
+    ///
+    /// # Safety
+    /// As [`launch`](Self::launch), on that stream.
+    pub(crate) unsafe fn launch_on(&self, stream: &CudaStream, call: &Call) -> Result<()> {
         let function = self.function(call.kernel)?;
-        let mut builder = self.stream.launch_builder(&function);
+        let mut builder = stream.launch_builder(&function);
         for arg in &call.args {
             match arg {
                 Arg::Address(value) | Arg::U64(value) => builder.arg(value),

@@ -7,6 +7,8 @@
 mod call;
 pub mod calls;
 #[cfg(feature = "cuda")]
+mod comm_stream;
+#[cfg(feature = "cuda")]
 pub mod compile;
 #[cfg(feature = "cuda")]
 mod cudnn;
@@ -16,6 +18,10 @@ mod device;
 mod engine;
 #[cfg(feature = "cuda")]
 mod error;
+#[cfg(any(feature = "cuda", test))]
+mod loader;
+#[cfg(any(feature = "cuda", test))]
+pub mod nccl;
 #[cfg(feature = "cuda")]
 pub mod ops;
 pub mod partition;
@@ -25,7 +31,9 @@ mod view;
 
 pub use call::{Address, Arg, Call, count};
 #[cfg(feature = "cuda")]
-pub use device::open;
+pub use comm_stream::{CommStream, Mark};
+#[cfg(feature = "cuda")]
+pub use device::{count as device_count, open, uuid};
 #[cfg(feature = "cuda")]
 pub use error::{Error, Result};
 #[cfg(feature = "cuda")]

@@ -91,6 +91,11 @@ pub const FILES: &[File] = &[
         text: include_str!("kernels/optimizer.cu"),
         kernels: &["sgd", "adam"],
     },
+    File {
+        name: "sum.cu",
+        text: include_str!("kernels/sum.cu"),
+        kernels: &["sum_terms"],
+    },
 ];
 
 /// File that has a kernel.

@@ -7,3 +7,4 @@ pub mod loss;
 pub mod norm;
 pub mod optimizer;
 pub mod pool;
+pub mod sum;

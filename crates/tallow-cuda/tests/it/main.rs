@@ -11,3 +11,4 @@ mod loss;
 mod norm;
 mod optimizer;
 mod pool;
+mod sum;
