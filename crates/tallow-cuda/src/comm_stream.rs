@@ -88,6 +88,16 @@ impl CommStream {
         self.peers.library()
     }
 
+    /// Sets the time for which each wait may last.
+    pub fn set_limit(&mut self, limit: Duration) {
+        self.peers.set_limit(limit);
+    }
+
+    /// Ends the connection with the other processes, and what is under way.
+    pub fn end(&mut self) {
+        self.peers.end();
+    }
+
     /// Has all that is queued from here on wait for the mark.
     ///
     /// # Errors

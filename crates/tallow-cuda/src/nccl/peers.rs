@@ -94,6 +94,11 @@ impl Peers {
         self.limit
     }
 
+    /// Sets the time for which each wait may last.
+    pub fn set_limit(&mut self, limit: Duration) {
+        self.limit = limit;
+    }
+
     /// Name and version of the library.
     pub fn library(&self) -> String {
         self.library.name()
