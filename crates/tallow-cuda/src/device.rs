@@ -59,5 +59,7 @@ pub fn count() -> Result<usize> {
 /// If the driver does not say.
 pub fn uuid(device: &CudaDevice) -> Result<[u8; 16]> {
     let found = device.cuda_stream().context().uuid();
-    Ok(driver("cuDeviceGetUuid", found)?.bytes.map(|byte| byte as u8))
+    Ok(driver("cuDeviceGetUuid", found)?
+        .bytes
+        .map(|byte| byte as u8))
 }

@@ -94,8 +94,7 @@ impl Config {
 pub struct Library {
     pub(super) version: c_int,
     pub(super) get_unique_id: unsafe extern "C" fn(*mut UniqueId) -> Status,
-    pub(super) init:
-        unsafe extern "C" fn(*mut Comm, c_int, UniqueId, c_int, *mut Config) -> Status,
+    pub(super) init: unsafe extern "C" fn(*mut Comm, c_int, UniqueId, c_int, *mut Config) -> Status,
     pub(super) finalize: unsafe extern "C" fn(Comm) -> Status,
     pub(super) destroy: unsafe extern "C" fn(Comm) -> Status,
     pub(super) abort: unsafe extern "C" fn(Comm) -> Status,
@@ -104,14 +103,8 @@ pub struct Library {
     pub(super) last_error: unsafe extern "C" fn(Comm) -> *const c_char,
     pub(super) group_start: unsafe extern "C" fn() -> Status,
     pub(super) group_end: unsafe extern "C" fn() -> Status,
-    pub(super) send: unsafe extern "C" fn(
-        *const c_void,
-        usize,
-        c_int,
-        c_int,
-        Comm,
-        *mut c_void,
-    ) -> Status,
+    pub(super) send:
+        unsafe extern "C" fn(*const c_void, usize, c_int, c_int, Comm, *mut c_void) -> Status,
     pub(super) receive:
         unsafe extern "C" fn(*mut c_void, usize, c_int, c_int, Comm, *mut c_void) -> Status,
     /// Keeps the functions valid; `None` for functions of this program.

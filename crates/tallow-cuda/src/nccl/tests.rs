@@ -33,7 +33,8 @@ struct Shared {
 }
 
 /// All communicators by their names.
-static WORLDS: LazyLock<Mutex<HashMap<[u8; UniqueId::LEN], Shared>>> = LazyLock::new(Mutex::default);
+static WORLDS: LazyLock<Mutex<HashMap<[u8; UniqueId::LEN], Shared>>> =
+    LazyLock::new(Mutex::default);
 static CHANGED: Condvar = Condvar::new();
 
 /// Calls of a group, which run at its end: rank, receiver or sender, address, bytes.
@@ -244,9 +245,8 @@ unsafe extern "C" fn group_end() -> Status {
     for operation in group.iter().filter(|operation| operation.sends) {
         let rank = rank_of(operation.comm as Comm);
         // SAFETY: the caller has given the address of so many bytes.
-        let bytes = unsafe {
-            std::slice::from_raw_parts(operation.address as *const u8, operation.bytes)
-        };
+        let bytes =
+            unsafe { std::slice::from_raw_parts(operation.address as *const u8, operation.bytes) };
         let mut worlds = worlds();
         let shared = worlds.entry(rank.id).or_default();
         let way = shared.waiting.entry((rank.rank, operation.peer));
@@ -262,7 +262,10 @@ unsafe extern "C" fn group_end() -> Status {
             if shared.ended || Instant::now() > limit {
                 return REMOTE_ERROR;
             }
-            let way = shared.waiting.entry((operation.peer, rank.rank)).or_default();
+            let way = shared
+                .waiting
+                .entry((operation.peer, rank.rank))
+                .or_default();
             if !way.is_empty() {
                 break way.remove(0);
             }
@@ -346,11 +349,14 @@ fn exchange(peers: &mut Peers) -> Result<Vec<Vec<u8>>> {
         address: bytes.as_ptr() as crate::Address,
         bytes: bytes.len(),
     });
-    let to = received.iter_mut().enumerate().map(|(rank, bytes)| Message {
-        rank,
-        address: bytes.as_mut_ptr() as crate::Address,
-        bytes: bytes.len(),
-    });
+    let to = received
+        .iter_mut()
+        .enumerate()
+        .map(|(rank, bytes)| Message {
+            rank,
+            address: bytes.as_mut_ptr() as crate::Address,
+            bytes: bytes.len(),
+        });
     let (from, to): (Vec<Message>, Vec<Message>) = (from.collect(), to.collect());
     // SAFETY: the addresses are of so many bytes, which are left alone meanwhile; this stream is done when the call is.
     unsafe { peers.exchange(&from, &to, STREAM as *mut c_void)? };
@@ -440,7 +446,8 @@ fn a_rank_that_cannot_join_says_why() {
     let id = FAKE.unique_id().unwrap();
     FAULT.set(Fault::Join);
     let error = Peers::join(&FAKE, &id, (0, 1), LIMIT).unwrap_err();
-    let expected = "NCCL, ncclCommInitRankConfig: invalid argument (result 4); NCCL_DEBUG=WARN prints more";
+    let expected =
+        "NCCL, ncclCommInitRankConfig: invalid argument (result 4); NCCL_DEBUG=WARN prints more";
     assert_eq!(error.to_string(), expected);
 }
 

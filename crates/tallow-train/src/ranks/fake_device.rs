@@ -121,7 +121,10 @@ struct Queue {
 
 impl Transport for Queue {
     fn scatter(&mut self, messages: &Messages) -> Result<()> {
-        put(&self.work, Work::Scatter(self.values.clone(), copy(messages)))
+        put(
+            &self.work,
+            Work::Scatter(self.values.clone(), copy(messages)),
+        )
     }
 
     fn add(&mut self, pairs: &[(usize, usize)], len: usize) -> Result<()> {
@@ -129,7 +132,10 @@ impl Transport for Queue {
     }
 
     fn gather(&mut self, messages: &Messages) -> Result<()> {
-        put(&self.work, Work::Gather(self.values.clone(), copy(messages)))
+        put(
+            &self.work,
+            Work::Gather(self.values.clone(), copy(messages)),
+        )
     }
 }
 
@@ -222,7 +228,11 @@ mod tests {
     /// Values over many magnitudes, whose sums depend on the order.
     fn values(rank: usize, len: usize) -> Vec<f32> {
         let value = |i: usize| {
-            let sign = if (i + rank).is_multiple_of(3) { -1.0 } else { 1.0 };
+            let sign = if (i + rank).is_multiple_of(3) {
+                -1.0
+            } else {
+                1.0
+            };
             sign * ((i * 37 + rank * 11) % 101) as f32 / 7.0 * 2f32.powi((rank * 5 % 24) as i32)
         };
         (0..len).map(value).collect()

@@ -66,10 +66,7 @@ struct Running {
 
 impl Link {
     /// Way of the buckets of this communicator, and of those on the device if it has sums there.
-    pub fn new(
-        communicator: Arc<dyn Communicator>,
-        device: Option<Arc<dyn DeviceSums>>,
-    ) -> Self {
+    pub fn new(communicator: Arc<dyn Communicator>, device: Option<Arc<dyn DeviceSums>>) -> Self {
         Self {
             ways: Ways {
                 communicator,

@@ -44,11 +44,7 @@ impl WithNccl {
     /// # Errors
     /// [`Error::NoNccl`] on all ranks where NCCL is missing on one, or two have the same GPU, or it fails: gradients can go through the host, by
     /// the communicator itself. Others when a rank has ended.
-    pub fn join(
-        ranks: Arc<dyn Communicator>,
-        device: &Device,
-        limit: Duration,
-    ) -> Result<Self> {
+    pub fn join(ranks: Arc<dyn Communicator>, device: &Device, limit: Duration) -> Result<Self> {
         let device = device.as_cuda_device()?;
         let place = (ranks.rank(), ranks.world());
         let library = Library::get().map_err(|error| error.to_string());

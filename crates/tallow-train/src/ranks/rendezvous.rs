@@ -204,7 +204,10 @@ mod tests {
         fs::write(&path, vec![0xff; 1 << 20]).unwrap();
         let error = share(&path, (1, 2), || Ok(token()), LIMIT).unwrap_err();
         let error = error.to_string();
-        assert!(error.contains("expected the file of a rendezvous"), "{error}");
+        assert!(
+            error.contains("expected the file of a rendezvous"),
+            "{error}"
+        );
         let error = share(dir.path(), (1, 2), || Ok(token()), LIMIT).unwrap_err();
         assert!(matches!(error, Error::Io { .. }), "{error}");
     }
