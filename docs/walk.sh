@@ -39,7 +39,8 @@ tallow resume
 
 run=$(echo runs/clothes/*-s0)
 [[ -f $run/model.safetensors && -f $run/summary.json ]] || fail "$run is not finished"
-tallow evaluate --run "$run"
+# The folder of the experiment stands for its newest run.
+tallow evaluate --run runs/clothes
 "$program" evaluate --run "$run" --json >evaluation.json 2>/dev/null
 bags=(clothes/test/Bag/*)
 tallow predict --run "$run" "${bags[0]}" "${bags[1]}"

@@ -5,14 +5,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
 use tallow_experiment::Registry;
-use tracing_subscriber::EnvFilter;
 
 use crate::command::{Command, dispatch};
-use crate::console::{self, status};
+use crate::console::status;
 use crate::ending::{Ending, FAILED};
 use crate::program::{self, Program};
 use crate::progress::terminal;
-use crate::{allocator, output};
+use crate::{allocator, log, output};
 
 /// Trains image classifiers from TOML recipes, and compares the results with published ones.
 ///
@@ -49,13 +48,6 @@ pub fn main(models: Registry) -> ExitCode {
     })
 }
 
-/// Selection of log messages: `RUST_LOG`, else errors and what is unusual about the data and the processes that train together.
-fn filter() -> EnvFilter {
-    EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("error,tallow_datasets=warn,tallow_mpi=warn,tallow_train::ranks=warn")
-    })
-}
-
 /// Sets up the allocator and the log, runs a command and prints its error. `has_screen` turns the colours of the log off.
 pub fn run(
     program: &Program,
@@ -63,11 +55,7 @@ pub fn run(
     command: impl FnOnce() -> Result<Ending>,
 ) -> ExitCode {
     allocator::keep_freed_memory();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter())
-        .with_ansi(!terminal::plain() && terminal::colours() && !has_screen)
-        .with_writer(|| console::Log)
-        .init();
+    log::show(!terminal::plain() && terminal::colours() && !has_screen);
     match command() {
         Ok(ending) => ending.into(),
         Err(error) => {

@@ -1,11 +1,14 @@
 //! Arguments that several commands share, and the parsing of their values.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use tallow_datasets::{entry, is_parquet, own_path};
+use tallow_datasets::{catalog, entry, is_parquet, own_path};
 use tallow_experiment::report::shell_quoted;
+use tallow_experiment::suggest::nearest;
 use tallow_models::LoadWeights;
 use tallow_record::Tier;
 
@@ -97,6 +100,49 @@ pub fn named(argument: &str) -> String {
         false if is_parquet(path) => format!("parquet:{argument}"),
         false => format!("folder:{argument}"),
     }
+}
+
+/// [`named`], where there is a dataset, a folder or a file of this name.
+///
+/// # Errors
+/// For a name of none of these, with the nearest one.
+pub fn find_dataset(argument: &str) -> Result<String> {
+    let name = named(argument);
+    if own_path(&name).is_some() || entry(&name).is_ok() {
+        return Ok(name);
+    }
+    let known: Vec<&str> = catalog().iter().map(|entry| entry.name).collect();
+    let folders = folders(Path::new("."));
+    let near = nearest(
+        argument,
+        folders.iter().map(String::as_str).chain(known.clone()),
+    );
+    let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+    let current = std::env::current_dir()?;
+    bail!(
+        "unknown dataset `{argument}`: there is no folder or file of this name in {}, and no dataset of the catalogue{near}\nknown: {}",
+        current.display(),
+        known.join(", ")
+    )
+}
+
+/// Names of the folders in a folder, without hidden ones.
+fn folders(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| !name.starts_with('.')).collect()
+}
+
+/// Refuses a folder of run records that is a file.
+pub fn check_out(out: &Path) -> Result<()> {
+    if out.exists() && !out.is_dir() {
+        bail!(
+            "--out {}: is a file; expected a folder for run records, which need not exist yet",
+            out.display()
+        );
+    }
+    Ok(())
 }
 
 /// Parser of `--tier`.
@@ -214,6 +260,32 @@ mod tests {
         ] {
             assert_eq!(named(&argument), expected);
         }
+    }
+
+    #[test]
+    fn what_is_neither_a_dataset_nor_a_folder_is_refused() {
+        assert_eq!(find_dataset("mnist").unwrap(), "mnist");
+        assert_eq!(find_dataset("folder:nowhere").unwrap(), "folder:nowhere");
+        let message = find_dataset("mnits").unwrap_err().to_string();
+        for words in ["no folder or file", "did you mean `mnist`?", "known: "] {
+            assert!(message.contains(words), "{message}");
+        }
+        // The tests run in the folder of the crate, which has the folder `tests`.
+        let message = find_dataset("tetss").unwrap_err().to_string();
+        assert!(message.contains("did you mean `tests`?"), "{message}");
+        let message = find_dataset("qqqq").unwrap_err().to_string();
+        assert!(!message.contains("did you mean"), "{message}");
+    }
+
+    #[test]
+    fn records_are_not_written_to_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(check_out(dir.path()).is_ok());
+        assert!(check_out(&dir.path().join("new")).is_ok());
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let message = check_out(&file).unwrap_err().to_string();
+        assert!(message.contains("is a file"), "{message}");
     }
 
     #[test]

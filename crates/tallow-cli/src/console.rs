@@ -3,7 +3,7 @@
 //!
 //! One lock guards both: nothing is drawn after the terminal was restored, and no line is lost in between.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Write, stderr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -152,13 +152,30 @@ impl Write for Frame {
     }
 }
 
+/// Whether the log is shown with all details, as `RUST_LOG` asks for.
+pub fn is_detailed() -> bool {
+    std::env::var_os("RUST_LOG").is_some()
+}
+
+/// Largest number of messages that are remembered.
+const REMEMBERED: usize = 1000;
+
+/// Messages of the log that were shown.
+static SHOWN: Mutex<BTreeSet<Vec<u8>>> = Mutex::new(BTreeSet::new());
+
+/// Whether a message was not shown before. A dataset that is opened twice says the same of its files twice.
+fn is_new(message: &[u8]) -> bool {
+    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    !shown.contains(message) && (shown.len() == REMEMBERED || shown.insert(message.to_vec()))
+}
+
 /// Writer for `tracing`, each of whose calls has the whole text of an event.
 pub struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         rank_log::write(bytes);
-        if is_mute() && std::env::var_os("RUST_LOG").is_none() {
+        if !is_detailed() && (is_mute() || !is_new(bytes)) {
             return Ok(bytes.len());
         }
         if let Some(held) = &mut *screen() {
@@ -178,6 +195,14 @@ impl Write for Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_new_once() {
+        let message = b"warning: a message of this test\n";
+        assert!(is_new(message));
+        assert!(!is_new(message));
+        assert!(is_new(b"warning: another one of this test\n"));
+    }
 
     #[test]
     fn the_oldest_lines_are_dropped() {

@@ -11,6 +11,7 @@ mod ending;
 #[cfg(unix)]
 mod guard;
 mod interrupt;
+mod log;
 pub mod machine;
 mod mlflow;
 pub mod output;

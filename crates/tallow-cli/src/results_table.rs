@@ -18,11 +18,16 @@ pub fn render(outcome: &Outcome) -> String {
         1 => "test accuracy".to_string(),
         n => format!("test accuracy, {n} seeds"),
     };
-    let mut table = new_table(&["variant", "model", "parameters", &ours, "published"]);
-    for variant in &outcome.variants {
-        table.add_row(row(variant));
+    let mut header = vec!["variant", "model", "parameters", ours.as_str()];
+    if outcome.variants.iter().any(|v| !v.published.is_empty()) {
+        header.push("published");
     }
-    for column in [2, 3, 4] {
+    let mut table = new_table(&header);
+    for variant in &outcome.variants {
+        let cells = row(variant);
+        table.add_row(&cells[..header.len()]);
+    }
+    for column in 2..header.len() {
         align_right(&mut table, column);
     }
 
@@ -164,6 +169,17 @@ mod tests {
             diverged: Vec::new(),
             seconds: 1.0,
         }
+    }
+
+    #[test]
+    fn without_published_figures_there_is_no_column_for_them() {
+        let mut outcome = outcome();
+        for variant in &mut outcome.variants {
+            variant.published.clear();
+        }
+        let text = render(&outcome);
+        assert!(text.contains("6,442 ┆") && text.contains("95.00"), "{text}");
+        assert!(!text.contains("published") && !text.contains('—'), "{text}");
     }
 
     #[test]

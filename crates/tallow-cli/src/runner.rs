@@ -1,11 +1,13 @@
 //! The runner of experiments with the options of the command line.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
 use tallow_experiment::{Experiment, Outcome, RunnerOptions, device, runner};
 
-use crate::args::{PlaceArgs, RunnerArgs};
+use crate::args::{PlaceArgs, RunnerArgs, check_out};
+use crate::console::status;
 use crate::interrupt;
 use crate::program::Program;
 use crate::progress::Watch;
@@ -44,6 +46,7 @@ impl Runner {
 /// Options of a runner at this place. Sets the number of threads of the process.
 pub fn options(place: &PlaceArgs, program: &Program) -> Result<RunnerOptions> {
     let device = device::parse(&place.device)?;
+    check_out(&place.out)?;
     set_threads(place.threads)?;
     Ok(RunnerOptions {
         device,
@@ -71,6 +74,12 @@ pub fn set_threads(threads: Option<u16>) -> Result<()> {
     };
     if SET.swap(true, Ordering::Relaxed) {
         return Ok(());
+    }
+    let there = available_parallelism().map_or(usize::MAX, usize::from);
+    if usize::from(threads) > there {
+        status!(
+            "--threads {threads}: more threads than the processors of this process ({there}) wait for each other and are slower"
+        );
     }
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads.into())

@@ -112,7 +112,9 @@ impl BlockSampler {
     /// Blocks of each chunk: each goes to the chunk that has the fewest samples for its part of a batch.
     fn dealt(&self, blocks: Vec<usize>) -> Vec<Vec<usize>> {
         let range = |chunk| chunk_range(self.batch_size, self.chunks, chunk);
-        let parts: Vec<u128> = (0..self.chunks).map(|chunk| range(chunk).len() as u128).collect();
+        let parts: Vec<u128> = (0..self.chunks)
+            .map(|chunk| range(chunk).len() as u128)
+            .collect();
         let mut samples = vec![0u128; self.chunks];
         let mut dealt = vec![Vec::new(); self.chunks];
         for block in blocks {
@@ -277,7 +279,12 @@ mod tests {
     }
 
     /// Blocks that a share of the chunks touches in an epoch.
-    fn touched(blocks: &Blocks, order: &[usize], chunks: usize, own: std::ops::Range<usize>) -> usize {
+    fn touched(
+        blocks: &Blocks,
+        order: &[usize],
+        chunks: usize,
+        own: std::ops::Range<usize>,
+    ) -> usize {
         let mut found = std::collections::BTreeSet::new();
         for batch in order.chunks(16) {
             for chunk in own.clone() {
@@ -295,7 +302,8 @@ mod tests {
             let sampler = BlockSampler::new(&blocks, 8).in_chunks(16, chunks);
             for epoch in 0..3 {
                 let order = sampler.indices(epoch);
-                let of_chunks = (0..chunks).map(|chunk| touched(&blocks, &order, chunks, chunk..chunk + 1));
+                let of_chunks =
+                    (0..chunks).map(|chunk| touched(&blocks, &order, chunks, chunk..chunk + 1));
                 // Each block has one chunk, but for those from which others take the last samples.
                 let sum: usize = of_chunks.sum();
                 assert!((200..=200 + 8 * chunks).contains(&sum), "{chunks}: {sum}");
@@ -319,13 +327,22 @@ mod tests {
     /// Chunks that no batch has samples for, batches of one sample, and fewer samples than a batch has.
     #[test]
     fn every_index_comes_once_whatever_the_chunks() {
-        for (count, batch_size, chunks) in [(1, 16, 4), (3, 1, 4), (50, 3, 7), (50, 10, 4), (50, 1000, 2)] {
+        for (count, batch_size, chunks) in [
+            (1, 16, 4),
+            (3, 1, 4),
+            (50, 3, 7),
+            (50, 10, 4),
+            (50, 1000, 2),
+        ] {
             let blocks = blocks(count, 700);
             let sampler = BlockSampler::new(&blocks, 1).in_chunks(batch_size, chunks);
             let mut order = sampler.indices(4);
             assert_eq!(order, sampler.indices(4));
             order.sort_unstable();
-            assert!(order.into_iter().eq(0..sampler.len()), "{count} {batch_size} {chunks}");
+            assert!(
+                order.into_iter().eq(0..sampler.len()),
+                "{count} {batch_size} {chunks}"
+            );
         }
     }
 

@@ -53,7 +53,12 @@ impl Blocks {
     /// chance: where it holds all samples, or there is one class. (The number of samples divided by the design effect of a sample of clusters,
     /// Kish 1965.)
     pub fn independent(&self, labels: &[u32]) -> f64 {
-        let mut pairs: Vec<(u32, u32)> = self.of.iter().copied().zip(labels.iter().copied()).collect();
+        let mut pairs: Vec<(u32, u32)> = self
+            .of
+            .iter()
+            .copied()
+            .zip(labels.iter().copied())
+            .collect();
         pairs.sort_unstable();
         let all = pairs.len() as f64;
         let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
@@ -74,7 +79,10 @@ impl Blocks {
                 expected += count * share(of_all);
             }
             differences += own - 2.0 * count * expected + count * count * squares;
-            bytes += self.bytes.get(block[0].0 as usize).map_or(0, |&bytes| u128::from(bytes));
+            bytes += self
+                .bytes
+                .get(block[0].0 as usize)
+                .map_or(0, |&bytes| u128::from(bytes));
         }
         let window = (self.window.max(1) as f64 / bytes as f64).min(1.0);
         // Variances of the number of samples of each class, summed over the classes: of a window, and of one sample.
@@ -115,12 +123,18 @@ mod tests {
         let blocks = tens(1000, 100);
         let sorted: Vec<u32> = (0..10_000).map(|sample| sample / 100).collect();
         near(blocks.independent(&sorted), 100.0 / 0.9);
-        let mixed: Vec<u32> = crate::sampler::permutation(10_000, [1, 0, 0, 0]).iter().map(|i| sorted[*i]).collect();
+        let mixed: Vec<u32> = crate::sampler::permutation(10_000, [1, 0, 0, 0])
+            .iter()
+            .map(|i| sorted[*i])
+            .collect();
         near(blocks.independent(&mixed), 1000.0 / 0.9);
         // Blocks with half of their samples.
         let half: Vec<usize> = (0..10_000).filter(|i| i % 2 == 0).collect();
         let labels: Vec<u32> = half.iter().map(|i| sorted[*i]).collect();
-        near(blocks.select(&half).unwrap().independent(&labels), 100.0 / 0.9);
+        near(
+            blocks.select(&half).unwrap().independent(&labels),
+            100.0 / 0.9,
+        );
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl ImageFolder {
         let classes = scan::classes(root, &mut left_out)?;
         let listing = Listing::read(root, classes, left_out)?;
         if let Some(class) = listing.empty.first() {
-            return Err(no_pictures(&root.join(class), class));
+            return Err(no_pictures(&root.join(class), class, &listing.left_out));
         }
         Ok(listing.into_folder(root, name(root), split, options, (FOLDER, Vec::new())))
     }
@@ -113,7 +113,7 @@ impl ImageFolder {
                 elsewhere |= !pictures.is_empty();
             }
             if !elsewhere {
-                return Err(no_pictures(&folder.join(class), class));
+                return Err(no_pictures(&folder.join(class), class, &listing.left_out));
             }
         }
         let mut remarks = Vec::new();
@@ -446,10 +446,20 @@ fn count(hash: &mut Sha256, path: &Path, size: u64, label: u32) {
     hash.update(label.to_le_bytes());
 }
 
-fn no_pictures(folder: &Path, class: &str) -> Error {
+/// Error about a class without pictures, which names the other files of its folder.
+fn no_pictures(folder: &Path, class: &str, left_out: &LeftOut) -> Error {
     let extensions = EXTENSIONS.join(", ");
     let expected = format!("pictures ({extensions}) of class `{class}`");
-    Error::invalid(folder, expected, "none")
+    let files = left_out.files.iter().filter(|file| file.starts_with(class));
+    let others = LeftOut {
+        files: files.cloned().collect(),
+        hidden: 0,
+    };
+    let found = match others.is_empty() {
+        true => "none".to_string(),
+        false => format!("none but {others}"),
+    };
+    Error::invalid(folder, expected, found)
 }
 
 /// The first names of a list.

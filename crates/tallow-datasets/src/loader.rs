@@ -21,8 +21,8 @@ pub use batch::Batch;
 pub use config::LoaderConfig;
 pub use epoch::Epoch;
 use plan::Plan;
-use share::Share;
 pub use share::BatchSlice;
+use share::Share;
 
 /// Data loader: batches of a dataset, epoch after epoch, as `torch.utils.data.DataLoader`.
 ///

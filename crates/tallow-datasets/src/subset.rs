@@ -16,8 +16,8 @@ pub use split::{Fold, Sizes, k_fold, stratified_split, take_stratified};
 
 /// Dataset of some samples of another, by index, as `torch.utils.data.Subset`. The images are not copied; clones are cheap.
 ///
-/// Its name and provenance describe the selection, as in `mnist[subset 1000 of 60000]`. Its digest covers the digest of the whole
-/// set, the indices and the classes kept.
+/// It has the name of the whole set. Its provenance describes the selection, as in `mnist (IDX, original), subset 1000 of 60000`, and its
+/// digest covers the digest of the whole set, the indices and the classes kept.
 #[derive(Clone)]
 pub struct Subset {
     dataset: Arc<dyn Dataset>,
@@ -50,7 +50,6 @@ impl Subset {
         }
         let mut info = dataset.info().clone();
         info.digest = digest(&info.digest, &indices, classes);
-        info.name = format!("{}[{tag}]", info.name);
         info.provenance = format!("{}, {tag}", info.provenance);
         let relabel = classes.map(|classes| {
             let new = |old: usize| {

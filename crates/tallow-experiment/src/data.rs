@@ -120,6 +120,17 @@ pub(crate) fn divide(
     }
 }
 
+/// Refuses training data of a single class, in which there is nothing to tell apart.
+pub(crate) fn check_classes(train: &dyn Dataset) -> Result<()> {
+    let [only] = &train.info().classes[..] else {
+        return Ok(());
+    };
+    Err(Error::Data(format!(
+        "{}: expected pictures of two or more classes, found one class, `{only}`; each class has a folder of its own, and the dataset is the folder around them",
+        train.info().name
+    )))
+}
+
 /// Whether a name is that of a folder with folders of classes alone.
 fn has_classes_alone(name: &str) -> bool {
     (name.strip_prefix("folder:")).is_some_and(|root| !ImageFolder::has_splits(root))

@@ -7,19 +7,24 @@ use crate::error::{Error, Result};
 /// Device by name: `cpu`, `cuda`, `cuda:N` or `metal`.
 pub fn parse(text: &str) -> Result<Device> {
     let failed = |feature: &'static str, built: bool| {
-        move |source| Error::Device {
-            name: text.to_string(),
-            message: if built {
-                format!(
+        move |source| match built {
+            true => Error::Device {
+                name: text.to_string(),
+                message: format!(
                     "cannot use device `{text}`; is it there, and is its driver at least as new as the toolkit of this build? \
                      `--device cpu` works everywhere"
-                )
-            } else {
-                format!(
-                    "cannot use device `{text}`; it needs a build with that feature: --features {feature}"
-                )
+                ),
+                source: Some(Box::new(source)),
             },
-            source: Some(Box::new(source)),
+            // The driver's own words would be about candle.
+            false => Error::Device {
+                name: text.to_string(),
+                message: format!(
+                    "cannot use device `{text}`: this program was built without it; build it with --features {feature}, as in \
+                     `cargo install --path crates/tallow-cli --features {feature}`"
+                ),
+                source: None,
+            },
         }
     };
     let (kind, ordinal) = text.split_once(':').unwrap_or((text, "0"));

@@ -79,6 +79,22 @@ fn refuse<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::Recipe(message.into()))
 }
 
+/// Error about a name that is no experiment's. A folder is taken for one of pictures.
+fn no_experiment(name: &str) -> Error {
+    let path = Path::new(name);
+    if path.is_dir() {
+        return Error::Recipe(format!(
+            "{name} is a folder, and an experiment is a TOML file; for a folder of pictures, `tallow train {name}` chooses a recipe and runs it"
+        ));
+    }
+    if path.is_file() {
+        return Error::Recipe(format!(
+            "{name} is no experiment: expected a file whose name ends in .toml, or the name of a built-in experiment (`tallow list`)"
+        ));
+    }
+    Error::unknown("experiment", name, builtin::names())
+}
+
 impl Experiment {
     /// Judges the claims and the statements by the rule of the tier. `figure(variant, metric)` has the values of a metric; `None` if the
     /// variant was not run.
@@ -104,7 +120,7 @@ impl Experiment {
                 Ok(experiment)
             }
             None if name.ends_with(".toml") => Self::read(Path::new(name), tier, sets),
-            None => Err(Error::unknown("experiment", name, builtin::names())),
+            None => Err(no_experiment(name)),
         }
     }
 

@@ -24,7 +24,7 @@ use tallow_transforms::Compose;
 use self::initial::{initial_weights, whiten};
 use self::pause::Epochs;
 use crate::analysis::{self, Analysis};
-use crate::data::{Splits, image_shape, input_shape};
+use crate::data::{Splits, check_classes, image_shape, input_shape};
 use crate::error::{Context, Error, Result};
 use crate::experiment::{Experiment, Source, Variant};
 use crate::interrupt::StopFlag;
@@ -129,6 +129,7 @@ impl<'a> Job<'a> {
     ) -> Result<Self> {
         let recipe = &variant.recipe;
         let splits = setting.splits.select(&recipe.data)?;
+        check_classes(&*splits.train)?;
         recipe.check_monitors(Some(splits.validation.is_some()))?;
         let (train_transforms, test_transforms) = (
             Compose::new(recipe.train_transforms())?,
@@ -189,8 +190,7 @@ impl<'a> Job<'a> {
         };
         let job = Self {
             setting,
-            train: loader(splits.train, train_transforms, true)?
-                .for_chunks(recipe.train.chunks)?,
+            train: loader(splits.train, train_transforms, true)?.for_chunks(recipe.train.chunks)?,
             validation: (splits.validation)
                 .map(|set| loader(set, test_transforms.clone(), false))
                 .transpose()?,

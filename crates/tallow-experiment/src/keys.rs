@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::model;
 use crate::recipe::Recipe;
 use crate::suggest;
+use crate::wording::explain;
 
 /// Assignment `key=value`, as of `--set`.
 #[derive(Clone)]
@@ -204,26 +205,7 @@ fn explain_sets(sets: &[Assignment], error: &str) -> Error {
         return Error::Set(explain(error));
     }
     let labels: Vec<&str> = sets.iter().map(|s| s.label.as_str()).collect();
-    Error::Set(format!("{}: {error}", labels.join(" ")))
-}
-
-/// `error`, with what is meant if it is about an unknown key or name.
-fn explain(error: &str) -> String {
-    let Some((word, expected)) = suggest::parse_unknown(error) else {
-        return error.to_string();
-    };
-    let hint = match error.contains("unknown field") {
-        true => suggest::key_hint(word, word, &expected),
-        false => suggest::name_hint(word, &expected),
-    };
-    // serde's words are those of Rust; a variant is something else here.
-    let error = error
-        .replace("unknown field `", "unknown key `")
-        .replace("unknown variant `", "unknown name `");
-    match hint {
-        Some(hint) => format!("{error}; {hint}"),
-        None => error,
-    }
+    Error::Set(format!("{}: {}", labels.join(" "), explain(error)))
 }
 
 /// Message for an error of a whole file, which shows the line.

@@ -50,6 +50,7 @@ pub mod unfinished;
 mod unknown_name;
 mod unset;
 pub mod weights;
+mod wording;
 
 pub use error::{Error, Result};
 pub use experiment::{Experiment, Source, Tier, Variant};

@@ -87,7 +87,7 @@ pub(crate) fn write(
             };
             let (picture, names) = explained(model, &layer, &batch, said, test)?;
             let text = format!(
-                "Grad-CAM heat maps of the predicted classes for {which} at layer {layer}; brighter is higher: {names}."
+                "Grad-CAM heat maps of the predicted classes, for {which}. Brighter parts speak more for the class; layer {layer}. Predicted: {names}."
             );
             keep(file, &text, Some(picture))?;
         }

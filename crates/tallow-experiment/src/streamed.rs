@@ -75,7 +75,10 @@ mod tests {
         let blocks = blocks((0..1000).map(|sample| sample / 10));
         let sorted: Vec<u32> = (0..1000).map(|sample| sample / 100).collect();
         let text = poor_shuffle(&blocks, &sorted, 32).unwrap();
-        assert!(text.contains("(8 MiB) vary as if it had 9 images"), "{text}");
+        assert!(
+            text.contains("(8 MiB) vary as if it had 9 images"),
+            "{text}"
+        );
         assert_eq!(poor_shuffle(&blocks, &sorted, 8), None);
         let mixed: Vec<u32> = (0..1000).map(|sample| sample * 7 % 10).collect();
         assert_eq!(poor_shuffle(&blocks, &mixed, 32), None);
@@ -87,7 +90,10 @@ mod tests {
         assert_eq!(many_reads(&in_order), None);
         let jumps = blocks((0..1000).map(|sample| sample * 37 % 100));
         let text = many_reads(&jumps).unwrap();
-        assert!(text.contains("up to 999 blocks of them, and there are 100"), "{text}");
+        assert!(
+            text.contains("up to 999 blocks of them, and there are 100"),
+            "{text}"
+        );
         // What stays in memory is read once.
         let few = blocks((0..160).map(|sample| sample * 7 % 16));
         assert_eq!(many_reads(&few), None);

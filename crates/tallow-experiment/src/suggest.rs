@@ -19,6 +19,7 @@ pub fn unknown_key(name: &str) -> String {
 
 /// Parses serde's messages "unknown field" and "unknown variant": the unknown word and the expected ones.
 pub fn parse_unknown(message: &str) -> Option<(&str, Vec<&str>)> {
+    let (message, _) = place(message);
     let start = ["unknown field `", "unknown variant `"]
         .iter()
         .find_map(|p| message.find(p).map(|at| at + p.len()))?;
@@ -27,6 +28,16 @@ pub fn parse_unknown(message: &str) -> Option<(&str, Vec<&str>)> {
     // After the word, text and backquoted names alternate.
     let expected = quoted.skip(1).step_by(2).collect();
     Some((word, expected))
+}
+
+/// Message and key of an error that ends in the key it is about, as those of `toml::Value` do.
+pub(crate) fn place(error: &str) -> (&str, Option<&str>) {
+    let parts = error.rsplit_once(" in `");
+    let parts = parts.and_then(|(message, key)| Some((message, key.strip_suffix('`')?)));
+    match parts.filter(|(_, key)| !key.contains('`')) {
+        Some((message, key)) => (message, Some(key)),
+        None => (error, None),
+    }
 }
 
 /// Hint for the dotted `key`, whose part `word` is not among the `expected` ones of its table: the key that is meant by that name in
@@ -170,7 +181,21 @@ mod tests {
             parse_unknown("unknown variant `sgdd`, expected `sgd` or `adam`"),
             Some(("sgdd", vec!["sgd", "adam"]))
         );
+        assert_eq!(
+            parse_unknown("unknown field `lr`, expected `loss` or `clip` in `train`"),
+            Some(("lr", vec!["loss", "clip"]))
+        );
         assert_eq!(parse_unknown("missing field `lr`"), None);
+    }
+
+    #[test]
+    fn the_place_is_the_key_at_the_end() {
+        assert_eq!(place("wrong in `a.b`"), ("wrong", Some("a.b")));
+        assert_eq!(place("wrong in `a` here"), ("wrong in `a` here", None));
+        assert_eq!(
+            place("in `a`, expected `b`"),
+            ("in `a`, expected `b`", None)
+        );
     }
 
     #[test]

@@ -43,9 +43,9 @@ impl Default for Options {
 
 /// This process in a world of MPI processes, a [`Communicator`] for a trainer.
 ///
-/// One thread makes all calls of MPI, so that any level of its thread support does; any thread of the program may ask it to, as the one by
-/// which a trainer sends gradients. [`finish`](Self::finish) leaves the world after a clean
-/// end. A process that drops it without, by an error or a panic, ends all processes: none waits for one that is gone.
+/// One thread makes all calls of MPI, so that any level of its thread support does. Any thread of the program may ask it to, as the one by
+/// which a trainer sends gradients. [`finish`](Self::finish) leaves the world after a clean end. A process that drops it without, by an error
+/// or a panic, ends all processes: none waits for one that is gone.
 ///
 /// ```no_run
 /// use std::sync::Arc;

@@ -295,7 +295,7 @@ mod tests {
                 for term in terms().take(chunks - 1) {
                     before.push(Some(term)).unwrap();
                 }
-                let last = terms().last().unwrap();
+                let last = terms().next_back().unwrap();
                 let mut open = before.until_last(0.3);
                 let found = open.grad(var, last.grads.get(var)).unwrap();
                 assert_eq!(bits(found.as_ref()), bits(sum.grads.get(var)), "{missing}");

@@ -82,7 +82,9 @@ fn compare(ours: &[Results], lines: &[Line], language: Language) -> Result<Strin
         ["数据集", "程序", "种子数", "测试准确率", "每个种子的时间"],
     );
     let mut table = Table::new(&headings.map(String::from), 2);
-    let threads = ours.first().map_or(0, |results| results.environment.threads);
+    let threads = ours
+        .first()
+        .map_or(0, |results| results.environment.threads);
     for results in ours {
         let (dataset, side) = of_tallow(results)?;
         let theirs = of_pytorch(&dataset, lines);
@@ -106,15 +108,22 @@ fn compare(ours: &[Results], lines: &[Line], language: Language) -> Result<Strin
         return Ok(language.not_run().to_string());
     };
     let torch = lines.first().map_or("", |line| line.torch.as_str());
-    let commit = prose::commit(environment.commit.as_deref().unwrap_or("unknown"));
+    let commit = environment.commit.as_deref().map(|commit| {
+        let commit = prose::commit(commit);
+        language.pick(
+            format!(" at commit `{commit}`"),
+            format!("（提交 `{commit}`）"),
+        )
+    });
+    let commit = commit.unwrap_or_default();
     let (tallow, cpu) = (&environment.tallow, &environment.cpu);
     let threads = count_of_threads(threads, language);
     Ok(format!(
         "{}\n{}\n",
         table.finish(),
         language.pick(
-            format!("Tallow {tallow} at commit `{commit}`, PyTorch {torch}; {cpu}, {threads}."),
-            format!("Tallow {tallow}（提交 `{commit}`），PyTorch {torch}；{cpu}，{threads}。"),
+            format!("Tallow {tallow}{commit}, PyTorch {torch}; {cpu}, {threads}."),
+            format!("Tallow {tallow}{commit}，PyTorch {torch}；{cpu}，{threads}。"),
         )
     ))
 }

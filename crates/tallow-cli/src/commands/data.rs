@@ -13,7 +13,7 @@ use tallow_datasets::{
 use tallow_experiment::data::explain;
 use tallow_record::thousands;
 
-use crate::args::{named, parse_bytes};
+use crate::args::{find_dataset, named, parse_bytes};
 use crate::ending::Ending;
 use crate::output;
 use crate::progress::DownloadProgress;
@@ -36,12 +36,12 @@ pub enum DataCommand {
     /// Of pictures of your own every file is decoded, and those that cannot be are listed.
     #[command(after_help = "Examples:
   {tallow} data verify cifar10 --data ~/datasets
-  {tallow} data verify folder:pictures")]
+  {tallow} data verify pictures")]
     Verify(DataArgs),
     /// Describe a dataset: images, classes, provenance, digests.
     #[command(after_help = "Examples:
   {tallow} data info fashion-mnist-sample
-  {tallow} data info folder:pictures")]
+  {tallow} data info pictures")]
     Info(DataArgs),
     /// Write a dataset as PNG files, in a folder for each split and in it one for each class.
     ///
@@ -97,7 +97,8 @@ pub struct PlaceArgs {
 /// A dataset and its place.
 #[derive(Args, Debug)]
 pub struct DataArgs {
-    /// Name of the dataset (see `{tallow} data list`), or folder:PATH, csv:PATH, npz:PATH, parquet:PATH.
+    /// Name of the dataset (see `{tallow} data list`), or a folder or file of pictures: PATH, or folder:PATH, csv:PATH, npz:PATH,
+    /// parquet:PATH.
     pub name: String,
     /// Place of datasets.
     #[command(flatten)]
@@ -179,7 +180,8 @@ fn get(args: &DataArgs) -> Result<()> {
 }
 
 fn info(args: &DataArgs) -> Result<()> {
-    let found = inspect(&args.name, &options(args.place.data.clone())).map_err(explain)?;
+    let name = find_dataset(&args.name)?;
+    let found = inspect(&name, &options(args.place.data.clone())).map_err(explain)?;
     let mut text = format!("{}\n", found.name);
     if let Ok(entry) = entry(&args.name) {
         let _ = writeln!(
@@ -221,7 +223,8 @@ fn describe(text: &mut String, found: &Inspection) {
 }
 
 fn check(args: &DataArgs) -> Result<()> {
-    let found = verify(&args.name, &options(args.place.data.clone())).map_err(explain)?;
+    let name = find_dataset(&args.name)?;
+    let found = verify(&name, &options(args.place.data.clone())).map_err(explain)?;
     output::print(&verdicts(&found))?;
     if !found.broken.is_empty() {
         bail!(

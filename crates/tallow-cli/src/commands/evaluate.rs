@@ -10,7 +10,8 @@ use tallow_experiment::evaluate::{self, Evaluation, Request, RunRequest};
 use tallow_experiment::{device, preparation};
 use tallow_record::{percent, thousands};
 
-use crate::args::{Channels, load_options, named, parse_channels};
+use crate::args::{Channels, find_dataset, load_options, parse_channels};
+use crate::commands::run_folders::trained;
 use crate::ending::Ending;
 use crate::output;
 use crate::program::Program;
@@ -20,7 +21,7 @@ use crate::table::{align_right, new_table};
 
 /// Examples at the end of the help text.
 pub const EXAMPLES: &str = "Examples:
-  {tallow} evaluate --run runs/pictures/<run>
+  {tallow} evaluate --run runs/pictures
   {tallow} evaluate --run runs/pictures/<run> --data new-pictures
   {tallow} evaluate --model resnet20 --weights resnet20-12fca82f.th --dataset cifar10
   {tallow} evaluate --model cnn --weights runs/quickstart/<run>/model.safetensors --dataset fashion-mnist-sample
@@ -32,14 +33,15 @@ hf:owner/name/file is a file of a model on the Hugging Face hub.";
 /// Arguments of `evaluate`.
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
-    /// Folder of a run record: its weights, model and transforms, and its test data unless --dataset or --data names others.
+    /// Folder of a run record: its weights, model and transforms, and its test data unless --dataset or --data names others; or of an
+    /// experiment, for its newest finished run.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "weights", "weights_key", "allow_non_finite", "mean", "std", "set"])]
     pub run: Option<PathBuf>,
     /// Name of the model (see `{tallow} list`).
-    #[arg(long, value_name = "NAME", required_unless_present = "run")]
+    #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
     /// File of weights.
-    #[arg(long, value_name = "FILE", required_unless_present = "run")]
+    #[arg(long, value_name = "FILE")]
     pub weights: Option<OsString>,
     /// Set of weights in a file with several: key of a state dict, such as state_dict_ema, or prefix of its names.
     #[arg(long, value_name = "KEY")]
@@ -48,7 +50,7 @@ pub struct EvaluateArgs {
     #[arg(long)]
     pub allow_non_finite: bool,
     /// Name of the dataset (see `{tallow} data list`), whose test split is used.
-    #[arg(long, value_name = "NAME", required_unless_present = "run")]
+    #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
     /// Look for the data in this folder before the usual places. With --run of pictures of your own: folder of other pictures, with a
     /// folder for each class in its folder `test` or right below it.
@@ -90,6 +92,7 @@ pub fn evaluate(args: &EvaluateArgs, program: &Program) -> Result<Ending> {
     let registry = program.models.clone();
     let outcome = match (&args.run, &args.model, &args.weights, &args.dataset) {
         (Some(run), ..) => {
+            let run = &trained(run)?;
             let (dataset, data) = other_data(args, run)?;
             let request = RunRequest {
                 run: run.clone(),
@@ -144,7 +147,7 @@ fn other_data(args: &EvaluateArgs, run: &Path) -> Result<(Option<String>, Option
     let Some(path) = data.to_str() else {
         bail!("--data {}: expected a path in UTF-8", data.display());
     };
-    Ok((Some(named(path)), None))
+    Ok((Some(find_dataset(path)?), None))
 }
 
 fn render(outcome: &Evaluation) -> String {

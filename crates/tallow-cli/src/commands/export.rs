@@ -9,6 +9,7 @@ use tallow_experiment::Predictor;
 use tallow_experiment::export::{self as network, Format, Pixels};
 use tallow_record::{thousands, write_atomic};
 
+use crate::commands::run_folders::trained;
 use crate::console::status;
 use crate::ending::Ending;
 use crate::output;
@@ -16,7 +17,7 @@ use crate::program::Program;
 
 /// Examples at the end of the help text.
 pub const EXAMPLES: &str = "Examples:
-  {tallow} export --run runs/quickstart/<run> --onnx
+  {tallow} export --run runs/pictures --onnx
   {tallow} export --run runs/quickstart/<run> --onnx --with-normalization bytes -o shirts.onnx
   {tallow} export --run runs/quickstart/<run> --torch -o shirts.pt
 
@@ -26,7 +27,7 @@ pub const EXAMPLES: &str = "Examples:
 #[derive(Args, Debug)]
 #[command(arg_required_else_help = true)]
 pub struct ExportArgs {
-    /// Folder of a run record.
+    /// Folder of a run record; or of an experiment, for its newest finished run.
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
     #[command(flatten)]
@@ -68,8 +69,9 @@ pub fn export(args: &ExportArgs, program: &Program) -> Result<Ending> {
     if args.with_normalization.is_some() && !args.format.onnx {
         bail!("--with-normalization is for --onnx; weights alone have no graph to normalise in");
     }
-    let predictor = Predictor::from_run(&args.run, &Device::Cpu, &program.models)
-        .with_context(|| format!("--run {}", args.run.display()))?;
+    let run = trained(&args.run)?;
+    let predictor = Predictor::from_run(&run, &Device::Cpu, &program.models)
+        .with_context(|| format!("--run {}", run.display()))?;
     let (format, extension) = match &args.format {
         FormatArgs { onnx: true, .. } => (Format::Onnx(pixels(args)), "onnx"),
         FormatArgs { torch: true, .. } => (Format::Torch, "pt"),

@@ -11,9 +11,10 @@ use clap::Args;
 use tallow_datasets::picture_files;
 use tallow_experiment::predictor::{Prepared, WeightsRequest};
 use tallow_experiment::{Predictor, device, heat_map};
-use tallow_record::percent;
+use tallow_record::{is_record, percent};
 
 use crate::args::{Channels, load_options, parse_channels};
+use crate::commands::run_folders::trained;
 use crate::console::status;
 use crate::ending::Ending;
 use crate::output;
@@ -29,11 +30,12 @@ use line::Line;
 
 /// Examples at the end of the help text.
 pub const EXAMPLES: &str = "Examples:
+  {tallow} predict --run runs/pictures photo.jpg
   {tallow} predict --run runs/mnist-pixel-order/<run> digit.png
   {tallow} predict --weights resnet20-12fca82f.th --model resnet20 --dataset cifar10 cat.jpg dog.webp
   {tallow} predict --run runs/quickstart/<run> shirt.png --explain shirt-heat.png
   {tallow} predict --run runs/quickstart/<run> *.png --json | jq .class
-  {tallow} predict --run runs/pictures/<run> new-pictures --csv > classes.csv
+  {tallow} predict --run runs/pictures new-pictures --csv > classes.csv
 
 {tallow} runs lists the run records.";
 
@@ -51,7 +53,7 @@ pub struct PredictArgs {
     /// folders below.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
-    /// Folder of a run record: its weights, model, dataset and transforms.
+    /// Folder of a run record: its weights, model, dataset and transforms; or of an experiment, for its newest finished run.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["weights", "model", "dataset", "mean", "std", "set"])]
     run: Option<PathBuf>,
     /// File of weights (see `evaluate`), instead of --run.
@@ -109,8 +111,11 @@ pub fn predict(args: &PredictArgs, program: &Program) -> Result<Ending> {
     let device = device::parse(&args.device)?;
     set_threads(args.threads)?;
     let predictor = match (&args.run, &args.weights, &args.model) {
-        (Some(dir), _, _) => Predictor::from_run(dir, &device, &program.models)
-            .with_context(|| format!("--run {}", dir.display()))?,
+        (Some(dir), _, _) => {
+            let dir = trained(dir)?;
+            Predictor::from_run(&dir, &device, &program.models)
+                .with_context(|| format!("--run {}", dir.display()))?
+        }
         (None, Some(weights), Some(model)) => Predictor::from_weights(&WeightsRequest {
             weights: weights.clone(),
             model: model.clone(),
@@ -122,7 +127,9 @@ pub fn predict(args: &PredictArgs, program: &Program) -> Result<Ending> {
             registry: program.models.clone(),
             load: load_options(args.weights_key.as_deref(), args.allow_non_finite),
         })?,
-        _ => bail!("no network given: pass --run DIR, or --weights FILE --model NAME"),
+        _ => bail!(
+            "no network given: pass --run DIR (`tallow runs` lists the runs), or --weights FILE --model NAME"
+        ),
     };
     for note in predictor.notes() {
         status!("{note}");
@@ -221,7 +228,7 @@ struct Images {
     files: Vec<PathBuf>,
     /// Whether folders were named.
     folders: bool,
-    /// Folders without pictures.
+    /// Folders without pictures, and those that are run records.
     failed: usize,
 }
 
@@ -236,6 +243,15 @@ impl Images {
         for path in paths {
             if !path.is_dir() {
                 images.files.push(path.clone());
+                continue;
+            }
+            if is_record(path) {
+                // A pattern after --run may have matched several.
+                images.failed += 1;
+                status!(
+                    "error: {}: is a run record and no folder of pictures; --run takes one folder",
+                    path.display()
+                );
                 continue;
             }
             images.folders = true;

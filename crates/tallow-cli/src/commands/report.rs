@@ -39,14 +39,14 @@ pub struct ReportArgs {
 
 /// Reads the run records and writes the page.
 pub fn report(args: &ReportArgs, program: &Program) -> Result<Ending> {
-    let folders = folders(args, program)?;
+    let (folders, beside) = folders(args, program)?;
     let runs = folders
         .iter()
         .map(Run::read)
         .collect::<Result<Vec<_>, _>>()?;
     let path = match &args.output {
         Some(path) => path.clone(),
-        None => beside(&folders)?,
+        None => beside.join("report.html"),
     };
     write_page(&path, &runs, None)?;
     output::print(&format!("{}\n", path.display()))?;
@@ -57,16 +57,27 @@ pub fn report(args: &ReportArgs, program: &Program) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-/// Folders of the run records that the arguments name, or those of the newest experiment.
-fn folders(args: &ReportArgs, program: &Program) -> Result<Vec<PathBuf>> {
+/// Folders of the run records that the arguments name, or those of the newest experiment, and the folder for their report: that of a run that
+/// is named alone, else that of the first experiment.
+fn folders(args: &ReportArgs, program: &Program) -> Result<(Vec<PathBuf>, PathBuf)> {
+    let named = named(&args.runs, &args.out, program)?;
+    let alone = matches!(named[..], [Named::Run(_)]);
     let mut found = Vec::new();
-    for named in named(&args.runs, &args.out, program)? {
+    for named in named {
         match named {
             Named::Run(run) => found.push(run),
             Named::Experiment(runs) => found.extend(latest(runs)?),
         }
     }
-    Ok(found)
+    let Some(first) = found.first() else {
+        bail!("there are no runs to report");
+    };
+    let beside = match alone {
+        true => first.as_path(),
+        false => first.parent().unwrap_or(Path::new(".")),
+    };
+    let beside = beside.to_path_buf();
+    Ok((found, beside))
 }
 
 /// The finished runs of the newest tier; of each variant those with its newest recipe, and of several with one seed the last.
@@ -95,14 +106,4 @@ fn recipe(run: &Run) -> Result<Value> {
     let mut config = run.config.clone();
     config.remove("seed");
     Ok(comparable(serde_json::to_value(config)?))
-}
-
-/// Path of the report: `report.html` in the folder of the runs, or in the run's own folder where it is one.
-fn beside(folders: &[PathBuf]) -> Result<PathBuf> {
-    let folder = match folders {
-        [one] => one.as_path(),
-        [first, ..] => first.parent().unwrap_or(Path::new(".")),
-        [] => bail!("there are no runs to report"),
-    };
-    Ok(folder.join("report.html"))
 }

@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use tallow_record::{find_runs, is_record, runs_of};
+use tallow_record::{Run, find_runs, is_record, runs_of};
 
+use crate::console::status;
 use crate::program::Program;
+
+/// Weights of a finished run.
+const WEIGHTS: &str = "model.safetensors";
 
 /// Run records that one argument names.
 pub enum Named {
@@ -47,6 +51,48 @@ pub fn named(paths: &[PathBuf], out: &Path, program: &Program) -> Result<Vec<Nam
         found.push(Named::Experiment(runs));
     }
     Ok(found)
+}
+
+/// Folder of a trained run: `path`, or of the folder of an experiment its newest finished run, which is told.
+///
+/// # Errors
+/// For an experiment of which no run has finished, and for one with finished runs of several variants.
+pub fn trained(path: &Path) -> Result<PathBuf> {
+    let runs = match path.is_dir() && !is_record(path) {
+        true => runs_of(path)?,
+        false => Vec::new(),
+    };
+    if runs.is_empty() {
+        // What is wrong with it is told by those who read it.
+        return Ok(path.to_path_buf());
+    }
+    let finished = runs.iter().filter(|run| run.join(WEIGHTS).is_file());
+    let mut newest: Vec<(String, &PathBuf)> = Vec::new();
+    for run in finished {
+        let variant = Run::read(run)?.info.variant;
+        newest.retain(|(other, _)| *other != variant);
+        newest.push((variant, run));
+    }
+    match &newest[..] {
+        [] => bail!(
+            "--run {}: none of its {} runs has finished; `tallow resume` continues one",
+            path.display(),
+            runs.len()
+        ),
+        [(_, run)] => {
+            status!("run: {}", run.display());
+            Ok(run.to_path_buf())
+        }
+        several => {
+            let lines = several.iter();
+            let lines = lines.map(|(variant, run)| format!("\n  {variant}: {}", run.display()));
+            bail!(
+                "--run {}: its runs are of several variants; name one of them:{}",
+                path.display(),
+                lines.collect::<String>()
+            )
+        }
+    }
 }
 
 /// Folder of the experiment below `out` with the newest run.

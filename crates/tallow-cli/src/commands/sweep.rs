@@ -118,7 +118,11 @@ impl SweepArgs {
         let settings = settings.map(|(key, value)| format!("{key}={value}"));
         let mut sets: Vec<String> = settings.chain(self.set.iter().cloned()).collect();
         // A table with another name replaces the whole table, with what was set in it before.
-        sets.sort_by_key(|set| !set.split('=').next().is_some_and(|key| key.ends_with(".name")));
+        sets.sort_by_key(|set| {
+            !set.split('=')
+                .next()
+                .is_some_and(|key| key.ends_with(".name"))
+        });
         let mut command = self.command_of("run", &sets, program);
         if let Some(variant) = sweep.variant() {
             command += &format!(" --only {}", shell_quoted(variant));

@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use tallow_experiment::monitoring::Validation;
 use tallow_experiment::proposal::{Augment, Request};
 use tallow_experiment::report::shell_quoted;
-use tallow_experiment::{Experiment, Proposal, data};
+use tallow_experiment::{Experiment, Proposal, data, device};
 use tallow_record::{Tier, write_atomic};
 
-use crate::args::{RunnerArgs, named};
+use crate::args::{RunnerArgs, check_out, find_dataset};
 use crate::commands::run;
 use crate::commands::run_args::RunArgs;
 use crate::console::status;
@@ -131,8 +131,8 @@ fn parse_minutes(text: &str) -> Result<f64, String> {
 }
 
 impl ProposalArgs {
-    fn request(&self, dataset: &str) -> Request {
-        Request {
+    fn request(&self, dataset: &str) -> Result<Request> {
+        Ok(Request {
             model: self.model.clone(),
             pretrained: self.pretrained,
             epochs: self.epochs.map(|epochs| epochs as usize),
@@ -141,14 +141,14 @@ impl ProposalArgs {
             augment: self.augment,
             seed: self.seed,
             sets: self.set.clone(),
-            ..Request::new(named(dataset))
-        }
+            ..Request::new(find_dataset(dataset)?)
+        })
     }
 
     fn propose(&self, dataset: &str, program: &Program, data: Option<PathBuf>) -> Result<Proposal> {
         let options = data::options(data, tallow_experiment::Progress::downloads(&Notes));
         Ok(Proposal::new(
-            &self.request(dataset),
+            &self.request(dataset)?,
             &program.models,
             &options,
         )?)
@@ -158,11 +158,14 @@ impl ProposalArgs {
 /// Chooses a recipe, writes it beside the runs, and runs it.
 pub fn train(args: &TrainArgs, program: &Program) -> Result<Ending> {
     let started = Instant::now();
-    // Before the pictures are looked at, which computes with these threads.
-    set_threads(args.runner.place.threads)?;
-    let mut proposal =
-        args.proposal
-            .propose(&args.dataset, program, args.runner.place.data.clone())?;
+    // What is wrong with the arguments is told before the pictures are looked at, which computes with these threads.
+    let place = &args.runner.place;
+    device::parse(&place.device)?;
+    check_out(&place.out)?;
+    set_threads(place.threads)?;
+    let mut proposal = args
+        .proposal
+        .propose(&args.dataset, program, place.data.clone())?;
     let command = format!("{} run", program.name);
     if let Some(minutes) = args.minutes {
         let mut engine = engine(&args.runner, program)?;
@@ -198,7 +201,8 @@ pub fn train(args: &TrainArgs, program: &Program) -> Result<Ending> {
     // A key that does not exist is an error now, before the file is written.
     let text = proposal.to_toml(&command, Path::new(""));
     Experiment::parse(&proposal.name, &text, Tier::Full, &[])?;
-    let path = proposal.write(&args.runner.place.out, &command)?;
+    let path = (proposal.write(&place.out, &command))
+        .with_context(|| format!("cannot write below --out {}", place.out.display()))?;
     tell(&proposal);
     status!("recipe: {}", path.display());
     let args = RunArgs {

@@ -160,13 +160,22 @@ fn what_cannot_be_trained_on_is_refused_with_the_next_step() {
     stripes(&sandbox.path().join("stripes"), 4, (16, 16));
     fs::create_dir(sandbox.path().join("empty")).unwrap();
     fs::create_dir_all(sandbox.path().join("no-pictures/cat")).unwrap();
-    fs::create_dir_all(sandbox.path().join("broken/cat")).unwrap();
-    for number in 0..9 {
-        let file = sandbox.path().join(format!("broken/cat/a{number}.png"));
-        GrayImage::from_pixel(8, 8, Luma([number]))
-            .save(file)
-            .unwrap();
-    }
+    fs::write(sandbox.path().join("a-file"), "no folder").unwrap();
+    let squares = |folder: &str, count: u8| {
+        let folder = sandbox.path().join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        for number in 0..count {
+            GrayImage::from_pixel(8, 8, Luma([number]))
+                .save(folder.join(format!("a{number}.png")))
+                .unwrap();
+        }
+    };
+    squares("broken/cat", 9);
+    squares("broken/dog", 9);
+    squares("flat", 3);
+    squares("alone/cat", 9);
+    squares("few/cat", 1);
+    squares("few/dog", 1);
     for number in 0..5 {
         let file = sandbox.path().join(format!("broken/cat/b{number}.png"));
         fs::write(file, "not a picture").unwrap();
@@ -176,10 +185,34 @@ fn what_cannot_be_trained_on_is_refused_with_the_next_step() {
             &["train", "cifra10"][..],
             &["unknown dataset", "cifar10"][..],
         ),
-        (&["train", "./none"], &["none", "no such folder"]),
-        (&["train", "empty"], &["empty"]),
+        (
+            &["train", "stirpes"],
+            &["no folder or file", "did you mean `stripes`?"],
+        ),
+        (&["train", "./none"], &["none", "no such folder in "]),
+        (&["train", "a-file"], &["folder of pictures, found a file"]),
+        (&["train", "empty"], &["empty", "found an empty folder"]),
+        (&["train", "flat"], &["flat", "3 files and no folder"]),
+        (&["train", "alone"], &["two or more classes", "`cat`"]),
+        (&["train", "few"], &["2 pictures are too few", "a fifth"]),
         (&["train", "no-pictures"], &["cat", "none"]),
-        (&["train", "broken"], &["cat/b", "is no image"]),
+        (
+            &["train", "broken"],
+            &["cat/b", "is no image", "tallow data verify folder:broken"],
+        ),
+        (
+            &["train", "stripes", "--device", "gpu"],
+            &["unknown device `gpu`", "cuda:N"],
+        ),
+        (
+            &["train", "stripes", "--out", "a-file"],
+            &["--out a-file: is a file"],
+        ),
+        (&["run", "stripes"], &["`tallow train stripes`"]),
+        (
+            &["train", "stripes", "--set", "train.epochs=many"],
+            &["expected a whole number", "tallow recipe train.epochs"],
+        ),
         (&["train", "stripes", "--model", "resnet17"], &["resnet1"]),
         (
             &["train", "stripes", "--set", "train.epoch=3"],
@@ -212,10 +245,26 @@ fn what_cannot_be_trained_on_is_refused_with_the_next_step() {
             "{args:?}: {message}"
         );
         assert!(!message.contains("panicked"), "{message}");
+        // What is wrong is told before what was chosen.
+        assert!(!message.contains("pictures to train with"), "{message}");
         // Nothing is left of what was not begun.
         let left = fs::read_dir(sandbox.out()).into_iter().flatten().count();
         assert_eq!(left, 0, "{args:?}");
     }
+}
+
+/// Files that are left out are told once, although the folder is opened for the recipe and for the run.
+#[test]
+fn what_is_left_out_is_told_once() {
+    let sandbox = Sandbox::new();
+    stripes(&sandbox.path().join("stripes"), 10, (16, 16));
+    fs::write(sandbox.path().join("stripes/red/IMG_1.heic"), "").unwrap();
+    let output = tallow(&sandbox, &["train", "stripes", "--epochs", "1"]);
+    let told = stderr(&output);
+    let file = Path::new("red").join("IMG_1.heic");
+    let line = format!("warning: stripes: left out 1 file: {}\n", file.display());
+    assert_eq!(told.matches(&line).count(), 1, "{told}");
+    assert_eq!(told.matches("left out").count(), 1, "{told}");
 }
 
 /// Pictures that the program writes are those that it has.
@@ -399,6 +448,22 @@ fn a_run_is_evaluated_on_its_own_test_pictures_and_on_others() {
     assert_eq!(own["accuracy"], summary["metrics"]["test_accuracy"]);
     assert_eq!(own["loss"], summary["metrics"]["test_loss"]);
 
+    // The folder of the experiment stands for its newest run, which is told.
+    let folder = ["evaluate", "--run", "runs/stripes", "--json"];
+    let output = tallow(&sandbox, &folder);
+    let newest: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(newest["weights_digest"], own["weights_digest"]);
+    assert!(stderr(&output).contains("run: runs"), "{}", stderr(&output));
+    // A pattern that matches two runs gives one of them as an image.
+    let two = ["predict", "--run", run, run];
+    let output = sandbox.tallow().args(two).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("is a run record and no folder of pictures"),
+        "{}",
+        stderr(&output)
+    );
+
     // Two of the three classes, right below the folder.
     stripes(&sandbox.path().join("new"), 5, (30, 20));
     fs::remove_dir_all(sandbox.path().join("new/green")).unwrap();
@@ -426,7 +491,7 @@ fn a_run_is_evaluated_on_its_own_test_pictures_and_on_others() {
     for (args, words) in [
         (&["evaluate", "--run", run, "--model", "cnn"][..], "--run"),
         (&["evaluate", "--run", "nowhere"], "nowhere"),
-        (&["evaluate"], "--model"),
+        (&["evaluate"], "pass --run DIR, or --model NAME"),
     ] {
         let output = sandbox.tallow().args(args).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{args:?}");

@@ -69,13 +69,21 @@ fn a_run_writes_its_report_and_it_can_be_made_again() {
     // cnn has six pictures, fc, which has no convolution, two.
     assert_eq!(text.matches("<img").count(), 8);
     // Heat maps, whose alternative text names the classes.
-    let heat = "alt=\"Grad-CAM heat maps of the predicted classes for ";
+    let heat = "alt=\"Grad-CAM heat maps of the predicted classes, for ";
     let told: Vec<&str> = text.split(heat).skip(1).collect();
     assert_eq!(told.len(), 2);
-    assert!(told[0].starts_with("test images taken evenly from the classes at layer "));
-    assert!(told[1].starts_with("the mistakes with the highest confidence at layer "));
+    assert!(told[0].starts_with("test images taken evenly from the classes. "));
+    assert!(told[1].starts_with("the mistakes with the highest confidence. "));
     let mistakes = told[1].split('"').next().unwrap();
     assert_eq!(mistakes.matches("(it is ").count(), 8, "{mistakes}");
+
+    // A network is that of one run: of several variants one has to be named.
+    let output = (sandbox.tallow().args(["evaluate", "--run", "runs/small"])).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    for words in ["of several variants", "cnn: runs", "fc: runs"] {
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
 
     // By the experiment's name, by its folder, by a run's; without a name, what was run last.
     let one = fs::read_dir(&folder)
@@ -93,6 +101,38 @@ fn a_run_writes_its_report_and_it_can_be_made_again() {
                 .unwrap()
                 .contains("</html>")
         );
+    }
+}
+
+/// The report of an experiment takes the place of the one that its run wrote, also where there is one run.
+#[test]
+fn the_report_of_an_experiment_lies_beside_its_runs() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path().join("small.toml"), SMALL).unwrap();
+    let args = [
+        "run",
+        "small.toml",
+        "--only",
+        "fc",
+        "--set",
+        "train.epochs=1",
+    ];
+    let output = sandbox.tallow().args(args).output().unwrap();
+    assert!(output.status.code() != Some(2), "{}", stderr(&output));
+    let folder = Path::new("runs").join("small");
+    let records = fs::read_dir(sandbox.path().join(&folder)).unwrap();
+    let mut records = records.map(|entry| entry.unwrap().path());
+    let record = records.find(|path| path.is_dir()).unwrap();
+    let record = folder.join(record.file_name().unwrap());
+    for (args, beside) in [
+        (&["report"][..], &folder),
+        (&["report", "small"], &folder),
+        (&["report", record.to_str().unwrap()], &record),
+    ] {
+        let output = sandbox.tallow().args(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        let expected = beside.join("report.html").display().to_string();
+        assert_eq!(stdout(&output).trim(), expected, "{args:?}");
     }
 }
 

@@ -536,7 +536,10 @@ fn what_is_wrong_is_refused() {
     let write = |text: &str| fs::write(sandbox.path().join("exp.toml"), text).unwrap();
     let many = RANDOM.replace("trials = 12", "trials = 300");
     write(&format!("{BASE}{many}"));
-    refused(&["--github-matrix"], "300 jobs, and GitHub Actions allows 256");
+    refused(
+        &["--github-matrix"],
+        "300 jobs, and GitHub Actions allows 256",
+    );
     write(BASE);
     refused(&[], "exp.toml: it has no table [sweep]");
     write(&format!("{BASE}{HALVING}"));

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::dataset::{Split, VALIDATION};
@@ -111,13 +112,39 @@ impl Layout {
                 "a subfolder called val or valid or validation beside one called test",
             ),
         };
-        folder.as_deref().ok_or_else(|| {
-            let found = match root.is_dir() {
-                true => "none",
-                false => "no such folder",
-            };
-            Error::invalid(root, expected, found)
-        })
+        folder.as_deref().ok_or_else(|| no_folder(root, expected))
+    }
+}
+
+/// Error about a folder that lacks the subfolder which is `expected`, or is none.
+fn no_folder(root: &Path, expected: &str) -> Error {
+    const PICTURES: &str = "a folder of pictures";
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(_) if root.is_file() => return Error::invalid(root, PICTURES, "a file"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Error::invalid(root, PICTURES, missing(root));
+        }
+        Err(error) => return Error::io(root, error),
+    };
+    let seen =
+        (entries.flatten()).filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    let (folders, files): (Vec<_>, Vec<_>) = seen.partition(|entry| entry.path().is_dir());
+    let found = match (folders.len(), files.len()) {
+        (1.., _) => return Error::invalid(root, expected, "none"),
+        (0, 0) => "an empty folder".to_string(),
+        (0, 1) => "one file and no folder".to_string(),
+        (0, files) => format!("{files} files and no folder"),
+    };
+    let expected = "a folder for each class, in a subfolder called train or right below";
+    Error::invalid(root, expected, found)
+}
+
+/// Words for a folder that does not exist. A relative path starts at the current folder.
+fn missing(root: &Path) -> String {
+    match std::env::current_dir() {
+        Ok(current) if root.is_relative() => format!("no such folder in {}", current.display()),
+        _ => "no such folder".to_string(),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::sampler::permutation;
 
-/// Sizes of the parts of a split, made from an array or vector of `f64` or of `usize`. Samples that they leave over are in
+/// Sizes of the parts of a split, made from an array, slice or vector of `f64` or of `usize`. Samples that they leave over are in
 /// no part.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sizes {
@@ -38,6 +38,30 @@ impl From<Vec<f64>> for Sizes {
 impl From<Vec<usize>> for Sizes {
     fn from(counts: Vec<usize>) -> Self {
         Self::Counts(counts)
+    }
+}
+
+impl<const N: usize> From<&[f64; N]> for Sizes {
+    fn from(fractions: &[f64; N]) -> Self {
+        Self::Fractions(fractions.to_vec())
+    }
+}
+
+impl<const N: usize> From<&[usize; N]> for Sizes {
+    fn from(counts: &[usize; N]) -> Self {
+        Self::Counts(counts.to_vec())
+    }
+}
+
+impl From<&[f64]> for Sizes {
+    fn from(fractions: &[f64]) -> Self {
+        Self::Fractions(fractions.to_vec())
+    }
+}
+
+impl From<&[usize]> for Sizes {
+    fn from(counts: &[usize]) -> Self {
+        Self::Counts(counts.to_vec())
     }
 }
 

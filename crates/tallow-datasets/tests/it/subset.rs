@@ -68,7 +68,7 @@ fn assert_stratified(part: &Subset, whole: &Arc<dyn Dataset>) {
         assert!(
             (found as f64 - share).abs() <= 1.0,
             "{found} for {share} in {}",
-            part.info().name
+            part.info().provenance
         );
     }
 }
@@ -98,7 +98,7 @@ fn a_subset_is_a_view() {
     ));
 
     let info = subset.info();
-    assert_eq!(info.name, "toy[subset 3 of 5]");
+    assert_eq!(info.name, "toy");
     assert_eq!(info.provenance, "toy (made up), subset 3 of 5");
     assert_eq!(
         (info.split, &info.classes),
@@ -161,9 +161,10 @@ fn subsets_nest() {
     let first = take(&filtered, 5).unwrap();
     assert_eq!(pixels(&first), [1, 3, 6, 8, 11]);
     assert_eq!(counts(&first), [2, 3]);
+    assert_eq!(first.info().name, "toy");
     assert_eq!(
-        first.info().name,
-        "toy[classes 3 1: 20 of 50][first 5 of 20]"
+        first.info().provenance,
+        "toy (made up), classes 3 1: 20 of 50, first 5 of 20"
     );
 }
 
@@ -218,8 +219,8 @@ fn take_stratified_keeps_the_shares() {
         take_stratified(&toy, 20, 1).unwrap().indices()
     );
     assert_eq!(
-        take_stratified(&toy, 20, 0).unwrap().info().name,
-        "toy[20 of 200, stratified, seed 0]"
+        take_stratified(&toy, 20, 0).unwrap().info().provenance,
+        "toy (made up), 20 of 200, stratified, seed 0"
     );
     assert!(take_stratified(&toy, 201, 0).is_err());
     assert!(take_stratified(&toy, 0, 0).is_err());
@@ -247,13 +248,19 @@ fn stratified_split_by_fractions_and_counts() {
     all.sort_unstable();
     assert!(all.into_iter().eq(0..200), "disjoint and complete");
     assert_eq!(
-        by_counts[1].info().name,
-        "toy[part 2 of 3: 40 of 200, stratified, seed 4]"
+        by_counts[1].info().provenance,
+        "toy (made up), part 2 of 3: 40 of 200, stratified, seed 4"
     );
 
     // Some may be left over.
     let parts = stratified_split(&toy, vec![0.25], 4).unwrap();
     assert_eq!((parts.len(), parts[0].len()), (1, 50));
+    for sizes in [Sizes::from(&[0.7, 0.2]), Sizes::from(&[0.7, 0.2][..])] {
+        assert_eq!(sizes, Sizes::from([0.7, 0.2]));
+    }
+    for sizes in [Sizes::from(&[140, 40]), Sizes::from(&[140, 40][..])] {
+        assert_eq!(sizes, Sizes::from([140usize, 40]));
+    }
 }
 
 #[test]
@@ -304,12 +311,12 @@ fn folds_cover_the_set() {
     }
     let folds = k_fold(&toy, 5, true, 9).unwrap();
     assert_eq!(
-        folds[1].validation.info().name,
-        "toy[fold 2 of 5, validation: 40 of 200, stratified, seed 9]"
+        folds[1].validation.info().provenance,
+        "toy (made up), fold 2 of 5, validation: 40 of 200, stratified, seed 9"
     );
     assert_eq!(
-        folds[1].train.info().name,
-        "toy[fold 2 of 5, train: 160 of 200, stratified, seed 9]"
+        folds[1].train.info().provenance,
+        "toy (made up), fold 2 of 5, train: 160 of 200, stratified, seed 9"
     );
     for k in [0, 1, 201] {
         assert!(matches!(k_fold(&toy, k, true, 0), Err(Error::Argument(_))));

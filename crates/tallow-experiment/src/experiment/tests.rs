@@ -347,3 +347,20 @@ fn names_of_experiments_are_checked() {
         "{error}"
     );
 }
+
+#[test]
+fn a_folder_and_a_file_of_another_kind_are_no_experiments() {
+    let dir = tempfile::tempdir().unwrap();
+    let picture = dir.path().join("cat.png");
+    fs::write(&picture, "not read").unwrap();
+    for (path, expected) in [
+        (dir.path(), "`tallow train "),
+        (picture.as_path(), "a file whose name ends in .toml"),
+    ] {
+        let name = path.display().to_string();
+        let error = Experiment::load(&name, Tier::Full, &[]).unwrap_err();
+        let message = error.message();
+        assert!(message.starts_with(&name), "{message}");
+        assert!(message.contains(expected), "{message}");
+    }
+}

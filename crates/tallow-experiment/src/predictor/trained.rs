@@ -80,6 +80,9 @@ pub(crate) fn of_run(dir: &Path, device: &Device, registry: &Registry) -> Result
             "{message} (`tallow runs` lists the run records)"
         )))
     };
+    if dir.is_file() {
+        return refuse("is a file; expected the folder of a run record");
+    }
     if !dir.is_dir() {
         return refuse("there is no such folder");
     }

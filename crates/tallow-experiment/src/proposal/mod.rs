@@ -18,7 +18,7 @@ use tallow_train::experiment_folder;
 use tallow_transforms::{Compose, TransformConfig};
 use toml::Value;
 
-use crate::data::{Splits, divide, explain, input_shape, load_split};
+use crate::data::{Splits, check_classes, divide, explain, input_shape, load_split};
 use crate::error::{Context, Error, Result};
 use crate::model::{ModelConfig, Registry};
 use crate::monitoring::Validation;
@@ -32,6 +32,9 @@ const TEST_SHARE: f64 = 0.2;
 
 /// Share of the training pictures by which the best epoch is chosen.
 const VALIDATION_SHARE: f64 = 0.1;
+
+/// Number of validation pictures below which the best epoch is chosen by the loss.
+const FEW: usize = 200;
 
 /// Number of pictures of the largest class, relative to the smallest, above which classes are weighted.
 const IMBALANCE: f64 = 5.0;
@@ -66,11 +69,9 @@ impl Proposal {
             value: quoted(dataset),
             reason: "the pictures".into(),
         }];
-        let test = match has_test(dataset, options)? {
-            true => None,
-            false => Some(Validation::Share(TEST_SHARE)),
-        };
+        let test = test_part(dataset, options)?;
         let splits = Splits::load(dataset, test.as_ref(), options)?;
+        check_classes(&*splits.train)?;
         if test.is_some() {
             choices.push(Choice {
                 key: "data.test".into(),
@@ -83,10 +84,13 @@ impl Proposal {
             });
         }
         let train = validation(request, &splits, &mut choices)?;
-        let survey = Survey::of(&*train)?;
+        let survey = Survey::of(&*train).map_err(|error| undecodable(dataset, error))?;
         // A broken test picture is an error now, and not after the training.
-        Survey::of(&*splits.test)?;
-        let validated = train.len() < splits.train.len() || splits.validation.is_some();
+        Survey::of(&*splits.test).map_err(|error| undecodable(dataset, error))?;
+        let validating = match splits.train.len() - train.len() {
+            0 => splits.validation.as_ref().map_or(0, |own| own.len()),
+            taken => taken,
+        };
 
         let network = network::choose(request, &survey, registry)?;
         let transforms = transforms(&network, &survey, &*train, &mut choices)?;
@@ -118,13 +122,7 @@ impl Proposal {
             });
         }
         choices.push(augment::choose(request.augment, &network, &survey));
-        if validated {
-            choices.push(Choice {
-                key: "train.restore_best".into(),
-                value: "true".into(),
-                reason: "the weights at the end are those of the epoch with the best validation accuracy".into(),
-            });
-        }
+        choices.extend(best_epoch(validating));
         for set in &request.sets {
             text::assign(&mut choices, set)?;
         }
@@ -205,17 +203,69 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// Whether a dataset has a test split.
-fn has_test(dataset: &str, options: &LoadOptions) -> Result<bool> {
+/// Part of the training pictures that is the test data; `None` for a dataset with a test split.
+fn test_part(dataset: &str, options: &LoadOptions) -> Result<Option<Validation>> {
     let Some(root) = own_path(dataset) else {
-        return Ok(true);
+        return Ok(None);
     };
     // A fault of the training split is the one to tell.
-    load_split(dataset, Split::Train, options)?;
+    let train = load_split(dataset, Split::Train, options)?;
     match load(dataset, Split::Test, options) {
-        Ok(_) => Ok(true),
-        Err(tallow_datasets::Error::Invalid { path, .. }) if path == root => Ok(false),
-        Err(error) => Err(explain(error)),
+        Ok(_) => return Ok(None),
+        Err(tallow_datasets::Error::Invalid { path, .. }) if path == root => {}
+        Err(error) => return Err(explain(error)),
+    }
+    let part = Validation::Share(TEST_SHARE);
+    if part.images(train.len(), "data.test").is_err() {
+        return Err(Error::Data(format!(
+            "{}: {} pictures are too few: without a test folder a fifth of them is kept for the test; add pictures, or folders `train` and `test`",
+            train.info().name,
+            train.len()
+        )));
+    }
+    Ok(Some(part))
+}
+
+/// Error of a picture that cannot be decoded, with the command that finds all of them; other errors as they are.
+fn undecodable(dataset: &str, error: Error) -> Error {
+    use tallow_datasets::Error::{Picture, Row};
+    match &error {
+        Error::Dataset(cause) if matches!(**cause, Picture { .. } | Row { .. }) => {
+            Error::Data(format!(
+                "{error}; `tallow data verify {dataset}` lists all pictures that cannot be read"
+            ))
+        }
+        _ => error,
+    }
+}
+
+/// Choice of the weights at the end by so many validation pictures.
+fn best_epoch(validating: usize) -> Vec<Choice> {
+    let choice = |key: &str, value: &str, reason: String| Choice {
+        key: key.into(),
+        value: value.into(),
+        reason,
+    };
+    let best = |metric: &str| {
+        choice(
+            "train.restore_best",
+            "true",
+            format!("the weights at the end are those of the epoch with the best {metric}"),
+        )
+    };
+    match validating {
+        0 => Vec::new(),
+        1..FEW => vec![
+            choice(
+                "train.monitor",
+                r#""validation_loss""#,
+                format!(
+                    "epochs are compared by the loss: by {validating} pictures many have the same accuracy"
+                ),
+            ),
+            best("validation loss"),
+        ],
+        _ => vec![best("validation accuracy")],
     }
 }
 
@@ -341,7 +391,8 @@ fn parsed(texts: &[String]) -> Result<Vec<TransformConfig>> {
 fn describe(splits: &Splits, survey: &Survey) -> String {
     let number = |n: usize| thousands(n as u64);
     let size = match survey.shape {
-        Some((c, h, w)) => format!("{c}x{h}x{w}"),
+        Some((_, h, w)) if h == w => format!("{h}x{w} pixels"),
+        Some((_, h, w)) => format!("{w} pixels wide and {h} high"),
         None => format!(
             "different sizes, {} pixels at the median of the shorter sides",
             survey.side
@@ -353,18 +404,20 @@ fn describe(splits: &Splits, survey: &Survey) -> String {
     };
     let least = survey.per_class.iter().min().copied().unwrap_or(0);
     let most = survey.per_class.iter().max().copied().unwrap_or(0);
+    let each = match least == most {
+        true => format!("{} training pictures each", number(most)),
+        false => format!("{} to {} training pictures", number(least), number(most)),
+    };
     let validation = splits.train.len() - survey.images;
     let validation = match validation {
         0 => String::new(),
         n => format!(", {} for validation", number(n)),
     };
     format!(
-        "{} pictures to train with{validation}, {} for the test; {} classes of {} to {} training pictures; {colour}, {size}",
+        "{} pictures to train with{validation}, {} for the test; {} classes of {each}; {colour}, {size}",
         number(survey.images),
         number(splits.test.len()),
         survey.classes.len(),
-        number(least),
-        number(most),
     )
 }
 

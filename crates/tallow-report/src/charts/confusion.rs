@@ -9,6 +9,7 @@ use super::canvas::{Area, MARGIN, Side, WIDTH, font, panel, shortened, widest, w
 use super::frame::fill;
 use super::theme::{BLUE_, FAINT, FAINTER, INK, PAPER};
 use crate::error::{Error, Result};
+use tallow_record::thousands;
 
 /// Most cells in a row; beyond, a cell is a block of neighbouring classes.
 const CELLS: usize = 100;
@@ -177,7 +178,7 @@ fn listed(counts: &[Vec<u64>], name: impl Fn(usize) -> String, block: usize) -> 
     let room = WIDTH - 2 * MARGIN - 16;
     for pair in worst {
         let total: u64 = counts[pair.label].iter().sum();
-        let end = format!(", {} of {total}", pair.count);
+        let end = format!(", {} of {}", thousands(pair.count), thousands(total));
         let each = (room - width(" taken for ", 13) - width(&end, 13)) / 2;
         let name = |class| shortened(&name(class), 13, each);
         let (label, predicted) = (name(pair.label), name(pair.predicted));

@@ -8,7 +8,8 @@ use super::parts;
 /// Most claims that are told one by one.
 const TOLD: usize = 3;
 
-/// Sentence on the verdicts, with the confidence bounds of a few claims, and on the best variant; `None` without a finished run.
+/// Sentence on the verdicts and on the best variant, and a list of the claims with their confidence bounds if they are few; `None` without a
+/// finished run.
 pub fn answer(
     claims: &[ClaimResult],
     statements: &[Statement],
@@ -33,15 +34,19 @@ pub fn answer(
         p class="answer" {
             strong { "Answer: " }
             (capitalized(&counted.join("; ")))
-            @for (number, claim) in told.iter().enumerate() {
-                @if number == 0 { " (" } @else { "; " }
-                code { (claim.text) }
-                @if claim.verdict() != Verdict::NotJudged { ": " (claim.figures) (claim.intervals()) }
-                @if number + 1 == told.len() { ")" }
-            }
             @if !counted.is_empty() && best.is_some() { "; " }
             @if let Some(best) = best { (most_accurate(best, variants.len(), counted.is_empty())) }
             "."
+        }
+        @if !told.is_empty() {
+            ul class="told" {
+                @for claim in told {
+                    li {
+                        code { (claim.text) } " " (parts::verdict(claim.verdict()))
+                        @if claim.verdict() != Verdict::NotJudged { ": " (claim.figures) (claim.intervals()) }
+                    }
+                }
+            }
         }
     })
 }

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use tallow_record::{
-    ClaimResult, Extras, Metric, Published, Run, Statement, SweepResults, Variant, Verdict,
-    by_variant, duration, thousands,
+    ClaimResult, Extras, Metric, Published, Run, Statement, SweepResults, Variant, by_variant,
+    duration, thousands,
 };
 
 use crate::charts::{self, Axis, Curve};
@@ -99,7 +99,7 @@ pub fn page(report: &Report) -> Result<String> {
             @if !report.claims.is_empty() || !report.statements.is_empty() {
                 section id="claims" { h2 { "Claims" } (claims(report)) }
             }
-            section id="curves" { h2 { "Curves" } (curves(report)?) }
+            section id="curves" { h2 { "Curves" } (curves(report, seeds(&variants))?) }
             @if sections.len() > PICTURED {
                 p class="note" { "Pictures are those of the first " (PICTURED) " variants; a report of one run has its own." }
             }
@@ -130,8 +130,13 @@ pub fn page(report: &Report) -> Result<String> {
     Ok(page.into_string())
 }
 
+/// Largest number of seeds of a variant.
+fn seeds(variants: &[Variant]) -> usize {
+    variants.iter().map(|v| v.seeds.len()).max().unwrap_or(0)
+}
+
 fn results(report: &Report, variants: &[Variant]) -> Markup {
-    let seeds = variants.iter().map(|v| v.seeds.len()).max().unwrap_or(0);
+    let seeds = seeds(variants);
     let unfinished = report
         .runs
         .iter()
@@ -140,17 +145,24 @@ fn results(report: &Report, variants: &[Variant]) -> Markup {
     let figure = |variant: &Variant, name: &str| variant.metrics.get(name).cloned();
     let sources = parts::sources(&report.published);
     let names: Vec<&str> = variants.iter().map(|v| v.name.as_str()).collect();
+    let caption = match seeds {
+        ..=1 => "Test accuracy of the weights at the end",
+        _ => "Test accuracy of the weights at the end, mean ± standard deviation over the seeds",
+    };
+    let mut header = vec!["variant", "test accuracy", "test loss", "training accuracy"];
+    header.extend((!sources.is_empty()).then_some("published"));
+    header.extend(["seeds", "model", "parameters", "time per run"]);
     html! {
         (parts::table(
-            "Test accuracy of the last epoch, mean ± standard deviation over the seeds",
-            &["variant", "test accuracy", "test loss", "training accuracy", "published", "seeds", "model", "parameters", "time per run"],
+            caption,
+            &header,
             variants.iter().map(|variant| {
                 let published = report.published.get(&variant.name).map_or(&[][..], |p| p);
                 let marks: Vec<String> = published.iter().map(|p| {
                     let number = sources.iter().position(|s| *s == p.source).map_or(0, |i| i + 1);
                     format!("{} [{number}]", percent(p.test_accuracy))
                 }).collect();
-                vec![
+                let mut cells = vec![
                     html! {
                         a href={ "#" (slug(&variant.name)) } { (variant.name) }
                         @if recipes::mixed(report.runs, &variant.name) { span class="no" { " mixed recipes" } }
@@ -158,12 +170,17 @@ fn results(report: &Report, variants: &[Variant]) -> Markup {
                     html! { (parts::percents(figure(variant, "test_accuracy"))) },
                     html! { (parts::numbers(figure(variant, "test_loss"))) },
                     html! { (parts::percents(figure(variant, "train_accuracy"))) },
-                    html! { @if marks.is_empty() { "—" } @else { (marks.join(", ")) } },
+                ];
+                if !sources.is_empty() {
+                    cells.push(html! { @if marks.is_empty() { "—" } @else { (marks.join(", ")) } });
+                }
+                cells.extend([
                     html! { (variant.seeds.len()) },
                     html! { (variant.model) },
                     html! { (thousands(variant.parameters as u64)) },
                     html! { (figure(variant, "seconds").map_or("—".to_string(), |s| duration(s.mean))) },
-                ]
+                ]);
+                cells
             }),
         ))
         (recipes::mixed_table(report.runs, &names))
@@ -172,7 +189,10 @@ fn results(report: &Report, variants: &[Variant]) -> Markup {
         }
         (recipes::variants_table(report.runs, &names))
         @if seeds == 1 {
-            p class="note" { "One seed each: differences between variants may be due to the seed." }
+            p class="note" {
+                @if variants.len() > 1 { "One seed each: differences between variants may be due to the seed." }
+                @else { "One seed: another one gives other figures." }
+            }
         }
         @if unfinished > 0 {
             p class="note" { (unfinished) " of the runs did not finish and are left out." }
@@ -181,13 +201,6 @@ fn results(report: &Report, variants: &[Variant]) -> Markup {
 }
 
 fn claims(report: &Report) -> Markup {
-    let verdict = |verdict: Verdict| match verdict {
-        Verdict::Holds => html! { span class="yes" { "✓\u{a0}holds" } },
-        Verdict::HoldsPartly => html! { span { "holds partly" } },
-        Verdict::DoesNotHold => html! { span class="no" { "✗ does not hold" } },
-        Verdict::Undecided => html! { span { "undecided" } },
-        Verdict::NotJudged => html! { span { "not judged" } },
-    };
     let figures = |claim: &ClaimResult| {
         html! { (claim.figures) span class="note" { (claim.intervals()) } }
     };
@@ -199,13 +212,13 @@ fn claims(report: &Report) -> Markup {
             (parts::table("Claims", &["claim", "values", "verdict"], report.claims.iter().map(|claim| vec![
                 html! { code { (claim.text) } },
                 figures(claim),
-                verdict(claim.verdict()),
+                parts::verdict(claim.verdict()),
             ])))
         }
         @if !report.statements.is_empty() {
             (parts::table("Statements of others", &["statement", "verdict", "checks"], report.statements.iter().map(|statement| vec![
                 html! { (statement.text) },
-                verdict(statement.verdict),
+                parts::verdict(statement.verdict),
                 html! {
                     @for check in &statement.checks {
                         div { code { (check.text) } " : " (figures(check)) }
@@ -220,7 +233,7 @@ fn claims(report: &Report) -> Markup {
 }
 
 /// Metrics by epoch, a line for each variant.
-fn curves(report: &Report) -> Result<Markup> {
+fn curves(report: &Report, seeds: usize) -> Result<Markup> {
     let of = |name: &str, scale: f64| {
         let mut curves: Vec<Curve> = Vec::new();
         // A run that stopped early would bend the means where it ends; it is shown only if no run has finished.
@@ -241,8 +254,10 @@ fn curves(report: &Report) -> Result<Markup> {
     };
     let names = [
         "train_loss",
+        "validation_loss",
         "test_loss",
         "train_accuracy",
+        "validation_accuracy",
         "test_accuracy",
         "lr",
     ];
@@ -255,6 +270,8 @@ fn curves(report: &Report) -> Result<Markup> {
         percent: false,
     };
     figures.push((throughput, of("images_per_second", 1e-3)));
+    // A single point is no curve, and its value is in the results.
+    figures.retain(|(_, curves)| curves.iter().any(has_points));
     let mut svgs = Vec::new();
     for (axis, curves) in figures {
         match charts::curves(&capitalized(&axis.title), &axis, &curves) {
@@ -263,10 +280,22 @@ fn curves(report: &Report) -> Result<Markup> {
             Err(error) => return Err(error),
         }
     }
+    if svgs.is_empty() {
+        return Ok(html! { p class="note" { "There are curves from the second epoch on." } });
+    }
     Ok(html! {
-        p class="note" { "Means over the seeds; the band is one standard deviation. Training metrics are means over an epoch, in which the weights change." }
+        p class="note" {
+            @if seeds > 1 { "Means over the seeds; the band is one standard deviation. " }
+            "Training metrics are means over an epoch, in which the weights change."
+        }
         div class="charts" { @for svg in svgs { (parts::figure(&svg)) } }
     })
+}
+
+/// Whether a run has more than one point of a curve.
+fn has_points(curve: &Curve) -> bool {
+    let points = |run: &Vec<Option<f64>>| run.iter().flatten().filter(|v| v.is_finite()).count();
+    curve.runs.iter().any(|run| points(run) > 1)
 }
 
 fn environment(report: &Report) -> Result<Markup> {
@@ -314,7 +343,8 @@ fn environment(report: &Report) -> Result<Markup> {
     Ok(html! {
         (parts::table("Environment of the first run", &["property", "value"], rows.into_iter().map(|(name, value)| vec![
             html! { (name) },
-            html! { (value) },
+            // A long word without a place to break.
+            html! { @if name.starts_with("digest") { code { (value) } } @else { (value) } },
         ])))
         @if let Some(command) = &report.command {
             h3 { "Command" }

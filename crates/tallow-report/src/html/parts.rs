@@ -6,7 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, PreEscaped, html};
 
-use tallow_record::{Extras, GradientRow, Prediction, Published, Run, Statistic, thousands};
+use tallow_record::{
+    Extras, GradientRow, Prediction, Published, Run, Statistic, Verdict, thousands,
+};
 
 use crate::charts::{self, GradientPanel};
 use crate::error::{Error, Result};
@@ -159,24 +161,54 @@ pub fn figure(svg: &str) -> Markup {
     html! { figure { (PreEscaped(charts::without_style(svg))) } }
 }
 
-/// A table that scrolls by itself where it is wider than the page.
+/// A table that scrolls by itself where it is wider than the page. Columns of numbers are aligned to the right.
 pub fn table<R: Into<Vec<Markup>>>(
     caption: &str,
     header: &[&str],
     rows: impl Iterator<Item = R>,
 ) -> Markup {
+    let rows: Vec<Vec<Markup>> = rows.map(Into::into).collect();
+    let class = |column: usize| {
+        let mut cells = rows.iter().filter_map(|row| row.get(column));
+        // The first column says what a row is about.
+        (column > 0 && cells.all(is_number)).then_some("number")
+    };
+    let classes: Vec<Option<&str>> = (0..header.len()).map(class).collect();
+    let of = |column: usize| classes.get(column).copied().flatten();
     html! {
         div class="scroll" tabindex="0" role="region" aria-label=(caption) {
             table {
-                caption { (caption) }
-                thead { tr { @for name in header { th scope="col" { (name) } } } }
+                caption { span { (caption) } }
+                thead { tr { @for (column, name) in header.iter().enumerate() { th scope="col" class=[of(column)] { (name) } } } }
                 tbody {
-                    @for row in rows {
-                        tr { @for cell in row.into() { td { (cell) } } }
+                    @for row in &rows {
+                        tr { @for (column, cell) in row.iter().enumerate() { td class=[of(column)] { (cell) } } }
                     }
                 }
             }
         }
+    }
+}
+
+/// Whether a cell has a number with its unit, deviation or mark, or a dash in the place of one.
+fn is_number(cell: &Markup) -> bool {
+    let digits = |word: &str| {
+        let allowed = |c: char| c.is_ascii_digit() || "+-−,.[]".contains(c);
+        word.contains(|c: char| c.is_ascii_digit()) && word.chars().all(allowed)
+    };
+    let unit = |word: &str| matches!(word, "" | "%" | "±" | "×" | "—" | "s" | "min" | "h" | "%,");
+    let mut words = cell.0.split([' ', '\u{a0}']);
+    words.all(|word| unit(word) || digits(word))
+}
+
+/// A verdict in words, with a mark where it is clear.
+pub fn verdict(verdict: Verdict) -> Markup {
+    match verdict {
+        Verdict::Holds => html! { span class="yes" { "✓\u{a0}holds" } },
+        Verdict::HoldsPartly => html! { span { "holds partly" } },
+        Verdict::DoesNotHold => html! { span class="no" { "✗ does not hold" } },
+        Verdict::Undecided => html! { span { "undecided" } },
+        Verdict::NotJudged => html! { span { "not judged" } },
     }
 }
 
@@ -222,4 +254,40 @@ pub fn numbers(statistic: Option<Statistic>) -> String {
 pub fn slug(name: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     format!("variant-{}", name.chars().map(safe).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_numbers_are_told_apart() {
+        for number in [
+            "7",
+            "90.00\u{a0}±\u{a0}0.52\u{a0}%",
+            "87.35 % [1], 62 % [2]",
+            "−0.5",
+            "13 min 02 s",
+            "32 × 12 × 12",
+            "1,971,352",
+            "—",
+        ] {
+            assert!(is_number(&html! { (number) }), "{number}");
+        }
+        for text in ["cat", "0787.png", "mnist-cnn", "3 cats", "s3"] {
+            assert!(!is_number(&html! { (text) }), "{text}");
+        }
+        assert!(!is_number(&html! { code { "3" } }));
+        let rows = [["3", "4"], ["5", "—"]].map(|row| row.map(|text| html! { (text) }));
+        let text = table("Caption", &["a", "b"], rows.into_iter()).into_string();
+        assert!(text.contains("<th scope=\"col\">a</th>"), "{text}");
+        assert!(
+            text.contains("<th scope=\"col\" class=\"number\">b</th>"),
+            "{text}"
+        );
+        assert!(
+            text.contains("<td>5</td><td class=\"number\">—</td>"),
+            "{text}"
+        );
+    }
 }

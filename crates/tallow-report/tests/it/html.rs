@@ -192,12 +192,15 @@ fn the_answer_is_told_at_the_top() {
             seeds: 2,
         }],
     };
-    let answer = |claims: Vec<ClaimResult>| {
+    let written = |claims: Vec<ClaimResult>| {
         let text = page(&Report {
             claims,
             ..report(&runs)
         });
-        let text = text.unwrap();
+        text.unwrap()
+    };
+    let answer = |claims: Vec<ClaimResult>| {
+        let text = written(claims);
         let start = text.find("<p class=\"answer\">").unwrap();
         // Before anything else but heading and question.
         assert!(start < text.find("<nav").unwrap());
@@ -211,9 +214,17 @@ fn the_answer_is_told_at_the_top() {
     };
     assert_eq!(
         answer(vec![claim(Some(true), 0.01), claim(None, -0.01)]),
-        "Answer: Of 2 claims, 1 holds and 1 is undecided (fc &gt; cnn: 0.9000 &gt; 0.8750 [0.0100, 0.0500]; \
-         fc &gt; cnn: 0.9000 &gt; 0.8750 [-0.0100, 0.0500]); the best test accuracy is that of fc, 90.00 ± 0.00 % over 2 seeds."
+        "Answer: Of 2 claims, 1 holds and 1 is undecided; the best test accuracy is that of fc, 90.00 ± 0.00 % over 2 seeds."
     );
+    // Few claims are listed below it.
+    let text = written(vec![claim(Some(true), 0.01), claim(None, -0.01)]);
+    for item in [
+        "<li><code>fc &gt; cnn</code> <span class=\"yes\">✓\u{a0}holds</span>: 0.9000 &gt; 0.8750 [0.0100, 0.0500]</li>",
+        "<li><code>fc &gt; cnn</code> <span>undecided</span>: 0.9000 &gt; 0.8750 [-0.0100, 0.0500]</li>",
+    ] {
+        assert!(text.contains(item), "no {item}");
+    }
+    assert!(!written(vec![claim(Some(true), 0.01); 4]).contains("class=\"told\""));
     assert_eq!(
         answer(vec![claim(Some(true), 0.01); 4]),
         "Answer: All 4 claims hold; the best test accuracy is that of fc, 90.00 ± 0.00 % over 2 seeds."
@@ -282,13 +293,18 @@ fn a_sweep_has_a_plot_and_a_table() {
         "Made up: trials",
         "validation accuracy (%)",
         "<td><code>0.01</code></td>",
-        "<td>70.00\u{a0}%</td>",
+        "<td class=\"number\">70.00\u{a0}%</td>",
         "<td>pruned</td>",
         "<td>diverged</td>",
     ] {
         assert!(text.contains(expected), "no {expected}");
     }
-    for other in ["best of many tries", "lower is better", ">rung</th>", "means over"] {
+    for other in [
+        "best of many tries",
+        "lower is better",
+        ">rung</th>",
+        "means over",
+    ] {
         assert!(!text.contains(other), "{other}");
     }
     // The answer is that of the sweep alone.
@@ -399,6 +415,43 @@ fn runs_without_extras_or_summary_are_reported() {
     let runs = [Run::read(&runs[0].dir).unwrap()];
     let text = page(&report(&runs)).unwrap();
     assert!(text.contains("Test accuracy"));
+}
+
+/// What there is none of has no column and no chart.
+#[test]
+fn the_page_has_no_empty_places() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = [record(dir.path(), "cnn", 0, 1, b"png")];
+    let text = page(&report(&one)).unwrap();
+    assert!(!text.contains("published"), "a column without figures");
+    assert!(text.contains("There are curves from the second epoch on."));
+    assert!(!text.contains("Training loss") && !text.contains("Learning rate"));
+    assert!(text.contains("One seed: another one gives other figures."));
+    let mut published = report(&one);
+    let source = tallow_record::Published {
+        test_accuracy: 0.9,
+        source: "the paper".to_string(),
+    };
+    published.published.insert("cnn".to_string(), vec![source]);
+    let text = page(&published).unwrap();
+    assert!(text.contains(">published</th>") && text.contains("90.00\u{a0}% [1]"));
+}
+
+#[test]
+fn validation_has_curves() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = record(dir.path(), "cnn", 0, 3, b"png");
+    assert!(
+        !page(&report(&[run.clone()]))
+            .unwrap()
+            .contains("Validation")
+    );
+    let path = run.dir.join("metrics.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let text = text.replace("\"test_", "\"validation_");
+    fs::write(path, text).unwrap();
+    let text = page(&report(&[Run::read(&run.dir).unwrap()])).unwrap();
+    assert!(text.contains("Validation loss") && text.contains("Validation accuracy"));
 }
 
 /// The first class has 0 in each score, the second has no samples.

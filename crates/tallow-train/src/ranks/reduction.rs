@@ -97,7 +97,7 @@ pub(crate) struct Reduction<'a> {
 }
 
 impl<'a> Reduction<'a> {
-    pub fn new(
+    pub(super) fn new(
         communicator: Arc<dyn Communicator>,
         waiting: Waiting,
         store: &ParamStore,

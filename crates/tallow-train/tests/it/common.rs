@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::ModuleT;
 use tallow_datasets::{DataLoader, Dataset, ImageSet, LoaderConfig, Split};
-use tallow_ops::{BatchNormConfig, Generator, Init, ParamStore, Pool2dConfig};
+use tallow_ops::{BatchNormConfig, Generator, Init, Layout, ParamStore, Pool2dConfig};
 use tallow_train::{OptimizerConfig, TrainConfig};
 use tallow_transforms::{Compose, TransformConfig};
 
@@ -141,7 +141,7 @@ impl ModuleT for Net {
             tallow_ops::batch_norm_eval(&x, weight, bias, mean, var, &config)?
         };
         let x = tallow_ops::max_pool2d(&tallow_ops::relu(&x)?, &Pool2dConfig::new(2))?;
-        let mut x = x.flatten_from(1)?;
+        let mut x = tallow_ops::flatten(&x, Layout::Nchw)?;
         if train {
             x = tallow_ops::dropout(&x, 0.1, &self.generator)?;
         }

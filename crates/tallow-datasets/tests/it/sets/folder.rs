@@ -1,6 +1,7 @@
 //! A folder of image files.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use tallow_datasets::{
@@ -145,6 +146,51 @@ fn load_opens_train_and_test() {
     assert_eq!(dir.train(&name).len(), 1);
     let error = dir.load(&name, Split::Test).err().unwrap().to_string();
     assert!(error.contains("a subfolder called test"), "{error}");
+}
+
+#[test]
+fn what_is_no_folder_of_classes_is_described() {
+    let dir = Dir::new();
+    copy(&dir, "rgb.png", "flat/1.png");
+    copy(&dir, "rgb.png", "flat/2.png");
+    dir.write("one/notes.txt", "notes");
+    dir.write("none/.hidden", "nothing");
+    dir.write("set/other/1.txt", "nothing");
+    fs::create_dir(dir.path("set/test")).unwrap();
+    for (name, expected) in [
+        (
+            "nowhere",
+            "expected a folder of pictures, found no such folder",
+        ),
+        ("flat/1.png", "expected a folder of pictures, found a file"),
+        ("flat", "right below, found 2 files and no folder"),
+        ("one", "right below, found one file and no folder"),
+        ("none", "right below, found an empty folder"),
+        ("set", "expected a subfolder called train, found none"),
+    ] {
+        let path = dir.path(name).display().to_string();
+        let error = dir.load(&format!("folder:{path}"), Split::Train);
+        let error = error.err().unwrap().to_string();
+        assert!(error.starts_with(&path), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
+    let error = dir.load("folder:no/such/folder", Split::Train);
+    let error = error.err().unwrap().to_string();
+    let current = std::env::current_dir().unwrap();
+    let expected = format!("no such folder in {}", current.display());
+    assert!(error.ends_with(&expected), "{error}");
+}
+
+#[test]
+fn a_class_without_pictures_names_its_other_files() {
+    let dir = Dir::new();
+    copy(&dir, "rgb.png", "set/cat/1.png");
+    dir.write("set/dog/IMG_1.heic", "a picture of another kind");
+    let error = ImageFolder::open(dir.path("set"), Split::Train).unwrap_err();
+    let error = error.to_string();
+    let file = Path::new("dog").join("IMG_1.heic");
+    let expected = format!("of class `dog`, found none but 1 file: {}", file.display());
+    assert!(error.ends_with(&expected), "{error}");
 }
 
 #[test]

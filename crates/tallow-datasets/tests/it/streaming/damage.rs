@@ -225,7 +225,10 @@ fn an_epoch_ends_with_the_error_of_the_file() {
             let order = whole.epoch(0).flat_map(|batch| batch.unwrap().indices);
             let order: Vec<usize> = order.collect();
             // Some samples have the same picture.
-            let late = order.iter().rev().find(|&&sample| sample >= EACH && places(&file, sample).len() == 1);
+            let late = order
+                .iter()
+                .rev()
+                .find(|&&sample| sample >= EACH && places(&file, sample).len() == 1);
             let late = *late.unwrap();
             // What was read before is not in memory.
             let set = train(&dir.path("d"), &streamed(WINDOW)).unwrap();

@@ -140,9 +140,15 @@ fn each_rank_reads_its_share_of_the_blocks() {
         let read = blocks_read(&dir, world, true);
         // A few blocks have two ranks, at the end of the epoch.
         let most = count / world + count / 10;
-        assert!(read.iter().all(|&read| read <= most), "{world}: {read:?} of {count}");
+        assert!(
+            read.iter().all(|&read| read <= most),
+            "{world}: {read:?} of {count}"
+        );
     }
     // In an order that knows of no chunks each rank reads most of them.
     let read = blocks_read(&dir, 2, false);
-    assert!(read.iter().all(|&read| read > 3 * count / 4), "{read:?} of {count}");
+    assert!(
+        read.iter().all(|&read| read > 3 * count / 4),
+        "{read:?} of {count}"
+    );
 }

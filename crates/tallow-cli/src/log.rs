@@ -1,0 +1,56 @@
+//! Log of the libraries on standard error.
+
+use std::fmt;
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::console;
+
+/// Selection of messages: `RUST_LOG`, else errors and what is unusual about the data and the processes that train together.
+fn filter() -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new("error,tallow_datasets=warn,tallow_mpi=warn,tallow_train::ranks=warn")
+    })
+}
+
+/// Shows the log from now on: with time and module where `RUST_LOG` asks for messages, else as a program's own words, each once.
+pub fn show(colours: bool) {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter())
+        .with_ansi(colours)
+        .with_writer(|| console::Log);
+    match console::is_detailed() {
+        true => log.init(),
+        false => log.event_format(Plain).init(),
+    }
+}
+
+/// Message with its level, as in `warning: letters: left out 2 files`.
+struct Plain;
+
+impl<S, N> FormatEvent<S, N> for Plain
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            _ => "note",
+        };
+        write!(writer, "{level}: ")?;
+        let fields = context.field_format();
+        fields.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
