@@ -91,7 +91,7 @@ impl DeviceSums for FakeSums {
             values,
         };
         let place = self.place;
-        Ok(Box::new(move || {
+        Ok(Box::new(move || -> Result<Tensor> {
             let len = queue.values.elem_count();
             sum::all_reduce(&mut queue, place, len)?;
             Ok(queue.values)

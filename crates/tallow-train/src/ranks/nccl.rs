@@ -242,7 +242,7 @@ impl DeviceSums for NcclSums {
     fn begin(&self, values: Tensor) -> Result<DeviceSum> {
         let ready = Mark::of(&values).map_err(failed)?;
         let (stream, place) = (Arc::clone(&self.stream), self.place);
-        Ok(Box::new(move || {
+        Ok(Box::new(move || -> Result<Tensor> {
             let mut stream = lock(&stream);
             stream.after(&ready).map_err(failed)?;
             let mut on_gpu = OnGpu {

@@ -82,7 +82,7 @@ impl DeviceSums for Second {
         let begun = self.begun.fetch_add(1, Ordering::SeqCst);
         let fails = begun >= self.until;
         let (ranks, made) = (Arc::clone(&self.ranks), Arc::clone(&self.made));
-        Ok(Box::new(move || {
+        Ok(Box::new(move || -> Result<Tensor> {
             // In the order in which they began.
             assert_eq!(made.fetch_add(1, Ordering::SeqCst), begun);
             if fails {
