@@ -1,17 +1,23 @@
-//! Processes that `mpirun`, `mpiexec` or `srun` has started to train together.
+//! Processes that `mpirun`, `mpiexec`, `srun` or `torchrun` has started to train together.
 
-use std::path::PathBuf;
+mod gpus;
+
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, bail, ensure};
+use candle_core::Device;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tallow_experiment::device;
 use tallow_mpi::{Launch, Mpi, Options};
 use tallow_train::Communicator;
 
+use crate::args::{PlaceArgs, RunnerArgs};
 use crate::console::{self, status};
 use crate::continuation::Continuation;
 use crate::ending::{Ending, FAILED};
@@ -32,6 +38,11 @@ pub struct WorldArgs {
     /// Seconds for which a process waits for news from another one before it ends all of them.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     pub comm_timeout: u64,
+    /// Train together with the processes that name the same file, without MPI: each has a GPU, and NCCL carries what they send. RANK, WORLD_SIZE
+    /// and LOCAL_RANK in the environment say which process this is, as torchrun sets them. The file is on a disk that all share, and not
+    /// there before.
+    #[arg(long, value_name = "FILE", conflicts_with = "mpi")]
+    pub rendezvous: Option<PathBuf>,
     /// Append what each process prints and logs to a file of its own in this folder, rank-N.log; RUST_LOG selects the log.
     #[arg(long, value_name = "DIR")]
     pub rank_logs: Option<PathBuf>,
@@ -49,11 +60,17 @@ pub enum When {
 }
 
 impl WorldArgs {
+    /// Time for which a process waits for news from another one.
+    fn limit(&self) -> Duration {
+        Duration::from_secs(self.comm_timeout)
+    }
+
     /// Arguments of a command that trains in one process.
     pub fn alone() -> Self {
         Self {
             mpi: When::Off,
             comm_timeout: 600,
+            rendezvous: None,
             rank_logs: None,
         }
     }
@@ -61,12 +78,25 @@ impl WorldArgs {
 
 /// Launcher that started this process.
 fn launch() -> tallow_mpi::Result<Option<Launch>> {
-    tallow_mpi::detect(|name| std::env::var(name).ok())
+    tallow_mpi::detect(variable)
+}
+
+/// Value of an environment variable.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
 }
 
 /// Number that an environment variable has.
-fn number(variable: &str) -> Option<usize> {
-    std::env::var(variable).ok()?.trim().parse().ok()
+fn number(name: &str) -> Option<usize> {
+    variable(name)?.trim().parse().ok()
+}
+
+/// No world: the process trains alone, with a log if it was asked for.
+fn alone(args: &WorldArgs) -> Result<Option<World>> {
+    if let Some(folder) = &args.rank_logs {
+        rank_log::open(folder, 0)?;
+    }
+    Ok(None)
 }
 
 /// Refuses a command that works in one process where a launcher of MPI programs has started several.
@@ -82,14 +112,21 @@ pub fn refuse(command: &str) -> Result<()> {
 
 /// This process in its world.
 pub struct World {
-    mpi: Arc<Mpi>,
+    ranks: Arc<dyn Communicator>,
+    /// World of MPI, which is left in the end; `None` without MPI.
+    mpi: Option<Arc<Mpi>>,
+    /// Name and version of what carries messages.
+    library: String,
+    /// Number of this process on its machine, where a launcher without MPI has said it.
+    local: Option<usize>,
+    limit: Duration,
     rank_logs: Option<PathBuf>,
     continuation: Continuation,
 }
 
-/// Place of a process, for the first one.
+/// Processors of a process, for the first one.
 #[derive(Serialize, Deserialize)]
-struct Place {
+struct Processors {
     host: String,
     threads: usize,
     /// Number of processors that the process may use.
@@ -101,10 +138,18 @@ struct Place {
 }
 
 impl World {
-    /// World of this process; `None` where it trains alone. `continuation` is for the user, should a process die.
+    /// World of this process; `None` where it trains alone. `device` is the one that the arguments name, `continuation` is for the user,
+    /// should a process die.
     ///
-    /// The process that a known launcher has started becomes its guard (`guard.rs`) here; this returns in its child.
-    pub fn join(args: &WorldArgs, continuation: &Continuation) -> Result<Option<Self>> {
+    /// The process that a known launcher of MPI has started becomes its guard (`guard.rs`) here; this returns in its child.
+    pub fn join(
+        args: &WorldArgs,
+        device: &str,
+        continuation: &Continuation,
+    ) -> Result<Option<Self>> {
+        if let Some(file) = &args.rendezvous {
+            return Self::join_by_file(args, file, device, continuation);
+        }
         let launch = match args.mpi {
             When::Off => None,
             When::Auto => launch()?,
@@ -124,10 +169,10 @@ impl World {
             Some(launch) => !launch.has_others(),
         };
         if is_alone {
-            if let Some(folder) = &args.rank_logs {
-                rank_log::open(folder, 0)?;
+            if args.mpi == When::Auto {
+                gpus::refuse_torchrun(variable)?;
             }
-            return Ok(None);
+            return alone(args);
         }
         #[cfg(unix)]
         if let Some(rank) = launch.and_then(|launch| launch.rank) {
@@ -139,29 +184,100 @@ impl World {
             guarded.stand();
         }
         let mpi = Mpi::join(Options {
-            limit: Duration::from_secs(args.comm_timeout),
+            limit: args.limit(),
             launch,
             ..Options::default()
         })?;
-        if mpi.rank() > 0 {
+        let mpi = Arc::new(mpi);
+        let library = mpi.version().to_string();
+        let world = Self::of(mpi.clone(), library, args, continuation);
+        Ok(Some(Self {
+            mpi: Some(mpi),
+            ..world
+        }))
+    }
+
+    /// World of processes that find each other by a file.
+    fn join_by_file(
+        args: &WorldArgs,
+        file: &Path,
+        device: &str,
+        continuation: &Continuation,
+    ) -> Result<Option<Self>> {
+        let place = gpus::Place::of(variable)?;
+        if place.world == 1 {
+            return alone(args);
+        }
+        let is_gpu = device.split(':').next() == Some("cuda") && cfg!(feature = "cuda");
+        ensure!(is_gpu, "{}", gpus::NEEDS_CUDA);
+        let device = device::parse(&gpus::own_device(device, place.local))?;
+        let ranks = gpus::by_file(file, place, &device, args.limit())?;
+        let sums = ranks.device_sums(&device);
+        let library = sums.map_or_else(String::new, |sums| sums.library());
+        let world = Self::of(ranks, library, args, continuation);
+        Ok(Some(Self {
+            local: Some(place.local),
+            ..world
+        }))
+    }
+
+    fn of(
+        ranks: Arc<dyn Communicator>,
+        library: String,
+        args: &WorldArgs,
+        continuation: &Continuation,
+    ) -> Self {
+        if ranks.rank() > 0 {
             console::mute();
         }
         interrupt::leave_to_launcher();
-        Ok(Some(Self {
-            mpi: Arc::new(mpi),
+        Self {
+            ranks,
+            mpi: None,
+            library,
+            local: None,
+            limit: args.limit(),
             rank_logs: args.rank_logs.clone(),
             continuation: continuation.clone(),
-        }))
+        }
     }
 
     /// Whether this process writes records and shows progress.
     pub fn is_first(&self) -> bool {
-        self.mpi.rank() == 0
+        self.ranks.rank() == 0
     }
 
-    /// The processes, for a trainer.
-    pub fn communicator(&self) -> Arc<dyn Communicator> {
-        self.mpi.clone()
+    /// The arguments with the device of this process: `cuda` is another GPU for each one of a machine. All processes call this.
+    pub fn on_own_device(&self, args: &RunnerArgs) -> Result<RunnerArgs> {
+        let own = (self.ranks.host(), args.place.device.clone());
+        let all = self.ranks.all_gather(&serde_json::to_vec(&own)?)?;
+        let all: Vec<(String, String)> = all.iter().map(|own| read(own)).collect::<Result<_>>()?;
+        let kind = |rank: usize| all[rank].1.split(':').next();
+        if let Some(other) = (1..all.len()).find(|&rank| kind(rank) != kind(0)) {
+            bail!(
+                "rank {other} computes on `{}`, and rank 0 on `{}`: all processes need the same kind of device",
+                all[other].1,
+                all[0].1
+            );
+        }
+        let before = all[..self.ranks.rank()].iter();
+        let before = before.filter(|(host, _)| *host == own.0).count();
+        let device = gpus::own_device(&args.place.device, self.local.unwrap_or(before));
+        Ok(RunnerArgs {
+            place: PlaceArgs {
+                device,
+                ..args.place.clone()
+            },
+            ..args.clone()
+        })
+    }
+
+    /// The processes, for a trainer on this device. All processes call this.
+    pub fn communicator(&self, device: &Device) -> Result<Arc<dyn Communicator>> {
+        match self.mpi {
+            Some(_) => gpus::with_nccl(&self.ranks, device, self.limit),
+            None => Ok(self.ranks.clone()),
+        }
     }
 
     /// Runs a command, and leaves the world after it. An error of one process ends all, with the exit code of a single one.
@@ -172,7 +288,10 @@ impl World {
     ) -> Result<Ending> {
         let result = self.begin_log().and_then(|()| {
             let ending = command(&self)?;
-            self.mpi.finish()?;
+            match &self.mpi {
+                Some(mpi) => mpi.finish()?,
+                None => self.ranks.barrier()?,
+            }
             Ok(ending)
         });
         result.map_err(|error| self.fail(program, &error))
@@ -183,9 +302,9 @@ impl World {
         let Some(folder) = &self.rank_logs else {
             return Ok(());
         };
-        let (rank, world) = (self.mpi.rank(), self.mpi.world());
+        let (rank, world) = (self.ranks.rank(), self.ranks.world());
         rank_log::open(folder, rank)?;
-        let (id, host, library) = (process::id(), self.mpi.host(), self.mpi.version());
+        let (id, host, library) = (process::id(), self.ranks.host(), &self.library);
         let line = format!("rank {rank} of {world}: process {id} on {host}, {library}\n");
         rank_log::write(line.as_bytes());
         Ok(())
@@ -195,7 +314,7 @@ impl World {
     fn fail(&self, program: &Program, error: &Error) -> Error {
         let message = program.message(&output::message(error));
         console::leave();
-        match self.mpi.rank() {
+        match self.ranks.rank() {
             0 => console::error(&format!("error: {message}")),
             rank => {
                 // Most errors are those of all processes.
@@ -208,21 +327,31 @@ impl World {
         {
             console::error(&line);
         }
-        self.mpi.abort(FAILED.into(), &message);
+        self.ranks.abort(FAILED.into(), &message);
         process::exit(FAILED.into())
     }
 
-    /// Tells what the world is, on the first process, and what is unusual about it. All processes call this, once their threads are set.
-    pub fn describe(&self) -> Result<tallow_record::World> {
-        let own = Place {
-            host: self.mpi.host(),
+    /// Tells what the world is, on the first process, and what is unusual about it. All processes call this, once their threads are set, with
+    /// the communicator and the device of their trainer.
+    pub fn describe(
+        &self,
+        communicator: &dyn Communicator,
+        device: &Device,
+    ) -> Result<tallow_record::World> {
+        let nccl = communicator.device_sums(device).map(|sums| sums.library());
+        let library = match nccl.filter(|_| self.mpi.is_some()) {
+            Some(nccl) => format!("{}, {nccl}", self.library),
+            None => self.library.clone(),
+        };
+        let own = Processors {
+            host: self.ranks.host(),
             threads: rayon::current_num_threads(),
             processors: thread::available_parallelism().map_or(1, usize::from),
             list: machine::allowed_processors(),
             one_core: machine::has_one_core_of_several(),
         };
-        let all = self.mpi.all_gather(&serde_json::to_vec(&own)?)?;
-        let places: Vec<Place> = all.iter().map(|place| read(place)).collect::<Result<_>>()?;
+        let all = self.ranks.all_gather(&serde_json::to_vec(&own)?)?;
+        let places: Vec<Processors> = all.iter().map(|place| read(place)).collect::<Result<_>>()?;
         let mut hosts: Vec<String> = Vec::new();
         for place in &places {
             if !hosts.contains(&place.host) {
@@ -232,7 +361,7 @@ impl World {
         let world = tallow_record::World {
             ranks: places.len(),
             hosts,
-            library: self.mpi.version().to_string(),
+            library,
         };
         status!(
             "{} processes on {} ({}), {}",
@@ -257,7 +386,7 @@ impl World {
             Some(value) => serde_json::to_vec(value)?,
             None => Vec::new(),
         };
-        read(&self.mpi.broadcast(0, &bytes)?)
+        read(&self.ranks.broadcast(0, &bytes)?)
     }
 }
 
@@ -280,10 +409,10 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 }
 
 /// Warnings of what makes a world slow, at most one for each machine.
-fn warnings(hosts: &[String], places: &[Place]) -> Vec<String> {
+fn warnings(hosts: &[String], places: &[Processors]) -> Vec<String> {
     let mut warnings = Vec::new();
     for host in hosts {
-        let here: Vec<&Place> = places.iter().filter(|place| place.host == *host).collect();
+        let here: Vec<&Processors> = places.iter().filter(|place| place.host == *host).collect();
         if here.iter().all(|place| place.one_core) {
             warnings.push(format!(
                 "each process on {host} may use one of its cores: Open MPI binds processes to cores, unless mpirun has --bind-to none or \
@@ -333,7 +462,7 @@ mod tests {
 
     #[test]
     fn threads_that_share_processors_and_bound_processes_are_told() {
-        let listed = |host: &str, threads: usize, processors: usize, list: &str| Place {
+        let listed = |host: &str, threads: usize, processors: usize, list: &str| Processors {
             host: host.to_string(),
             threads,
             processors,

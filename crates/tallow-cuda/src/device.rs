@@ -1,7 +1,7 @@
 //! Making of a device.
 
 use candle_core::CudaDevice;
-use candle_core::cuda_backend::cudarc::driver::sys;
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, sys};
 
 use crate::error::{Result, driver};
 use crate::ops::conv::cudnn_version;
@@ -80,4 +80,24 @@ fn keep_memory(device: &CudaDevice) -> Result<()> {
         )
     };
     driver("cuMemPoolSetAttribute", set.result())
+}
+
+/// Number of CUDA devices that this process sees.
+///
+/// # Errors
+/// If there is no driver.
+pub fn count() -> Result<usize> {
+    let count = driver("cuDeviceGetCount", CudaContext::device_count())?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Name of the card, which no other one has, on whatever machine.
+///
+/// # Errors
+/// If the driver does not say.
+pub fn uuid(device: &CudaDevice) -> Result<[u8; 16]> {
+    let found = device.cuda_stream().context().uuid();
+    Ok(driver("cuDeviceGetUuid", found)?
+        .bytes
+        .map(|byte| byte as u8))
 }

@@ -113,8 +113,20 @@ impl Engine {
     /// Every address must be of memory of this device with as many values as the kernel reads or writes there, which is not freed before on
     /// another stream; what it writes must not be read at the same time.
     pub(crate) unsafe fn launch(&self, call: &Call) -> Result<()> {
+        self.clock
+            .time(&self.stream, || call.kernel.to_string(), || {
+                // SAFETY: by the contract.
+                unsafe { self.launch_on(&self.stream, call) }
+            })
+    }
+
+    /// Queues a kernel on another stream of the device than that of its work.
+    ///
+    /// # Safety
+    /// As [`launch`](Self::launch), on that stream.
+    pub(crate) unsafe fn launch_on(&self, stream: &CudaStream, call: &Call) -> Result<()> {
         let function = self.function(call.kernel)?;
-        let mut builder = self.stream.launch_builder(&function);
+        let mut builder = stream.launch_builder(&function);
         for arg in &call.args {
             match arg {
                 Arg::Address(value) | Arg::U64(value) => builder.arg(value),
@@ -130,14 +142,10 @@ impl Engine {
             block_dim: (call.block, 1, 1),
             shared_mem_bytes: 0,
         };
-        let queue = || -> Result<()> {
-            // SAFETY: the arguments are those of the kernel, which the tests run with the same calls; the addresses are the caller's.
-            let queued = unsafe { builder.launch(config) };
-            driver(call.kernel, queued)?;
-            Ok(())
-        };
-        self.clock
-            .time(&self.stream, || call.kernel.to_string(), queue)
+        // SAFETY: the arguments are those of the kernel, which the tests run with the same calls; the addresses are the caller's.
+        let queued = unsafe { builder.launch(config) };
+        driver(call.kernel, queued)?;
+        Ok(())
     }
 
     /// Clock of the device.

@@ -61,6 +61,9 @@ pub enum Error {
     /// cuDNN that is missing or cannot be used.
     #[error("{0}")]
     NoCudnn(String),
+    /// Error of NCCL.
+    #[error(transparent)]
+    Nccl(#[from] crate::nccl::Error),
     /// Argument of another length.
     #[error("{op}: {argument} has {found} values, expected {expected}")]
     Length {

@@ -9,6 +9,8 @@ pub mod calls;
 #[cfg(feature = "cuda")]
 mod clock;
 #[cfg(feature = "cuda")]
+mod comm_stream;
+#[cfg(feature = "cuda")]
 pub mod compile;
 #[cfg(feature = "cuda")]
 mod cudnn;
@@ -18,6 +20,10 @@ mod device;
 mod engine;
 #[cfg(feature = "cuda")]
 mod error;
+#[cfg(any(feature = "cuda", test))]
+mod loader;
+#[cfg(any(feature = "cuda", test))]
+pub mod nccl;
 #[cfg(feature = "cuda")]
 mod lt;
 #[cfg(feature = "cuda")]
@@ -31,7 +37,9 @@ mod view;
 
 pub use call::{Address, Arg, Call, Numbers, Precision, count};
 #[cfg(feature = "cuda")]
-pub use device::{Description, describe, free_memory, open};
+pub use comm_stream::{CommStream, Mark};
+#[cfg(feature = "cuda")]
+pub use device::{Description, count as device_count, describe, free_memory, open, uuid};
 #[cfg(feature = "cuda")]
 pub use error::{Error, Result};
 #[cfg(feature = "cuda")]

@@ -155,6 +155,13 @@ pub const FILES: &[File] = &[
         kernels: &["sgd", "adam", "increment"],
         families: &[],
     },
+    File {
+        name: "sum.cu",
+        text: include_str!("kernels/sum.cu"),
+        numbers: FLOATS,
+        kernels: &["sum_terms"],
+        families: &[],
+    },
 ];
 
 /// File that has a kernel, and the numbers for which it has it.

@@ -89,7 +89,7 @@ pub struct World {
     pub ranks: usize,
     /// Names of their machines, each once, in the order of the processes.
     pub hosts: Vec<String>,
-    /// Name and version of the MPI library.
+    /// Name and version of the MPI library, and of NCCL where it adds gradients.
     pub library: String,
 }
 

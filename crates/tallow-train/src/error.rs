@@ -162,6 +162,9 @@ pub enum Error {
     /// Training on several ranks cannot go on: one of them has ended, does not answer, or differs from the others.
     #[error("{0}")]
     Ranks(String),
+    /// NCCL cannot add the gradients on the GPUs of all ranks. They can go through the host.
+    #[error("NCCL cannot be used: {0}")]
+    NoNccl(String),
     /// A tensor operation of candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -1,5 +1,6 @@
 //! Settings that all ranks of a run must have in common.
 
+use candle_core::Device;
 use serde::Serialize;
 use tallow_datasets::DataLoader;
 
@@ -14,6 +15,7 @@ use crate::ranks::Ranks;
 struct Fingerprint<'a> {
     tallow: &'static str,
     rustc: &'static str,
+    device: &'static str,
     threads: usize,
     train: &'a TrainConfig,
     own: &'a [String],
@@ -23,10 +25,12 @@ struct Fingerprint<'a> {
     restore_best: Option<Monitor>,
 }
 
-/// Checks that all ranks have the settings of `setup`, and the same test data, metric of the best weights, program and number of threads.
+/// Checks that all ranks have the settings of `setup`, and the same test data, metric of the best weights, program, number of threads and kind
+/// of device.
 pub(crate) fn check_fingerprint(
     ranks: &Ranks,
     setup: &Setup,
+    device: &Device,
     test: Option<&DataLoader>,
     restore_best: Option<Monitor>,
 ) -> Result<()> {
@@ -36,6 +40,11 @@ pub(crate) fn check_fingerprint(
     ranks.check_same(&Fingerprint {
         tallow: env!("CARGO_PKG_VERSION"),
         rustc: env!("TALLOW_RUSTC"),
+        device: match device {
+            Device::Cpu => "cpu",
+            Device::Cuda(_) => "cuda",
+            Device::Metal(_) => "metal",
+        },
         threads: rayon::current_num_threads(),
         train: &setup.config,
         own: &setup.own,

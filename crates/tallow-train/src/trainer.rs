@@ -198,7 +198,7 @@ impl<'a> Trainer<'a> {
         let mut gradients_checked = false;
         let metrics = self.metrics.get_mut();
         let callbacks = &mut self.callbacks;
-        check_fingerprint(ranks, &setup, test, self.restore_best)?;
+        check_fingerprint(ranks, &setup, store.device(), test, self.restore_best)?;
         // The first rank alone reads and writes them.
         let mut checkpoints = self.checkpoints.as_mut().filter(|_| ranks.is_first());
         if let Some(dir) = &mut checkpoints {

@@ -29,6 +29,7 @@ pub const EXAMPLES: &str = "Examples:
   {tallow} run cifar10-cnn --events events.jsonl
   {tallow} run --resume
   mpirun -n 4 --bind-to none {tallow} run cifar10-cnn --set train.chunks=4 --threads 2 --rank-logs logs
+  mpirun -n 2 --bind-to none {tallow} run cifar10-vgg16 --set train.chunks=2 --device cuda
 
 A run that was interrupted or killed continues from its last checkpoint, to the bit, when the same command is given again or with
 --resume; docs/running.md has the details. docs/scaling.md has those of several processes and machines.
@@ -40,7 +41,8 @@ epoch_ended (the line of metrics.jsonl), run_ended, run_stopped, claims_judged. 
 
 /// Runs an experiment and prints its results, or continues one.
 pub fn run(args: &RunArgs, program: &Program) -> Result<Ending> {
-    let Some(world) = World::join(&args.world, &continuation_of(args, program)?)? else {
+    let (device, continuation) = (&args.runner.place.device, continuation_of(args, program)?);
+    let Some(world) = World::join(&args.world, device, &continuation)? else {
         return start(args, program, None);
     };
     world.run(program, |world| {
@@ -94,9 +96,10 @@ fn follow(args: &RunArgs, program: &Program, world: &World) -> Result<Ending> {
         None => None,
     };
     let args = continued.as_ref().unwrap_or(args);
-    let mut engine = engine(&args.runner, program)?;
-    engine.options_mut().communicator = world.communicator();
-    world.describe()?;
+    let mut engine = engine(&world.on_own_device(&args.runner)?, program)?;
+    let options = engine.options_mut();
+    options.communicator = world.communicator(&options.device)?;
+    world.describe(&*options.communicator, &options.device)?;
     let experiment = experiment(args)?;
     interrupt::listen()?;
     Ok(match engine.follow(&experiment)? {
@@ -124,7 +127,9 @@ fn train(
     world: Option<&World>,
 ) -> Result<Ending> {
     let name = args.experiment.as_deref().unwrap_or_default();
-    let mut runner = Runner::new(&args.runner, args.json, program)?;
+    let own = world.map(|world| world.on_own_device(&args.runner));
+    let own = own.transpose()?;
+    let mut runner = Runner::new(own.as_ref().unwrap_or(&args.runner), args.json, program)?;
     let options = runner.engine.options_mut();
     options.results.clone_from(&args.results);
     options.profile = args.profile;
@@ -132,8 +137,8 @@ fn train(
     options.resume = resume;
     options.arguments = Started::of(args)?;
     if let Some(world) = world {
-        options.communicator = world.communicator();
-        options.world = Some(world.describe()?);
+        options.communicator = world.communicator(&options.device)?;
+        options.world = Some(world.describe(&*options.communicator, &options.device)?);
     }
     let experiment = experiment(args)?;
     interrupt::listen()?;

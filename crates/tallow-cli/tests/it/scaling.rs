@@ -94,6 +94,50 @@ fn a_launcher_without_a_library_is_an_error_that_says_what_to_do() {
     }
 }
 
+/// Without MPI, processes find each other by a file, if each has a GPU.
+#[test]
+fn processes_without_mpi_need_a_place_and_a_gpu() {
+    let sandbox = sandbox();
+    let run = |args: &[&str], variables: &[(&str, &str)]| {
+        let mut command = sandbox.tallow();
+        let command = command.args(["run", "exp.toml", "--threads", "1"]);
+        let output = command
+            .args(args)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        stderr(&output)
+    };
+    let place = [("RANK", "0"), ("WORLD_SIZE", "2")];
+    for (args, variables, expected) in [
+        (
+            &["--rendezvous", "file"][..],
+            &place[..1],
+            "WORLD_SIZE is not set",
+        ),
+        (
+            &["--rendezvous", "file"][..],
+            &place[..],
+            "needs --device cuda",
+        ),
+        (
+            &["--rendezvous", "file", "--mpi", "on"][..],
+            &[][..],
+            "cannot be used with",
+        ),
+        (
+            &[][..],
+            &[("TORCHELASTIC_RUN_ID", "none"), ("WORLD_SIZE", "2")][..],
+            "torchrun has started 2 processes",
+        ),
+    ] {
+        let text = run(args, variables);
+        assert!(text.contains(expected), "{text}");
+    }
+    assert!(!sandbox.path().join("file").exists());
+}
+
 #[test]
 fn commands_of_one_process_are_refused_under_a_launcher() {
     let sandbox = sandbox();

@@ -10,3 +10,4 @@ pub mod norm;
 pub mod optimizer;
 pub mod pool;
 pub mod rows;
+pub mod sum;

@@ -1,13 +1,12 @@
 //! The shared library.
 
-use std::env;
-use std::ffi::{CStr, OsStr, OsString, c_char, c_int, c_void};
-use std::path::{Path, PathBuf};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
 use super::constants::SUCCESS;
 use super::descriptor::Descriptor;
 use crate::error::{Error, Result};
+use crate::loader::Wanted;
 
 /// `cudnnHandle_t`.
 pub(super) type Handle = *mut c_void;
@@ -17,11 +16,14 @@ pub(super) type Raw = *mut c_void;
 
 type Status = c_int;
 
-/// Name of the library on Linux.
-const NAME: &str = "libcudnn.so.9";
-
-/// Environment variable with a file or folder of cuDNN.
-const VARIABLE: &str = "TALLOW_CUDNN";
+/// Where the library is.
+const CUDNN: Wanted = Wanted {
+    title: "cuDNN 9",
+    file: "libcudnn.so.9",
+    variable: "TALLOW_CUDNN",
+    package: "nvidia-cudnn-cu13",
+    folder: "cudnn",
+};
 
 /// Functions of cuDNN.
 pub(super) struct Library {
@@ -44,39 +46,20 @@ impl Library {
     /// Library of this process, looked for once.
     pub(super) fn get() -> Result<&'static Self> {
         static LIBRARY: OnceLock<Result<Library, String>> = OnceLock::new();
-        let found = LIBRARY.get_or_init(|| Self::open(places()));
+        let found = LIBRARY.get_or_init(|| Self::of(CUDNN.open(&CUDNN.places())?));
         found
             .as_ref()
             .map_err(|message| Error::NoCudnn(message.clone()))
     }
 
-    fn open(places: Vec<OsString>) -> Result<Self, String> {
-        let mut tried = Vec::new();
-        for place in &places {
-            // SAFETY: the library is NVIDIA's, whose initialization has no conditions. It is never unloaded, being kept in a static.
-            match unsafe { libloading::Library::new(place.as_os_str()) } {
-                Ok(library) => return Self::of(library),
-                Err(error) => tried.push(format!("  {error}")),
-            }
-        }
-        Err(format!(
-            "cuDNN 9 was not found. Install it (`pip install nvidia-cudnn-cu13`, or your system's package), and name its file or folder in \
-             {VARIABLE} if it is in none of the usual places. Tried:\n{}",
-            tried.join("\n")
-        ))
-    }
-
     fn of(library: libloading::Library) -> Result<Self, String> {
-        /// Function of the library by name.
+        /// [`Wanted::function`] of cuDNN.
         ///
         /// # Safety
         /// `F` must be the type of the function.
         unsafe fn find<F: Copy>(library: &libloading::Library, name: &str) -> Result<F, String> {
             // SAFETY: the type is the caller's.
-            let symbol = unsafe { library.get::<F>(name.as_bytes()) };
-            let symbol =
-                symbol.map_err(|error| format!("cuDNN has no function {name}: {error}"))?;
-            Ok(*symbol)
+            unsafe { CUDNN.function(library, name) }
         }
         // SAFETY: the types are those of cudnn_graph_v9.h; enumerations are integers in C.
         unsafe {
@@ -84,7 +67,8 @@ impl Library {
             let version = get_version();
             if version / 10_000 != 9 {
                 return Err(format!(
-                    "cuDNN has version {version}, expected 9 (90000 and up): install `nvidia-cudnn-cu13`, or name another in {VARIABLE}"
+                    "cuDNN has version {version}, expected 9 (90000 and up): install `nvidia-cudnn-cu13`, or name another in {}",
+                    CUDNN.variable
                 ));
             }
             Ok(Self {
@@ -218,76 +202,5 @@ impl Library {
         // SAFETY: by the contract.
         let status = unsafe { (self.execute)(handle, plan.raw(), pack.raw()) };
         self.check("cudnnBackendExecute", status)
-    }
-}
-
-/// Where the library may be, in the order in which it is looked for.
-fn places() -> Vec<OsString> {
-    let named = env::var_os(VARIABLE).filter(|value| !value.is_empty());
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    candidates(named.as_deref(), &maps)
-}
-
-/// [`places`] for a value of the variable and the memory map of a process.
-fn candidates(named: Option<&OsStr>, maps: &str) -> Vec<OsString> {
-    if let Some(named) = named {
-        let path = Path::new(named);
-        let file = if path.is_dir() {
-            path.join(NAME)
-        } else {
-            path.to_path_buf()
-        };
-        return vec![file.into()];
-    }
-    let mut places = vec![NAME.into()];
-    // PyTorch's packages: `nvidia/cu13/lib/libcublas.so.13` beside `nvidia/cudnn/lib`.
-    places.extend(beside_cublas(maps).map(OsString::from));
-    places
-}
-
-fn beside_cublas(maps: &str) -> Option<PathBuf> {
-    let mapped = |line: &str| line.find('/').map(|start| PathBuf::from(&line[start..]));
-    let is_cublas = |path: &PathBuf| {
-        let name = path.file_name().and_then(OsStr::to_str);
-        name.is_some_and(|name| name.starts_with("libcublas.so"))
-    };
-    let cublas = maps.lines().filter_map(mapped).find(is_cublas)?;
-    Some(cublas.parent()?.join("../../cudnn/lib").join(NAME))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_variable_names_a_file_or_a_folder() {
-        let dir = env::temp_dir();
-        let found = candidates(Some(dir.as_os_str()), "");
-        assert_eq!(found, [dir.join(NAME).into_os_string()]);
-        let found = candidates(Some(OsStr::new("/opt/other.so")), "");
-        assert_eq!(found, ["/opt/other.so"]);
-    }
-
-    #[test]
-    fn it_is_looked_for_beside_cublas() {
-        let maps = "7f00-7f01 r-xp 00000000 08:01 12  /usr/lib/libc.so.6\n\
-                    7f02-7f03 rw-p 00000000 00:00 0\n\
-                    7f04-7f05 r-xp 00000000 08:01 13  /py/nvidia/cu13/lib/libcublas.so.13\n";
-        let found = candidates(None, maps);
-        assert_eq!(
-            found,
-            [NAME, "/py/nvidia/cu13/lib/../../cudnn/lib/libcudnn.so.9"]
-        );
-        assert_eq!(candidates(None, ""), [NAME]);
-    }
-
-    #[test]
-    fn its_absence_is_explained() {
-        let Err(message) = Library::open(vec!["/nowhere/libcudnn.so.9".into()]) else {
-            panic!("there is a library in /nowhere");
-        };
-        for part in ["was not found", "nvidia-cudnn-cu13", VARIABLE, "/nowhere"] {
-            assert!(message.contains(part), "{message}");
-        }
     }
 }

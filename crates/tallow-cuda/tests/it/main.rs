@@ -14,3 +14,4 @@ mod norm;
 mod optimizer;
 mod pool;
 mod rows;
+mod sum;

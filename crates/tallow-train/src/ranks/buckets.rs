@@ -1,11 +1,16 @@
 //! Values of a rank in buckets, each of which is sent when it is full.
 
+mod on_device;
+
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var};
 
-use super::link::{Bucket, Link};
+use self::on_device::{DeviceBucket, DeviceStream};
+use super::device_sums::DeviceSums;
+use super::link::{Bucket, Link, Sums};
 use crate::elements::slice;
 use crate::error::{Error, Result};
 
@@ -16,16 +21,19 @@ pub(super) struct Buckets {
     f32: Vec<f32>,
     /// Values of every other type: exact for integers too, which only buffers have.
     f64: Vec<f64>,
+    /// Tensors of `f32`, where there are sums in the memory of their device. Otherwise they are copied to the host.
+    device: Option<DeviceBucket>,
     link: Link,
 }
 
 impl Buckets {
-    /// Buckets of at most so many bytes; one value if that is more.
-    pub fn new(link: Link, bytes: usize) -> Self {
+    /// Buckets of at most so many bytes; one value if that is more. Tensors stay on their device if it has sums.
+    pub fn new(link: Link, bytes: usize, device: Option<Arc<dyn DeviceSums>>) -> Self {
         Self {
             bytes,
             f32: Vec::new(),
             f64: Vec::new(),
+            device: device.map(DeviceBucket::new),
             link,
         }
     }
@@ -62,12 +70,24 @@ impl Buckets {
                 found: tensor.dtype(),
             });
         }
+        if var.dtype() == DType::F32 && self.device.is_some() {
+            return self.put_on_device(tensor);
+        }
+        let tensor = tensor.detach().to_device(&Device::Cpu)?;
         match var.dtype() {
-            DType::F32 => slice(tensor, |values: &[f32]| self.put_f32(values))?,
+            DType::F32 => slice(&tensor, |values: &[f32]| self.put_f32(values))?,
             _ => {
-                let wide = tensor.detach().to_dtype(DType::F64)?;
+                let wide = tensor.to_dtype(DType::F64)?;
                 slice(&wide, |values: &[f64]| self.put_f64(values))?
             }
+        }
+    }
+
+    fn put_on_device(&mut self, tensor: &Tensor) -> Result<()> {
+        let (bucket, link) = (&mut self.device, &mut self.link);
+        match bucket {
+            Some(bucket) => bucket.put(tensor, |sum| link.send(Bucket::Device(sum))),
+            None => Ok(()),
         }
     }
 
@@ -75,6 +95,10 @@ impl Buckets {
     pub fn put_constant(&mut self, var: &Var, value: f64) -> Result<()> {
         let count = var.elem_count();
         match var.dtype() {
+            // A device has no memory of no values.
+            DType::F32 if self.device.is_some() && count > 0 => {
+                self.put_on_device(&Tensor::full(value as f32, count, var.device())?)
+            }
             DType::F32 => self.put_f32(&vec![value as f32; count]),
             _ => self.put_f64(&vec![value; count]),
         }
@@ -83,17 +107,23 @@ impl Buckets {
     /// Sums over the ranks. Waits for them.
     pub fn finish(self) -> Result<Added> {
         let mut last = Vec::new();
+        let mut added = Added::default();
+        if let Some(bucket) = self.device {
+            last.extend(bucket.finish()?.map(Bucket::Device));
+            added.device = Some(DeviceStream::default());
+        }
         if !self.f32.is_empty() {
             last.push(Bucket::F32(self.f32));
         }
         if !self.f64.is_empty() {
             last.push(Bucket::F64(self.f64));
         }
-        let mut added = Added::default();
-        for bucket in self.link.finish(last)? {
-            match bucket {
-                Bucket::F32(values) => added.f32.buckets.push_back(values),
-                Bucket::F64(values) => added.f64.buckets.push_back(values),
+        for sums in self.link.finish(last)? {
+            match (sums, &mut added.device) {
+                (Sums::F32(values), _) => added.f32.buckets.push_back(values),
+                (Sums::F64(values), _) => added.f64.buckets.push_back(values),
+                (Sums::Device(values), Some(stream)) => stream.push(values),
+                (Sums::Device(_), None) => {}
             }
         }
         Ok(added)
@@ -123,6 +153,8 @@ fn fill<T: Copy>(
 pub(super) struct Added {
     f32: Stream<f32>,
     f64: Stream<f64>,
+    /// Tensors of `f32`, if they have stayed on their device.
+    device: Option<DeviceStream>,
 }
 
 impl Added {
@@ -137,10 +169,12 @@ impl Added {
     /// Tensor like `var`.
     pub fn take_tensor(&mut self, var: &Var) -> Result<Tensor> {
         let (count, shape) = (var.elem_count(), var.shape());
-        Ok(match var.dtype() {
-            DType::F32 => Tensor::from_vec(self.take_f32(count), shape, &Device::Cpu)?,
-            dtype => {
-                Tensor::from_vec(self.take_f64(count), shape, &Device::Cpu)?.to_dtype(dtype)?
+        Ok(match (var.dtype(), &mut self.device) {
+            (DType::F32, Some(stream)) => stream.take(var)?,
+            (DType::F32, None) => Tensor::from_vec(self.take_f32(count), shape, var.device())?,
+            (dtype, _) => {
+                let wide = Tensor::from_vec(self.take_f64(count), shape, &Device::Cpu)?;
+                wide.to_dtype(dtype)?.to_device(var.device())?
             }
         })
     }

@@ -2,14 +2,20 @@
 
 use std::fmt;
 use std::ops::Add;
+use std::sync::Arc;
 
+use candle_core::Device;
 use pulp::bytemuck::{Pod, cast_slice, cast_slice_mut};
-use tallow_datasets::chunk_range;
 
+use super::device_sums::DeviceSums;
+use super::sum::{self, Messages, Transport};
 use crate::error::{Error, Result};
 
 /// Bytes that a broadcast sends at a time.
 const PIECE: usize = 4 << 20;
+
+/// Part of a rank to which nothing is sent.
+const NOTHING: &[u8] = &[];
 
 /// Bytes of gradients that are added at a time, unless the communicator has another number.
 pub(super) const BUCKET: usize = 4 << 20;
@@ -17,9 +23,9 @@ pub(super) const BUCKET: usize = 4 << 20;
 /// Connection of a rank, a process or a thread, with the others that train the same model.
 ///
 /// [`Trainer::with_communicator`](crate::Trainer::with_communicator) takes one. [`Alone`] is a world of one rank, [`Threads`](crate::Threads) a
-/// world of threads in one process; the crate `tallow-mpi` has one of processes on any number of machines. Of what is sent, a communicator of
-/// your own needs [`all_to_all`](Self::all_to_all) alone: all else is made of it, the sums too, so that their bits are the same for every
-/// communicator.
+/// world of threads in one process; the crate `tallow-mpi` has one of processes on any number of machines. With the feature `cuda`,
+/// `WithNccl` adds the gradients of any of them on GPUs, and `Nccl` needs none of them. Of what is sent, a communicator of your own needs
+/// [`all_to_all`](Self::all_to_all) alone: all else is made of it, the sums too, so that their bits are the same for every communicator.
 ///
 /// All ranks call the same methods in the same order. A call waits for the others. A trainer calls from its own thread and, during a
 /// backward pass, from another one, never from both at the same time.
@@ -113,6 +119,13 @@ pub trait Communicator: fmt::Debug + Send + Sync {
     fn all_reduce_f64(&self, values: &mut [f64]) -> Result<()> {
         all_reduce(self, values)
     }
+
+    /// Sums in the memory of this device, for gradients that never leave it; `None`, the default, for gradients that go through the host, which
+    /// works for every device. All ranks have the same.
+    fn device_sums(&self, device: &Device) -> Option<Arc<dyn DeviceSums>> {
+        let _ = device;
+        None
+    }
 }
 
 /// World of one rank.
@@ -136,46 +149,72 @@ impl Communicator for Alone {
     fn abort(&self, _code: i32, _why: &str) {}
 }
 
-/// Each rank gets a part of everybody's values, adds it up and sends the sums to all: the bytes of a ring, in two steps.
+/// Sums of values in the memory of the host.
 fn all_reduce<T: Pod + Add<Output = T>>(
     ranks: &(impl Communicator + ?Sized),
     values: &mut [T],
 ) -> Result<()> {
-    let world = ranks.world();
-    if world == 1 {
+    let (place, len) = ((ranks.rank(), ranks.world()), values.len());
+    if place.1 == 1 {
         return Ok(());
     }
-    let len = values.len();
-    let parts: Vec<_> = (0..world)
-        .map(|rank| chunk_range(len, world, rank))
-        .collect();
-    let sent: Vec<&[u8]> = (parts.iter())
-        .map(|part| cast_slice(&values[part.clone()]))
-        .collect();
-    let own = chunk_range(len, world, ranks.rank()).len();
-    let terms = ranks.all_to_all(&sent)?.into_iter().enumerate();
-    let terms = terms.map(|(rank, bytes)| read(rank, &bytes, own));
-    let sum: Vec<T> = tree_sum(terms.collect::<Result<_>>()?);
-    let sums = ranks.all_gather(cast_slice(&sum))?;
-    for ((rank, bytes), part) in sums.iter().enumerate().zip(parts) {
-        let sum = read(rank, bytes, part.len())?;
-        values[part].copy_from_slice(&sum);
-    }
-    Ok(())
+    let mut host = Host {
+        ranks,
+        values,
+        terms: Vec::new(),
+    };
+    sum::all_reduce(&mut host, place, len)
 }
 
-/// Values that a rank sent.
-fn read<T: Pod>(rank: usize, bytes: &[u8], expected: usize) -> Result<Vec<T>> {
-    if bytes.len() != expected * size_of::<T>() {
-        return Err(Error::Ranks(format!(
-            "rank {rank} sent {} bytes, expected {}: the ranks train different models",
-            bytes.len(),
-            expected * size_of::<T>()
-        )));
+/// Memory of the host, whose values go to the other ranks as bytes.
+struct Host<'a, C: ?Sized, T> {
+    ranks: &'a C,
+    values: &'a mut [T],
+    terms: Vec<T>,
+}
+
+impl<C: Communicator + ?Sized, T: Pod + Add<Output = T>> Transport for Host<'_, C, T> {
+    fn scatter(&mut self, messages: &Messages) -> Result<()> {
+        let ends = messages.received.iter().map(|(_, part)| part.end);
+        self.terms = vec![T::zeroed(); ends.max().unwrap_or(0)];
+        exchange(self.ranks, messages, self.values, &mut self.terms)
     }
-    let mut values = vec![T::zeroed(); expected];
-    cast_slice_mut(&mut values).copy_from_slice(bytes);
-    Ok(values)
+
+    fn add(&mut self, pairs: &[(usize, usize)], len: usize) -> Result<()> {
+        sum::add(&mut self.terms, pairs, len);
+        Ok(())
+    }
+
+    fn gather(&mut self, messages: &Messages) -> Result<()> {
+        exchange(self.ranks, messages, &self.terms, self.values)
+    }
+}
+
+/// Sends values `from` one memory of this rank, and receives values `to` another one.
+pub(super) fn exchange<T: Pod>(
+    ranks: &(impl Communicator + ?Sized),
+    messages: &Messages,
+    from: &[T],
+    to: &mut [T],
+) -> Result<()> {
+    let mut sent: Vec<&[u8]> = vec![NOTHING; ranks.world()];
+    for (rank, part) in &messages.sent {
+        sent[*rank] = cast_slice(&from[part.clone()]);
+    }
+    let received = ranks.all_to_all(&sent)?;
+    for (rank, part) in &messages.received {
+        let bytes = received.get(*rank).map_or(NOTHING, Vec::as_slice);
+        let place = cast_slice_mut::<T, u8>(&mut to[part.clone()]);
+        if bytes.len() != place.len() {
+            return Err(Error::Ranks(format!(
+                "rank {rank} sent {} bytes, expected {}: the ranks train different models",
+                bytes.len(),
+                place.len()
+            )));
+        }
+        place.copy_from_slice(bytes);
+    }
+    Ok(())
 }
 
 /// Error for a rank whose message cannot be read.
@@ -183,64 +222,4 @@ pub(super) fn confused(rank: usize, expected: &str) -> Error {
     Error::Ranks(format!(
         "rank {rank} sent something else than {expected}: the ranks run different programs"
     ))
-}
-
-/// Sum in a binary tree, which splits at the largest power of two below the number of terms.
-pub(super) fn tree_sum<T: Copy + Add<Output = T>>(mut terms: Vec<Vec<T>>) -> Vec<T> {
-    let mut step = 1;
-    while step < terms.len() {
-        for left in (0..terms.len() - step).step_by(2 * step) {
-            let (before, after) = terms.split_at_mut(left + step);
-            for (x, &y) in before[left].iter_mut().zip(&after[0]) {
-                *x = *x + y;
-            }
-        }
-        step *= 2;
-    }
-    terms.into_iter().next().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Sum as the documentation has it.
-    fn expected(terms: &[f32]) -> f32 {
-        match terms {
-            [x] => *x,
-            terms => {
-                let split = terms.len().next_power_of_two() / 2;
-                expected(&terms[..split]) + expected(&terms[split..])
-            }
-        }
-    }
-
-    #[test]
-    fn sums_are_a_tree_that_splits_at_a_power_of_two() {
-        for world in 1..20 {
-            // Terms over many magnitudes, whose sum depends on the order.
-            let term =
-                |rank: usize| ((rank * 37 + 11) % 101) as f32 * 2f32.powi(rank as i32 * 5 % 24);
-            let terms: Vec<f32> = (0..world).map(term).collect();
-            let sum = tree_sum(terms.iter().map(|&x| vec![x, -x]).collect());
-            assert_eq!(sum[0].to_bits(), expected(&terms).to_bits(), "{world}");
-            assert_eq!(sum[1], -sum[0]);
-        }
-    }
-
-    #[test]
-    fn negative_zero_changes_nothing() {
-        for x in [
-            0.0f32,
-            -0.0,
-            1.5,
-            f32::NEG_INFINITY,
-            f32::MIN_POSITIVE / 2.0,
-        ] {
-            let sum = tree_sum(vec![vec![x], vec![-0.0], vec![-0.0]]);
-            assert_eq!(sum[0].to_bits(), x.to_bits());
-            let sum = tree_sum(vec![vec![-0.0], vec![-0.0], vec![x]]);
-            assert_eq!(sum[0].to_bits(), x.to_bits());
-        }
-    }
 }

@@ -5,23 +5,40 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use candle_core::Tensor;
+
 use super::communicator::Communicator;
+use super::device_sums::{DeviceSum, DeviceSums};
 use crate::error::{Error, Result};
 
 /// Values that are added over the ranks at a time.
 pub(super) enum Bucket {
     F32(Vec<f32>),
     F64(Vec<f64>),
+    /// Values on a device, whose sum has begun.
+    Device(DeviceSum),
+}
+
+/// Sums of the values of a bucket over the ranks.
+pub(super) enum Sums {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    Device(Tensor),
 }
 
 impl Bucket {
-    /// Sums over the ranks in place of the values.
-    fn add_up(mut self, ranks: &dyn Communicator) -> Result<Self> {
-        match &mut self {
-            Self::F32(values) => ranks.all_reduce_f32(values)?,
-            Self::F64(values) => ranks.all_reduce_f64(values)?,
-        }
-        Ok(self)
+    fn add_up(self, ranks: &dyn Communicator) -> Result<Sums> {
+        Ok(match self {
+            Self::F32(mut values) => {
+                ranks.all_reduce_f32(&mut values)?;
+                Sums::F32(values)
+            }
+            Self::F64(mut values) => {
+                ranks.all_reduce_f64(&mut values)?;
+                Sums::F64(values)
+            }
+            Self::Device(sum) => Sums::Device(sum()?),
+        })
     }
 }
 
@@ -30,19 +47,31 @@ impl Bucket {
 /// The communicator is the thread's from the first bucket until [`finish`](Self::finish), or until the link is dropped: nobody else may
 /// use it meanwhile.
 pub(super) struct Link {
-    communicator: Arc<dyn Communicator>,
+    ways: Ways,
     running: Option<Running>,
+}
+
+/// What adds values over the ranks.
+#[derive(Clone)]
+struct Ways {
+    communicator: Arc<dyn Communicator>,
+    /// Sums in the memory of a device.
+    device: Option<Arc<dyn DeviceSums>>,
 }
 
 struct Running {
     buckets: Sender<Bucket>,
-    thread: JoinHandle<Result<Vec<Bucket>>>,
+    thread: JoinHandle<Result<Vec<Sums>>>,
 }
 
 impl Link {
-    pub fn new(communicator: Arc<dyn Communicator>) -> Self {
+    /// Way of the buckets of this communicator, and of those on the device if it has sums there.
+    pub fn new(communicator: Arc<dyn Communicator>, device: Option<Arc<dyn DeviceSums>>) -> Self {
         Self {
-            communicator,
+            ways: Ways {
+                communicator,
+                device,
+            },
             running: None,
         }
     }
@@ -54,7 +83,7 @@ impl Link {
     pub fn send(&mut self, bucket: Bucket) -> Result<()> {
         let running = match self.running.take() {
             Some(running) => running,
-            None => Running::start(Arc::clone(&self.communicator))?,
+            None => Running::start(self.ways.clone())?,
         };
         match running.buckets.send(bucket) {
             Ok(()) => {
@@ -70,10 +99,9 @@ impl Link {
     ///
     /// # Errors
     /// Those of the communicator.
-    pub fn finish(mut self, last: Vec<Bucket>) -> Result<Vec<Bucket>> {
+    pub fn finish(mut self, last: Vec<Bucket>) -> Result<Vec<Sums>> {
         if self.running.is_none() {
-            let sums = last.into_iter().map(|b| b.add_up(&*self.communicator));
-            return sums.collect();
+            return self.ways.add_up(last);
         }
         for bucket in last {
             self.send(bucket)?;
@@ -96,10 +124,10 @@ impl Drop for Link {
 }
 
 impl Running {
-    fn start(communicator: Arc<dyn Communicator>) -> Result<Self> {
-        let (buckets, sent) = channel();
+    fn start(ways: Ways) -> Result<Self> {
+        let (buckets, sent): (_, Receiver<Bucket>) = channel();
         let thread = thread::Builder::new().name("tallow-gradients".to_string());
-        let thread = thread.spawn(move || add_up(&*communicator, sent));
+        let thread = thread.spawn(move || ways.add_up(sent));
         let thread = thread.map_err(|error| {
             Error::Ranks(format!(
                 "the thread that adds gradients over the ranks cannot be started: {error}"
@@ -109,16 +137,23 @@ impl Running {
     }
 
     /// Sums of all buckets. A panic of the thread goes on in this one.
-    fn join(self) -> Result<Vec<Bucket>> {
+    fn join(self) -> Result<Vec<Sums>> {
         drop(self.buckets);
         let joined = self.thread.join();
         joined.unwrap_or_else(|panicked| panic::resume_unwind(panicked))
     }
 }
 
-/// Adds each bucket over the ranks, until no more can come.
-fn add_up(ranks: &dyn Communicator, sent: Receiver<Bucket>) -> Result<Vec<Bucket>> {
-    sent.into_iter()
-        .map(|bucket| bucket.add_up(ranks))
-        .collect()
+impl Ways {
+    /// Adds each bucket over the ranks, until no more can come, and waits for the sums on the device.
+    fn add_up(&self, buckets: impl IntoIterator<Item = Bucket>) -> Result<Vec<Sums>> {
+        let sums = buckets.into_iter();
+        let sums = sums.map(|bucket| bucket.add_up(&*self.communicator));
+        let sums: Vec<Sums> = sums.collect::<Result<_>>()?;
+        let any = sums.iter().any(|sums| matches!(sums, Sums::Device(_)));
+        if let Some(device) = self.device.as_ref().filter(|_| any) {
+            device.wait()?;
+        }
+        Ok(sums)
+    }
 }

@@ -2,9 +2,17 @@
 
 mod buckets;
 mod communicator;
+mod device_sums;
 mod digests;
+#[cfg(test)]
+mod fake_device;
 mod link;
+#[cfg(feature = "cuda")]
+mod nccl;
 mod reduction;
+#[cfg(any(feature = "cuda", test))]
+mod rendezvous;
+mod sum;
 mod threads;
 mod waiting;
 mod wishes;
@@ -23,6 +31,9 @@ use crate::error::{Error, Result};
 use crate::sums::OpenSum;
 use communicator::confused;
 pub use communicator::{Alone, Communicator};
+pub use device_sums::{DeviceSum, DeviceSums};
+#[cfg(feature = "cuda")]
+pub use nccl::{Nccl, WithNccl, cuda_device_count};
 pub(crate) use reduction::{Order, Reduction};
 pub use threads::Threads;
 use waiting::Waiting;
@@ -73,14 +84,6 @@ impl Ranks {
         let world = self.communicator.world();
         if !fits(world, chunks) {
             return Err(Error::config("chunks", no_fit(world, chunks)));
-        }
-        let device = store.device();
-        if !device.is_cpu() {
-            let message = format!(
-                "training on {world} ranks computes on the CPU, but the parameters are on {:?}",
-                device.location()
-            );
-            return Err(Error::Ranks(message));
         }
         let exact = |dtype: DType| matches!(dtype, DType::F32 | DType::F64);
         match store

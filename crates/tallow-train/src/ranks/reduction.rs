@@ -107,7 +107,8 @@ impl<'a> Reduction<'a> {
         let parameters = store.parameters();
         let count = parameters.len();
         let ids = parameters.iter().map(|(_, var)| var.id());
-        let bytes = communicator.bucket_bytes();
+        let device = communicator.device_sums(store.device());
+        let link = Link::new(Arc::clone(&communicator), device.clone());
         Self {
             waiting,
             sequence: order.sequence(count),
@@ -120,7 +121,7 @@ impl<'a> Reduction<'a> {
             handed_in: Vec::new(),
             ready: vec![None; count],
             has_grad: vec![false; count],
-            buckets: Buckets::new(Link::new(Arc::clone(&communicator)), bytes),
+            buckets: Buckets::new(link, communicator.bucket_bytes(), device),
             communicator,
             failed: None,
         }

@@ -164,7 +164,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::communicator::tree_sum;
+    use super::super::sum::tree_sum;
     use super::*;
 
     /// Runs `work` as each rank of a world, and returns the results in the order of the ranks.

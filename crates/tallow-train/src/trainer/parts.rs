@@ -154,7 +154,8 @@ impl<'a> Trainer<'a> {
     /// itself needs another communicator.
     ///
     /// An error of one rank leaves the others waiting until they notice that it has ended: [`Communicator::abort`] tells them. Averages that
-    /// need running statistics compute them on every rank. Parameters are on the CPU, in `f32` or `f64`.
+    /// need running statistics compute them on every rank. Parameters are in `f32` or `f64`, on the CPU or on a device for each rank. From a
+    /// device gradients go through the host, unless the communicator has [sums](Communicator::device_sums) in its memory.
     pub fn with_communicator(mut self, communicator: Arc<dyn Communicator>) -> Self {
         self.ranks = Ranks::new(communicator);
         self

@@ -6,12 +6,15 @@ mod checks;
 mod chunks;
 mod common;
 mod device;
+mod device_sums;
 mod distillation;
 mod extension;
 mod finite;
 mod fixtures;
 mod kill;
 mod losses;
+#[cfg(feature = "cuda")]
+mod nccl;
 mod odd_data;
 mod optimizers;
 mod overlap;

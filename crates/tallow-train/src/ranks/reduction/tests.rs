@@ -7,12 +7,13 @@ use std::time::Duration;
 use tallow_ops::Init;
 
 use super::super::communicator::Alone;
+use super::super::fake_device::FakeRanks;
 use super::super::threads::Threads;
 use super::*;
 use crate::sums::Sums;
 
 /// Results of `work` as each rank of a world.
-fn run<R: Send>(ranks: Vec<Threads>, work: impl Fn(Threads) -> R + Sync) -> Vec<R> {
+fn run<C: Send, R: Send>(ranks: Vec<C>, work: impl Fn(C) -> R + Sync) -> Vec<R> {
     thread::scope(|scope| {
         let work = &work;
         let threads: Vec<_> = (ranks.into_iter())
@@ -65,12 +66,11 @@ fn loss_of(value: f64) -> Tensor {
 }
 
 /// The third of four ranks has no chunk. The second one has the first chunk. Each has its gradients ready in another order, and the last
-/// one has none before the end.
+/// one has none before the end. The sums are made on the host, and then on a device.
 #[test]
 fn every_rank_gets_the_sums_and_the_buffers_of_one_of_them() {
-    let work = |ranks: Threads, dtype: DType| {
+    let work = |ranks: Arc<dyn Communicator>, dtype: DType| {
         let rank = ranks.rank();
-        let ranks: Arc<dyn Communicator> = Arc::new(ranks);
         let store = store_of(dtype, &["plain", "once", "unused", "other"]);
         let root = store.root();
         let mean = root.buffer("mean", 2, Init::Const(rank as f64 - 1.5));
@@ -113,7 +113,12 @@ fn every_rank_gets_the_sums_and_the_buffers_of_one_of_them() {
         for bytes in [1, 32, 4 << 20] {
             let world = Threads::world(4).into_iter();
             let world = world.map(|ranks| ranks.with_bucket_bytes(bytes));
-            for (steps, mean, batches) in run(world.collect(), |ranks| work(ranks, dtype)) {
+            let world: Vec<Threads> = world.collect();
+            let host = run(world, |ranks| work(Arc::new(ranks), dtype));
+            let device = run(FakeRanks::world(4, bytes), |ranks| {
+                work(Arc::new(ranks), dtype)
+            });
+            for (steps, mean, batches) in host.into_iter().chain(device) {
                 for (loss, sums) in steps {
                     assert_eq!(loss, 4.0);
                     let of = |value: f64| Some(vec![value; 6]);
