@@ -38,9 +38,11 @@ pub(crate) struct Engine {
 
 static ENGINES: LazyLock<Mutex<HashMap<DeviceId, Arc<Engine>>>> = LazyLock::new(Mutex::default);
 
+/// Architecture, file of kernels and numbers that machine code is compiled for.
+type CubinKey = (String, &'static str, Numbers);
+
 /// Machine code by architecture, file and numbers: a program that makes several devices, as tests do, compiles each file once.
-static CUBINS: LazyLock<Mutex<HashMap<(String, &'static str, Numbers), Vec<u8>>>> =
-    LazyLock::new(Mutex::default);
+static CUBINS: LazyLock<Mutex<HashMap<CubinKey, Vec<u8>>>> = LazyLock::new(Mutex::default);
 
 impl Engine {
     /// State of `device`.
@@ -113,11 +115,14 @@ impl Engine {
     /// Every address must be of memory of this device with as many values as the kernel reads or writes there, which is not freed before on
     /// another stream; what it writes must not be read at the same time.
     pub(crate) unsafe fn launch(&self, call: &Call) -> Result<()> {
-        self.clock
-            .time(&self.stream, || call.kernel.to_string(), || {
+        self.clock.time(
+            &self.stream,
+            || call.kernel.to_string(),
+            || {
                 // SAFETY: by the contract.
                 unsafe { self.launch_on(&self.stream, call) }
-            })
+            },
+        )
     }
 
     /// Queues a kernel on another stream of the device than that of its work.

@@ -22,10 +22,10 @@ mod engine;
 mod error;
 #[cfg(any(feature = "cuda", test))]
 mod loader;
-#[cfg(any(feature = "cuda", test))]
-pub mod nccl;
 #[cfg(feature = "cuda")]
 mod lt;
+#[cfg(any(feature = "cuda", test))]
+pub mod nccl;
 #[cfg(feature = "cuda")]
 pub mod ops;
 pub mod partition;

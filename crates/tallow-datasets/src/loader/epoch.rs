@@ -123,9 +123,9 @@ impl<B: Send + 'static> Workers<B> {
             let (plan, make) = (plan.clone(), make.clone());
             let thread = Builder::new().name(format!("tallow-loader-{worker}"));
             workers.channels.push(receiver);
-            workers
-                .threads
-                .push(thread.spawn(move || work(&plan, &make, first + worker, count, &sender))?);
+            workers.threads.push(
+                thread.spawn(move || work(&plan, make.as_ref(), first + worker, count, &sender))?,
+            );
         }
         Ok(workers)
     }
