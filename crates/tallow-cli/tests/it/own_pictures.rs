@@ -549,8 +549,9 @@ fn test_pictures_are_asked_for_where_there_are_none() {
     let output = run(&["data.test=6"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(result["dataset"]["name"], "flat");
     assert!(
-        result["dataset"]["name"]
+        result["dataset"]["provenance"]
             .as_str()
             .unwrap()
             .contains("part 1 of 2: 24 of 30"),
