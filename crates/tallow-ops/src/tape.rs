@@ -113,6 +113,9 @@ pub(crate) enum Op {
     Pad(Tensor, usize, usize),
 }
 
+/// Function that takes a variable and its gradient.
+type Ready<'a> = dyn FnMut(&Tensor, &Tensor) + 'a;
+
 impl Tape {
     /// Starts recording. A tape started later records instead until it is used or dropped.
     pub fn record() -> Self {
@@ -161,11 +164,7 @@ impl Tape {
         self.run(loss, Some(ready))
     }
 
-    fn run(
-        self,
-        loss: &Tensor,
-        mut ready: Option<&mut dyn FnMut(&Tensor, &Tensor)>,
-    ) -> Result<GradStore> {
+    fn run(self, loss: &Tensor, mut ready: Option<&mut Ready<'_>>) -> Result<GradStore> {
         let nodes = TAPES.with_borrow_mut(|tapes| tapes.last_mut().map(std::mem::take));
         let nodes = nodes.unwrap_or_default();
         if !is_complete(&nodes, loss) {

@@ -43,7 +43,8 @@ fn on_the_device(
             ),
         ];
         e.run(&calls, backwards);
-        (p.read(), losses.read());
+        p.read();
+        losses.read();
         [bits(loss.read()), bits(dz.read())]
     });
     (floats(loss), floats(gradient))

@@ -181,13 +181,14 @@ fn on_the_device(e: &Emulator, input: &Input, batch: bool, in_place: bool) -> Re
         e.run(&calls, backwards);
 
         // Reads look at the guards.
-        (grad.read(), weight.read(), bias.read(), shortcut.read());
-        (
-            partial.read(),
-            sums.read(),
-            through.read(),
-            constants.read(),
-        );
+        grad.read();
+        weight.read();
+        bias.read();
+        shortcut.read();
+        partial.read();
+        sums.read();
+        through.read();
+        constants.read();
         let dy = match in_place {
             true => y.read().split_off(input.shift),
             false => dy.read(),

@@ -378,7 +378,7 @@ fn texts_have_room() {
     let title = "a title with so many words that it does not fit into a line";
     let svg = picture(|| curves(title, &axis, &lines));
     let found = texts(&svg);
-    for text in ["40000", "1 a network with a long name", "2"] {
+    for text in ["40,000", "1 a network with a long name", "2"] {
         assert!(found.contains(&text), "no {text} in {found:?}");
     }
     assert!(!found.contains(&title));

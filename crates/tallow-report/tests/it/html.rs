@@ -303,7 +303,7 @@ fn a_sweep_has_a_plot_and_a_table() {
         "best of many tries",
         "lower is better",
         ">rung</th>",
-        "means over",
+        "Figures are means over",
     ] {
         assert!(!text.contains(other), "{other}");
     }

@@ -100,7 +100,7 @@ fn cut(count: usize) -> Vec<(usize, usize)> {
     while at < count {
         let fitting = || SIZES.into_iter().filter(move |&size| size <= count);
         let whole = fitting().find(|&size| size >= count - at);
-        let size = whole.or(fitting().last()).unwrap_or(1);
+        let size = whole.or(fitting().next_back()).unwrap_or(1);
         let start = at.min(count - size);
         tiles.push((start, size));
         at = start + size;
