@@ -4,7 +4,6 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
 use super::constants::SUCCESS;
-use super::descriptor::Descriptor;
 use crate::error::{Error, Result};
 use crate::loader::Wanted;
 
@@ -192,15 +191,10 @@ impl Library {
     /// Queues a plan.
     ///
     /// # Safety
-    /// The pointers of the pack must be of memory as large as the plan's tensors.
-    pub(super) unsafe fn execute(
-        &self,
-        handle: Handle,
-        plan: &Descriptor,
-        pack: &Descriptor,
-    ) -> Result<()> {
+    /// Both are descriptors that exist, a plan and a pack; the pointers of the pack must be of memory as large as the plan's tensors.
+    pub(super) unsafe fn execute(&self, handle: Handle, plan: Raw, pack: Raw) -> Result<()> {
         // SAFETY: by the contract.
-        let status = unsafe { (self.execute)(handle, plan.raw(), pack.raw()) };
+        let status = unsafe { (self.execute)(handle, plan, pack) };
         self.check("cudnnBackendExecute", status)
     }
 }

@@ -119,7 +119,10 @@ impl Cudnn {
         pack.finalize()?;
         // SAFETY: the plan was made for tensors of these sizes, whose memory is the caller's; the workspace is as large as the plan asks for,
         // and is used by one plan after another on one stream.
-        unsafe { self.library.execute(self.handle, &plan.descriptor, &pack)? };
+        unsafe {
+            self.library
+                .execute(self.handle, plan.descriptor.raw(), pack.raw())?
+        };
         Ok(true)
     }
 
