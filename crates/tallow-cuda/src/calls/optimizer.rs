@@ -158,6 +158,12 @@ pub fn step(kernel: &'static str, table: Address, count: u32, blocks: u32) -> Ca
     }
 }
 
+/// Adds 1 to each of `count` signed integers of 64 bits.
+pub fn increment(counters: Address, count: u32) -> Call {
+    let args = vec![Arg::Address(counters), Arg::U32(count)];
+    elements("increment", count, args)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,10 +193,4 @@ mod tests {
         assert_eq!(words[6] as u32, 0.5f32.to_bits());
         assert_eq!(words[11], 3);
     }
-}
-
-/// Adds 1 to each of `count` signed integers of 64 bits.
-pub fn increment(counters: Address, count: u32) -> Call {
-    let args = vec![Arg::Address(counters), Arg::U32(count)];
-    elements("increment", count, args)
 }

@@ -442,7 +442,7 @@ fn validation_has_curves() {
     let dir = tempfile::tempdir().unwrap();
     let run = record(dir.path(), "cnn", 0, 3, b"png");
     assert!(
-        !page(&report(&[run.clone()]))
+        !page(&report(std::slice::from_ref(&run)))
             .unwrap()
             .contains("Validation")
     );
