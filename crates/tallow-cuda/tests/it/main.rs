@@ -11,6 +11,7 @@ mod elementwise;
 mod images;
 mod loss;
 mod norm;
+mod nvrtc;
 mod optimizer;
 mod pool;
 mod rows;
