@@ -9,6 +9,7 @@ use candle_core::Device;
 use serde::{Serialize, Serializer};
 use tallow_datasets::{DataLoader, Dataset, DatasetInfo, LoaderConfig, Split};
 use tallow_models::LoadWeights;
+use tallow_ops::Precision;
 use tallow_train::Trainer;
 use tallow_transforms::{Compose, TransformConfig};
 
@@ -172,7 +173,8 @@ pub struct RunRequest {
 
 /// Evaluates the network of a finished run with the transforms, the decoding and the test-time augmentation of the run.
 ///
-/// Classes of another dataset are those of the run with the same names.
+/// Classes of another dataset are those of the run with the same names. A device that lacks the precision of the run evaluates in `f32`, and a
+/// note says so.
 ///
 /// # Errors
 /// [`Error::RunRecord`] when the folder is none of a finished run; those of the dataset; [`Error::Data`] for a class that the run
@@ -187,6 +189,14 @@ pub fn evaluate_run(request: &RunRequest, progress: &mut dyn Progress) -> Result
     }
     let mut recipe = trained.recipe;
     recipe.train.batch_size = request.batch;
+    let (precision, store) = (recipe.train.precision, trained.model.store());
+    let checked = (recipe.train.config()).check_precision(store.dtype(), store.device());
+    if checked.is_err() {
+        progress.note(&format!(
+            "the run was trained in {precision}, which this device does not have: it is evaluated in f32"
+        ));
+        recipe.train.precision = Precision::F32;
+    }
     let options = data::options(request.data.clone(), progress.downloads());
     let options = recipe.data.with_options(options);
     let test = match &request.dataset {

@@ -42,10 +42,10 @@ impl Precision {
         let reason = match device {
             Device::Cuda(_) if cfg!(feature = "cuda") => "cuDNN 9 was not found",
             Device::Cuda(_) => "this build has no kernels: build with --features cuda",
-            _ => "it is no CUDA device",
+            _ => "this is no CUDA device",
         };
         let message = format!(
-            "the device cannot compute in {self}, since {reason}; \"f32\" works everywhere"
+            "\"{self}\" needs a CUDA device with cuDNN 9, and {reason}; \"f32\" works everywhere"
         );
         Err(Error::Config {
             op: "precision",

@@ -179,17 +179,19 @@ impl<'a> Trainer<'a> {
         own.map(|(name, _)| name.to_string()).collect()
     }
 
-    /// Evaluates `model` in evaluation mode on all of `loader`, with the loss of the training. Balanced class weights are those of the
-    /// labels of `loader` here. On several ranks each evaluates for itself.
+    /// Evaluates `model` in evaluation mode on all of `loader`, with the loss and in the precision of the training. Balanced class weights
+    /// are those of the labels of `loader` here. On several ranks each evaluates for itself.
     ///
     /// # Errors
-    /// [`Error::EmptyLoader`](crate::Error::EmptyLoader) when the loader has no batch.
+    /// [`Error::EmptyLoader`](crate::Error::EmptyLoader) when the loader has no batch; those of
+    /// [`check_precision`](crate::TrainConfig::check_precision).
     pub fn evaluate(
         &self,
         model: &dyn ModuleT,
         store: &ParamStore,
         loader: &DataLoader,
     ) -> Result<Evaluation> {
+        self.config.check_precision(store.dtype(), store.device())?;
         let loss = &*choose_loss(&self.loss, &self.config, &**loader.dataset())?;
         let mut metrics = self.metrics.borrow_mut();
         let model = WithTta::new(model, self.config.tta);

@@ -176,12 +176,16 @@ fn a_precision_needs_a_device_that_has_it() {
         precision: Precision::Bf16,
         ..recipe(1)
     };
-    let error = Trainer::new(config).fit(&net, &store, &data, None);
-    let message = error.unwrap_err().to_string();
-    assert!(
-        message.contains("precision") && message.contains("no CUDA device"),
-        "{message}"
-    );
+    let mut trainer = Trainer::new(config);
+    let trained = trainer.fit(&net, &store, &data, None).map(drop);
+    let judged = trainer.evaluate(&net, &store, &data).map(drop);
+    for result in [trained, judged] {
+        let message = result.unwrap_err().to_string();
+        assert!(
+            message.contains("precision") && message.contains("no CUDA device"),
+            "{message}"
+        );
+    }
 }
 
 /// Transform that changes nothing and is not built in, so that images are made on the host.
