@@ -10,11 +10,13 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::console;
 
-/// Selection of messages: `RUST_LOG`, else errors and what is unusual about the data and the processes that train together.
+/// Messages that are shown without `RUST_LOG`: errors, and what is unusual about the data, the processes that train together and the GPU.
+const USUAL: &str = "error,tallow_datasets=warn,tallow_mpi=warn,tallow_train::ranks=warn,tallow_train::input=warn,tallow_cuda=warn,\
+    tallow_ops::cuda=warn";
+
+/// Selection of messages: `RUST_LOG`, else the usual ones.
 fn filter() -> EnvFilter {
-    EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("error,tallow_datasets=warn,tallow_mpi=warn,tallow_train::ranks=warn")
-    })
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL))
 }
 
 /// Shows the log from now on: with time and module where `RUST_LOG` asks for messages, else as a program's own words, each once.
