@@ -38,9 +38,9 @@ pub struct WorldArgs {
     /// Seconds for which a process waits for news from another one before it ends all of them.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     pub comm_timeout: u64,
-    /// Train together with the processes that name the same file, without MPI: each has a GPU, and NCCL carries what they send. RANK, WORLD_SIZE
-    /// and LOCAL_RANK in the environment say which process this is, as torchrun sets them. The file is on a disk that all share, and not
-    /// there before.
+    /// Train together with the processes that name the same file, without MPI: each has a GPU (--device cuda, in a build with --features cuda),
+    /// and NCCL carries what they send. RANK, WORLD_SIZE and LOCAL_RANK in the environment say which process this is, as torchrun sets them.
+    /// The file is on a disk that all share, and not there before.
     #[arg(long, value_name = "FILE", conflicts_with = "mpi")]
     pub rendezvous: Option<PathBuf>,
     /// Append what each process prints and logs to a file of its own in this folder, rank-N.log; RUST_LOG selects the log.

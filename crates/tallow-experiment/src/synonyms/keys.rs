@@ -562,7 +562,7 @@ pub(crate) const KEYS: &[(&[&str], Meaning)] = &[
             "syncbatchnorm",
             "worldsize",
         ],
-        Not("there is no such key: a run trains on one device"),
+        Not("there is no such key: a process has one device, mpirun starts several"),
     ),
     (
         &["deterministic", "benchmark", "cudnnbenchmark"],
