@@ -82,7 +82,7 @@ fn every_file_is_compiled_for_every_type() {
         }
         None => {
             // SAFETY: as above.
-            let mut found = names.iter().map(|name| unsafe { Library::new(name) });
+            let mut found = names.iter().map(|name| unsafe { Library::new(*name) });
             let Some(library) = found.find_map(Result::ok) else {
                 println!(
                     "skipped: no NVRTC; `pip install nvidia-cuda-nvrtc` and TALLOW_NVRTC=.../libnvrtc.so.13"
