@@ -1,6 +1,7 @@
 //! Loading of NVIDIA's libraries at run time, so that a program is built and started without them.
 
 use std::env;
+use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -56,7 +57,7 @@ impl Wanted {
             // SAFETY: the library is NVIDIA's, whose initialization has no conditions.
             match unsafe { Library::new(place.as_os_str()) } {
                 Ok(library) => return Ok(library),
-                Err(error) => tried.push(format!("  {error}")),
+                Err(error) => tried.push(format!("  {}: {}", place.display(), cause(&error))),
             }
         }
         let Self {
@@ -83,10 +84,17 @@ impl Wanted {
     ) -> Result<F, String> {
         // SAFETY: the type is the caller's.
         let symbol = unsafe { library.get::<F>(name.as_bytes()) };
-        let symbol =
-            symbol.map_err(|error| format!("{} has no function {name}: {error}", self.title))?;
+        let symbol = symbol
+            .map_err(|error| format!("{} has no function {name}: {}", self.title, cause(&error)))?;
         Ok(*symbol)
     }
+}
+
+/// Words of the system, which stand behind those of the error.
+fn cause(error: &libloading::Error) -> String {
+    error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Folder of the cuBLAS that a process has loaded.
