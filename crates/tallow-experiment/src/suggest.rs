@@ -219,7 +219,7 @@ mod tests {
             ),
             ("batchSize", "`train.batch_size`?"),
             ("T_max", "`train.schedule.curve.t_max` (of cosine)?"),
-            ("precision", "there is no such key: training is in f32"),
+            ("precision", "`train.precision`?"),
             ("pin_memory", "there is no such key"),
             ("seed", "`seeds`: a list"),
         ] {

@@ -72,6 +72,8 @@ fn found_words(found: &str) -> String {
     match found {
         "map" => "a table".to_string(),
         "sequence" => "a list".to_string(),
+        // What toml says of a value that is not the name of a case.
+        "unit variant" => "another kind of value".to_string(),
         other => other.to_string(),
     }
 }
@@ -83,7 +85,8 @@ fn expected_words(expected: &str) -> &str {
         "isize" | "i8" | "i16" | "i32" | "i64" => "a whole number",
         "f32" | "f64" => "a number",
         "a boolean" => "true or false",
-        "a string" => "a text",
+        // The second is of enumerations.
+        "a string" | "string only" => "a text",
         "a sequence" => "a list",
         "a map" => "a table",
         other if other.starts_with("struct ") => "a table",

@@ -177,7 +177,7 @@ fn names_of_other_libraries_are_explained() {
         ("train.lr=0.1", "did you mean `train.optimizer.lr`?"),
         (
             "train.precision=16",
-            "there is no such key: training is in f32",
+            "`train.precision`: expected a text, found another kind of value",
         ),
         (
             "train.augment=[{name=\"RandomResizedCrop\",size=8}]",
