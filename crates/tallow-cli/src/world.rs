@@ -28,6 +28,8 @@ use crate::{interrupt, machine, output, rank_log};
 
 /// Time in which the first process may tell an error that all have, before another one tells it.
 const FIRST_SPEAKS: Duration = Duration::from_secs(2);
+/// Time that a launcher gets to pass on what was written.
+const FORWARDED: Duration = Duration::from_millis(200);
 
 /// Arguments of a command that trains on several processes.
 #[derive(Args, Debug, Clone)]
@@ -314,19 +316,23 @@ impl World {
     fn fail(&self, program: &Program, error: &Error) -> Error {
         let message = program.message(&output::message(error));
         console::leave();
-        match self.ranks.rank() {
-            0 => console::error(&format!("error: {message}")),
+        let mut text = match self.ranks.rank() {
+            0 => format!("error: {message}"),
             rank => {
                 // Most errors are those of all processes.
                 thread::sleep(FIRST_SPEAKS);
-                console::error(&format!("rank {rank}: error: {message}"));
+                format!("rank {rank}: error: {message}")
             }
-        }
+        };
         if is_of_ranks(error)
             && let Some(line) = self.continuation.known()
         {
-            console::error(&line);
+            text.push('\n');
+            text.push_str(&line);
         }
+        console::error(&text);
+        // MPICH's launcher reads no more once a process aborts.
+        thread::sleep(FORWARDED);
         self.ranks.abort(FAILED.into(), &message);
         process::exit(FAILED.into())
     }
