@@ -1,11 +1,11 @@
 //! Bias, ReLU and 2x2 pooling after a convolution without a norm, in (N, H, W, C).
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
+use candle_core::{CudaStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 use tallow_cuda::View;
 use tallow_cuda::ops::norm::{self, Maps, Tail};
 
 use crate::cuda::norm::{maps, shape};
-use crate::cuda::{elsewhere, numbers, tensor};
+use crate::cuda::{cuda_only, numbers, tensor};
 use crate::error::Result;
 use crate::layout::Extents;
 use crate::tape;
@@ -77,13 +77,7 @@ impl BiasRelu {
 }
 
 impl CustomOp1 for BiasRelu {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        elsewhere(NAME)
-    }
+    cuda_only!(1);
 
     fn cuda_fwd(
         &self,
@@ -99,19 +93,7 @@ impl CustomOp1 for BiasRelu {
 }
 
 impl CustomOp2 for BiasRelu {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        elsewhere(NAME)
-    }
+    cuda_only!(2);
 
     fn cuda_fwd(
         &self,

@@ -1,10 +1,10 @@
 //! Changes between `f32` and `bf16`.
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Shape, Tensor};
+use candle_core::{CudaStorage, CustomOp1, Layout, Shape, Tensor};
 use tallow_cuda::View;
 use tallow_cuda::ops::convert::convert;
 
-use crate::cuda::{elsewhere, tensor};
+use crate::cuda::{cuda_only, tensor};
 use crate::error::Result;
 use crate::tape;
 
@@ -18,13 +18,7 @@ pub(crate) fn cast(x: &Tensor) -> Result<Tensor> {
 struct Cast;
 
 impl CustomOp1 for Cast {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        elsewhere(NAME)
-    }
+    cuda_only!(1);
 
     fn cuda_fwd(
         &self,

@@ -1,10 +1,10 @@
 //! Dropout that draws the words of the generator on the device.
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Shape, Tensor};
+use candle_core::{CudaStorage, CustomOp1, Layout, Shape, Tensor};
 use tallow_cuda::View;
 use tallow_cuda::ops::dropout::{self, Mask};
 
-use crate::cuda::{elsewhere, tensor};
+use crate::cuda::{cuda_only, tensor};
 use crate::error::Result;
 use crate::generator::Generator;
 use crate::tape;
@@ -26,13 +26,7 @@ pub(crate) fn dropout(x: &Tensor, p: f64, generator: &Generator) -> Result<Tenso
 struct Dropout(Mask);
 
 impl CustomOp1 for Dropout {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        elsewhere(NAME)
-    }
+    cuda_only!(1);
 
     fn cuda_fwd(
         &self,

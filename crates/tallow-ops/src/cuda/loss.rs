@@ -2,11 +2,11 @@
 
 use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Shape, Tensor};
+use candle_core::{CudaStorage, CustomOp1, Layout, Shape, Tensor};
 use tallow_cuda::View;
 use tallow_cuda::ops::loss::{self, Softmax};
 
-use crate::cuda::{elsewhere, tensor};
+use crate::cuda::{cuda_only, tensor};
 use crate::custom_op;
 use crate::error::Result;
 use crate::tape;
@@ -38,13 +38,7 @@ struct CrossEntropy {
 }
 
 impl CustomOp1 for CrossEntropy {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        elsewhere(NAME)
-    }
+    cuda_only!(1);
 
     fn cuda_fwd(
         &self,

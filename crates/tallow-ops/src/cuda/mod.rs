@@ -43,3 +43,52 @@ fn elsewhere(op: &'static str) -> Result<(CpuStorage, Shape)> {
         format!("{op}: this is the operator of a CUDA device, and the tensor is on the CPU");
     Err(Error::Msg(message).bt())
 }
+
+/// Name, and forward pass on the CPU, of a candle operator of so many arguments that runs on CUDA devices alone.
+macro_rules! cuda_only {
+    (@name) => {
+        fn name(&self) -> &'static str {
+            NAME
+        }
+    };
+    (1) => {
+        $crate::cuda::cuda_only!(@name);
+
+        fn cpu_fwd(
+            &self,
+            _: &candle_core::CpuStorage,
+            _: &candle_core::Layout,
+        ) -> candle_core::Result<(candle_core::CpuStorage, candle_core::Shape)> {
+            $crate::cuda::elsewhere(NAME)
+        }
+    };
+    (2) => {
+        $crate::cuda::cuda_only!(@name);
+
+        fn cpu_fwd(
+            &self,
+            _: &candle_core::CpuStorage,
+            _: &candle_core::Layout,
+            _: &candle_core::CpuStorage,
+            _: &candle_core::Layout,
+        ) -> candle_core::Result<(candle_core::CpuStorage, candle_core::Shape)> {
+            $crate::cuda::elsewhere(NAME)
+        }
+    };
+    (3) => {
+        $crate::cuda::cuda_only!(@name);
+
+        fn cpu_fwd(
+            &self,
+            _: &candle_core::CpuStorage,
+            _: &candle_core::Layout,
+            _: &candle_core::CpuStorage,
+            _: &candle_core::Layout,
+            _: &candle_core::CpuStorage,
+            _: &candle_core::Layout,
+        ) -> candle_core::Result<(candle_core::CpuStorage, candle_core::Shape)> {
+            $crate::cuda::elsewhere(NAME)
+        }
+    };
+}
+pub(crate) use cuda_only;

@@ -2,14 +2,14 @@
 
 use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp3, Layout, Shape, Tensor, Var};
+use candle_core::{CudaStorage, CustomOp3, Layout, Shape, Tensor, Var};
 use tallow_cuda::ops::norm::{self, Constants, Gradients, Maps, Running, Tail, Weights};
 use tallow_cuda::{Numbers, View};
 
 use crate::batch_norm::config::{BatchNormConfig, Norm};
 use crate::batch_norm::running::momentum;
 use crate::cast::cast;
-use crate::cuda::{elsewhere, numbers, tensor};
+use crate::cuda::{cuda_only, numbers, tensor};
 use crate::error::Result;
 use crate::layout::Extents;
 use crate::{custom_op, tape};
@@ -214,21 +214,7 @@ impl Op {
 struct NormTail(Op);
 
 impl CustomOp3 for NormTail {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        elsewhere(NAME)
-    }
+    cuda_only!(3);
 
     fn cuda_fwd(
         &self,
@@ -268,21 +254,7 @@ impl CustomOp3 for NormTail {
 struct NormAddRelu(Op);
 
 impl CustomOp3 for NormAddRelu {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        elsewhere(NAME)
-    }
+    cuda_only!(3);
 
     fn cuda_fwd(
         &self,

@@ -1,10 +1,10 @@
 //! Shortcut without parameters, in one launch.
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Tensor};
+use candle_core::{CudaStorage, CustomOp1, Layout, Tensor};
 use tallow_cuda::View;
 use tallow_cuda::ops::layout::{self, Shortcut};
 
-use crate::cuda::{elsewhere, numbers, tensor};
+use crate::cuda::{cuda_only, numbers, tensor};
 use crate::error::Result;
 use crate::layout::Extents;
 use crate::{route, tape};
@@ -43,17 +43,7 @@ pub(crate) fn shortcut(x: &Tensor, sizes: Shortcut) -> Result<Tensor> {
 struct ZeroPad(Shortcut);
 
 impl CustomOp1 for ZeroPad {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> candle_core::Result<(CpuStorage, candle_core::Shape)> {
-        elsewhere(NAME)
-    }
+    cuda_only!(1);
 
     fn cuda_fwd(
         &self,
