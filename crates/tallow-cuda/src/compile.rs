@@ -7,7 +7,7 @@ use candle_core::cuda_backend::cudarc::nvrtc::sys;
 
 use crate::call::Numbers;
 use crate::error::{Error, Result};
-use crate::source::{COMMON, File};
+use crate::source::{File, OPTIONS};
 
 /// Machine code of a file, for a type of numbers and an architecture such as `sm_90`.
 ///
@@ -26,14 +26,11 @@ pub fn cubin(file: &File, numbers: Numbers, architecture: &str) -> Result<Vec<u8
         }
     };
     // The texts are constants without a zero byte, and so are the options.
-    let text = CString::new(format!("{COMMON}\n{}", file.text_for(numbers)));
-    let options = [
-        format!("--gpu-architecture={architecture}"),
-        // Products and sums are rounded one by one, as on the CPU.
-        "--fmad=false".to_string(),
-        "--std=c++17".to_string(),
-    ];
-    let options: Result<Vec<CString>, _> = options.into_iter().map(CString::new).collect();
+    let text = CString::new(file.program(numbers));
+    let options = std::iter::once(format!("--gpu-architecture={architecture}"))
+        .chain(OPTIONS.map(String::from))
+        .map(CString::new);
+    let options: Result<Vec<CString>, _> = options.collect();
     let (Ok(text), Ok(options)) = (text, options) else {
         return Err(Error::Argument {
             op: "cubin",

@@ -41,6 +41,11 @@ impl File {
         )
     }
 
+    /// Whole program for a type of numbers.
+    pub fn program(&self, numbers: Numbers) -> String {
+        format!("{COMMON}\n{}", self.text_for(numbers))
+    }
+
     fn has(&self, kernel: &str, numbers: Numbers) -> bool {
         let Some(base) = kernel.strip_suffix(numbers.suffix()) else {
             return false;
@@ -53,6 +58,9 @@ impl File {
             && (self.kernels.contains(&base) || self.families.iter().any(is_of))
     }
 }
+
+/// Options of NVRTC besides the architecture: products and sums are rounded one by one, as on the CPU.
+pub const OPTIONS: [&str; 2] = ["--fmad=false", "--std=c++17"];
 
 /// Text that goes before that of every file.
 pub const COMMON: &str = include_str!("kernels/common.cu");

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::Path;
 
 use libloading::{Library, Symbol};
-use tallow_cuda::source::{COMMON, FILES};
+use tallow_cuda::source::{FILES, OPTIONS};
 
 /// `nvrtcProgram`.
 type Program = *mut c_void;
@@ -24,13 +24,11 @@ type Destroy = unsafe extern "C" fn(*mut Program) -> c_int;
 /// Messages of the compiler if it refuses a text.
 fn compile(library: &Library, text: &str, architecture: &str) -> Result<(), String> {
     let text = CString::new(text).unwrap();
-    let options = [
-        format!("--gpu-architecture={architecture}"),
-        "--fmad=false".to_string(),
-        "--std=c++17".to_string(),
-    ];
-    let options = options.map(|option| CString::new(option).unwrap());
-    let pointers = options.each_ref().map(|option| option.as_ptr());
+    let options: Vec<CString> = std::iter::once(format!("--gpu-architecture={architecture}"))
+        .chain(OPTIONS.map(String::from))
+        .map(|option| CString::new(option).unwrap())
+        .collect();
+    let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
     let mut program: Program = std::ptr::null_mut();
     // SAFETY: the types are those of nvrtc.h, texts and options end with a zero byte, and the log has room for as many bytes as it has.
     unsafe {
@@ -94,7 +92,7 @@ fn every_file_is_compiled_for_every_type() {
     };
     for file in FILES {
         for &numbers in file.numbers {
-            let text = format!("{COMMON}\n{}", file.text_for(numbers));
+            let text = file.program(numbers);
             for architecture in ["sm_80", "sm_90"] {
                 if let Err(messages) = compile(&library, &text, architecture) {
                     panic!("{}, {numbers:?}, {architecture}:\n{messages}", file.name);
