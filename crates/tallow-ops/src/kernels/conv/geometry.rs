@@ -150,6 +150,24 @@ pub(crate) mod tests {
         }
     }
 
+    /// Convolution of one row of one channel.
+    pub(crate) fn row(
+        width: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        dilation: usize,
+    ) -> Geometry {
+        geometry(
+            (1, 1, 1, width),
+            1,
+            (1, kernel),
+            (1, stride),
+            (0, padding),
+            (1, dilation),
+        )
+    }
+
     #[test]
     fn columns_inside_agrees_with_trying_each() {
         for (width, kernel, stride, padding, dilation) in [
@@ -160,14 +178,7 @@ pub(crate) mod tests {
             (1, 3, 1, 5, 2),
             (6, 1, 4, 9, 1),
         ] {
-            let g = geometry(
-                (1, 1, 1, width),
-                1,
-                (1, kernel),
-                (1, stride),
-                (0, padding),
-                (1, dilation),
-            );
+            let g = row(width, kernel, stride, padding, dilation);
             for kx in 0..kernel {
                 let sees = |ox: usize| {
                     (ox * stride + kx * dilation)

@@ -127,7 +127,7 @@ impl Axis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::conv::geometry::tests::geometry;
+    use crate::kernels::conv::geometry::tests::row;
 
     #[test]
     fn the_two_directions_have_the_same_pairs() {
@@ -139,14 +139,7 @@ mod tests {
             (1, 3, 1, 5, 2),
             (6, 1, 4, 3, 1),
         ] {
-            let g = geometry(
-                (1, 1, 1, width),
-                1,
-                (1, kernel),
-                (1, stride),
-                (0, padding),
-                (1, dilation),
-            );
+            let g = row(width, kernel, stride, padding, dilation);
             let pairs = |axis: &Axis, turned: bool| {
                 let mut pairs = Vec::new();
                 for span in axis.spans() {
@@ -175,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_inner_destinations_are_one_span() {
-        let g = geometry((1, 1, 1, 16), 1, (1, 3), (1, 1), (0, 1), (1, 1));
+        let g = row(16, 3, 1, 1, 1);
         let spans = Axis::forward(&g)[1].spans();
         let counts: Vec<usize> = spans.iter().map(|span| span.count).collect();
         assert_eq!(counts, [1, 14, 1]);

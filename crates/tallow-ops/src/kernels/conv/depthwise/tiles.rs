@@ -113,7 +113,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::kernels::conv::geometry::tests::geometry;
+    use crate::kernels::conv::geometry::tests::row;
 
     #[test]
     fn tiles_have_the_destinations_and_sources_of_the_spans() {
@@ -129,14 +129,7 @@ mod tests {
             (1, 3, 1, 5, 2),
             (6, 1, 4, 3, 1),
         ] {
-            let g = geometry(
-                (1, 1, 1, width),
-                1,
-                (1, kernel),
-                (1, stride),
-                (0, padding),
-                (1, dilation),
-            );
+            let g = row(width, kernel, stride, padding, dilation);
             for [_, axis] in [Axis::forward(&g), Axis::gradient(&g)] {
                 let mut expected = BTreeSet::new();
                 for span in axis.spans() {
