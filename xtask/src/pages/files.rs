@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
 
 /// Files with this extension in `dir/below` and its folders, sorted, as paths below `dir`.
 pub fn files(dir: &Path, below: &Path, extension: &str) -> Result<Vec<PathBuf>> {
@@ -30,6 +31,18 @@ pub fn files(dir: &Path, below: &Path, extension: &str) -> Result<Vec<PathBuf>> 
 /// Text of a file.
 pub fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(reading(path))
+}
+
+/// Values of a text with one of JSON in each line. Errors name the file and the line.
+pub fn json_lines<T: DeserializeOwned>(path: &Path, text: &str) -> Result<Vec<T>> {
+    let lines = text.lines().enumerate();
+    let lines = lines.filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(number, line)| {
+            serde_json::from_str(line)
+                .with_context(|| format!("{}: line {}", path.display(), number + 1))
+        })
+        .collect()
 }
 
 /// Context of an error of reading.

@@ -1,14 +1,13 @@
 //! Accuracy of `tallow train NAME --minutes M` beside a script with torchvision's ResNet-18 that has the same time.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 use tallow_record::{Results, Statistic};
 
-use super::files::read;
+use super::files::{files, json_lines, read};
 use super::format::Format;
 use super::language::Language;
 use super::page::Page;
@@ -37,36 +36,22 @@ struct Side {
 
 /// Table of the results in `results/minutes` and of the file `results/pytorch/resnet18-minutes.jsonl`.
 pub fn minutes(page: &Page<'_>) -> Result<String> {
-    let dir = page.store.dir().join("results");
-    let path = dir.join("pytorch/resnet18-minutes.jsonl");
-    let ours = results(&dir.join("minutes"))?;
+    let dir = page.store.dir();
+    let path = dir.join("results/pytorch/resnet18-minutes.jsonl");
+    let ours = results(dir)?;
     if ours.is_empty() || !path.is_file() {
         return Ok(page.language.not_run().to_string());
     }
-    let lines = parse(&path, &read(&path)?)?;
+    let lines: Vec<Line> = json_lines(&path, &read(&path)?)?;
     compare(&ours, &lines, page.language).with_context(|| path.display().to_string())
 }
 
-/// Results of a folder, by name of the file; none without the folder.
+/// Results in `results/minutes`, by name of the file.
 fn results(dir: &Path) -> Result<Vec<Results>> {
-    if !dir.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut paths: Vec<PathBuf> = fs::read_dir(dir)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
-        .with_context(|| dir.display().to_string())?;
-    paths.sort();
-    paths.iter().map(|path| Ok(Results::read(path)?)).collect()
-}
-
-fn parse(path: &Path, text: &str) -> Result<Vec<Line>> {
-    let lines = text.lines().enumerate();
-    let lines = lines.filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(number, line)| {
-            serde_json::from_str(line)
-                .with_context(|| format!("{}: line {}", path.display(), number + 1))
-        })
+    let found = files(dir, Path::new("results/minutes"), "json")?;
+    found
+        .iter()
+        .map(|file| Ok(Results::read(dir.join(file))?))
         .collect()
 }
 
@@ -197,7 +182,7 @@ mod tests {
 
     #[test]
     fn sides_are_rows_by_size() {
-        let lines = parse(Path::new("lines.jsonl"), LINES).unwrap();
+        let lines: Vec<Line> = json_lines(Path::new("lines.jsonl"), LINES).unwrap();
         let text = compare(&[ours()], &lines, Language::English).unwrap();
         let row = |name: &str| text.lines().find(|line| line.contains(name)).unwrap();
         assert!(row("`tallow train`").contains("| 1 | 99.50 %"), "{text}");
@@ -208,7 +193,7 @@ mod tests {
     #[test]
     fn other_datasets_and_threads_are_refused() {
         let compare = |text: &str| {
-            let lines = parse(Path::new("lines.jsonl"), text).unwrap();
+            let lines: Vec<Line> = json_lines(Path::new("lines.jsonl"), text).unwrap();
             let error = compare(&[ours()], &lines, Language::English).unwrap_err();
             error.to_string()
         };

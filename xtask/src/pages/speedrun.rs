@@ -1,13 +1,11 @@
 //! The recipe `cifar10-speedrun` in Tallow and in PyTorch: accuracy and time of a seed.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use tallow_record::{Results, Statistic};
 use tallow_regress::equivalence;
 
-use super::files::read;
+use super::files::{json_lines, read};
 use super::format::Format;
 use super::language::Language;
 use super::page::Page;
@@ -47,19 +45,8 @@ pub fn speedrun(page: &Page<'_>) -> Result<String> {
     let (Some(ours), true) = (page.store.get(RECIPE)?, path.is_file()) else {
         return Ok(page.language.not_run().to_string());
     };
-    let lines = parse(&path, &read(&path)?)?;
+    let lines: Vec<Line> = json_lines(&path, &read(&path)?)?;
     compare(ours, &lines).with_context(|| path.display().to_string())
-}
-
-fn parse(path: &Path, text: &str) -> Result<Vec<Line>> {
-    let lines = text.lines().enumerate();
-    let lines = lines.filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(number, line)| {
-            serde_json::from_str(line)
-                .with_context(|| format!("{}: line {}", path.display(), number + 1))
-        })
-        .collect()
 }
 
 fn compare(ours: &Results, lines: &[Line]) -> Result<String> {
@@ -155,6 +142,8 @@ fn compare(ours: &Results, lines: &[Line]) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     const LINES: &str = r#"{"arm": "fp32", "torch": "2.15.0", "threads": 2, "epochs": 8, "seed": 0, "test_accuracy": 0.9, "train_seconds": 190.0, "seconds": 200.0}
@@ -177,7 +166,7 @@ mod tests {
 
     #[test]
     fn both_sides_are_compared_by_seed_and_by_time() {
-        let lines = parse(Path::new("lines.jsonl"), LINES).unwrap();
+        let lines: Vec<Line> = json_lines(Path::new("lines.jsonl"), LINES).unwrap();
         let text = compare(&ours(), &lines).unwrap();
         let row = |name: &str| text.lines().find(|line| line.contains(name)).unwrap();
         assert!(
@@ -195,10 +184,10 @@ mod tests {
     fn other_settings_and_broken_lines_are_refused() {
         let path = Path::new("lines.jsonl");
         let other = LINES.replace("\"epochs\": 8", "\"epochs\": 4");
-        let error = compare(&ours(), &parse(path, &other).unwrap()).unwrap_err();
+        let error = compare(&ours(), &json_lines(path, &other).unwrap()).unwrap_err();
         assert!(error.to_string().contains("4 epochs"), "{error}");
         let broken = LINES.replace("\"arm\": \"bf16\",", "");
-        let error = parse(path, &broken).unwrap_err();
+        let error = json_lines::<Line>(path, &broken).unwrap_err();
         assert_eq!(error.to_string(), "lines.jsonl: line 4");
     }
 }
