@@ -7,6 +7,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Write, stderr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use crossterm::cursor::{Hide, Show};
 use crossterm::execute;
@@ -82,6 +84,18 @@ pub fn status(line: &str) {
 pub fn error(line: &str) {
     rank_log::write(format!("{line}\n").as_bytes());
     show(line);
+}
+
+/// Time that a launcher gets to pass on what was written.
+const FORWARDED: Duration = Duration::from_millis(200);
+
+/// Shows an error, and the line behind it if there is one, before this process of several ends: at once, and with time for the launcher to pass
+/// them on, since that of MPICH reads no more once a process aborts.
+pub fn last_words(text: &str, next: Option<&str>) {
+    leave();
+    let lines: Vec<&str> = std::iter::once(text).chain(next).collect();
+    error(&lines.join("\n"));
+    thread::sleep(FORWARDED);
 }
 
 fn show(line: &str) {

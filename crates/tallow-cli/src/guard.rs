@@ -96,13 +96,12 @@ impl Guarded {
             // Without it, the line is on standard error.
             let _ = rank_log::open(folder, self.rank);
         }
-        console::leave();
         let host = System::host_name().unwrap_or_else(|| "this machine".to_string());
-        console::error(&format!(
+        let text = format!(
             "error: rank {} (process {id} on {host}) {what}; all processes end with it",
             self.rank
-        ));
-        console::error(&self.continuation.line());
+        );
+        console::last_words(&text, Some(&self.continuation.line()));
     }
 }
 

@@ -28,8 +28,6 @@ use crate::{interrupt, machine, output, rank_log};
 
 /// Time in which the first process may tell an error that all have, before another one tells it.
 const FIRST_SPEAKS: Duration = Duration::from_secs(2);
-/// Time that a launcher gets to pass on what was written.
-const FORWARDED: Duration = Duration::from_millis(200);
 
 /// Arguments of a command that trains on several processes.
 #[derive(Args, Debug, Clone)]
@@ -315,8 +313,7 @@ impl World {
     /// Tells an error and ends all processes.
     fn fail(&self, program: &Program, error: &Error) -> Error {
         let message = program.message(&output::message(error));
-        console::leave();
-        let mut text = match self.ranks.rank() {
+        let text = match self.ranks.rank() {
             0 => format!("error: {message}"),
             rank => {
                 // Most errors are those of all processes.
@@ -324,15 +321,8 @@ impl World {
                 format!("rank {rank}: error: {message}")
             }
         };
-        if is_of_ranks(error)
-            && let Some(line) = self.continuation.known()
-        {
-            text.push('\n');
-            text.push_str(&line);
-        }
-        console::error(&text);
-        // MPICH's launcher reads no more once a process aborts.
-        thread::sleep(FORWARDED);
+        let next = is_of_ranks(error).then(|| self.continuation.known());
+        console::last_words(&text, next.flatten().as_deref());
         self.ranks.abort(FAILED.into(), &message);
         process::exit(FAILED.into())
     }
