@@ -6,7 +6,7 @@ use serde_json::Value;
 use tallow_experiment::Invocation;
 use tallow_experiment::report::shell_quoted;
 
-/// What is known of a run before it starts, to find its record when it has ended too early.
+/// Facts of a run that are known before it starts, to find its record when it has ended too early.
 #[derive(Clone, Debug)]
 pub struct Continuation {
     /// The words that start the program.

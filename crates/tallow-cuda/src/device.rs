@@ -23,7 +23,7 @@ pub fn open(ordinal: usize) -> Result<CudaDevice> {
     Ok(device)
 }
 
-/// What the results of a device depend on besides its program.
+/// Card, driver and library, on which the results of a device depend besides its program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     /// Name of the card.

@@ -22,7 +22,7 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// Where the library may be, in the order in which it is looked for.
+    /// Places of the library, in the order in which it is looked for.
     pub(crate) fn places(&self) -> Vec<OsString> {
         let named = env::var_os(self.variable).filter(|value| !value.is_empty());
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();

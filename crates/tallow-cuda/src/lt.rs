@@ -34,11 +34,11 @@ pub(crate) struct Product {
     pub b: (Address, bool),
     /// Address and type.
     pub c: (Address, Numbers),
-    /// What follows.
+    /// Bias and ReLU.
     pub after: After,
 }
 
-/// What follows a product. The default is nothing.
+/// Bias and ReLU after a product. The default is neither.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct After {
     /// Floats that are added to the columns of the result; 0 for none.
@@ -312,7 +312,7 @@ impl Drop for Matrix {
     }
 }
 
-/// What an algorithm may use.
+/// Limits of an algorithm.
 struct Preference(sys::cublasLtMatmulPreference_t);
 
 impl Preference {

@@ -13,7 +13,7 @@ use crate::error::{Result, driver};
 pub struct Time {
     /// Kernel, or pass of a convolution or product with its sizes.
     pub name: String,
-    /// How often it was queued.
+    /// Times that it was queued.
     pub count: usize,
     /// Milliseconds on the device in all.
     pub milliseconds: f64,

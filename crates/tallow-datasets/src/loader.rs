@@ -214,7 +214,7 @@ impl DataLoader {
         self.start(epoch, first, Arc::new(Plan::batch))
     }
 
-    /// What the transforms draw for the batches of one epoch, from batch `first` on, for images that are made elsewhere: the batches of
+    /// Draws of the transforms for the batches of one epoch, from batch `first` on, for images that are made elsewhere: the batches of
     /// [`epoch_from`](Self::epoch_from), to the bit. `None` unless the images of the dataset share a shape and the transforms have
     /// [`tables`](Compose::tables).
     pub fn arranged_from(&self, epoch: u64, first: usize) -> Option<Epoch<ArrangedBatch>> {

@@ -137,7 +137,7 @@ impl Tape {
     /// that is left adds to it: those of the last layers first. They can be sent to other machines while the others are computed. The
     /// result has all of them.
     ///
-    /// Where the tape leaves the work to candle, nothing is handed over.
+    /// Nothing is handed over where the tape leaves the work to candle.
     ///
     /// ```
     /// use candle_core::{Device, Tensor, Var};

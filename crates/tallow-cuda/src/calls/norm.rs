@@ -273,7 +273,7 @@ pub fn apply(
     Some(launch(&p, family, args, &[]))
 }
 
-/// What a backward pass reads besides the gradient of the output.
+/// Values that a backward pass reads besides the gradient of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// Input of the norm.

@@ -15,7 +15,7 @@ pub(super) type Raw = *mut c_void;
 
 type Status = c_int;
 
-/// Where the library is.
+/// Name, file and variable of the library.
 const CUDNN: Wanted = Wanted {
     title: "cuDNN 9",
     file: "libcudnn.so.9",

@@ -30,7 +30,7 @@ pub enum Error {
         "NCCL, {call}: rank {rank} has waited {seconds} s for the other GPUs: a process has stopped, or its machine cannot be reached"
     )]
     Silent {
-        /// What was waited for.
+        /// Call that was waited for.
         call: &'static str,
         /// Rank that has waited.
         rank: usize,

@@ -19,7 +19,7 @@ pub(super) const BYTES: c_int = 1;
 /// `ncclComm_t`.
 pub(super) type Comm = *mut c_void;
 
-/// Where the library is.
+/// Name, file and variable of the library.
 const NCCL: Wanted = Wanted {
     title: "NCCL 2",
     file: "libnccl.so.2",

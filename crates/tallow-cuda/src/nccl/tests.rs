@@ -22,7 +22,7 @@ struct Rank {
     world: usize,
 }
 
-/// What the ranks of a communicator have in common.
+/// State that the ranks of a communicator share.
 #[derive(Default)]
 struct Shared {
     joined: usize,

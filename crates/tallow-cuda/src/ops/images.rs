@@ -28,7 +28,7 @@ pub struct Images {
     len: usize,
 }
 
-/// What the transforms drew for a batch; see [`calls::images`].
+/// Draws of the transforms for a batch; see [`calls::images`].
 #[derive(Clone, Copy, Debug)]
 pub struct Drawn<'a> {
     /// Indices of the images in the data set.

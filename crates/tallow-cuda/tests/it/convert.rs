@@ -92,7 +92,7 @@ fn filters_change_their_order_and_come_back() {
     }
 }
 
-/// What takes maps of either type computes in floats, and rounds once.
+/// Operators on maps of either type compute in floats, and round once.
 #[test]
 fn operators_on_numbers_of_16_bits() {
     let Some(e) = emulator() else { return };

@@ -66,7 +66,7 @@ impl Plan {
         self.guarded(number, |indices| self.make(indices, scratch))
     }
 
-    /// What the transforms draw for batch `number` of the epoch, whose images have `shape`.
+    /// Draws of the transforms for batch `number` of the epoch, whose images have `shape`.
     pub fn arranged(&self, number: usize, shape: (usize, usize, usize)) -> Result<ArrangedBatch> {
         self.guarded(number, |indices| self.arrange(indices, shape))
     }

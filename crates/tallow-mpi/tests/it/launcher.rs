@@ -179,7 +179,7 @@ impl Job {
         self.child.id()
     }
 
-    /// What it has printed so far.
+    /// Text that it has printed so far.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log.path()).unwrap()).into_owned()
     }

@@ -417,7 +417,7 @@ fn runs_without_extras_or_summary_are_reported() {
     assert!(text.contains("Test accuracy"));
 }
 
-/// What there is none of has no column and no chart.
+/// Figures that no run has get no column and no chart.
 #[test]
 fn the_page_has_no_empty_places() {
     let dir = tempfile::tempdir().unwrap();

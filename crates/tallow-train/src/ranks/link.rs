@@ -51,7 +51,7 @@ pub(super) struct Link {
     running: Option<Running>,
 }
 
-/// What adds values over the ranks.
+/// Ways to add values over the ranks.
 #[derive(Clone)]
 struct Ways {
     communicator: Arc<dyn Communicator>,
@@ -79,7 +79,7 @@ impl Link {
     /// Sends a bucket on its way, and returns at once.
     ///
     /// # Errors
-    /// That of a bucket before it.
+    /// The error of a bucket before it.
     pub fn send(&mut self, bucket: Bucket) -> Result<()> {
         let running = match self.running.take() {
             Some(running) => running,

@@ -285,7 +285,7 @@ impl Transport for OnGpu<'_> {
     }
 }
 
-/// What each rank has, if all have it; otherwise the reason of the first one that has not, on all.
+/// Bytes of each rank, if all have some; otherwise the reason of the first one that has not, on all.
 fn agree(ranks: &dyn Communicator, own: Result<Vec<u8>, String>) -> Result<Vec<Vec<u8>>> {
     let message = match &own {
         Ok(bytes) => [&[1][..], bytes].concat(),

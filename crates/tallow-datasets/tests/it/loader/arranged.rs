@@ -1,4 +1,4 @@
-//! What the transforms draw for images that are made elsewhere.
+//! Draws of the transforms for images that are made elsewhere.
 
 use tallow_datasets::{ArrangedBatch, BatchSlice, DataLoader, ImageSet};
 use tallow_transforms::{Compose, TransformConfig};

@@ -26,7 +26,7 @@ pub struct Step {
     pub rate: f64,
 }
 
-/// What the model does not know by itself.
+/// Figures that the model takes from measurements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fit {
     /// Share of the computing that sums can hide behind, in `[0, 1]`.
