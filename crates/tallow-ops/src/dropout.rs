@@ -5,6 +5,7 @@ use crate::custom_op::{self, for_float};
 use crate::error::{Error, Result};
 use crate::generator::Generator;
 use crate::kernels::elementwise::map2;
+use crate::kernels::fresh::fresh;
 use crate::{reference, tape};
 
 /// Dropout in training, as `torch.nn.functional.dropout` with `training=True` (Srivastava et al. 2014).
@@ -53,8 +54,9 @@ impl CustomOp2 for Masked {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         for_float!(custom_op::dtype(x), self.name(), T => {
             let x = cpu::slice::<T>(self.name(), x, x_layout)?;
-            let mut y = custom_op::zeros::<T>(x.len());
-            map2(x, cpu::slice(self.name(), mask, mask_layout)?, &mut y, #[inline(always)] |x, m| x * m);
+            let mask = cpu::slice::<T>(self.name(), mask, mask_layout)?;
+            // SAFETY: the map writes every element.
+            let y = unsafe { fresh(x.len(), |y| map2(x, mask, y, #[inline(always)] |x, m| x * m)) };
             Ok((custom_op::storage(y), x_layout.shape().clone()))
         })
     }

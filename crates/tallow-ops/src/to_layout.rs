@@ -5,6 +5,7 @@ use tallow_cuda::View;
 use crate::cpu;
 use crate::custom_op::{self, for_float};
 use crate::error::Result;
+use crate::kernels::fresh::fresh;
 use crate::kernels::transpose;
 use crate::layout::{Extents, Layout};
 use crate::{reference, route, tape};
@@ -83,8 +84,8 @@ impl CustomOp1 for Rearrange {
         let (n, (rows, columns)) = (self.extents.n, self.matrix());
         for_float!(custom_op::dtype(storage), self.name(), T => {
             let x = cpu::slice::<T>(self.name(), storage, layout)?;
-            let mut y = custom_op::zeros::<T>(x.len());
-            transpose::batched(x, n, rows, columns, &mut y);
+            // SAFETY: each element of the matrices has its place in the turned ones.
+            let y = unsafe { fresh(x.len(), |y| transpose::batched(x, n, rows, columns, y)) };
             Ok((custom_op::storage(y), self.extents.shape(self.to)))
         })
     }

@@ -13,6 +13,7 @@ use crate::cuda::numbers;
 use crate::cuda::pool::{adaptive as adaptive_axis, windows};
 use crate::custom_op::{self, for_float};
 use crate::error::Result;
+use crate::kernels::fresh::fresh;
 use crate::kernels::pool::Axis;
 use crate::kernels::pool::avg::{self, Span, Spans};
 use crate::layout::{Extents, Layout};
@@ -157,8 +158,8 @@ impl CustomOp1 for AvgPool {
         };
         for_float!(custom_op::dtype(storage), self.name, T => {
             let x = cpu::slice::<T>(self.name, storage, layout)?;
-            let mut y = custom_op::zeros::<T>(out.count());
-            avg::forward(x, self.extents, self.layout, &self.spans, &mut y);
+            // SAFETY: the pass writes every element.
+            let y = unsafe { fresh(out.count(), |y| avg::forward(x, self.extents, self.layout, &self.spans, y)) };
             Ok((custom_op::storage(y), out.shape(self.layout)))
         })
     }
@@ -190,8 +191,11 @@ impl CustomOp1 for AvgPool {
         }
         for_float!(grad.dtype(), self.name, T => {
             let (storage, layout) = grad.storage_and_layout();
-            let mut gx = custom_op::zeros::<T>(self.extents.count());
-            avg::backward(cpu::locked(self.name, &storage, layout)?, self.extents, self.layout, &self.spans, &mut gx);
+            let gy = cpu::locked::<T>(self.name, &storage, layout)?;
+            // SAFETY: the pass writes every element.
+            let gx = unsafe {
+                fresh(self.extents.count(), |gx| avg::backward(gy, self.extents, self.layout, &self.spans, gx))
+            };
             Ok(Some(custom_op::tensor(gx, x.shape())?))
         })
     }

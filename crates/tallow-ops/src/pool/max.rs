@@ -11,6 +11,7 @@ use super::config::Pool2dConfig;
 use crate::cpu;
 use crate::custom_op::{self, for_float};
 use crate::error::{Error, Result};
+use crate::kernels::fresh::fresh;
 use crate::kernels::pool::{Axis, max};
 use crate::layout::{Extents, Layout};
 use crate::{reference, route, tape};
@@ -88,9 +89,13 @@ impl CustomOp1 for MaxPool {
         };
         for_float!(custom_op::dtype(storage), self.name(), T => {
             let x = cpu::slice::<T>(self.name(), storage, layout)?;
-            let mut y = custom_op::zeros::<T>(out.count());
-            let mut winner = vec![0; out.count()];
-            max::forward(x, self.extents, self.layout, self.axes, &mut y, &mut winner);
+            let mut winner = Vec::new();
+            // SAFETY: the pass writes every element of both.
+            let y = unsafe {
+                fresh(out.count(), |y| {
+                    winner = fresh(y.len(), |winner| max::forward(x, self.extents, self.layout, self.axes, y, winner));
+                })
+            };
             custom_op::save(&self.winner, winner)?;
             Ok((custom_op::storage(y), out.shape(self.layout)))
         })
@@ -126,8 +131,11 @@ impl CustomOp1 for MaxPool {
         let winner = custom_op::saved(&self.winner)?;
         for_float!(grad.dtype(), self.name(), T => {
             let (storage, layout) = grad.storage_and_layout();
-            let mut gx = custom_op::zeros::<T>(self.extents.count());
-            max::backward(cpu::locked(self.name(), &storage, layout)?, winner, self.extents, self.layout, self.axes, &mut gx);
+            let gy = cpu::locked::<T>(self.name(), &storage, layout)?;
+            // SAFETY: the pass writes every element.
+            let gx = unsafe {
+                fresh(self.extents.count(), |gx| max::backward(gy, winner, self.extents, self.layout, self.axes, gx))
+            };
             Ok(Some(custom_op::tensor(gx, x.shape())?))
         })
     }

@@ -1,5 +1,6 @@
 //! Average pooling over windows given axis by axis, regular or not.
 
+use super::Rows;
 use crate::kernels::float::Float;
 use crate::kernels::parallel::pieces;
 use crate::layout::{Extents, Layout};
@@ -87,7 +88,7 @@ pub(crate) fn forward<T: Float>(
     }
 }
 
-/// Adds to each input its share of the gradients of the outputs that averaged it. `gx` comes zeroed.
+/// Writes the gradient of each input to `gx`: its share of those of the outputs that average it.
 pub(crate) fn backward<T: Float>(
     gy: &[T],
     extents: Extents,
@@ -107,16 +108,19 @@ pub(crate) fn backward<T: Float>(
             |i, gx| {
                 let gy = &gy[i * out..][..out];
                 let mut shares = vec![T::ZERO; w];
+                let mut gx = Rows::new(gx, w);
                 for (&row, gy) in rows.iter().zip(gy.chunks_exact(columns.len())) {
                     shares.fill(T::ZERO);
                     for (&column, &g) in columns.iter().zip(gy) {
                         let share = g / divisor(row, column);
                         shares[column.range()].iter_mut().for_each(|s| *s += share);
                     }
+                    let gx = gx.up_to(row.end);
                     for r in row.range() {
                         add(&mut gx[r * w..][..w], &shares);
                     }
                 }
+                gx.up_to(h);
             },
         ),
         Layout::Nhwc => pieces(
@@ -127,7 +131,9 @@ pub(crate) fn backward<T: Float>(
             |i, gx| {
                 let gy = &gy[i * out * c..][..out * c];
                 let mut share = vec![T::ZERO; c];
+                let mut gx = Rows::new(gx, w * c);
                 for (&row, gy) in rows.iter().zip(gy.chunks_exact(columns.len() * c)) {
+                    let gx = gx.up_to(row.end);
                     for (&column, gy) in columns.iter().zip(gy.chunks_exact(c)) {
                         let divisor = divisor(row, column);
                         share
@@ -143,6 +149,7 @@ pub(crate) fn backward<T: Float>(
                         }
                     }
                 }
+                gx.up_to(h);
             },
         ),
     }

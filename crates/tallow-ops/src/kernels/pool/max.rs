@@ -2,7 +2,7 @@
 
 use std::hint::select_unpredictable;
 
-use super::Axis;
+use super::{Axis, Rows};
 use crate::kernels::float::Float;
 use crate::kernels::parallel::{pieces, pieces2};
 use crate::layout::{Extents, Layout};
@@ -53,7 +53,7 @@ pub(crate) fn forward<T: Float>(
     }
 }
 
-/// Adds the gradient of each output to the position of its maximum. `gx` is zero on entry.
+/// Writes the gradient of each input to `gx`: the sum of those of the outputs whose maximum it is.
 pub(crate) fn backward<T: Float>(
     gy: &[T],
     winner: &[u32],
@@ -71,6 +71,7 @@ pub(crate) fn backward<T: Float>(
             h * w + out,
             #[inline(always)]
             |i, gx| {
+                gx.fill(T::ZERO);
                 for (&g, &place) in gy[i * out..][..out].iter().zip(&winner[i * out..][..out]) {
                     // NOBODY lies outside the plane.
                     if let Some(gx) = gx.get_mut(place as usize) {
@@ -89,21 +90,20 @@ pub(crate) fn backward<T: Float>(
                     &gy[i * out * c..][..out * c],
                     &winner[i * out * c..][..out * c],
                 );
-                for (pixel, (gy, winner)) in
-                    gy.chunks_exact(c).zip(winner.chunks_exact(c)).enumerate()
-                {
-                    for place in places(
-                        rows,
-                        columns,
-                        pixel / columns.output,
-                        pixel % columns.output,
-                    ) {
+                let mut gx = Rows::new(gx, w * c);
+                let pixels = gy.chunks_exact(c).zip(winner.chunks_exact(c));
+                let windows = (0..rows.output)
+                    .flat_map(|row| (0..columns.output).map(move |column| (row, column)));
+                for ((row, column), (gy, winner)) in windows.zip(pixels) {
+                    let gx = gx.up_to(rows.end(row));
+                    for place in places(rows, columns, row, column) {
                         let gx = &mut gx[place * c..][..c];
                         for ((gx, &g), &winner) in gx.iter_mut().zip(gy).zip(winner) {
                             *gx += if winner as usize == place { g } else { T::ZERO };
                         }
                     }
                 }
+                gx.up_to(h);
             },
         ),
     }

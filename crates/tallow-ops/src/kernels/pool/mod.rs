@@ -5,6 +5,8 @@ pub(crate) mod max;
 
 use std::ops::Range;
 
+use super::float::Float;
+
 /// One axis of a regular pooling: tap `k` of output `o` is input `o * stride + k * dilation - padding`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Axis {
@@ -41,10 +43,50 @@ impl Axis {
         first..end.max(first)
     }
 
+    /// End of the inputs that output `o` sees; 0 if it sees padding alone.
+    #[inline(always)]
+    fn end(&self, o: usize) -> usize {
+        let taps = self.taps(o);
+        if taps.is_empty() {
+            return 0;
+        }
+        self.position(o, taps.end - 1) + 1
+    }
+
     /// Input position of tap `k` of output `o`, which must be one of [`Axis::taps`].
     #[inline(always)]
     pub(crate) fn position(&self, o: usize, k: usize) -> usize {
         o * self.stride + k * self.dilation - self.padding
+    }
+}
+
+/// Rows of a gradient that windows add to. A row is zeroed just before the first window that reaches it: a pass over all of them before
+/// would write to memory what the sums read from there again.
+struct Rows<'a, T> {
+    values: &'a mut [T],
+    row: usize,
+    zeroed: usize,
+}
+
+impl<'a, T: Float> Rows<'a, T> {
+    /// Rows of `row` elements, whose values are not read.
+    #[inline(always)]
+    fn new(values: &'a mut [T], row: usize) -> Self {
+        Self {
+            values,
+            row,
+            zeroed: 0,
+        }
+    }
+
+    /// All rows, of which those before `end` may be added to.
+    #[inline(always)]
+    fn up_to(&mut self, end: usize) -> &mut [T] {
+        if end > self.zeroed {
+            self.values[self.zeroed * self.row..end * self.row].fill(T::ZERO);
+            self.zeroed = end;
+        }
+        self.values
     }
 }
 
@@ -72,6 +114,8 @@ mod tests {
                 dilation,
             };
             for o in 0..output {
+                let seen = axis.taps(o).map(|k| axis.position(o, k) + 1);
+                assert_eq!(axis.end(o), seen.max().unwrap_or(0), "{axis:?} o {o}");
                 for k in 0..kernel {
                     let at = (o * stride + k * dilation) as isize - padding as isize;
                     let inside = (0..input as isize).contains(&at);

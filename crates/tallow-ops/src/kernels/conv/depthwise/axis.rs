@@ -5,17 +5,6 @@ use crate::kernels::conv::Geometry;
 /// Kernel position and source position.
 pub(super) type Tap = (usize, usize);
 
-/// Destinations of equal taps, evenly spaced, as the sources that they see are.
-#[derive(Debug, PartialEq)]
-pub(super) struct Span {
-    /// First destination.
-    pub(super) first: usize,
-    /// Number of destinations.
-    pub(super) count: usize,
-    /// Taps of the first destination, in the order of the kernel.
-    pub(super) taps: Vec<Tap>,
-}
-
 /// Destinations along an axis.
 #[derive(Debug)]
 pub(super) struct Axis {
@@ -96,32 +85,6 @@ impl Axis {
             })
             .collect()
     }
-
-    /// All destinations.
-    pub(super) fn spans(&self) -> Vec<Span> {
-        let mut spans: Vec<Span> = Vec::new();
-        for phase in 0..self.step.min(self.len) {
-            for destination in (phase..self.len).step_by(self.step) {
-                let taps = self.taps(destination);
-                if let Some(last) = spans.last_mut() {
-                    let shift = last.count * self.source_step;
-                    let moved = last.taps.iter().map(|&(k, source)| (k, source + shift));
-                    if last.first + last.count * self.step == destination
-                        && moved.eq(taps.iter().copied())
-                    {
-                        last.count += 1;
-                        continue;
-                    }
-                }
-                spans.push(Span {
-                    first: destination,
-                    count: 1,
-                    taps,
-                });
-            }
-        }
-        spans
-    }
 }
 
 #[cfg(test)]
@@ -142,14 +105,9 @@ mod tests {
             let g = row(width, kernel, stride, padding, dilation);
             let pairs = |axis: &Axis, turned: bool| {
                 let mut pairs = Vec::new();
-                for span in axis.spans() {
-                    for j in 0..span.count {
-                        for &(k, source) in &span.taps {
-                            let (a, b) =
-                                (span.first + j * axis.step, source + j * axis.source_step);
-                            pairs.push(if turned { (k, b, a) } else { (k, a, b) });
-                        }
-                    }
+                for a in 0..axis.len {
+                    let turn = |(k, b)| if turned { (k, b, a) } else { (k, a, b) };
+                    pairs.extend(axis.taps(a).into_iter().map(turn));
                 }
                 pairs.sort_unstable();
                 pairs
@@ -164,14 +122,5 @@ mod tests {
             expected.sort_unstable();
             assert_eq!(forward, expected);
         }
-    }
-
-    #[test]
-    fn the_inner_destinations_are_one_span() {
-        let g = row(16, 3, 1, 1, 1);
-        let spans = Axis::forward(&g)[1].spans();
-        let counts: Vec<usize> = spans.iter().map(|span| span.count).collect();
-        assert_eq!(counts, [1, 14, 1]);
-        assert_eq!(spans[1].taps, [(0, 0), (1, 1), (2, 2)]);
     }
 }

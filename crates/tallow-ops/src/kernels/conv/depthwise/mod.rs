@@ -1,10 +1,12 @@
 //! Convolution with one input channel to a group. Every pass writes all elements of its result and reads none before.
 
 mod axis;
+mod blocks;
 mod pixels;
 mod plain;
 mod planes;
 mod tiles;
+mod weight;
 
 use pulp::Arch;
 
@@ -45,7 +47,7 @@ pub(crate) fn forward<T: Real>(
         let bias = bias.and_then(T::f32s);
         return match layout {
             Layout::Nchw => planes::forward(g, x, w, bias, y),
-            Layout::Nhwc => pixels::forward(g, x, &plain::by_tap(g, w), bias, y),
+            Layout::Nhwc => pixels::forward(g, x, w, bias, y),
         };
     }
     plain::forward(g, layout, x, w, bias, y);
@@ -59,7 +61,7 @@ pub(crate) fn input_grad<T: Real>(g: &Geometry, layout: Layout, w: &[T], dy: &[T
     {
         return match layout {
             Layout::Nchw => planes::grad_input(g, w, dy, dx),
-            Layout::Nhwc => pixels::grad_input(g, &plain::by_tap(g, w), dy, dx),
+            Layout::Nhwc => pixels::grad_input(g, w, dy, dx),
         };
     }
     plain::grad_input(g, layout, w, dy, dx);
@@ -73,7 +75,7 @@ pub(crate) fn weight_grad<T: Real>(g: &Geometry, layout: Layout, x: &[T], dy: &[
     {
         return match layout {
             Layout::Nchw => planes::grad_weight(g, x, dy, dw),
-            Layout::Nhwc => pixels::grad_weight(g, x, dy, dw),
+            Layout::Nhwc => weight::grad_weight(g, x, dy, dw),
         };
     }
     plain::grad_weight(g, layout, x, dy, dw);
@@ -135,7 +137,8 @@ mod tests {
         (0..output).filter_map(pair).collect()
     }
 
-    /// Each sum has its products in the order of the kernel, whatever pixels are computed together, and nothing from the padding.
+    /// Each sum of a map has its products in the order of the kernel, whatever pixels are computed together, and nothing from the padding;
+    /// those of the weight have all products.
     #[test]
     fn sums_have_the_order_of_the_kernel() {
         if matches!(arch(), Arch::Scalar) {
@@ -155,6 +158,9 @@ mod tests {
             ((6, 26), (7, 4), (2, 2), (1, 1)),
             ((9, 13), (2, 3), (1, 3), (2, 2)),
             ((4, 3), (1, 6), (1, 1), (1, 1)),
+            // These are computed in several pieces.
+            ((45, 41), (3, 3), (1, 1), (1, 1)),
+            ((91, 41), (5, 4), (2, 2), (1, 1)),
         ] {
             let shape = (2, 37, size.0, size.1);
             let padding = (kernel.0 / 2, kernel.1 / 2);
@@ -164,18 +170,24 @@ mod tests {
             let (dy, bias) = (values(g.batch * g.out_image(), 3), values(37, 4));
             let mut expected_y: Vec<f32> = bias.iter().copied().cycle().take(dy.len()).collect();
             let mut expected_dx = vec![0f32; x.len()];
+            // The sum of the products, and of their sizes.
+            let mut expected_dw = vec![(0f64, 0f64); w.len()];
             for (ky, kx) in (0..kernel.0).flat_map(|ky| (0..kernel.1).map(move |kx| (ky, kx))) {
                 let rows = (g.height, g.out_height, ky);
                 let columns = (g.width, g.out_width, kx);
                 for (oy, iy) in pairs(rows, (stride.0, padding.0, dilation.0)) {
                     for (ox, ix) in pairs(columns, (stride.1, padding.1, dilation.1)) {
                         for (n, c) in (0..g.batch).flat_map(|n| (0..37).map(move |c| (n, c))) {
-                            let w = w[c * g.taps() + ky * kernel.1 + kx];
+                            let tap = c * g.taps() + ky * kernel.1 + kx;
+                            let w = w[tap];
                             let output = ((n * g.out_height + oy) * g.out_width + ox) * 37 + c;
                             let input = ((n * g.height + iy) * g.width + ix) * 37 + c;
                             let (y, dx) = (&mut expected_y[output], &mut expected_dx[input]);
                             *y = x[input].mul_add(w, *y);
                             *dx = dy[output].mul_add(w, *dx);
+                            let product = f64::from(x[input]) * f64::from(dy[output]);
+                            expected_dw[tap].0 += product;
+                            expected_dw[tap].1 += product.abs();
                         }
                     }
                 }
@@ -185,6 +197,14 @@ mod tests {
             input_grad(&g, Layout::Nhwc, &w, &dy, &mut dx);
             assert!(y == expected_y, "{g:?}");
             assert!(dx == expected_dx, "{g:?}");
+            let mut dw = vec![f32::NAN; w.len()];
+            weight_grad(&g, Layout::Nhwc, &x, &dy, &mut dw);
+            for (&dw, (sum, size)) in dw.iter().zip(expected_dw) {
+                assert!(
+                    (f64::from(dw) - sum).abs() <= 1e-6 * size,
+                    "{dw} {sum} {g:?}"
+                );
+            }
         }
     }
 }

@@ -1,53 +1,50 @@
 //! Depthwise convolution in NHWC on vectors of channels: the sums of a few pixels stay in registers over all kernel positions.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
-use super::axis::{Axis, Span, Tap};
+use super::axis::{Axis, Tap};
+use super::blocks;
 use super::tiles::{Band, Tile};
 use crate::kernels::conv::Geometry;
-use crate::kernels::panel::{load, store};
+use crate::kernels::panel::{PANEL, load, store};
 use crate::kernels::parallel::{Threads, for_each_chunk};
 use crate::kernels::scratch;
 use crate::kernels::simd::arch;
 
-/// Vectors of channels at a time in the gradient of the weight.
-const VECTORS: usize = 2;
-/// Parts of the batch whose weight gradients are summed by themselves, at most. Their number depends on the batch alone, so the bits do
-/// not depend on the number of threads.
-const PARTS: usize = 32;
+/// Bytes of the sources of a piece of work, about: they stay in the second-level cache.
+pub(super) const PIECE: usize = 1 << 18;
 
 /// The correlation of sources with a kernel: the forward pass and the gradient of the input.
-struct Correlation<'a> {
+struct Correlation {
     /// Taps of every row of destinations.
     rows: Vec<Vec<Tap>>,
     /// Destinations of a row.
     bands: Vec<Band>,
-    /// Elements of a row of the sources.
-    source_row: usize,
+    /// Rows and columns of the sources.
+    sources: (usize, usize),
+    /// Columns of the destinations.
+    width: usize,
     channels: usize,
-    kernel_width: usize,
-    /// `(tap, channel)`.
-    weight: &'a [f32],
-    bias: Option<&'a [f32]>,
+    kernel: (usize, usize),
+    /// In blocks.
+    weight: Vec<f32>,
+    /// Of whole blocks.
+    bias: Vec<f32>,
 }
 
-/// `y = x * w + bias`; `weight` is `(tap, channel)`.
-pub(super) fn forward(
-    g: &Geometry,
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    y: &mut [f32],
-) {
+/// `y = x * w + bias`.
+pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     let [rows, columns] = Axis::forward(g);
-    correlate(g, [rows, columns], (g.height, g.width), x, weight, bias, y);
+    correlate(g, [rows, columns], (g.height, g.width), x, w, bias, y);
 }
 
-/// Gradient of the input; `weight` is `(tap, channel)`.
-pub(super) fn grad_input(g: &Geometry, weight: &[f32], dy: &[f32], dx: &mut [f32]) {
+/// Gradient of the input.
+pub(super) fn grad_input(g: &Geometry, w: &[f32], dy: &[f32], dx: &mut [f32]) {
     let [rows, columns] = Axis::gradient(g);
     let sources = (g.out_height, g.out_width);
-    correlate(g, [rows, columns], sources, dy, weight, None, dx);
+    correlate(g, [rows, columns], sources, dy, w, None, dx);
 }
 
 /// Fills `to`.
@@ -61,396 +58,278 @@ fn correlate(
     to: &mut [f32],
 ) {
     let channels = g.channels;
-    assert_eq!(from.len(), g.batch * sources.0 * sources.1 * channels);
+    let image = sources.0 * sources.1 * channels;
+    assert_eq!(from.len(), g.batch * image);
     assert_eq!(to.len(), g.batch * rows.len * columns.len * channels);
     assert_eq!(weight.len(), g.taps() * channels);
     assert!(bias.is_none_or(|bias| bias.len() == channels));
     let pass = Correlation {
         rows: (0..rows.len).map(|y| rows.taps(y)).collect(),
         bands: Band::all(&columns),
-        source_row: sources.1 * channels,
+        sources,
+        width: columns.len,
         channels,
-        kernel_width: g.kernel.1,
-        weight,
-        bias,
+        kernel: g.kernel,
+        weight: blocks::kernel(weight, g.taps()),
+        bias: match bias {
+            Some(bias) => blocks::kernel(bias, 1),
+            None => vec![0.0; blocks::len(1, channels)],
+        },
     };
-    let (row, image) = (columns.len * channels, sources.0 * pass.source_row);
-    for_each_chunk(to, row, Threads::for_work(g.multiply_adds()), |i, to| {
-        let (n, y) = (i / pass.rows.len(), i % pass.rows.len());
-        arch().dispatch(Row {
+    // Rows of a piece divide those of an image, so that pieces have one length.
+    let bytes = (image / rows.len).max(1) * size_of::<f32>();
+    let most = (PIECE / bytes).max(1);
+    let piece = (1..=most.min(rows.len))
+        .rev()
+        .find(|&piece| rows.len % piece == 0);
+    let piece = piece.unwrap_or(1);
+    let threads = Threads::for_work(g.multiply_adds());
+    for_each_chunk(to, piece * columns.len * channels, threads, |i, to| {
+        let first = i * piece;
+        let (n, y) = (first / rows.len, first % rows.len);
+        let taps = &pass.rows[y..][..piece];
+        // Rows of the sources that the piece sees.
+        let seen = || taps.iter().flatten().map(|tap| tap.1);
+        let (start, end) = match (seen().min(), seen().max()) {
+            (Some(first), Some(last)) => (first, last + 1),
+            _ => (0, 0),
+        };
+        let row = sources.1 * channels;
+        let mut packed = scratch::take(blocks::len((end - start) * sources.1, channels));
+        arch().dispatch(Piece {
             pass: &pass,
-            taps: &pass.rows[y],
-            from: &from[n * image..][..image],
+            taps,
+            from: &from[n * image..][start * row..end * row],
+            start,
+            packed: &mut packed,
             to,
         });
     });
 }
 
-/// One row of destinations.
-struct Row<'a> {
-    pass: &'a Correlation<'a>,
-    taps: &'a [Tap],
-    /// The image of the sources.
+/// Some rows of destinations of an image.
+struct Piece<'a> {
+    pass: &'a Correlation,
+    taps: &'a [Vec<Tap>],
+    /// Rows of the sources from `start` on, and room for them in blocks.
     from: &'a [f32],
+    start: usize,
+    packed: &'a mut [f32],
     to: &'a mut [f32],
 }
 
-impl WithSimd for Row<'_> {
+impl WithSimd for Piece<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let to = self.to.as_mut_ptr();
-        for band in &self.pass.bands {
-            for tile in &band.tiles {
-                // SAFETY: the sizes are those of the tile, whose destinations are in the row; its masks have the sources that are inside,
-                // and `inside` says that all are; the slices have the lengths that `correlate` checked, and the channels fill a vector.
-                unsafe {
-                    match (tile.size, tile.inside) {
-                        (8, true) => self.tile::<S, 8, 1, true>(simd, band, tile, to),
-                        (8, false) => self.tile::<S, 8, 1, false>(simd, band, tile, to),
-                        (4, true) => self.tile::<S, 4, 2, true>(simd, band, tile, to),
-                        (4, false) => self.tile::<S, 4, 2, false>(simd, band, tile, to),
-                        (2, _) => self.tile::<S, 2, 1, false>(simd, band, tile, to),
-                        _ => self.tile::<S, 1, 1, false>(simd, band, tile, to),
-                    }
-                }
+        let pass = self.pass;
+        let (taps, row) = (pass.kernel.0 * pass.kernel.1, pass.width * pass.channels);
+        let pixels = self.from.len() / pass.channels;
+        blocks::pack(self.from, pass.channels, self.packed, (pixels, 0));
+        for (taps_of_row, to) in self.taps.iter().zip(self.to.chunks_exact_mut(row)) {
+            // All channels of a row, whose destinations are neighbours in memory.
+            for block in 0..blocks::count(pass.channels) {
+                let channel = block * PANEL;
+                let row = Row {
+                    pass,
+                    taps: taps_of_row,
+                    from: &self.packed[block * pixels * PANEL..][..pixels * PANEL],
+                    start: self.start,
+                    weight: &pass.weight[block * taps * PANEL..][..taps * PANEL],
+                    bias: &pass.bias[channel..][..PANEL],
+                    to: &mut to[channel..],
+                    channels: PANEL.min(pass.channels - channel),
+                };
+                row.run(simd);
             }
         }
     }
 }
 
+/// One row of destinations, one block of channels.
+struct Row<'a> {
+    pass: &'a Correlation,
+    taps: &'a [Tap],
+    from: &'a [f32],
+    start: usize,
+    weight: &'a [f32],
+    bias: &'a [f32],
+    /// The row from the first channel on.
+    to: &'a mut [f32],
+    channels: usize,
+}
+
 impl Row<'_> {
-    /// All channels of a tile of `N` destinations, as far as possible in `V` vectors at a time: eight sums hide the latency of the
-    /// multiply-add. `INSIDE` if all sources are.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const N: usize, const V: usize, const INSIDE: bool>(
-        &self,
+    fn run<S: Simd>(mut self, simd: S) {
+        for band in &self.pass.bands {
+            for tile in &band.tiles {
+                // SAFETY: the sizes are those of the tile, whose destinations are in the row; its groups have the sources that are inside;
+                // the slices have the lengths that `correlate` checked, and a block has whole vectors.
+                unsafe {
+                    match tile.size {
+                        8 => self.tile::<S, 8, 1>(simd, band, tile),
+                        4 => self.tile::<S, 4, 2>(simd, band, tile),
+                        2 => self.tile::<S, 2, 2>(simd, band, tile),
+                        _ => self.tile::<S, 1, 2>(simd, band, tile),
+                    }
+                }
+            }
+        }
+    }
+
+    /// All channels of a tile of `N` destinations, if possible in `V` vectors at a time: eight sums hide the latency of the multiply-add.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const N: usize, const V: usize>(
+        &mut self,
         simd: S,
         band: &Band,
         tile: &Tile,
-        to: *mut f32,
     ) {
-        let (channels, lanes) = (self.pass.channels, S::F32_LANES);
-        let mut channel = 0;
-        // SAFETY: the vectors are inside the channels; the rest is promised by the caller. The last vector may compute channels again
-        // that the one before it has: the same values.
+        let lanes = S::F32_LANES;
+        // SAFETY: promised by the caller; sixteen channels are whole vectors of 4, 8 or 16.
         unsafe {
-            if V > 1 {
-                while channel + V * lanes <= channels {
-                    self.sums::<S, N, V, INSIDE>(simd, band, tile, channel, to);
-                    channel += V * lanes;
+            if V * lanes <= PANEL {
+                for channel in (0..PANEL).step_by(V * lanes) {
+                    self.sums::<S, N, V>(simd, band, tile, channel);
                 }
-            }
-            while channel < channels {
-                let at = channel.min(channels - lanes);
-                self.sums::<S, N, 1, INSIDE>(simd, band, tile, at, to);
-                channel = at + lanes;
+            } else {
+                for channel in (0..PANEL).step_by(lanes) {
+                    self.sums::<S, N, 1>(simd, band, tile, channel);
+                }
             }
         }
     }
 
     /// `V` vectors of channels of a tile.
     #[inline(always)]
-    unsafe fn sums<S: Simd, const N: usize, const V: usize, const INSIDE: bool>(
-        &self,
+    unsafe fn sums<S: Simd, const N: usize, const V: usize>(
+        &mut self,
         simd: S,
         band: &Band,
         tile: &Tile,
         channel: usize,
-        to: *mut f32,
     ) {
-        let pass = self.pass;
-        let (channels, lanes) = (pass.channels, S::F32_LANES);
-        let weight_step = band.kernel_step * channels;
-        let tap_step = band.tap_step * channels as isize;
-        let source_step = band.source_step * channels as isize;
-        let first = tile.source * channels as isize + channel as isize;
+        let (pass, lanes) = (self.pass, S::F32_LANES);
+        let weight_step = band.kernel_step * PANEL;
+        let tap_step = band.tap_step * PANEL as isize;
+        let source_step = band.source_step * PANEL as isize;
+        let first = tile.source * PANEL as isize + channel as isize;
         let mut sums = [[simd.splat_f32s(0.0); V]; N];
         // SAFETY: promised by the caller.
         unsafe {
-            if let Some(bias) = pass.bias {
-                for v in 0..V {
-                    let bias = load::<S>(bias.as_ptr().add(channel + v * lanes));
-                    for sums in &mut sums {
-                        sums[v] = bias;
-                    }
+            for v in 0..V {
+                let bias = load::<S>(self.bias.as_ptr().add(channel + v * lanes));
+                for sums in &mut sums {
+                    sums[v] = bias;
                 }
             }
             for &(ky, row) in self.taps {
-                let place = (ky * pass.kernel_width + band.kernel) * channels + channel;
-                let mut weight = pass.weight.as_ptr().wrapping_add(place);
+                let place = (ky * pass.kernel.1 + band.kernel) * PANEL + channel;
+                let weight = self.weight.as_ptr().wrapping_add(place);
                 // It points outside of the row where the first source is in the padding.
-                let from = self.from.as_ptr().add(row * pass.source_row);
-                let mut from = from.wrapping_offset(first);
-                if !INSIDE {
-                    for &mask in &tile.masks {
-                        masked::<S, N, V>(simd, &mut sums, mask, weight, (from, source_step));
-                        weight = weight.wrapping_add(weight_step);
-                        from = from.wrapping_offset(tap_step);
-                    }
-                    continue;
-                }
-                let mut left = band.taps;
-                macro_rules! take {
-                    ($count:literal, $ratio:literal, $step:ident) => {
-                        while left >= $count {
-                            window::<S, N, V, $count, $ratio>(
+                let row = (row - self.start) * pass.sources.1 * PANEL;
+                let from = self.from.as_ptr().add(row).wrapping_offset(first);
+                for group in &tile.groups {
+                    let weight = weight.wrapping_add(group.tap * weight_step);
+                    let from = from.wrapping_offset(group.tap as isize * tap_step);
+                    macro_rules! window {
+                        ($taps:literal, $ratio:literal, $step:ident) => {
+                            window::<S, N, V, $taps, $ratio>(
                                 simd,
                                 &mut sums,
                                 (weight, weight_step),
                                 (from, $step),
-                            );
-                            weight = weight.wrapping_add($count * weight_step);
-                            from = from.wrapping_offset($count * tap_step);
-                            left -= $count;
-                        }
-                    };
+                                &group.inside,
+                            )
+                        };
+                    }
+                    match (group.taps, band.ratio) {
+                        (3, Some(1)) => window!(3, 1, tap_step),
+                        (3, _) => window!(3, 2, tap_step),
+                        (2, _) => window!(2, 1, tap_step),
+                        _ => window!(1, 1, source_step),
+                    }
                 }
-                if source_step == tap_step {
-                    take!(3, 1, tap_step);
-                    take!(2, 1, tap_step);
-                } else if source_step == 2 * tap_step {
-                    take!(3, 2, tap_step);
-                }
-                take!(1, 1, source_step);
             }
-            for (t, sums) in sums.iter().enumerate() {
-                let pixel = tile.first as isize + t as isize * band.step;
-                let to = to.offset(pixel * channels as isize).add(channel);
+            let mut at = tile.first as isize * pass.channels as isize + channel as isize;
+            for sums in &sums {
                 for v in 0..V {
-                    store::<S>(to.add(v * lanes), sums[v]);
+                    let to = self.to.as_mut_ptr().offset(at).add(v * lanes);
+                    let channels = self.channels.saturating_sub(channel + v * lanes);
+                    if channels >= lanes {
+                        store::<S>(to, sums[v]);
+                    } else {
+                        let mut values = [0.0; PANEL];
+                        store::<S>(values.as_mut_ptr(), sums[v]);
+                        to.copy_from_nonoverlapping(values.as_ptr(), channels);
+                    }
                 }
+                at += band.step * pass.channels as isize;
             }
         }
     }
 }
 
-/// Adds `G` kernel positions to the sums of `N` destinations. The sources of neighbouring positions are `step` elements apart, those of
-/// neighbouring destinations `RATIO` times that: what two of the products share is loaded once.
+/// Adds `G` kernel positions to the sums of `N` destinations. Their sources, neighbours of which are `step` elements apart, are read one
+/// after the other; those of neighbouring destinations are `RATIO` of them apart. Those that are not `inside` are left out.
 ///
-/// Three positions of eight destinations are 24 multiply-adds for 13 loads, or for 20 with a ratio of 2. A processor that does as many
-/// of the one as of the other waits for the multiply-adds.
+/// Three positions of eight destinations are 24 multiply-adds for 13 loads, or for 20 with a ratio of 2. One address goes from source to
+/// source: as many addresses as sources would not fit into the registers.
 ///
 /// # Safety
-/// The weights and the sources, from the first ones at `weight` and `from`, have `V` vectors each.
+/// The weights at `weight`, `weight_step` elements apart, and the sources that are inside have `V` vectors each.
 #[inline(always)]
 unsafe fn window<S: Simd, const N: usize, const V: usize, const G: usize, const RATIO: usize>(
     simd: S,
     sums: &mut [[S::f32s; V]; N],
     (weight, weight_step): (*const f32, usize),
     (from, step): (*const f32, isize),
+    inside: &Range<usize>,
 ) {
     let lanes = S::F32_LANES;
+    let count = (N - 1) * RATIO + G;
+    const { assert!((N - 1) * RATIO + G <= 17) };
     let mut weights = [[simd.splat_f32s(0.0); V]; G];
+    let mut weight = weight;
     // SAFETY: promised by the caller.
     unsafe {
-        for i in 0..G {
+        for weights in &mut weights {
             for v in 0..V {
-                weights[i][v] = load::<S>(weight.add(i * weight_step + v * lanes));
+                weights[v] = load::<S>(weight.add(v * lanes));
             }
-        }
-        for v in 0..V {
-            for t in 0..N {
-                for i in 0..G {
-                    // The compiler sees that these are fewer sources than products.
-                    let from = from.offset((t * RATIO + i) as isize * step);
-                    let x = load::<S>(from.add(v * lanes));
-                    sums[t][v] = simd.mul_add_e_f32s(x, weights[i][v], sums[t][v]);
-                }
-            }
+            weight = weight.wrapping_add(weight_step);
         }
     }
-}
-
-/// Adds a kernel position to the sums of those of `N` destinations that `mask` has. Their sources are `step` elements apart.
-///
-/// # Safety
-/// The weights at `weight` and the sources of these destinations have `V` vectors.
-#[inline(always)]
-unsafe fn masked<S: Simd, const N: usize, const V: usize>(
-    simd: S,
-    sums: &mut [[S::f32s; V]; N],
-    mask: u32,
-    weight: *const f32,
-    (from, step): (*const f32, isize),
-) {
-    let lanes = S::F32_LANES;
-    let mut weights = [simd.splat_f32s(0.0); V];
-    // SAFETY: promised by the caller.
-    unsafe {
-        for v in 0..V {
-            weights[v] = load::<S>(weight.add(v * lanes));
-        }
-        for t in 0..N {
-            if (mask >> t) & 1 == 1 {
-                let from = from.wrapping_offset(t as isize * step);
-                for v in 0..V {
-                    let x = load::<S>(from.add(v * lanes));
-                    sums[t][v] = simd.mul_add_e_f32s(x, weights[v], sums[t][v]);
-                }
-            }
-        }
-    }
-}
-
-/// Gradient of the weight, `(channel, tap)`.
-pub(super) fn grad_weight(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    assert_eq!(x.len(), g.batch * g.image());
-    assert_eq!(dy.len(), g.batch * g.out_image());
-    let [rows, columns] = Axis::forward(g);
-    let rows: Vec<Vec<Tap>> = (0..rows.len).map(|y| rows.taps(y)).collect();
-    let spans = columns.spans();
-    let images = g.batch.div_ceil(PARTS).max(1);
-    let parts = g.batch.div_ceil(images).max(1);
-    let mut partial = scratch::zeroed::<f32>(parts * g.weights());
-    let threads = Threads::for_work(g.multiply_adds());
-    for_each_chunk(&mut partial, g.weights(), threads, |part, dw| {
-        for n in part * images..((part + 1) * images).min(g.batch) {
-            arch().dispatch(WeightGrad {
-                g,
-                rows: &rows,
-                spans: &spans,
-                x: &x[n * g.image()..][..g.image()],
-                dy: &dy[n * g.out_image()..][..g.out_image()],
-                dw,
-            });
-        }
-    });
-    for (channel, dw) in dw.chunks_exact_mut(g.taps()).enumerate() {
-        for (tap, dw) in dw.iter_mut().enumerate() {
-            let parts = partial.chunks_exact(g.weights());
-            *dw = parts.map(|part| part[tap * g.channels + channel]).sum();
-        }
-    }
-}
-
-/// Weight gradient of one image, added to `dw` `(tap, channel)`.
-struct WeightGrad<'a> {
-    g: &'a Geometry,
-    /// Taps of every row of the output.
-    rows: &'a [Vec<Tap>],
-    spans: &'a [Span],
-    x: &'a [f32],
-    dy: &'a [f32],
-    dw: &'a mut [f32],
-}
-
-impl WithSimd for WeightGrad<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let (channels, lanes) = (self.g.channels, S::F32_LANES);
-        let rows = self.rows;
-        for (y, taps) in rows.iter().enumerate() {
-            for &(ky, row) in taps {
-                let mut channel = 0;
-                // SAFETY: the channels are inside, and so are the taps of row and spans. The last vector may have channels that the one
-                // before it had, which are skipped.
-                unsafe {
-                    while channel + VECTORS * lanes <= channels {
-                        self.row::<S, VECTORS>(simd, y, (ky, row), channel, 0);
-                        channel += VECTORS * lanes;
-                    }
-                    while channel < channels {
-                        let at = channel.min(channels - lanes);
-                        self.row::<S, 1>(simd, y, (ky, row), at, channel - at);
-                        channel = at + lanes;
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl WeightGrad<'_> {
-    /// `V` vectors of channels, all spans of a row.
-    #[inline(always)]
-    unsafe fn row<S: Simd, const V: usize>(
-        &mut self,
-        simd: S,
-        y: usize,
-        tap: Tap,
-        channel: usize,
-        skip: usize,
-    ) {
-        for span in self.spans {
-            let mut taps = &span.taps[..];
-            macro_rules! run {
-                ($count:literal) => {
-                    while let Some((some, rest)) = taps.split_first_chunk::<$count>() {
-                        // SAFETY: promised by the caller.
-                        unsafe {
-                            self.taps::<S, $count, V>(simd, y, tap, (span, some), channel, skip)
-                        };
-                        taps = rest;
-                    }
-                };
-            }
-            // Up to seven, whose sums of two vectors fill sixteen registers together with the gradient of the output.
-            run!(7);
-            run!(6);
-            run!(5);
-            run!(4);
-            run!(3);
-            run!(2);
-            run!(1);
-        }
-    }
-
-    /// `N` taps of a row of the kernel.
-    #[inline(always)]
-    unsafe fn taps<S: Simd, const N: usize, const V: usize>(
-        &mut self,
-        simd: S,
-        y: usize,
-        (ky, row): Tap,
-        (span, taps): (&Span, &[Tap; N]),
-        channel: usize,
-        skip: usize,
-    ) {
-        let (g, lanes) = (self.g, S::F32_LANES);
-        let (channels, step) = (g.channels, g.stride.1 * g.channels);
-        // SAFETY: promised by the caller.
-        unsafe {
-            let mut sums = [[simd.splat_f32s(0.0); V]; N];
-            let mut dy = self
-                .dy
-                .as_ptr()
-                .add((y * g.out_width + span.first) * channels + channel);
-            let x = self.x.as_ptr().add(row * g.width * channels + channel);
-            let mut sources = taps.map(|(_, column)| x.add(column * channels));
-            for _ in 0..span.count {
-                let mut upper = [simd.splat_f32s(0.0); V];
-                for v in 0..V {
-                    upper[v] = load::<S>(dy.add(v * lanes));
-                }
-                for i in 0..N {
+    let mut from = from;
+    // The loop is written out: the compiler would unroll it after it has given up to keep the sums in registers.
+    macro_rules! sources {
+        ($is_inside:expr; $($s:literal)*) => {
+            $(if $s < count {
+                if $is_inside($s) {
                     for v in 0..V {
-                        let x = load::<S>(sources[i].add(v * lanes));
-                        sums[i][v] = simd.mul_add_e_f32s(x, upper[v], sums[i][v]);
-                    }
-                    sources[i] = sources[i].wrapping_add(step);
-                }
-                dy = dy.wrapping_add(channels);
-            }
-            for i in 0..N {
-                let at = (ky * g.kernel.1 + taps[i].0) * channels + channel;
-                for v in 0..V {
-                    let dw = &mut self.dw[at + v * lanes..][..lanes];
-                    if skip == 0 {
-                        let sum = simd.add_f32s(load::<S>(dw.as_ptr()), sums[i][v]);
-                        store::<S>(dw.as_mut_ptr(), sum);
-                    } else {
-                        let mut sum = [0.0; 64];
-                        store::<S>(sum.as_mut_ptr(), sums[i][v]);
-                        for (dw, sum) in dw.iter_mut().zip(sum).skip(skip) {
-                            *dw += sum;
+                        // SAFETY: promised by the caller.
+                        let x = unsafe { load::<S>(from.add(v * lanes)) };
+                        for i in 0..G {
+                            // The compiler knows which destinations see the source.
+                            if $s >= i && ($s - i) % RATIO == 0 && ($s - i) / RATIO < N {
+                                let sum = &mut sums[($s - i) / RATIO][v];
+                                *sum = simd.mul_add_e_f32s(x, weights[i][v], *sum);
+                            }
                         }
                     }
                 }
-            }
-        }
+                from = from.wrapping_offset(step);
+            })*
+        };
+        ($is_inside:expr) => {
+            sources!($is_inside; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+        };
+    }
+    if inside.len() == count {
+        sources!(|_| true);
+    } else {
+        sources!(|s: usize| inside.contains(&s));
     }
 }

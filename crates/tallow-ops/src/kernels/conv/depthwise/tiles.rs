@@ -1,5 +1,7 @@
 //! Tiles of neighbouring destinations along a row, whose sums are in registers together, and the sources that they see.
 
+use std::ops::Range;
+
 use super::axis::Axis;
 
 /// Destinations of a tile.
@@ -14,12 +16,12 @@ pub(super) struct Band {
     /// First kernel position, and distance from one to the next.
     pub(super) kernel: usize,
     pub(super) kernel_step: usize,
-    /// Number of kernel positions.
-    pub(super) taps: usize,
     /// From the source seen through a kernel position to the one seen through the next.
     pub(super) tap_step: isize,
     /// From the source of a destination to that of the next one in the tile; its sign is that of `tap_step`.
     pub(super) source_step: isize,
+    /// `source_step / tap_step`, if it is 1 or 2: destinations see the same sources then. Otherwise a group is one kernel position.
+    pub(super) ratio: Option<usize>,
     /// From a destination to the next one in the tile.
     pub(super) step: isize,
     /// Tiles that have all destinations of the band, some of them twice.
@@ -35,10 +37,19 @@ pub(super) struct Tile {
     pub(super) first: usize,
     /// Source that it sees through the first kernel position; it may lie outside.
     pub(super) source: isize,
-    /// For each kernel position the destinations whose source is inside, a bit each.
-    pub(super) masks: Vec<u32>,
-    /// Whether all sources are inside.
-    pub(super) inside: bool,
+    /// All kernel positions through which a destination sees a source that is inside, in their order.
+    pub(super) groups: Vec<Group>,
+}
+
+/// Neighbouring kernel positions of a tile, whose sources are read one after the other: each once, for all destinations that see it.
+#[derive(Debug, PartialEq)]
+pub(super) struct Group {
+    /// First kernel position, counted in the band.
+    pub(super) tap: usize,
+    /// Number of kernel positions, one of 1, 2 and 3.
+    pub(super) taps: usize,
+    /// Sources that are inside, of those that the group sees in their order.
+    pub(super) inside: Range<usize>,
 }
 
 impl Band {
@@ -61,31 +72,49 @@ impl Band {
         let (kernel, nearest) = seen.first().copied().unwrap_or_default();
         let sign = if tap_step < 0 { -1 } else { 1 };
         let source_step = sign * axis.source_step as isize;
+        let ratio = [1, 2].into_iter().find(|&r| source_step == r * tap_step);
         let tile = |(at, size): (usize, usize)| {
             let start = if sign < 0 { at + size - 1 } else { at };
             let source = nearest + (start * axis.source_step) as isize;
-            let is_inside = |t: usize, i: usize| {
-                let source = source + t as isize * source_step + i as isize * tap_step;
-                (0..axis.sources as isize).contains(&source)
+            let group = |tap: usize, taps: usize| {
+                let (step, count) = match ratio {
+                    Some(ratio) if taps > 1 => (tap_step, (size - 1) * ratio as usize + taps),
+                    _ => (source_step, size),
+                };
+                let is_inside = |s: usize| {
+                    let source = source + tap as isize * tap_step + s as isize * step;
+                    (0..axis.sources as isize).contains(&source)
+                };
+                let first = (0..count).find(|&s| is_inside(s))?;
+                let end = (first..count).find(|&s| !is_inside(s)).unwrap_or(count);
+                let inside = first..end;
+                Some(Group { tap, taps, inside })
             };
-            let masks: Vec<u32> = (0..seen.len())
-                .map(|i| (0..size).fold(0, |mask, t| mask | (u32::from(is_inside(t, i)) << t)))
-                .collect();
+            let mut groups = Vec::new();
+            let mut tap = 0;
+            while tap < seen.len() {
+                let taps = match (ratio, seen.len() - tap) {
+                    (Some(_), 3..) => 3,
+                    (Some(1), 2) => 2,
+                    _ => 1,
+                };
+                groups.extend(group(tap, taps));
+                tap += taps;
+            }
             Tile {
                 size,
                 first: first + start * axis.step,
                 source,
-                inside: masks.iter().all(|&mask| mask + 1 == 1 << size),
-                masks,
+                groups,
             }
         };
         let tiles = cut((axis.len - first).div_ceil(axis.step));
         Self {
             kernel,
             kernel_step,
-            taps: seen.len(),
             tap_step,
             source_step,
+            ratio: ratio.map(|ratio| ratio as usize),
             step: sign * axis.step as isize,
             tiles: tiles.into_iter().map(tile).collect(),
         }
@@ -113,10 +142,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::kernels::conv::Geometry;
     use crate::kernels::conv::geometry::tests::row;
 
     #[test]
-    fn tiles_have_the_destinations_and_sources_of_the_spans() {
+    fn tiles_have_the_destinations_and_sources_of_the_axis() {
         for (width, kernel, stride, padding, dilation) in [
             (16, 3, 1, 1, 1),
             (7, 7, 1, 3, 1),
@@ -132,32 +162,37 @@ mod tests {
             let g = row(width, kernel, stride, padding, dilation);
             for [_, axis] in [Axis::forward(&g), Axis::gradient(&g)] {
                 let mut expected = BTreeSet::new();
-                for span in axis.spans() {
-                    for j in 0..span.count {
-                        for &(k, source) in &span.taps {
-                            let source = source + j * axis.source_step;
-                            expected.insert((k, span.first + j * axis.step, source));
-                        }
-                    }
+                for destination in 0..axis.len {
+                    let taps = axis.taps(destination).into_iter();
+                    expected.extend(taps.map(|(k, source)| (k, destination, source)));
                 }
                 let (mut found, mut destinations) = (BTreeSet::new(), BTreeSet::new());
                 for band in Band::all(&axis) {
                     for tile in &band.tiles {
-                        assert!(SIZES.contains(&tile.size) && tile.masks.len() == band.taps);
+                        assert!(SIZES.contains(&tile.size));
                         for t in 0..tile.size {
                             let step = t as isize * band.step;
                             let destination = tile.first.checked_add_signed(step).unwrap();
                             destinations.insert(destination);
-                            for (i, mask) in tile.masks.iter().enumerate() {
+                        }
+                        for group in &tile.groups {
+                            for (t, i) in
+                                (0..tile.size).flat_map(|t| (0..group.taps).map(move |i| (t, i)))
+                            {
+                                let seen = match (group.taps, band.ratio) {
+                                    (1, _) => t,
+                                    (_, ratio) => t * ratio.unwrap() + i,
+                                };
+                                let tap = group.tap + i;
+                                let step = t as isize * band.step;
+                                let destination = tile.first.checked_add_signed(step).unwrap();
                                 let source = tile.source
                                     + t as isize * band.source_step
-                                    + i as isize * band.tap_step;
-                                if (mask >> t) & 1 == 1 {
-                                    let k = band.kernel + i * band.kernel_step;
+                                    + tap as isize * band.tap_step;
+                                if group.inside.contains(&seen) {
+                                    let k = band.kernel + tap * band.kernel_step;
                                     let source = usize::try_from(source).unwrap();
                                     found.insert((k, destination, source));
-                                } else {
-                                    assert!(!tile.inside);
                                 }
                             }
                         }
@@ -167,6 +202,24 @@ mod tests {
                 assert!(destinations.into_iter().eq(0..axis.len), "{axis:?}");
             }
         }
+    }
+
+    #[test]
+    fn groups_have_the_sources_that_are_inside() {
+        let group = |tap, taps, inside| Group { tap, taps, inside };
+        let groups = |g: &Geometry, tile: usize| {
+            let [_, axis] = Axis::forward(g);
+            let mut bands = Band::all(&axis);
+            bands.remove(0).tiles.remove(tile).groups
+        };
+        let three = row(16, 3, 1, 1, 1);
+        assert_eq!(groups(&three, 0), [group(0, 3, 1..10)]);
+        assert_eq!(groups(&three, 1), [group(0, 3, 0..9)]);
+        let five = row(32, 5, 2, 2, 1);
+        let expected = [group(0, 3, 2..17), group(3, 1, 0..8), group(4, 1, 0..8)];
+        assert_eq!(groups(&five, 0), expected);
+        let single = [group(1, 1, 0..1)];
+        assert_eq!(groups(&row(1, 3, 1, 3, 3), 0), single);
     }
 
     #[test]
