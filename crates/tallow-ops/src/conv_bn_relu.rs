@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp3, Shape, Tensor};
 #[cfg(feature = "cuda")]
 use tallow_cuda::ops::norm::Tail as CudaTail;
 
-use crate::batch_norm::{self, Norm, batch_norm_train, to_f64, update_running};
+use crate::batch_norm::{self, Norm, batch_norm_train, sync, to_f64, update_running};
 use crate::conv::{self, Conv2dConfig, conv2d};
 #[cfg(feature = "cuda")]
 use crate::conv_block::is_on_device;
@@ -51,8 +51,12 @@ pub fn conv_bn_relu_train(
         config,
     } = norm;
     let maps = geometry.maps();
+    let is_chunk = sync::is_on();
     #[cfg(feature = "cuda")]
-    if is_on_device(x, weight, conv, &config, &geometry) && (!pool || maps.h.min(maps.w) >= 2) {
+    if !is_chunk
+        && is_on_device(x, weight, conv, &config, &geometry)
+        && (!pool || maps.h.min(maps.w) >= 2)
+    {
         batch_norm::check_parameters(
             maps.c,
             PARAMETERS,
@@ -70,7 +74,8 @@ pub fn conv_bn_relu_train(
         let y = conv2d(x, weight, None, conv)?;
         return apply(&y, [gamma, beta], bias, maps, config.eps, statistics, tail);
     }
-    if !is_fast(x, conv, &config, &geometry) || (pool && maps.h.min(maps.w) < 2) {
+    let too_small = pool && maps.h.min(maps.w) < 2;
+    if is_chunk || too_small || !is_fast(x, conv, &config, &geometry) {
         let y = conv2d(x, weight, bias, conv)?;
         let y = relu(&batch_norm_train(
             &y,

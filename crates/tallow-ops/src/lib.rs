@@ -42,7 +42,8 @@ mod weighted;
 
 pub use activation::{Activation, gelu, gelu_tanh, hard_sigmoid, hard_swish, sigmoid, silu};
 pub use batch_norm::{
-    BatchNormConfig, Norm, batch_norm_eval, batch_norm_train, with_running_momentum,
+    BatchNormConfig, Norm, NormExchange, batch_norm_eval, batch_norm_train, with_norm_exchange,
+    with_running_momentum,
 };
 pub use cast::cast;
 pub use conv::{Conv2dConfig, conv2d};

@@ -4,7 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Shape, Tensor};
 
-use crate::batch_norm::{BatchNormConfig, Norm, batch_norm_train, check_train, update_running};
+use crate::batch_norm::{
+    BatchNormConfig, Norm, batch_norm_train, check_train, sync, update_running,
+};
 #[cfg(feature = "cuda")]
 use crate::batch_norm::{check_count, check_parameters};
 #[cfg(feature = "cuda")]
@@ -40,8 +42,10 @@ pub fn batch_norm_add_relu_train(x: &Tensor, shortcut: &Tensor, norm: Norm) -> R
         config,
     } = norm;
     check_same("batch_norm_add_relu", x, shortcut)?;
+    let is_chunk = sync::is_on();
     #[cfg(feature = "cuda")]
-    if route::layer_on_cuda(x, weight)
+    if !is_chunk
+        && route::layer_on_cuda(x, weight)
         && config.layout == Layout::Nhwc
         && route::maps_on_cuda(shortcut)
     {
@@ -54,7 +58,7 @@ pub fn batch_norm_add_relu_train(x: &Tensor, shortcut: &Tensor, norm: Norm) -> R
         let eps = config.eps;
         return apply_add_relu(x, shortcut, parameters, None, extents, eps, statistics);
     }
-    if !cpu::has_kernels(x) {
+    if is_chunk || !cpu::has_kernels(x) {
         let y = batch_norm_train(x, weight, bias, running_mean, running_var, &config)?;
         return relu(&add(&y, shortcut)?);
     }

@@ -10,7 +10,7 @@ use candle_core::{CustomOp1, CustomOp2, CustomOp3, Device, Tensor, TensorId};
 
 use crate::cpu;
 use crate::custom_op::{self, for_float};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::elementwise::map2;
 use crate::kernels::fresh::fresh;
 #[cfg(feature = "cuda")]
@@ -130,7 +130,35 @@ impl Tape {
     /// # Errors
     /// Errors of the operators' backward passes.
     pub fn backward(self, loss: &Tensor) -> Result<GradStore> {
-        self.run(loss, None)
+        self.run(loss, None, None)
+    }
+
+    /// Gradients of `sum(output * gradient)`, as PyTorch's `output.backward(gradient)`: `output` may have any shape, and `gradient` has the
+    /// same.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor, Var};
+    /// use tallow_ops::{Tape, relu};
+    ///
+    /// let x = Var::new(&[1f32, -2.0, 3.0], &Device::Cpu)?;
+    /// let tape = Tape::record();
+    /// let gradients = tape.backward_from(&relu(&x)?, &Tensor::new(&[0.5f32, 1.0, 2.0], &Device::Cpu)?)?;
+    /// assert_eq!(gradients.get(&x).unwrap().to_vec1::<f32>()?, [0.5, 0.0, 2.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the shapes differ, and as [`backward`](Self::backward).
+    pub fn backward_from(self, output: &Tensor, gradient: &Tensor) -> Result<GradStore> {
+        if output.dims() != gradient.dims() {
+            return Err(Error::Shape {
+                op: "backward_from",
+                argument: "gradient",
+                expected: format!("{:?}, as the output", output.dims()),
+                found: gradient.shape().clone(),
+            });
+        }
+        self.run(output, Some(gradient), None)
     }
 
     /// [`backward`](Self::backward) that hands each variable and its gradient to `ready` as soon as the gradient is final, once no operator
@@ -161,21 +189,31 @@ impl Tape {
         loss: &Tensor,
         ready: &mut dyn FnMut(&Tensor, &Tensor),
     ) -> Result<GradStore> {
-        self.run(loss, Some(ready))
+        self.run(loss, None, Some(ready))
     }
 
-    fn run(self, loss: &Tensor, mut ready: Option<&mut Ready<'_>>) -> Result<GradStore> {
+    /// Backward pass from `loss`, whose gradient is that given, or ones.
+    fn run(
+        self,
+        loss: &Tensor,
+        gradient: Option<&Tensor>,
+        mut ready: Option<&mut Ready<'_>>,
+    ) -> Result<GradStore> {
         let nodes = TAPES.with_borrow_mut(|tapes| tapes.last_mut().map(std::mem::take));
         let nodes = nodes.unwrap_or_default();
         if !is_complete(&nodes, loss) {
-            return Ok(loss.backward()?);
+            return Ok(match gradient {
+                Some(gradient) => (loss * gradient)?.sum_all()?.backward()?,
+                None => loss.backward()?,
+            });
         }
         let mut first_uses = match ready.is_some() {
             true => first_uses(&nodes),
             false => HashMap::new(),
         };
         let mut gradients = HashMap::new();
-        gradients.insert(loss.id(), loss.ones_like()?);
+        let of_loss = gradient.map_or_else(|| loss.ones_like(), |gradient| Ok(gradient.clone()))?;
+        gradients.insert(loss.id(), of_loss);
         for (number, Node { output, op }) in nodes.into_iter().enumerate().rev() {
             if let Some(gradient) = gradients.remove(&output.id()) {
                 op.backward(&output, gradient, &mut gradients)?;

@@ -1,5 +1,6 @@
 pub(crate) mod config;
 pub(crate) mod running;
+pub(crate) mod sync;
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,6 +9,7 @@ use candle_core::{CpuStorage, CustomOp3, DType, Shape, Tensor, Var};
 pub use self::config::{BatchNormConfig, Norm};
 pub(crate) use self::config::{check, check_count, check_parameters, check_train};
 pub use self::running::with_running_momentum;
+pub use self::sync::{NormExchange, with_norm_exchange};
 #[cfg(feature = "cuda")]
 use crate::cuda::PARAMETERS;
 #[cfg(feature = "cuda")]
@@ -28,7 +30,8 @@ use crate::{cpu, reference, tape};
 /// Each channel is normalized by the mean and variance of the batch, multiplied by `weight` and shifted by `bias`. `x` is
 /// `(N, C, H, W)` or `(N, H, W, C)`, the layout of the configuration; `weight`, `bias` and the running statistics are `(C)`. The
 /// batch is normalized by its biased variance. `running_mean` and `running_var` move by `momentum` towards its mean and its
-/// *unbiased* variance, in place, and are not part of the graph. Sums are computed in `f64`.
+/// *unbiased* variance, in place, and are not part of the graph. Sums are computed in `f64`. In [`with_norm_exchange`] the batch is that
+/// of all chunks.
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) if a shape does not fit, or if there is only one value per channel, which has no
@@ -42,6 +45,9 @@ pub fn batch_norm_train(
     running_var: &Var,
     config: &BatchNormConfig,
 ) -> Result<Tensor> {
+    if let Some(call) = sync::next() {
+        return sync::batch_norm_train(call, x, weight, bias, running_mean, running_var, config);
+    }
     #[cfg(feature = "cuda")]
     if route::layer_on_cuda(x, weight) {
         let extents = Extents::of(NAME, x, config.layout)?;
@@ -149,6 +155,17 @@ pub(crate) fn update_running(
     config: &BatchNormConfig,
 ) -> Result<()> {
     let count = (extents.n * extents.h * extents.w) as f64;
+    move_running([running_mean, running_var], mean, variance, count, config)
+}
+
+/// Moves the running mean and variance towards the mean and the unbiased variance of `count` values of a channel.
+fn move_running(
+    [running_mean, running_var]: [&Var; 2],
+    mean: &[f64],
+    variance: &[f64],
+    count: f64,
+    config: &BatchNormConfig,
+) -> Result<()> {
     let momentum = running::momentum(config);
     move_towards(running_mean, mean, 1., momentum)?;
     move_towards(running_var, variance, count / (count - 1.), momentum)

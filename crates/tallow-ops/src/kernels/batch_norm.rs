@@ -96,6 +96,22 @@ pub(crate) fn backward_train<T: Float>(
 ) -> (Vec<T>, Vec<T>) {
     let (sum, dot) = gradient_sums(x, gy, extents, layout, normal);
     let count = (extents.n * extents.h * extents.w) as f64;
+    let sums = (count, &sum[..], &dot[..]);
+    input_gradient([x, gy], extents, layout, normal, weight, sums, gx);
+    parameter_gradients(&sum, &dot, normal)
+}
+
+/// The gradient of `x` by the sums over the batch that has given mean and variance, of which `x` may be a part: number of values of a channel,
+/// and [`gradient_sums`].
+pub(crate) fn input_gradient<T: Float>(
+    [x, gy]: [&[T]; 2],
+    extents: Extents,
+    layout: Layout,
+    normal: &Normal,
+    weight: &[T],
+    (count, sum, dot): (f64, &[f64], &[f64]),
+    gx: &mut [T],
+) {
     let mean = narrow(&normal.mean);
     let scale = scale(weight, normal);
     let offset: Vec<T> = sum.iter().map(|s| T::from_f64(s / count)).collect();
@@ -113,7 +129,6 @@ pub(crate) fn backward_train<T: Float>(
         #[inline(always)]
         |[x, g], [mean, scale, offset, slope]| (g - offset - (x - mean) * slope) * scale,
     );
-    parameter_gradients(&sum, &dot, normal)
 }
 
 /// `out = relu((x - mean) * scale + bias + shortcut)`.
@@ -167,7 +182,7 @@ pub(crate) fn backward_eval<T: Float>(
 }
 
 /// Of each channel, the sums of `gy` and of `gy * (x - mean)`.
-fn gradient_sums<T: Float>(
+pub(crate) fn gradient_sums<T: Float>(
     x: &[T],
     gy: &[T],
     extents: Extents,
@@ -185,7 +200,11 @@ fn gradient_sums<T: Float>(
 }
 
 /// The gradients of weight and bias.
-fn parameter_gradients<T: Float>(sum: &[f64], dot: &[f64], normal: &Normal) -> (Vec<T>, Vec<T>) {
+pub(crate) fn parameter_gradients<T: Float>(
+    sum: &[f64],
+    dot: &[f64],
+    normal: &Normal,
+) -> (Vec<T>, Vec<T>) {
     let weight = dot
         .iter()
         .zip(&normal.inverse)

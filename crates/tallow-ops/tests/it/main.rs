@@ -11,6 +11,7 @@ mod generator;
 mod layer_norm;
 mod linear;
 mod loss;
+mod norm_sync;
 mod pool;
 mod skip_init;
 mod squeeze_excite;

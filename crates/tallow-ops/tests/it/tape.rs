@@ -116,6 +116,42 @@ fn gradients_are_candles() {
     }
 }
 
+/// With an operator of candle's too, and from an output of any shape.
+#[test]
+fn a_backward_pass_may_start_from_a_given_gradient() {
+    for foreign in [false, true] {
+        let net = Net::new();
+        let expected = net.loss(foreign).affine(-0.25, 0.).unwrap();
+        let expected = expected.backward().unwrap();
+        let tape = Tape::record();
+        let loss = net.loss(foreign);
+        let gradient = Tensor::new(-0.25f32, &Device::Cpu).unwrap();
+        let found = tape.backward_from(&loss, &gradient).unwrap();
+        for (i, v) in net.vars.iter().enumerate() {
+            let (a, b) = (
+                values(found.get(v).unwrap()),
+                values(expected.get(v).unwrap()),
+            );
+            let largest = b.iter().fold(0f32, |m, v| m.max(v.abs()));
+            assert!(largest > 1e-6, "parameter {i} has no gradient to compare");
+            for (a, b) in a.iter().zip(&b) {
+                assert!((a - b).abs() <= 1e-6 * largest, "{i}: {a} is not {b}");
+            }
+        }
+    }
+    let generator = Generator::new(3);
+    let x = var(&generator, &[2, 3]);
+    let gradient = var(&generator, &[2, 3]).as_detached_tensor();
+    let tape = Tape::record();
+    let y = add(&x, &x).unwrap();
+    let wrong = Tensor::ones((3, 2), DType::F32, &Device::Cpu).unwrap();
+    let error = Tape::record().backward_from(&y, &wrong).unwrap_err();
+    assert!(error.to_string().contains("as the output"), "{error}");
+    let found = tape.backward_from(&y, &gradient).unwrap();
+    let twice: Vec<f32> = values(&gradient).iter().map(|g| 2. * g).collect();
+    assert_eq!(values(found.get(&x).unwrap()), twice);
+}
+
 type Values = Vec<f32>;
 
 /// Places in `vars` of the variables whose gradients are handed over, with these, in their order; and the gradients of the result.
