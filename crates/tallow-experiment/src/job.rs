@@ -207,7 +207,8 @@ impl<'a> Job<'a> {
         if job.steps(recipe.train.epochs) >= job.train.num_batches() {
             let store = job.model.store();
             check_last_batch(&job.model, store, &job.train)?;
-            check_chunks(&job.model, store, &job.train, recipe.train.chunks)?;
+            let chunks = job.train_config().normalized_chunks();
+            check_chunks(&job.model, store, &job.train, chunks)?;
         }
         Ok(job)
     }

@@ -204,7 +204,8 @@ pub struct Train {
     #[schemars(extend("default" = 1))]
     #[schemars(example = 4)]
     pub chunks: usize,
-    /// Running statistics of batch norm that a step in chunks keeps: those of the first chunk, or their mean over the chunks.
+    /// Statistics of batch norm in a step in chunks. Each chunk is normalized by itself, and the running statistics are those of the first chunk,
+    /// or their mean over the chunks; with `"sync"` all are those of the whole batch.
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(extend("default" = "first"))]
     pub norm_statistics: NormStatistics,

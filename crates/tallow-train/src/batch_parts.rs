@@ -1,6 +1,7 @@
 //! Parts that act on a batch, its gradients or the weights, by the settings of a run.
 
 use candle_core::{Tensor, Var};
+use candle_nn::ModuleT;
 use tallow_datasets::DataLoader;
 use tallow_ops::ParamStore;
 
@@ -169,11 +170,12 @@ impl BatchParts {
     }
 }
 
-/// `inner` in chunks, those of this rank, and sharpness-aware, as the settings say.
+/// `inner` in chunks, those of this rank, and sharpness-aware, as the settings say. `shared_model` is the model for threads.
 pub(crate) fn train_step<'s>(
     config: &TrainConfig,
     parameters: &[(String, Var)],
     inner: &'s mut dyn TrainStep,
+    shared_model: Option<&'s (dyn ModuleT + Sync)>,
     ranks: &Ranks,
     sizes: BatchSizes,
 ) -> Box<dyn TrainStep + 's> {
@@ -181,7 +183,11 @@ pub(crate) fn train_step<'s>(
         0 | 1 => Box::new(inner),
         chunks => {
             let chunks = Chunks::new(chunks, inner).on(ranks, sizes);
-            Box::new(chunks.with_norm_statistics(config.norm_statistics))
+            let chunks = chunks.with_norm_statistics(config.norm_statistics);
+            Box::new(match shared_model {
+                Some(model) => chunks.with_shared_model(model),
+                None => chunks,
+            })
         }
     };
     match &config.sam {

@@ -3,10 +3,12 @@
 use std::mem;
 
 use candle_core::{DType, Device, Tensor};
+use candle_nn::ModuleT;
 use tallow_datasets::{DataLoader, chunk_range};
 use tallow_ops::GeneratorState;
 
 use crate::error::{Error, Result};
+use crate::lockstep::{Done, Part, lockstep, needs_shared};
 use crate::loss::Target;
 use crate::norm_statistics::{ChunkBuffers, NormStatistics, OwnBuffer};
 use crate::ranks::{Order, Ranks};
@@ -28,9 +30,20 @@ const TAG: [u8; 8] = *b"tallow.c";
 /// parts of a batch, or [their mean](NormStatistics::Mean). The result therefore does not depend on where a chunk is computed: a trainer
 /// with a [`Communicator`](crate::Communicator) computes each on one of its ranks. The gradients of the last chunk of a rank are sent to the
 /// others while its backward pass goes on, if the inner step hands them over: [`TrainStep::step_with`].
+///
+/// # Batch norm over all chunks
+///
+/// With [`NormStatistics::Sync`] and a [shared model](Self::with_shared_model) each batch norm of `tallow-ops` takes mean and variance of the
+/// whole batch, in both passes ([`with_norm_exchange`](tallow_ops::with_norm_exchange)), and so do the running statistics. The gradients are those
+/// of the whole batch in one chunk, up to rounding, and do not depend on the ranks. The chunks of a rank go from batch norm to
+/// batch norm together: each has a thread, of which one computes at a time, and the activations of all are in memory. The inner step is not
+/// asked; the chunks have the forward and backward pass of [`ForwardBackward`](crate::ForwardBackward). Gradients are sent after the backward pass.
+/// The layers must be the same for all chunks: a batch norm that one of them leaves out is an error.
 pub struct Chunks<'a> {
     chunks: usize,
     norm_statistics: NormStatistics,
+    /// Model for threads.
+    model: Option<&'a (dyn ModuleT + Sync)>,
     inner: Box<dyn TrainStep + 'a>,
     /// Other ranks, if they compute some of the chunks.
     shared: Option<Shared>,
@@ -84,6 +97,7 @@ impl<'a> Chunks<'a> {
         Self {
             chunks: chunks.max(1),
             norm_statistics: NormStatistics::default(),
+            model: None,
             inner: Box::new(inner),
             shared: None,
         }
@@ -93,6 +107,14 @@ impl<'a> Chunks<'a> {
     pub fn with_norm_statistics(self, norm_statistics: NormStatistics) -> Self {
         Self {
             norm_statistics,
+            ..self
+        }
+    }
+
+    /// Sets the model of the steps as one that threads may share, which [`NormStatistics::Sync`] needs.
+    pub fn with_shared_model(self, model: &'a (dyn ModuleT + Sync)) -> Self {
+        Self {
+            model: Some(model),
             ..self
         }
     }
@@ -144,6 +166,35 @@ impl<'a> Chunks<'a> {
         }
         Ok((samples, chunks))
     }
+
+    /// The chunks of this rank, computed together with those of the other ranks, of which each has this share of the loss.
+    fn in_lockstep(
+        &self,
+        input: &StepInput,
+        own: &[Chunk],
+        share: impl Fn(usize) -> Option<f64>,
+    ) -> Result<Vec<Option<Done>>> {
+        let Some(model) = self.model else {
+            return Err(needs_shared("Chunks::with_shared_model"));
+        };
+        let seed = input.store.generator().state().seed;
+        let part = |chunk: &Chunk| -> Result<Option<Part>> {
+            let Some(target) = &chunk.target else {
+                return Ok(None);
+            };
+            let images = input.images.narrow(0, chunk.from, chunk.len)?;
+            Ok(Some(Part {
+                images: images.contiguous()?,
+                target: target.clone(),
+                share: share(chunk.number),
+                generator: dropout_stream(seed, input, chunk.number),
+            }))
+        };
+        let parts = own.iter().map(part).collect::<Result<Vec<_>>>()?;
+        let alone = Ranks::default();
+        let ranks = self.shared.as_ref().map_or(&alone, |shared| &shared.ranks);
+        lockstep(model, input.loss, input.store, parts, ranks)
+    }
 }
 
 impl TrainStep for Chunks<'_> {
@@ -170,9 +221,17 @@ impl TrainStep for Chunks<'_> {
         let state = generator.state();
         let mut buffers = ChunkBuffers::of(input.store, self.norm_statistics)?;
         let (mut logits, mut sums) = (Vec::new(), Sums::new(input.store.parameters()));
+        let is_sync = self.norm_statistics == NormStatistics::Sync;
+        let mut computed = match is_sync {
+            true => self.in_lockstep(input, &own, |chunk| counts(chunk).then(|| share(chunk)))?,
+            false => Vec::new(),
+        };
+        // Chunks in lockstep have gradients through the statistics of others, even without a loss, and their share in them.
+        let has_term = |chunk: usize| counts(chunk) || (is_sync && !is_empty(chunk));
+        let factor = |chunk: usize| if is_sync { 1.0 } else { share(chunk) };
         // On several ranks the last term of this one is sent gradient by gradient.
         let mut shared = (self.shared.as_mut()).map(|shared| (&shared.ranks, &mut shared.order));
-        let last = own.iter().rposition(|chunk| counts(chunk.number));
+        let last = own.iter().rposition(|chunk| has_term(chunk.number));
         let mut sent = None;
         for (place, chunk) in own.iter().enumerate() {
             let Some(target) = &chunk.target else {
@@ -180,35 +239,45 @@ impl TrainStep for Chunks<'_> {
                 buffers.after_chunk(0.0)?;
                 continue;
             };
-            buffers.before_chunk()?;
-            generator.set_state(&dropout_stream(state.seed, input, chunk.number));
-            let images = input.images.narrow(0, chunk.from, chunk.len)?;
-            let part = StepInput {
-                images: &images.contiguous()?,
-                target,
-                ..*input
-            };
-            match shared.take_if(|_| Some(place) == last) {
-                Some((ranks, order)) => {
+            let factor = factor(chunk.number);
+            let mut reduction = shared
+                .take_if(|_| Some(place) == last)
+                .map(|(ranks, order)| {
                     let before = mem::replace(&mut sums, Sums::new(Vec::new()));
-                    let open = before.until_last(share(chunk.number));
-                    let mut reduction = ranks.reduce(input.store, order, Some(open));
-                    let output = (self.inner)
-                        .step_with(&part, &mut |var, grad| reduction.hand_over(var, grad))?;
-                    // Without the graph, which holds the activations.
-                    let output = StepOutput {
-                        loss: output.loss.detach(),
-                        logits: output.logits.detach(),
-                        ..output
-                    };
-                    logits.push(output.logits.clone());
-                    sent = Some((reduction, output));
+                    ranks.reduce(input.store, order, Some(before.until_last(factor)))
+                });
+            let output = match computed.get_mut(place).and_then(Option::take) {
+                Some(done) => {
+                    done.buffers.restore()?;
+                    done.output
                 }
                 None => {
-                    let output = self.inner.step(&part)?;
-                    logits.push(output.logits.detach());
-                    let term = counts(chunk.number).then(|| Term::new(output, share(chunk.number)));
-                    sums.push(term)?;
+                    buffers.before_chunk()?;
+                    generator.set_state(&dropout_stream(state.seed, input, chunk.number));
+                    let images = input.images.narrow(0, chunk.from, chunk.len)?;
+                    let part = StepInput {
+                        images: &images.contiguous()?,
+                        target,
+                        ..*input
+                    };
+                    match &mut reduction {
+                        Some(reduction) => (self.inner)
+                            .step_with(&part, &mut |var, grad| reduction.hand_over(var, grad))?,
+                        None => self.inner.step(&part)?,
+                    }
+                }
+            };
+            // Without the graph, which holds the activations.
+            let output = StepOutput {
+                loss: output.loss.detach(),
+                logits: output.logits.detach(),
+                ..output
+            };
+            logits.push(output.logits.clone());
+            match reduction {
+                Some(reduction) => sent = Some((reduction, output)),
+                None => {
+                    sums.push(has_term(chunk.number).then(|| Term::new(output, factor)))?;
                 }
             }
             buffers.after_chunk(chunk.len as f64 / samples as f64)?;

@@ -77,7 +77,8 @@ pub struct TrainConfig {
     /// or dropout another number of them trains other weights.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub chunks: usize,
-    /// Running statistics of batch norm that a step in chunks keeps: those of the first chunk by default.
+    /// Statistics of batch norm in a step in chunks: each chunk is normalized by itself and the running statistics are those of the first one
+    /// by default. [`NormStatistics::Sync`] needs [`Trainer::with_shared_model`](crate::Trainer::with_shared_model).
     #[serde(default, skip_serializing_if = "crate::unset::is_default")]
     pub norm_statistics: NormStatistics,
     /// Sharpness-aware minimization.
@@ -177,6 +178,14 @@ impl TrainConfig {
             sam.validate()?;
         }
         Averages::validate(&self.ema, &self.swa, self.epochs)
+    }
+
+    /// Chunks of a batch that batch norm normalizes by themselves: one with [`NormStatistics::Sync`].
+    pub fn normalized_chunks(&self) -> usize {
+        match self.norm_statistics {
+            NormStatistics::Sync => 1,
+            NormStatistics::First | NormStatistics::Mean => self.chunks,
+        }
     }
 
     /// Checks that parameters of this type on this device can be trained in `precision`.

@@ -30,6 +30,7 @@ mod grid;
 mod history;
 mod input;
 mod last_batch;
+mod lockstep;
 mod loss;
 mod lr_finder;
 mod mix;

@@ -9,7 +9,8 @@ use crate::copies::Copies;
 use crate::error::Result;
 use crate::sums::{Sums, Term};
 
-/// Running statistics of batch norm that a step in chunks keeps. Each chunk updates those from before the step.
+/// Statistics of batch norm in a step in chunks: those that normalize a chunk, and the running statistics that are kept. Each chunk updates the
+/// running statistics from before the step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -19,6 +20,8 @@ pub enum NormStatistics {
     First,
     /// Means over the chunks, each of which counts by its samples.
     Mean,
+    /// Those of the whole batch, by which all chunks are normalized, as by `torch.nn.SyncBatchNorm`.
+    Sync,
 }
 
 /// Buffer after the chunks of a rank.

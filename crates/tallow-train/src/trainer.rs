@@ -24,6 +24,7 @@ use crate::fingerprint::check_fingerprint;
 use crate::history::{History, finite_metrics};
 use crate::input::Input;
 use crate::last_batch::{check_chunks, check_last_batch};
+use crate::lockstep;
 use crate::loss::Loss;
 use crate::optimizer::Optimizer;
 use crate::parts::Parts;
@@ -88,6 +89,7 @@ pub struct Trainer<'a> {
     schedule: Option<Box<dyn Schedule + 'a>>,
     step: Option<Box<dyn TrainStep + 'a>>,
     teacher: Option<&'a dyn ModuleT>,
+    shared_model: Option<&'a (dyn ModuleT + Sync)>,
     metrics: RefCell<Vec<Box<dyn Metric + 'a>>>,
     callbacks: Callbacks<'a>,
     checkpoints: Option<Checkpoints>,
@@ -113,6 +115,8 @@ impl<'a> Trainer<'a> {
     /// [`Error::NoGradient`] when it does not use some of them, see [`TrainConfig::allow_unused`].
     /// [`Error::LastBatch`] before training when the last batch has one sample, too few for the batch norm of the model, see
     /// [`check_last_batch`].
+    /// [`Error::Config`] when [`NormStatistics::Sync`](crate::NormStatistics::Sync) is not for this run, see
+    /// [`with_shared_model`](Self::with_shared_model).
     /// [`Error::Mismatch`] when a checkpoint is of a run with other settings or other data.
     /// [`Error::Ranks`] when another rank has ended or differs from this one, see [`with_communicator`](Self::with_communicator).
     pub fn fit(
@@ -124,6 +128,8 @@ impl<'a> Trainer<'a> {
     ) -> Result<History> {
         let (config, ranks) = (&self.config, &self.ranks);
         config.check_precision(store.dtype(), store.device())?;
+        let shared = self.shared_model;
+        lockstep::check(config, store, model, shared, self.step.is_some())?;
         let (steps, sizes) = (train.num_batches(), BatchSizes::of(train));
         let validation = self.validation.as_ref();
         let loaders = [
@@ -173,7 +179,7 @@ impl<'a> Trainer<'a> {
         // A step of the caller's own may make other batches.
         if self.step.is_none() && all_steps >= steps {
             check_last_batch(model, store, train)?;
-            check_chunks(model, store, train, config.chunks)?;
+            check_chunks(model, store, train, config.normalized_chunks())?;
         }
         for warning in config.warnings_except(steps, &own) {
             tracing::warn!("{warning}");
@@ -192,7 +198,7 @@ impl<'a> Trainer<'a> {
             Some(step) => &mut **step,
             None => &mut default_step,
         };
-        let mut train_step = train_step(config, &trained_params, one_step, ranks, sizes);
+        let mut train_step = train_step(config, &trained_params, one_step, shared, ranks, sizes);
         let (timed, judged_model) = (Timed::new(model), WithTta::new(model, config.tta));
         let mut watch = Stopwatch::start();
         let mut gradients_checked = false;

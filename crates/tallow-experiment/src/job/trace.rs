@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use tallow_datasets::{DataLoader, LoaderConfig};
 use tallow_regress::{Entry, Trace};
 use tallow_train::{
-    BatchEnd, CONTINUE, Callback, EpochEnd, Flow, LossConfig, TrainConfig, Trainer,
+    BatchEnd, CONTINUE, Callback, EpochEnd, Flow, LossConfig, NormStatistics, TrainConfig, Trainer,
 };
 
 use self::blank::blank;
@@ -178,10 +178,11 @@ impl Job<'_> {
     }
 }
 
-/// Settings of a training without its loss, which the trace does not compute.
+/// Settings of a training without its loss and its batch norms, which the trace does not compute.
 fn traced(config: TrainConfig) -> TrainConfig {
     TrainConfig {
         loss: LossConfig::default(),
+        norm_statistics: NormStatistics::default(),
         max_minutes: None,
         ..config
     }

@@ -20,7 +20,9 @@ impl Job<'_> {
     /// Trainer with everything of the recipe but callbacks.
     pub(super) fn trainer<'t>(&'t self, config: TrainConfig) -> Trainer<'t> {
         let ranks = self.setting.communicator.clone();
-        let trainer = Trainer::new(config).with_communicator(ranks);
+        let trainer = Trainer::new(config)
+            .with_communicator(ranks)
+            .with_shared_model(&self.model);
         let name = self.recipe.train.loss.teacher();
         let mut teachers = self.setting.teachers.iter();
         match teachers.find(|(known, _)| Some(known.as_str()) == name) {

@@ -558,11 +558,16 @@ pub(crate) const KEYS: &[(&[&str], Meaning)] = &[
             "numdevices",
             "devices",
             "distributed",
-            "syncbn",
-            "syncbatchnorm",
             "worldsize",
         ],
         Not("there is no such key: a process has one device, mpirun starts several"),
+    ),
+    (
+        &["syncbn", "syncbatchnorm"],
+        As(
+            "train.norm_statistics",
+            "`\"sync\"` normalizes all chunks of a batch together",
+        ),
     ),
     (
         &["deterministic", "benchmark", "cudnnbenchmark"],

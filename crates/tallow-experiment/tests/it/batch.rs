@@ -56,6 +56,45 @@ fn a_recipe_trains_with_all_of_them() {
     Predictor::from_run(folder, &Device::Cpu, &Registry::default()).unwrap();
 }
 
+/// A network of fused layers with batch norm, of which a chunk has its part in the statistics of the batch.
+#[test]
+fn batch_norm_over_all_chunks_is_a_setting_of_a_recipe() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = |statistics: &str| {
+        let sets = [
+            "model.name=mnist-cnn",
+            "train.epochs=1",
+            "train.chunks=4",
+            &format!("train.norm_statistics={statistics}"),
+        ];
+        let mut experiment = experiment(SMALL, &sets);
+        experiment.keep_only(&["cnn".to_string()]).unwrap();
+        let outcome = train(&experiment, &dir.path().join(statistics));
+        let folder = outcome.runs[0].clone();
+        let config = std::fs::read_to_string(folder.join("config.toml")).unwrap();
+        let config: toml::Table = toml::from_str(&config).unwrap();
+        let kept = config["train"].as_table().unwrap().get("norm_statistics");
+        let kept = kept.and_then(|value| value.as_str()).map(str::to_string);
+        let weights = safetensors::load(folder.join("model.safetensors"), &Device::Cpu).unwrap();
+        let mut counts: Vec<i64> = weights
+            .iter()
+            .filter(|(name, _)| name.ends_with("num_batches_tracked"))
+            .map(|(_, count)| count.to_scalar::<i64>().unwrap())
+            .collect();
+        counts.dedup();
+        (
+            kept,
+            counts,
+            std::fs::read(folder.join("model.safetensors")).unwrap(),
+        )
+    };
+    let (kept, counts, weights) = small("sync");
+    assert_eq!(kept.as_deref(), Some("sync"));
+    // 300 images in batches of 32: a batch counts once, in however many chunks.
+    assert_eq!(counts, [10]);
+    assert!(weights != small("first").2);
+}
+
 #[test]
 fn settings_at_their_default_are_not_written() {
     let dir = tempfile::tempdir().unwrap();

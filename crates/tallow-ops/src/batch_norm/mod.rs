@@ -4,10 +4,12 @@ pub(crate) mod sync;
 
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{CpuStorage, CustomOp3, DType, Shape, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp3, Shape, Tensor, Var};
 
 pub use self::config::{BatchNormConfig, Norm};
 pub(crate) use self::config::{check, check_count, check_parameters, check_train};
+use self::running::move_running;
+pub(crate) use self::running::to_f64;
 pub use self::running::with_running_momentum;
 pub use self::sync::{NormExchange, with_norm_exchange};
 #[cfg(feature = "cuda")]
@@ -141,10 +143,6 @@ fn on_the_device(
     }
 }
 
-pub(crate) fn to_f64(x: &Tensor) -> Result<Vec<f64>> {
-    Ok(x.to_dtype(DType::F64)?.to_vec1()?)
-}
-
 /// Moves the running statistics towards the mean and the unbiased variance of a batch of these extents.
 pub(crate) fn update_running(
     running_mean: &Var,
@@ -156,30 +154,6 @@ pub(crate) fn update_running(
 ) -> Result<()> {
     let count = (extents.n * extents.h * extents.w) as f64;
     move_running([running_mean, running_var], mean, variance, count, config)
-}
-
-/// Moves the running mean and variance towards the mean and the unbiased variance of `count` values of a channel.
-fn move_running(
-    [running_mean, running_var]: [&Var; 2],
-    mean: &[f64],
-    variance: &[f64],
-    count: f64,
-    config: &BatchNormConfig,
-) -> Result<()> {
-    let momentum = running::momentum(config);
-    move_towards(running_mean, mean, 1., momentum)?;
-    move_towards(running_var, variance, count / (count - 1.), momentum)
-}
-
-/// `running = (1 - momentum) * running + momentum * factor * batch`.
-fn move_towards(running: &Var, batch: &[f64], factor: f64, momentum: f64) -> Result<()> {
-    let moved: Vec<f64> = to_f64(running)?
-        .iter()
-        .zip(batch)
-        .map(|(r, b)| (1. - momentum) * r + momentum * factor * b)
-        .collect();
-    let moved = Tensor::from_vec(moved, running.shape(), running.device())?;
-    Ok(running.set(&moved.to_dtype(running.dtype())?)?)
 }
 
 const NAME: &str = "batch_norm";

@@ -1,8 +1,11 @@
-//! Momentum of running statistics.
+//! Running statistics and their momentum.
 
 use std::cell::Cell;
 
+use candle_core::{DType, Tensor, Var};
+
 use super::BatchNormConfig;
+use crate::error::Result;
 
 thread_local! {
     /// Momentum in place of that of the layers.
@@ -44,4 +47,32 @@ pub fn with_running_momentum<R>(momentum: f64, f: impl FnOnce() -> R) -> R {
 /// Momentum of the running statistics of a layer with these settings.
 pub(crate) fn momentum(config: &BatchNormConfig) -> f64 {
     MOMENTUM.get().unwrap_or(config.momentum)
+}
+
+pub(crate) fn to_f64(x: &Tensor) -> Result<Vec<f64>> {
+    Ok(x.to_dtype(DType::F64)?.to_vec1()?)
+}
+
+/// Moves the running mean and variance towards the mean and the unbiased variance of `count` values of a channel.
+pub(crate) fn move_running(
+    [running_mean, running_var]: [&Var; 2],
+    mean: &[f64],
+    variance: &[f64],
+    count: f64,
+    config: &BatchNormConfig,
+) -> Result<()> {
+    let momentum = momentum(config);
+    move_towards(running_mean, mean, 1., momentum)?;
+    move_towards(running_var, variance, count / (count - 1.), momentum)
+}
+
+/// `running = (1 - momentum) * running + momentum * factor * batch`.
+fn move_towards(running: &Var, batch: &[f64], factor: f64, momentum: f64) -> Result<()> {
+    let moved: Vec<f64> = to_f64(running)?
+        .iter()
+        .zip(batch)
+        .map(|(r, b)| (1. - momentum) * r + momentum * factor * b)
+        .collect();
+    let moved = Tensor::from_vec(moved, running.shape(), running.device())?;
+    Ok(running.set(&moved.to_dtype(running.dtype())?)?)
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp3, Shape, Tensor, Var};
 
 use super::config::{BatchNormConfig, check};
-use super::{NAME, move_running};
+use super::running::move_running;
 use crate::custom_op::{self, for_float};
 use crate::error::{Error, Result};
 use crate::kernels::batch_norm::{self as kernel, Normal};
 use crate::kernels::fresh::fresh;
 use crate::layout::{Extents, Layout};
 use crate::{cpu, tape};
+
+const NAME: &str = "batch_norm_sync";
 
 /// Exchange of numbers between the chunks of a batch: takes those of one chunk, waits for the others, and gives the numbers of all chunks in
 /// their order. A chunk without samples has an empty list.
@@ -247,7 +249,7 @@ struct Train {
 
 impl CustomOp3 for Train {
     fn name(&self) -> &'static str {
-        "batch_norm_sync"
+        NAME
     }
 
     fn cpu_fwd(

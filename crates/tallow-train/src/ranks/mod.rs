@@ -163,6 +163,27 @@ impl Ranks {
         Ok(numbers)
     }
 
+    /// Lists of numbers of all ranks in a training step, in their order; each passes `own.len()` of them, of any lengths.
+    pub fn gather_lists(&self, own: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+        if self.is_alone() {
+            return Ok(own.to_vec());
+        }
+        let mut bytes = Vec::new();
+        for list in own {
+            bytes.extend((list.len() as u64).to_le_bytes());
+            bytes.extend(list.iter().flat_map(|number| number.to_le_bytes()));
+        }
+        let all = self
+            .waiting
+            .during(|| self.communicator.all_gather(&bytes))?;
+        let mut lists = Vec::new();
+        for (rank, bytes) in all.iter().enumerate() {
+            let read = read_lists(bytes, own.len());
+            lists.extend(read.ok_or_else(|| confused(rank, "lists of numbers"))?);
+        }
+        Ok(lists)
+    }
+
     /// Bytes of each rank, in the order of the ranks.
     pub fn all_gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
         self.communicator.all_gather(bytes)
@@ -227,6 +248,19 @@ impl Ranks {
     }
 }
 
+/// So many lists of numbers, each after its length; `None` if the bytes are something else.
+fn read_lists(bytes: &[u8], count: usize) -> Option<Vec<Vec<f64>>> {
+    let (mut words, rest) = bytes.as_chunks::<8>();
+    let mut lists = Vec::new();
+    for _ in 0..count {
+        let (len, after) = words.split_first()?;
+        let list = after.get(..usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
+        lists.push(list.iter().map(|word| f64::from_le_bytes(*word)).collect());
+        words = &after[list.len()..];
+    }
+    (words.is_empty() && rest.is_empty()).then_some(lists)
+}
+
 /// Checks that all ranks have the same settings, which are compared by their fields.
 ///
 /// # Errors
@@ -274,6 +308,25 @@ fn no_fit(world: usize, chunks: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_come_back_and_other_bytes_do_not() {
+        let number = |x: f64| x.to_le_bytes();
+        let length = |n: u64| n.to_le_bytes();
+        let bytes = [length(2), number(0.5), number(-3.0), length(0)].concat();
+        assert_eq!(read_lists(&bytes, 2), Some(vec![vec![0.5, -3.0], vec![]]));
+        assert_eq!(read_lists(&[], 0), Some(vec![]));
+        // Too few, too many, cut off, and a length beyond the end.
+        for (bytes, count) in [
+            (&bytes[..], 3),
+            (&bytes[..], 1),
+            (&bytes[..bytes.len() - 1], 2),
+            (&bytes[..16], 1),
+            (&length(u64::MAX)[..], 1),
+        ] {
+            assert_eq!(read_lists(bytes, count), None, "{count} in {bytes:?}");
+        }
+    }
 
     #[test]
     fn worlds_that_fit_give_each_rank_a_power_of_two() {

@@ -35,6 +35,7 @@ impl<'a> Trainer<'a> {
             schedule: None,
             step: None,
             teacher: None,
+            shared_model: None,
             metrics: RefCell::default(),
             callbacks: Callbacks::default(),
             checkpoints: None,
@@ -85,6 +86,16 @@ impl<'a> Trainer<'a> {
     /// come with the targets: [`Target::Teacher`](crate::Target::Teacher).
     pub fn with_teacher(mut self, teacher: &'a dyn ModuleT) -> Self {
         self.teacher = Some(teacher);
+        self
+    }
+
+    /// Sets the model of [`fit`](Self::fit) as one that threads may share, for
+    /// [`NormStatistics::Sync`](crate::NormStatistics::Sync): its chunks go from batch norm to batch norm in threads. In other runs it has no
+    /// effect.
+    ///
+    /// This is for the CPU, and for the trainer's own training step; others than the batch norms of `tallow-ops` normalize each chunk by itself.
+    pub fn with_shared_model(mut self, model: &'a (dyn ModuleT + Sync)) -> Self {
+        self.shared_model = Some(model);
         self
     }
 

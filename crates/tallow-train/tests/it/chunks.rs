@@ -234,4 +234,12 @@ fn small_chunks_are_refused_before_a_batch_norm_that_needs_two_values() {
         "{error}"
     );
     fit(8).unwrap();
+    // The whole batch has more than one.
+    let config = TrainConfig {
+        chunks: 16,
+        norm_statistics: NormStatistics::Sync,
+        ..recipe(1)
+    };
+    let mut trainer = Trainer::new(config).with_shared_model(&net);
+    trainer.fit(&net, &store, &train, None).unwrap();
 }

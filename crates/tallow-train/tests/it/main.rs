@@ -22,5 +22,6 @@ mod ranks;
 mod record;
 mod schedules;
 mod steps;
+mod sync;
 mod training;
 mod validation;
