@@ -29,6 +29,11 @@ impl Clock {
         self.runs.store(true, Ordering::Relaxed);
     }
 
+    /// True between [`start`](Self::start) and [`stop`](Self::stop).
+    pub(crate) fn is_running(&self) -> bool {
+        self.runs.load(Ordering::Relaxed)
+    }
+
     /// Ends, and returns what was timed.
     pub(crate) fn stop(&self) -> Vec<Span> {
         self.runs.store(false, Ordering::Relaxed);
@@ -46,7 +51,7 @@ impl Clock {
         name: impl FnOnce() -> String,
         queue: impl FnOnce() -> Result<R>,
     ) -> Result<R> {
-        if !self.runs.load(Ordering::Relaxed) {
+        if !self.is_running() {
             return queue();
         }
         let event = || {

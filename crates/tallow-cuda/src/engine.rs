@@ -1,10 +1,11 @@
 //! State of each device: compiled kernels and cuDNN.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use candle_core::CudaDevice;
-use candle_core::cuda_backend::cudarc::cublas::CudaBlas;
+use candle_core::cuda_backend::cudarc::cublas::{CudaBlas, sys as cublas};
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg,
 };
@@ -30,6 +31,12 @@ pub(crate) struct Engine {
     modules: Mutex<HashMap<(&'static str, Numbers), Arc<CudaModule>>>,
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
     clock: Clock,
+    /// Address of the number that moves the masks of dropout, while a graph is recorded; else 0.
+    recording: AtomicU64,
+    /// Whether a graph has been recorded, which may have the addresses of scratch memory.
+    recorded: AtomicBool,
+    /// Scratch memory of cuBLAS.
+    _blas_workspace: Option<CudaSlice<u8>>,
     /// cuDNN, when it has been looked for; `None` if it cannot be used.
     cudnn: OnceLock<Option<Mutex<Cudnn>>>,
     /// cuBLASLt, when it has been used; `None` if it cannot be.
@@ -61,6 +68,9 @@ impl Engine {
             modules: Mutex::default(),
             functions: Mutex::default(),
             clock: Clock::default(),
+            recording: AtomicU64::new(0),
+            recorded: AtomicBool::new(false),
+            _blas_workspace: blas_workspace(device, major),
             cudnn: OnceLock::new(),
             blas_lt: OnceLock::new(),
         });
@@ -153,6 +163,22 @@ impl Engine {
         Ok(())
     }
 
+    /// Begins or ends the recording of a graph, whose masks of dropout are moved by the number at an address.
+    pub(crate) fn set_recording(&self, moved: Option<Address>) {
+        self.recorded.fetch_or(moved.is_some(), Ordering::Relaxed);
+        self.recording.store(moved.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Address of the number that moves the masks of dropout, while a graph is recorded.
+    pub(crate) fn recording(&self) -> Option<Address> {
+        Some(self.recording.load(Ordering::Relaxed)).filter(|&moved| moved != 0)
+    }
+
+    /// Whether a graph has been recorded.
+    pub(crate) fn has_recorded(&self) -> bool {
+        self.recorded.load(Ordering::Relaxed)
+    }
+
     /// Clock of the device.
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
@@ -236,6 +262,29 @@ impl Engine {
         cubins.insert(key, code.clone());
         Ok(code)
     }
+}
+
+/// Gives cuBLAS scratch memory, as much as NVIDIA recommends. With its own it would allocate in a CUDA graph, and might choose other algorithms
+/// there. The memory must live as long as the handle. `None`, with a warning, if it cannot be given.
+fn blas_workspace(device: &CudaDevice, major: i32) -> Option<CudaSlice<u8>> {
+    let bytes: usize = if major >= 9 { 32 << 20 } else { 4 << 20 };
+    let give = || -> Result<CudaSlice<u8>> {
+        // SAFETY: scratch memory, which cuBLAS writes before it reads it.
+        let memory = unsafe { device.alloc::<u8>(bytes)? };
+        let blas = device.cublas_handle();
+        let at = address(&memory) as usize as *mut std::ffi::c_void;
+        // SAFETY: the memory has as many bytes and is on the device of the handle; the engine keeps it as long as the process lives. Products are
+        // queued one after another on one stream.
+        let given = unsafe { cublas::cublasSetWorkspace_v2(*blas.handle(), at, bytes) };
+        given.result().map_err(|source| Error::Cublas {
+            call: "cublasSetWorkspace",
+            source,
+        })?;
+        Ok(memory)
+    };
+    give()
+        .inspect_err(|error| tracing::warn!("cuBLAS has scratch memory of its own: {error}"))
+        .ok()
 }
 
 /// Memory of results.

@@ -94,6 +94,9 @@ pub enum Error {
         /// Argument, and what was expected.
         message: String,
     },
+    /// Work that cannot be recorded as a CUDA graph.
+    #[error("a CUDA graph: {0}")]
+    Graph(String),
     /// Error of candle.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

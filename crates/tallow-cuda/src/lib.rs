@@ -20,6 +20,8 @@ mod device;
 mod engine;
 #[cfg(feature = "cuda")]
 mod error;
+#[cfg(feature = "cuda")]
+pub mod graph;
 #[cfg(any(feature = "cuda", test))]
 mod loader;
 #[cfg(feature = "cuda")]
@@ -34,6 +36,8 @@ pub mod source;
 pub mod times;
 #[cfg(feature = "cuda")]
 mod view;
+#[cfg(feature = "cuda")]
+mod workspace;
 
 pub use call::{Address, Arg, Call, Numbers, Precision, count};
 #[cfg(feature = "cuda")]

@@ -10,11 +10,11 @@ use candle_core::cuda_backend::cudarc::cublaslt::sys::{
     cublasLtMatmulPreferenceAttributes_t as Limit,
 };
 use candle_core::cuda_backend::cudarc::cublaslt::{result as lt, sys};
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream};
+use candle_core::cuda_backend::cudarc::driver::CudaStream;
 
 use crate::call::{Address, Numbers, Precision};
 use crate::error::{Error, Result, driver};
-use crate::view::address;
+use crate::workspace::Workspace;
 
 /// Bytes of workspace that an algorithm may ask for: as much as NVIDIA recommends for Hopper.
 const MOST_WORKSPACE: usize = 32 << 20;
@@ -52,7 +52,7 @@ pub(crate) struct BlasLt {
     handle: sys::cublasLtHandle_t,
     /// `None` for products for which there is no algorithm.
     plans: HashMap<Key, Option<Plan>>,
-    workspace: Option<CudaSlice<u8>>,
+    workspace: Workspace,
 }
 
 // SAFETY: neither the handle nor descriptors belong to a thread, and the struct is kept behind a mutex.
@@ -83,7 +83,7 @@ impl BlasLt {
                 source,
             })?,
             plans: HashMap::new(),
-            workspace: None,
+            workspace: Workspace::default(),
         })
     }
 
@@ -110,13 +110,7 @@ impl BlasLt {
             plan.ok()
         });
         let Some(plan) = plan else { return Ok(false) };
-        if self.workspace.as_ref().map_or(0, CudaSlice::len) < plan.workspace {
-            // The old one is freed on the stream, after the products that use it.
-            self.workspace = None;
-            // SAFETY: scratch memory, which the algorithms write before they read it.
-            self.workspace = Some(unsafe { device.alloc::<u8>(plan.workspace)? });
-        }
-        let workspace = self.workspace.as_ref().map_or(0, address);
+        let workspace = self.workspace.at_least(device, plan.workspace)?;
         let stream = device.cuda_stream().cu_stream().cast();
         // SAFETY: the addresses are those of the caller, for the sizes of the plan; the workspace is as large as the algorithm asks for, and is
         // used by one product after another on one stream.

@@ -236,6 +236,13 @@ impl Generator {
         fill64: impl Fn(&mut ChaCha8Rng, &mut [f64]),
     ) -> Result<Tensor> {
         let count = shape.elem_count();
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(device) = device
+            && tallow_cuda::graph::is_recording(device)
+        {
+            let message = "random numbers of the host cannot be part of a CUDA graph, which would repeat them";
+            return Err(config(op, message.to_string()));
+        }
         match dtype {
             DType::F64 => {
                 let mut values = vec![0f64; count];

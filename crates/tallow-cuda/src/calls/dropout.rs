@@ -15,8 +15,16 @@ pub struct Mask {
     pub scale: f32,
 }
 
-/// `y = x` times the mask; of a gradient too.
-pub fn dropout(numbers: Numbers, x: Address, y: Address, count: u32, mask: &Mask) -> Call {
+/// `y = x` times the mask; of a gradient too. `moved` is the address of a `u64` that is added to the start of the mask, or 0: a launch that is
+/// repeated draws other words by it.
+pub fn dropout(
+    numbers: Numbers,
+    x: Address,
+    y: Address,
+    count: u32,
+    mask: &Mask,
+    moved: Address,
+) -> Call {
     let blocks = (mask.start + u64::from(count)).div_ceil(16) - mask.start / 16;
     let args = vec![
         Arg::Address(x),
@@ -26,7 +34,9 @@ pub fn dropout(numbers: Numbers, x: Address, y: Address, count: u32, mask: &Mask
         Arg::U64(mask.threshold),
         Arg::F32(mask.scale),
         Arg::Eight(mask.key),
+        Arg::Address(moved),
     ];
-    // Sixteen elements a block, and one block more where the first word is inside one.
+    // Sixteen elements a block, and one block more where the first word is inside one. A start that is moved may need one more than are counted
+    // here: a thread takes several.
     elements(kernel!("dropout").of(numbers), blocks as u32, args)
 }

@@ -15,7 +15,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use candle_core::CudaDevice;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream};
+use candle_core::cuda_backend::cudarc::driver::CudaStream;
 
 use self::constants::{attribute, descriptor as kind, kind as value};
 use self::descriptor::Descriptor;
@@ -24,7 +24,7 @@ pub use self::plan::{Convolution, Pass};
 use self::plan::{Plan, Target};
 use crate::call::{Address, Precision};
 use crate::error::{Result, driver};
-use crate::view::address;
+use crate::workspace::Workspace;
 
 /// cuDNN on one device.
 pub(crate) struct Cudnn {
@@ -33,8 +33,7 @@ pub(crate) struct Cudnn {
     stream: Arc<CudaStream>,
     /// Plans by what they compute; `None` where cuDNN has none that is deterministic and of this precision.
     plans: HashMap<(Pass, Precision, Convolution), Option<Plan>>,
-    /// Scratch memory, as large as the largest plan asks for.
-    workspace: Option<CudaSlice<u8>>,
+    workspace: Workspace,
 }
 
 // SAFETY: a handle may be used by any thread, one at a time; the struct is kept behind a mutex. So may descriptors, which are finalized.
@@ -51,7 +50,7 @@ impl Cudnn {
             handle,
             stream: stream.clone(),
             plans: HashMap::new(),
-            workspace: None,
+            workspace: Workspace::default(),
         };
         let version = cudnn.version();
         match cudnn.device_description() {
@@ -105,7 +104,7 @@ impl Cudnn {
         let Some(needed) = plan.map(|plan| plan.workspace) else {
             return Ok(false);
         };
-        let workspace = self.workspace(device, needed)?;
+        let workspace = self.workspace.at_least(device, needed)?;
         let Some(Some(plan)) = self.plans.get(&(pass, precision, *convolution)) else {
             return Ok(false);
         };
@@ -144,20 +143,6 @@ impl Cudnn {
             self.plans.insert(key, plan);
         }
         Ok(self.plans.get(&key).and_then(Option::as_ref))
-    }
-
-    /// Address of a workspace of at least `bytes`; 0 if none is needed.
-    fn workspace(&mut self, device: &CudaDevice, bytes: usize) -> Result<Address> {
-        if bytes == 0 {
-            return Ok(0);
-        }
-        if self.workspace.as_ref().is_none_or(|w| w.len() < bytes) {
-            // The old one is freed on the stream, after the plans that use it.
-            self.workspace = None;
-            // SAFETY: scratch memory, which the plans write before they read it.
-            self.workspace = Some(unsafe { device.alloc::<u8>(bytes)? });
-        }
-        Ok(self.workspace.as_ref().map_or(0, address))
     }
 
     /// Description of the device in cuDNN's words, a JSON text, from version 9.8 on.

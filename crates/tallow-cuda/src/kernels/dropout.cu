@@ -40,8 +40,10 @@ __device__ inline void words(const Key &key, u64 block, u32 *out) {
     for (int i = 0; i < 16; i++) out[i] += first[i];
 }
 
-// `y = x * scale` where the word is below the threshold, else `x * 0`. A thread takes the words of one block.
-KERNEL(dropout)(const T *x, T *y, u32 count, u64 start, u64 threshold, float scale, Key key) {
+// `y = x * scale` where the word is below the threshold, else `x * 0`. A thread takes the words of one block, and of others behind the last
+// thread. The first word is `*moved` words behind `start`, if there is a `moved`.
+KERNEL(dropout)(const T *x, T *y, u32 count, u64 start, u64 threshold, float scale, Key key, const u64 *moved) {
+    if (moved) start += *moved;
     const u64 first = start / 16, blocks = (start + count + 15) / 16 - first;
     for (u64 b = blockIdx.x * blockDim.x + threadIdx.x; b < blocks; b += gridDim.x * blockDim.x) {
         u32 drawn[16];

@@ -141,7 +141,7 @@ fn operators_on_numbers_of_16_bits() {
                 elementwise::add(numbers, a, b, at[2], count),
                 elementwise::add_relu(numbers, a, b, at[3], count),
                 layout::transpose(numbers, a, at[4], count, sizes),
-                dropout(numbers, a, at[5], count, &mask),
+                dropout(numbers, a, at[5], count, &mask, 0),
                 pool::max(a, to[0], winner, &windows),
                 pool::max_gradient(g, winner, at[6], &windows),
                 pool::average(a, to[1], &windows, Divisor::Padded),

@@ -42,7 +42,7 @@ fn masks_of_the_generator() {
         };
         let found = in_both_orders(|backwards| {
             let (mut x, mut y) = (Buffer::floats(&x), Buffer::unset(len));
-            let call = dropout(F32, x.address(), y.address(), len as u32, &mask);
+            let call = dropout(F32, x.address(), y.address(), len as u32, &mask, 0);
             e.run(&[call], backwards);
             bits(y.read())
         });
@@ -70,8 +70,42 @@ fn positions_far_away() {
         scale: 2.,
     };
     let (mut from, mut to) = (Buffer::floats(&x), Buffer::unset(100));
-    let call = dropout(F32, from.address(), to.address(), 100, &mask);
+    let call = dropout(F32, from.address(), to.address(), 100, &mask, 0);
     e.run(&[call], false);
     let found: Vec<f64> = to.read().iter().map(|&v| f64::from(v)).collect();
     assert_eq!(found, flat(&expected));
+}
+
+/// A launch that is repeated with another number at `moved` has the mask of a start as many words behind, wherever in a block that lies.
+#[test]
+fn masks_that_are_moved() {
+    let Some(e) = emulator() else { return };
+    // 4,096 values from the start of a block are as many as the threads take at once; moved, they are in one block more.
+    for len in [48, 4096] {
+        let x = vec![1.; len];
+        let mask = |start| Mask {
+            key: key(9),
+            start,
+            threshold: 1 << 31,
+            scale: 2.,
+        };
+        for moved in [0u64, 1, 9, 16, 12_345, (1 << 36) + 3] {
+            let run = |start: u64, moved: Option<u64>| {
+                in_both_orders(|backwards| {
+                    let mut number = Buffer::table(&[moved.unwrap_or(0)]);
+                    let (mut from, mut to) = (Buffer::floats(&x), Buffer::unset(len));
+                    let at = moved.map_or(0, |_| number.address());
+                    let (x, y) = (from.address(), to.address());
+                    let call = dropout(F32, x, y, len as u32, &mask(start), at);
+                    e.run(&[call], backwards);
+                    bits(to.read())
+                })
+            };
+            assert_eq!(
+                run(16, Some(moved)),
+                run(16 + moved, None),
+                "{len}, {moved}"
+            );
+        }
+    }
 }
