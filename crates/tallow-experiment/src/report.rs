@@ -66,6 +66,7 @@ fn last_runs(known: &[Run], variant: &Variant, tier: Tier) -> Vec<Run> {
 /// Whether two recipes differ at most in what results do not depend on.
 fn same_results(mut a: Recipe, b: &Recipe) -> bool {
     a.train.workers = b.train.workers;
+    a.train.cuda_graph = b.train.cuda_graph;
     a.train.checkpoint.clone_from(&b.train.checkpoint);
     a == *b
 }

@@ -43,7 +43,7 @@ impl Resume {
 }
 
 /// Keys of `train` that results do not depend on.
-pub const WITHOUT_EFFECT: [&str; 2] = ["workers", "checkpoint"];
+pub const WITHOUT_EFFECT: [&str; 3] = ["workers", "checkpoint", "cuda_graph"];
 
 /// Start of the names of the files that list the runs of an experiment.
 const PREFIX: &str = "unfinished-";
@@ -398,7 +398,7 @@ mod tests {
         let before = "seed = 0\n[train]\nworkers = 1\nepochs = 3\n[train.optimizer]\nlr = 0.1\n";
         let workers = before.replace(
             "workers = 1",
-            "workers = 4\ncheckpoint = { every_steps = 2 }",
+            "workers = 4\ncuda_graph = true\ncheckpoint = { every_steps = 2 }",
         );
         assert_eq!(differences(before, &workers), Vec::<String>::new());
         let other = before.replace("0.1", "0.2").replace("seed = 0", "seed = 1");

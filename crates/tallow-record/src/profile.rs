@@ -15,6 +15,9 @@ const SLOWEST: usize = 8;
 pub struct Profile {
     /// Number of steps.
     pub steps: u64,
+    /// Number of steps whose forward and backward pass were launched as a CUDA graph; their time is in `backward`.
+    #[serde(default)]
+    pub graph_steps: u64,
     /// Waiting for batches and moving them to the device; what loader workers do meanwhile is not in it.
     pub data: f64,
     /// Forward passes of training steps.
@@ -77,7 +80,11 @@ impl fmt::Display for Profile {
     /// Shares of the time, and the slowest layers.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let total = self.total();
-        write!(f, "time of {total:.1} s in {} steps:", self.steps)?;
+        write!(f, "time of {total:.1} s in {} steps", self.steps)?;
+        if self.graph_steps > 0 {
+            write!(f, ", {} of them by a CUDA graph", self.graph_steps)?;
+        }
+        write!(f, ":")?;
         for (phase, seconds) in self.phases() {
             if phase == "exchange" && seconds == 0.0 {
                 continue;
@@ -125,9 +132,11 @@ mod tests {
         assert!(!table.contains("layers"), "{table}");
         assert!(!table.contains("exchange"), "{table}");
         assert_eq!(serde_json::from_str::<Profile>(&text).unwrap(), profile);
-        let old = text.replace(r#""exchange":0.0,"#, "");
-        assert_ne!(old, text);
-        assert_eq!(serde_json::from_str::<Profile>(&old).unwrap(), profile);
+        for later in [r#""exchange":0.0,"#, r#""graph_steps":0,"#] {
+            let old = text.replace(later, "");
+            assert_ne!(old, text);
+            assert_eq!(serde_json::from_str::<Profile>(&old).unwrap(), profile);
+        }
         let waited = Profile {
             exchange: 256.0,
             ..profile

@@ -10,6 +10,7 @@ use crate::chunks::{BatchSizes, Chunks};
 use crate::config::TrainConfig;
 use crate::error::Result;
 use crate::finite::FiniteCheck;
+use crate::graph::{Launches, Recorder, Repeated};
 use crate::loss::Target;
 use crate::mix::MixConfig;
 use crate::parts::Parts;
@@ -170,7 +171,8 @@ impl BatchParts {
     }
 }
 
-/// `inner` in chunks, those of this rank, and sharpness-aware, as the settings say. `shared_model` is the model for threads.
+/// `inner` in chunks, those of this rank, and sharpness-aware, as the settings say; or repeated by a device that can record it.
+/// `shared_model` is the model for threads.
 pub(crate) fn train_step<'s>(
     config: &TrainConfig,
     parameters: &[(String, Var)],
@@ -178,7 +180,11 @@ pub(crate) fn train_step<'s>(
     shared_model: Option<&'s (dyn ModuleT + Sync)>,
     ranks: &Ranks,
     sizes: BatchSizes,
+    recorder: Option<(Box<dyn Recorder>, Launches)>,
 ) -> Box<dyn TrainStep + 's> {
+    if let Some((recorder, launches)) = recorder {
+        return Box::new(Repeated::new(inner, recorder, launches));
+    }
     let step: Box<dyn TrainStep + 's> = match config.chunks {
         0 | 1 => Box::new(inner),
         chunks => {

@@ -306,8 +306,9 @@ fn load(
     if setup.extendable {
         saved.epochs = setup.config.epochs;
     }
-    // Weights after a number of steps do not depend on it.
+    // Weights after a number of steps do not depend on them.
     saved.max_minutes = setup.config.max_minutes;
+    saved.cuda_graph = setup.config.cuda_graph;
     if saved != setup.config {
         let list = differences(&saved, &setup.config);
         return other("started with other settings", list);

@@ -106,6 +106,15 @@ pub struct TrainConfig {
     /// optimizer's state are in `f32`.
     #[serde(default, skip_serializing_if = "crate::unset::is_default")]
     pub precision: Precision,
+    /// Whether a CUDA device records forward and backward pass of a step as a CUDA graph and repeats it, as `torch.compile` with
+    /// `mode="reduce-overhead"`. The weights are the same. Only small networks gain. False by default.
+    ///
+    /// Model and loss must do the same in every step, and draw random numbers from the generator of the store alone. The first launches are
+    /// compared with the plain step, to the bit; where they differ, or a step cannot be recorded, a warning says so, and the steps run as
+    /// without it. A smaller last batch always does. Steps of the caller's own, in chunks, on several ranks and of
+    /// [`Sam`](crate::Sam) are not recorded. [`Profile::graph_steps`](crate::Profile::graph_steps) is the number of steps that were.
+    #[serde(default, skip_serializing_if = "crate::unset::is_default")]
+    pub cuda_graph: bool,
 }
 
 fn one() -> usize {
@@ -152,6 +161,7 @@ impl TrainConfig {
             evaluate_every: 1,
             tta: None,
             precision: Precision::F32,
+            cuda_graph: false,
         }
     }
 

@@ -26,6 +26,7 @@ mod finite;
 mod freeze;
 mod gradient_norms;
 mod gradient_statistics;
+mod graph;
 mod grid;
 mod history;
 mod input;

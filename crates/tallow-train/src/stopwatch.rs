@@ -58,6 +58,11 @@ impl Stopwatch {
         self.lap(Phase::Backward);
     }
 
+    /// Number of steps so far that a device repeated.
+    pub fn repeated(&mut self, steps: u64) {
+        self.profile.graph_steps = steps;
+    }
+
     /// The times so far; the rest since the last lap is left out.
     pub fn profile(&self) -> Profile {
         self.profile.clone()

@@ -73,7 +73,8 @@ impl TrainTally {
             false => {
                 let right = output.detach().argmax(1)?.eq(labels)?;
                 let right = right.to_dtype(DType::F32)?.sum_all()?;
-                Some([loss.detach().to_dtype(DType::F32)?, right])
+                // A step that the device repeats writes its loss to the same place.
+                Some([loss.detach().to_dtype(DType::F32)?.copy()?, right])
             }
         };
         self.waiting.push(Waiting {

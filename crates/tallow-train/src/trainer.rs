@@ -21,6 +21,7 @@ use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::{choose_loss, evaluate};
 use crate::fingerprint::check_fingerprint;
+use crate::graph::{self, Launches};
 use crate::history::{History, finite_metrics};
 use crate::input::Input;
 use crate::last_batch::{check_chunks, check_last_batch};
@@ -194,11 +195,14 @@ impl<'a> Trainer<'a> {
             validation: validation.map(Data::of),
             extendable: !schedule.depends_on_total() && !config.lookahead_depends_on_total(),
         };
+        let launches = Launches::default();
+        let recorder = graph::recorder(config, self.step.is_some(), ranks, store.device());
+        let recorder = recorder.map(|recorder| (recorder, launches.clone()));
         let one_step: &mut dyn TrainStep = match &mut self.step {
             Some(step) => &mut **step,
             None => &mut default_step,
         };
-        let mut train_step = train_step(config, &trained_params, one_step, shared, ranks, sizes);
+        let mut train_step = train_step(config, &trained_params, one_step, shared, ranks, sizes, recorder);
         let (timed, judged_model) = (Timed::new(model), WithTta::new(model, config.tta));
         let mut watch = Stopwatch::start();
         let mut gradients_checked = false;
@@ -333,6 +337,7 @@ impl<'a> Trainer<'a> {
                 };
                 let mut output = with_precision(config.precision, || train_step.step(&input))?;
                 watch.training_step(timed.take(), ranks.take_waited());
+                watch.repeated(launches.get());
                 let at = (epoch, step);
                 if batch_parts
                     .finite

@@ -40,6 +40,7 @@ const FIXED: [(&str, &str); 10] = [
     ),
     ("train.workers", "results do not depend on it"),
     ("train.checkpoint", "results do not depend on it"),
+    ("train.cuda_graph", "results do not depend on it"),
 ];
 
 /// Search over settings of one variant, for `tallow sweep`.

@@ -236,6 +236,16 @@ pub(crate) const KEYS: &[(&[&str], Meaning)] = &[
             "`\"bf16\"` or `\"tf32\"` on a CUDA device; there is none in f16",
         ),
     ),
+    (
+        &[
+            "compilemode",
+            "cudagraphs",
+            "reduceoverhead",
+            "usecudagraph",
+            "usecudagraphs",
+        ],
+        As("train.cuda_graph", "`true` repeats a step as a CUDA graph"),
+    ),
     // Loss.
     (
         &[

@@ -165,7 +165,8 @@ pub struct BeforeStep<'a> {
     pub step: usize,
     /// Batches of this epoch.
     pub steps: usize,
-    /// Gradients of the loss with respect to every parameter that is trained, and some that are frozen.
+    /// Gradients of the loss with respect to every parameter that is trained, and some that are frozen. With
+    /// [`TrainConfig::cuda_graph`](crate::TrainConfig::cuda_graph) the next step writes to the same memory: keep copies, not the tensors.
     pub grads: &'a mut GradStore,
     /// Parameters of the model.
     pub store: &'a ParamStore,

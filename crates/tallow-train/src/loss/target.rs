@@ -50,14 +50,21 @@ impl Target {
     /// # Errors
     /// When there are not so many.
     pub fn narrow(&self, start: usize, len: usize) -> Result<Self> {
-        let part = |rows: &Tensor| rows.narrow(0, start, len);
+        Ok(self.map(&mut |rows| rows.narrow(0, start, len))?)
+    }
+
+    /// Targets of the same kind, with what `f` makes of each tensor.
+    pub(crate) fn map(
+        &self,
+        f: &mut dyn FnMut(&Tensor) -> candle_core::Result<Tensor>,
+    ) -> candle_core::Result<Self> {
         Ok(match self {
-            Target::Classes(rows) => Target::Classes(part(rows)?),
-            Target::Soft(rows) => Target::Soft(part(rows)?),
-            Target::MultiLabel(rows) => Target::MultiLabel(part(rows)?),
+            Target::Classes(rows) => Target::Classes(f(rows)?),
+            Target::Soft(rows) => Target::Soft(f(rows)?),
+            Target::MultiLabel(rows) => Target::MultiLabel(f(rows)?),
             Target::Teacher { target, logits } => Target::Teacher {
-                target: Box::new(target.narrow(start, len)?),
-                logits: part(logits)?,
+                target: Box::new(target.map(f)?),
+                logits: f(logits)?,
             },
         })
     }

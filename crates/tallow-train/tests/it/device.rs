@@ -141,6 +141,27 @@ fn one_seed_gives_one_result_and_it_learns() {
     assert_eq!(history.rows[3].train_loss, again.rows[3].train_loss);
 }
 
+/// Networks whose steps are launched as a CUDA graph, with dropout, running statistics and a smaller last batch.
+#[test]
+fn steps_launched_as_a_graph_have_the_bits_of_plain_ones() {
+    let Some(device) = accelerator() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for config in [recipe(3), TrainConfig::new(3, OptimizerConfig::adamw(0.01))] {
+        let expected = bytes(&train(&device, &config).0, dir.path());
+        let (net, store) = net_on(&device, 1);
+        let (data, test) = loaders(1, 1);
+        let mut trainer = Trainer::new(TrainConfig {
+            cuda_graph: true,
+            ..config
+        });
+        trainer.fit(&net, &store, &data, Some(&test)).unwrap();
+        assert!(bytes(&store, dir.path()) == expected, "other bits");
+        // Of 57 steps three warm up, two are compared, and three have a smaller batch.
+        let launched = if device.is_cuda() { 49 } else { 0 };
+        assert_eq!(trainer.profile().graph_steps, launched);
+    }
+}
+
 /// Convolutions in TF32 and bf16: the same bits every time, and it learns.
 #[test]
 fn each_precision_gives_one_result_and_it_learns() {

@@ -173,6 +173,35 @@ fn resumed_runs_end_with_the_same_bits() {
     }
 }
 
+/// A graph does not change the weights, and a device without them trains as it is.
+#[test]
+fn a_run_is_resumed_with_a_cuda_graph_or_without() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |graphs: [bool; 2], checkpoints: &str| {
+        let (train, test) = loaders(2, 0);
+        let checkpoints = dir.path().join(checkpoints);
+        let mut weights = Vec::new();
+        for (epochs, cuda_graph) in [2, 3].into_iter().zip(graphs) {
+            let (net, store) = net(2);
+            let config = TrainConfig {
+                cuda_graph,
+                ..recipe(epochs)
+            };
+            let mut trainer = Trainer::new(config).with_checkpoints(&checkpoints);
+            let history = trainer.fit(&net, &store, &train, Some(&test)).unwrap();
+            assert_eq!(history.rows.len(), epochs);
+            let profile = trainer.profile();
+            let steps = if epochs == 2 { 38 } else { 19 };
+            assert_eq!((profile.steps, profile.graph_steps), (steps, 0));
+            weights = bytes(&store, dir.path());
+        }
+        weights
+    };
+    let expected = run([false, false], "plain");
+    assert!(run([false, true], "later") == expected);
+    assert!(run([true, false], "first") == expected);
+}
+
 #[test]
 fn two_epochs_and_two_more_are_four() {
     let dir = tempfile::tempdir().unwrap();
