@@ -3,41 +3,40 @@
 mod judged;
 
 use candle_nn::ModuleT;
-use tallow_datasets::{DataLoader, Dataset};
+use tallow_datasets::Dataset;
 use tallow_metrics::Metric;
-use tallow_ops::{ParamStore, Precision, no_grad, with_precision};
+use tallow_ops::{Precision, no_grad, with_precision};
 
 use self::judged::Judged;
-use crate::batch::to_store;
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::history::Evaluation;
+use crate::input::Input;
 use crate::loss::{Loss, Target};
 use crate::ranks::Ranks;
 use crate::tally::TestTally;
 
-/// Evaluation of `model` on `loader` in a precision; `progress` is called with the number of batches done.
+/// Evaluation of `model` on the batches of `input` in a precision; `progress` is called with the number of batches done.
 ///
-/// Several ranks share the batches out, each as it is. All of them count the outputs of all batches in the order of the loader, so that
+/// Several ranks share the batches out, each as it is: `input` has [those of this rank](Ranks::deal). All of them count the outputs of all batches in the order of the loader, so that
 /// every rank has the figures of a single process, to the bit, those of metrics of the caller's own too.
 pub(crate) fn evaluate(
     precision: Precision,
     model: &dyn ModuleT,
-    store: &ParamStore,
-    loader: &DataLoader,
+    input: &Input,
     loss: &dyn Loss,
     metrics: &mut [Box<dyn Metric + '_>],
     ranks: &Ranks,
     mut progress: impl FnMut(usize) -> Result<()>,
 ) -> Result<Evaluation> {
     let mut tally = TestTally::new(metrics);
-    let mut batches = ranks.deal(loader)?.epoch(0);
+    let mut batches = input.epoch_from(0, 0);
     let mut done = 0;
     loop {
         let own = match batches.next() {
             None => None,
             Some(batch) => {
-                let (images, labels) = to_store(&batch?, store)?;
+                let (images, labels) = batch?;
                 let logits =
                     with_precision(precision, || no_grad(|| model.forward_t(&images, false)))?;
                 let logits = logits.detach();
@@ -61,7 +60,7 @@ pub(crate) fn evaluate(
     }
     tally.finish().ok_or_else(|| Error::EmptyLoader {
         which: "test",
-        samples: loader.dataset().len(),
+        samples: input.loader().dataset().len(),
     })
 }
 

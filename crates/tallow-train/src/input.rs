@@ -1,4 +1,4 @@
-//! Batches of an epoch on the device of the parameters.
+//! Batches of an epoch, for training and evaluation, on the device of the parameters.
 
 use candle_core::Tensor;
 use tallow_datasets::DataLoader;
@@ -27,6 +27,11 @@ impl<'a> Input<'a> {
             loader,
             store,
         })
+    }
+
+    /// The loader.
+    pub fn loader(&self) -> &DataLoader {
+        &self.loader
     }
 
     /// Images, in the type of the parameters, and labels of each batch of an epoch, from batch `first` on.

@@ -177,6 +177,9 @@ impl<'a> Trainer<'a> {
         ranks.check(config.chunks, store)?;
         let own_train = ranks.slice(train, config.chunks, batch_parts.with_previous())?;
         let input = Input::new(own_train, store)?;
+        let of_loader = |loader: &DataLoader| Input::new(ranks.deal(loader)?, store);
+        let judged = validation.or(test).map(of_loader).transpose()?;
+        let judged_batches = validation.or(test).map_or(0, DataLoader::num_batches);
         // A step of the caller's own may make other batches.
         if self.step.is_none() && all_steps >= steps {
             check_last_batch(model, store, train)?;
@@ -439,20 +442,17 @@ impl<'a> Trainer<'a> {
             })?;
             let last = wishes.over;
             let due = last || config.evaluates(epoch, epochs);
-            let judged = validation.or(test).filter(|_| due);
-            let evaluation = match judged {
+            let evaluation = match judged.as_ref().filter(|_| due) {
                 Some(judged) => Some(evaluate(
                     config.precision,
                     &judged_model,
-                    store,
                     judged,
                     loss,
                     metrics,
                     ranks,
                     |done| {
-                        callbacks.tell(|callback| {
-                            callback.on_evaluation_batch(done, judged.num_batches())
-                        })
+                        callbacks
+                            .tell(|callback| callback.on_evaluation_batch(done, judged_batches))
                     },
                 )?),
                 None => None,
@@ -527,11 +527,14 @@ impl<'a> Trainer<'a> {
             }
             // With validation this is the first time that the test data is read. A run that was resumed at its end has no evaluation either.
             if let (None, Some(test)) = (&history.evaluation, test) {
+                let test = match judged {
+                    Some(judged) if validation.is_none() => judged,
+                    _ => of_loader(test)?,
+                };
                 history.evaluation = Some(evaluate(
                     config.precision,
                     &judged_model,
-                    store,
-                    test,
+                    &test,
                     loss,
                     metrics,
                     ranks,

@@ -18,6 +18,7 @@ use crate::config::TrainConfig;
 use crate::error::Result;
 use crate::evaluate::{choose_loss, evaluate};
 use crate::history::Evaluation;
+use crate::input::Input;
 use crate::loss::Loss;
 use crate::optimizer::Optimizer;
 use crate::ranks::{Communicator, Ranks};
@@ -210,8 +211,7 @@ impl<'a> Trainer<'a> {
         evaluate(
             self.config.precision,
             &model,
-            store,
-            loader,
+            &Input::new(loader.clone(), store)?,
             loss,
             &mut metrics,
             &ranks,

@@ -16,8 +16,8 @@ use tallow_train::{
     OptimizerConfig, SgdConfig, TrainConfig, Trainer,
 };
 use tallow_transforms::{
-    Compose, Image, Normalize, Problem, RandomCrop, RandomHorizontalFlip, SampleRng, ToTensor,
-    Transform,
+    CenterCrop, Compose, Image, Normalize, Problem, RandomCrop, RandomHorizontalFlip, SampleRng,
+    ToTensor, Transform,
 };
 
 fn accelerator() -> Option<Device> {
@@ -246,12 +246,25 @@ fn images_made_on_the_device_are_those_of_the_host() {
         let transform = Compose::from_transforms(transforms).unwrap();
         assert_eq!(transform.tables().is_none(), on_the_host);
         let set = Arc::new(textures(Split::Train, 300));
-        let data = DataLoader::new(set, transform, config).unwrap();
+        let data = DataLoader::new(set, transform, config.clone()).unwrap();
+        let mut transforms: Vec<Box<dyn Transform>> = vec![
+            Box::new(CenterCrop::new(8)),
+            Box::new(ToTensor),
+            Box::new(Normalize::new([0.5], [0.25])),
+        ];
+        if on_the_host {
+            transforms.push(Box::new(Same));
+        }
+        let test = Arc::new(textures(Split::Test, 90));
+        let transform = Compose::from_transforms(transforms).unwrap();
+        assert_eq!(transform.tables().is_none(), on_the_host);
+        let test = DataLoader::new(test, transform, config).unwrap();
         let (net, store) = net_on(&device, 1);
-        Trainer::new(recipe(3))
-            .fit(&net, &store, &data, None)
+        let history = Trainer::new(recipe(3))
+            .fit(&net, &store, &data, Some(&test))
             .unwrap();
-        bytes(&store, dir.path())
+        let judged: Vec<_> = history.rows.iter().map(|row| row.test_loss).collect();
+        (bytes(&store, dir.path()), judged)
     };
     assert!(weights(false) == weights(true), "other bits");
 }
