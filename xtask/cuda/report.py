@@ -315,6 +315,55 @@ def bits(report, limit):
     return found
 
 
+# Experiments and settings: small networks, which a graph is for.
+GRAPHS = [
+    ("cifar10-cnn", []),
+    ("cifar10-vgg16", ["model.name=resnet20"]),
+    ("cifar10-cnn", ["train.precision=bf16"]),
+]
+
+
+def graphs(report, limit):
+    """Small networks with a CUDA graph and without: the weights must be the same, and steps must have been launched."""
+    found, problems, end = [], [], time.monotonic() + limit
+    for experiment, settings in GRAPHS:
+        name = " ".join([experiment, *settings])
+        try:
+            entry = graph(report, end, experiment, settings)
+        except Failure as failure:
+            problems.append(f"{name}: {failure}")
+            continue
+        found.append({"name": name, **entry})
+        if not entry["same_bits"]:
+            problems.append(f"{name}: with a graph the weights are others")
+        if not entry["launched"]:
+            problems.append(f"{name}: no step was launched as a graph")
+        with_graph, without = entry["milliseconds"]["graph"], entry["milliseconds"]["plain"]
+        report.say(f"    {name}: a step takes {with_graph:.3f} ms with a graph, {without:.3f} ms without: {without / with_graph:.2f} times")
+    if problems:
+        raise Stage("; ".join(problems), found)
+    return found
+
+
+def graph(report, end, experiment, settings):
+    """Two epochs with and without a graph; the second one is timed."""
+    sets = ["train.epochs=2", "data.train_samples=12800", "data.test_samples=2560", "train.workers=8", *settings]
+    runs, milliseconds = {}, {}
+    for way, value in [("graph", "true"), ("plain", "false")]:
+        done = train(report, end - time.monotonic(), experiment, 0, *sets, f"train.cuda_graph={value}")
+        if not done or not done[0]["epochs"]:
+            raise Failure(f"{experiment} left no record", "")
+        runs[way] = done
+        steps = done[0]["profile"]["steps"] / len(done[0]["epochs"])
+        milliseconds[way] = 1e3 * 12800 / done[0]["epochs"][-1]["images_per_second"] / steps
+    return {
+        "same_bits": [run["weights"] for run in runs["graph"]] == [run["weights"] for run in runs["plain"]],
+        "launched": runs["graph"][0]["profile"].get("graph_steps", 0),
+        "milliseconds": milliseconds,
+        "runs": runs,
+    }
+
+
 def memory(report, limit):
     """Memory that the device has in use, each second of 2,000 steps; and what reading and augmentation cost."""
     used, stop = [], threading.Event()
@@ -391,6 +440,7 @@ STAGES = [
     ("ours", ours, 200),
     ("pytorch", pytorch, 80),
     ("bits", bits, 90),
+    ("graphs", graphs, 90),
     ("memory", memory, 90),
     ("sanitizer", sanitizer, 300),
     ("accuracy", accuracy, 3600),
