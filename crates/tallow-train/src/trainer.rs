@@ -205,7 +205,15 @@ impl<'a> Trainer<'a> {
             Some(step) => &mut **step,
             None => &mut default_step,
         };
-        let mut train_step = train_step(config, &trained_params, one_step, shared, ranks, sizes, recorder);
+        let mut train_step = train_step(
+            config,
+            &trained_params,
+            one_step,
+            shared,
+            ranks,
+            sizes,
+            recorder,
+        );
         let (timed, judged_model) = (Timed::new(model), WithTta::new(model, config.tta));
         let mut watch = Stopwatch::start();
         let mut gradients_checked = false;

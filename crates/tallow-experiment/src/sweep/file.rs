@@ -14,7 +14,7 @@ use crate::monitoring::{Mode, check_mode};
 const MOST_TRIALS: u64 = 10_000;
 
 /// Keys that cannot be a parameter, and the reason.
-const FIXED: [(&str, &str); 10] = [
+const FIXED: [(&str, &str); 11] = [
     ("data.dataset", "all trials have the same data"),
     ("data.pictures", "all trials have the same data"),
     (
