@@ -4,7 +4,7 @@ torch 2.15.0, torchvision 0.29; Python 3.11:
     python make_resnet18.py resnet18.pth --folder pictures --epochs 5
 
 The folder has a folder for each class in `train`. Pictures are prepared as for torchvision's own weights, so that the transforms of
-`model.pretrained = "resnet18"` fit. With `--epochs 0` the checkpoint has the seeded initial weights.
+`model.pretrained = "resnet18"` fit, if `--size` is not given. With `--epochs 0` the checkpoint has the seeded initial weights.
 """
 
 import argparse
@@ -18,6 +18,7 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("checkpoint", type=Path, help="file to write")
 parser.add_argument("--folder", type=Path, help="folder of pictures, with `train` in it")
 parser.add_argument("--epochs", type=int, default=5)
+parser.add_argument("--size", type=int, default=224, help="height and width in pixels; less takes less time")
 parser.add_argument("--batch-size", type=int, default=32)
 parser.add_argument("--lr", type=float, default=0.05)
 parser.add_argument("--seed", type=int, default=0)
@@ -31,8 +32,8 @@ if args.epochs > 0:
     if args.folder is None:
         parser.error("--folder is missing: expected a folder of pictures to train on, or --epochs 0")
     prepare = transforms.Compose([
-        transforms.Resize(256),
-        transforms.RandomCrop(224),
+        transforms.Resize(args.size * 256 // 224),
+        transforms.RandomCrop(args.size),
         transforms.RandomHorizontalFlip(),
         transforms.ToTensor(),
         transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

@@ -38,6 +38,10 @@ pub struct WorldArgs {
     /// Seconds for which a process waits for news from another one before it ends all of them.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     pub comm_timeout: u64,
+    /// Megabytes of gradients that processes on CPUs add at a time, while the backward pass goes on; PyTorch's bucket_cap_mb. Results do not
+    /// depend on it.
+    #[arg(long, value_name = "MB", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    pub bucket_mb: u64,
     /// Train together with the processes that name the same file, without MPI: each has a GPU (--device cuda, in a build with --features cuda),
     /// and NCCL carries what they send. RANK, WORLD_SIZE and LOCAL_RANK in the environment say which process this is, as torchrun sets them.
     /// The file is on a disk that all share, and not there before.
@@ -70,6 +74,7 @@ impl WorldArgs {
         Self {
             mpi: When::Off,
             comm_timeout: 600,
+            bucket_mb: 4,
             rendezvous: None,
             rank_logs: None,
         }
@@ -186,6 +191,7 @@ impl World {
         let mpi = Mpi::join(Options {
             limit: args.limit(),
             launch,
+            bucket_bytes: (args.bucket_mb as usize) << 20,
             ..Options::default()
         })?;
         let mpi = Arc::new(mpi);

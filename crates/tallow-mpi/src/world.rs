@@ -28,6 +28,8 @@ pub struct Options {
     pub limit: Duration,
     /// Launcher that started the processes, whose number must be that of the world.
     pub launch: Option<Launch>,
+    /// Bytes of gradients that are added at a time, the same on all ranks; 4 MB by default. See [`Communicator::bucket_bytes`].
+    pub bucket_bytes: usize,
 }
 
 impl Default for Options {
@@ -37,6 +39,7 @@ impl Default for Options {
             library: library.filter(|library| !library.is_empty()),
             limit: Duration::from_secs(600),
             launch: None,
+            bucket_bytes: 4 << 20,
         }
     }
 }
@@ -70,6 +73,7 @@ pub struct Mpi {
     work: Sender<Work>,
     thread: Mutex<Option<JoinHandle<()>>>,
     finished: AtomicBool,
+    bucket_bytes: usize,
 }
 
 /// Place of a process in its world, and what is known of both.
@@ -102,6 +106,7 @@ impl Mpi {
             let message = "has been started in this process before, and MPI can be started once";
             return Err(Error::Thread(message.to_string()));
         }
+        let bucket_bytes = options.bucket_bytes;
         let (work, waiting) = channel();
         let (joined, about) = channel();
         let thread = thread::Builder::new().name("tallow-mpi".to_string());
@@ -115,6 +120,7 @@ impl Mpi {
             work,
             thread: Mutex::new(Some(thread)),
             finished: AtomicBool::new(false),
+            bucket_bytes,
         };
         if let Err(error) = mpi.check() {
             // The error is for the caller, who could not read it if all ended here.
@@ -200,6 +206,10 @@ impl Communicator for Mpi {
 
     fn host(&self) -> String {
         self.about.host.clone()
+    }
+
+    fn bucket_bytes(&self) -> usize {
+        self.bucket_bytes
     }
 
     /// Ends all processes, this one too, with this exit code.

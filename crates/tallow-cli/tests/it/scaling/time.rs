@@ -4,6 +4,7 @@
 //!
 //! ```sh
 //! TALLOW_DATA=DIR TALLOW_MPIRUN=/path/mpirun cargo test --release -p tallow-cli --test it -- --ignored --nocapture time_of_a_step
+//! TALLOW_DATA=DIR TALLOW_MPIRUN=/path/mpirun cargo test --release -p tallow-cli --test it -- --ignored --nocapture gradients_that_are_sent
 //! ```
 
 mod model;
@@ -29,7 +30,7 @@ const LINKS: [Option<u32>; 5] = [None, Some(2000), Some(1000), Some(500), Some(2
 /// Steps of a run, and those at its start that do not count.
 const STEPS: usize = 10;
 const WARM_UP: usize = 2;
-/// Images of a step and chunks, of all processes together.
+/// Images of a step, of all processes together.
 const EXPERIMENT: &str = r#"
     question = "How long does a step take?"
     seeds = [0]
@@ -43,7 +44,6 @@ const EXPERIMENT: &str = r#"
     [train]
     epochs = 1
     batch_size = 40
-    chunks = 4
     optimizer = { name = "sgd", lr = 0.01, momentum = 0.9 }
 
     [[variants]]
@@ -94,7 +94,8 @@ fn time_of_a_step_is_that_of_the_model() {
                 let Some(network) = Network::new(hosts, megabits) else {
                     return;
                 };
-                let Some((seconds, bytes)) = measure(&launcher, &network, model, &data) else {
+                let run = (model, hosts);
+                let Some((seconds, bytes)) = measure(&launcher, &network, run, &data, &[]) else {
                     return;
                 };
                 if megabits.is_none() {
@@ -135,13 +136,71 @@ fn time_of_a_step_is_that_of_the_model() {
     assert!(mean_out < ERROR, "{mean_out} %");
 }
 
+/// Share of a step that sending gradients during the backward pass must save at least: that of the prototype of this design, on other
+/// processors.
+const SAVED: f64 = 0.10;
+const ROUNDS: usize = 3;
+
+/// With a bucket for all gradients they are sent after the backward pass, else during it. Both take turns.
+#[test]
+#[ignore = "minutes, on a quiet machine: run it with --ignored --nocapture"]
+fn gradients_that_are_sent_during_the_backward_pass_shorten_a_step() {
+    let Some(launcher) = Launcher::all().into_iter().next() else {
+        return;
+    };
+    let Ok(data) = std::env::var("TALLOW_DATA") else {
+        skipped("CIFAR-10 needs TALLOW_DATA");
+        return;
+    };
+    let Some(network) = Network::new(2, Some(200)) else {
+        return;
+    };
+    let batch = [
+        "--set",
+        "train.batch_size=64",
+        "--set",
+        "data.train_samples=640",
+    ];
+    let (mut during, mut after) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        for (bucket, times) in [("4", &mut during), ("1024", &mut after)] {
+            let more = [&batch[..], &["--bucket-mb", bucket]].concat();
+            let run = ("resnet18-cifar", 2);
+            let Some((seconds, _)) = measure(&launcher, &network, run, &data, &more) else {
+                return;
+            };
+            println!("round {round}, buckets of {bucket} MB: {seconds:.3} s a step");
+            times.push(seconds);
+        }
+    }
+    let median = |times: &mut Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    let (during, after) = (median(&mut during), median(&mut after));
+    let saved = 1.0 - during / after;
+    println!(
+        "{during:.3} s during the backward pass, {after:.3} s after it: {:.1} % less",
+        100.0 * saved
+    );
+    assert!(saved >= SAVED, "{saved}");
+}
+
 /// Median seconds of a step, and bytes of the gradients; `None` where the library is missing.
-fn measure(launcher: &Launcher, network: &Network, model: &str, data: &str) -> Option<(f64, f64)> {
+fn measure(
+    launcher: &Launcher,
+    network: &Network,
+    (model, chunks): (&str, usize),
+    data: &str,
+    more: &[&str],
+) -> Option<(f64, f64)> {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path().join("exp.toml"), EXPERIMENT).unwrap();
     let model = format!("model.name={model}");
+    let chunks = format!("train.chunks={chunks}");
     let args = ["run", "exp.toml", "--threads", "1", "--data", data];
-    let args = [&args[..], &["--set", &model, "--workers", "0"]].concat();
+    let args = [&args[..], &["--set", &model, "--set", &chunks], more].concat();
+    let args = [&args[..], &["--workers", "0"]].concat();
     let args = [
         &args[..],
         &["--events", "events.jsonl", "--events-every", "1"],

@@ -58,8 +58,8 @@ impl Step {
     }
 }
 
-/// The fit with the least mean of squares of relative errors, to measured seconds of steps, on a grid of two digits of the overlap and of tens
-/// of microseconds of the latency.
+/// The fit with the least mean of squares of relative errors, to measured seconds of steps, on a grid of two digits of the overlap and of a
+/// tenth of a millisecond of the latency.
 pub fn fit(points: &[(Step, f64)]) -> Fit {
     let square = |candidate: &Fit| -> f64 {
         let errors = points.iter().map(|(step, measured)| {
@@ -71,7 +71,7 @@ pub fn fit(points: &[(Step, f64)]) -> Fit {
     let candidates = (0..=100).flat_map(|overlap| {
         (0..=500).map(move |latency| Fit {
             overlap: f64::from(overlap) / 100.0,
-            latency: f64::from(latency) * 1e-5,
+            latency: f64::from(latency) * 1e-4,
         })
     });
     let best = candidates.min_by(|a, b| square(a).total_cmp(&square(b)));
