@@ -1,7 +1,6 @@
 //! State of each device: compiled kernels and cuDNN.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use candle_core::CudaDevice;
@@ -19,6 +18,7 @@ use crate::compile::cubin;
 use crate::cudnn::Cudnn;
 use crate::error::{Error, Result, driver};
 use crate::lt::BlasLt;
+use crate::recordings::Recordings;
 use crate::source;
 use crate::view::address;
 
@@ -31,10 +31,7 @@ pub(crate) struct Engine {
     modules: Mutex<HashMap<(&'static str, Numbers), Arc<CudaModule>>>,
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
     clock: Clock,
-    /// Address of the number that moves the masks of dropout, while a graph is recorded; else 0.
-    recording: AtomicU64,
-    /// Whether a graph has been recorded, which may have the addresses of scratch memory.
-    recorded: AtomicBool,
+    recordings: Recordings,
     /// Scratch memory of cuBLAS.
     _blas_workspace: Option<CudaSlice<u8>>,
     /// cuDNN, when it has been looked for; `None` if it cannot be used.
@@ -68,8 +65,7 @@ impl Engine {
             modules: Mutex::default(),
             functions: Mutex::default(),
             clock: Clock::default(),
-            recording: AtomicU64::new(0),
-            recorded: AtomicBool::new(false),
+            recordings: Recordings::default(),
             _blas_workspace: blas_workspace(device, major),
             cudnn: OnceLock::new(),
             blas_lt: OnceLock::new(),
@@ -95,27 +91,29 @@ impl Engine {
 
     /// cuBLASLt on this device; `None`, with a warning the first time, if it cannot be used.
     pub(crate) fn blas_lt(&self) -> Option<&Mutex<BlasLt>> {
-        let found = self
-            .blas_lt
-            .get_or_init(|| match BlasLt::new(&self.stream) {
-                Ok(lt) => Some(Mutex::new(lt)),
-                Err(error) => {
-                    tracing::warn!("linear layers take more launches on the GPU: {error}");
-                    None
-                }
-            });
+        let found =
+            self.blas_lt
+                .get_or_init(|| match BlasLt::new(&self.stream, &self.recordings) {
+                    Ok(lt) => Some(Mutex::new(lt)),
+                    Err(error) => {
+                        tracing::warn!("linear layers take more launches on the GPU: {error}");
+                        None
+                    }
+                });
         found.as_ref()
     }
 
     /// cuDNN on this device; `None`, with a warning the first time, if it cannot be used.
     pub(crate) fn cudnn(&self) -> Option<&Mutex<Cudnn>> {
-        let found = self.cudnn.get_or_init(|| match Cudnn::new(&self.stream) {
-            Ok(cudnn) => Some(Mutex::new(cudnn)),
-            Err(error) => {
-                tracing::warn!("convolutions are slow on the GPU: {error}");
-                None
-            }
-        });
+        let found = self
+            .cudnn
+            .get_or_init(|| match Cudnn::new(&self.stream, &self.recordings) {
+                Ok(cudnn) => Some(Mutex::new(cudnn)),
+                Err(error) => {
+                    tracing::warn!("convolutions are slow on the GPU: {error}");
+                    None
+                }
+            });
         found.as_ref()
     }
 
@@ -163,20 +161,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins or ends the recording of a graph, whose masks of dropout are moved by the number at an address.
-    pub(crate) fn set_recording(&self, moved: Option<Address>) {
-        self.recorded.fetch_or(moved.is_some(), Ordering::Relaxed);
-        self.recording.store(moved.unwrap_or(0), Ordering::Relaxed);
-    }
-
-    /// Address of the number that moves the masks of dropout, while a graph is recorded.
-    pub(crate) fn recording(&self) -> Option<Address> {
-        Some(self.recording.load(Ordering::Relaxed)).filter(|&moved| moved != 0)
-    }
-
-    /// Whether a graph has been recorded.
-    pub(crate) fn has_recorded(&self) -> bool {
-        self.recorded.load(Ordering::Relaxed)
+    /// What is recorded as a CUDA graph.
+    pub(crate) fn recordings(&self) -> &Recordings {
+        &self.recordings
     }
 
     /// Clock of the device.

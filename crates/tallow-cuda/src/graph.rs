@@ -103,14 +103,14 @@ pub fn record<R, E: Display>(
 
 /// True while work of the device is recorded: then it must not be given data of the host.
 pub fn is_recording(device: &CudaDevice) -> bool {
-    Engine::of(device).is_ok_and(|engine| engine.recording().is_some())
+    Engine::of(device).is_ok_and(|engine| engine.recordings().now().is_some())
 }
 
 /// Checks that work of the device can be recorded.
 fn check(engine: &Engine) -> Result<()> {
     let refuse = |message: &str| Err(Error::Graph(message.to_string()));
     let context = engine.stream().context();
-    if engine.recording().is_some() {
+    if engine.recordings().now().is_some() {
         return refuse("another one is being recorded");
     }
     if context.is_event_tracking() {
@@ -138,7 +138,7 @@ impl Recording {
             .stream()
             .begin_capture(Mode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
         driver("cuStreamBeginCapture", started)?;
-        engine.set_recording(Some(moved));
+        engine.recordings().set(Some(moved));
         Ok(Self {
             engine,
             ended: false,
@@ -151,7 +151,7 @@ impl Recording {
 
     fn finish(&mut self) -> Result<CudaGraph> {
         self.ended = true;
-        self.engine.set_recording(None);
+        self.engine.recordings().set(None);
         let context = self.engine.stream().context();
         // cudarc keeps errors of what is freed for the next call, which would fail before it ends the recording.
         let freed = context.check_err();

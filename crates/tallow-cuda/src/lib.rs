@@ -31,6 +31,8 @@ pub mod nccl;
 #[cfg(feature = "cuda")]
 pub mod ops;
 pub mod partition;
+#[cfg(feature = "cuda")]
+mod recordings;
 pub mod source;
 #[cfg(feature = "cuda")]
 pub mod times;

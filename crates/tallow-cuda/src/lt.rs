@@ -14,6 +14,7 @@ use candle_core::cuda_backend::cudarc::driver::CudaStream;
 
 use crate::call::{Address, Numbers, Precision};
 use crate::error::{Error, Result, driver};
+use crate::recordings::Recordings;
 use crate::workspace::Workspace;
 
 /// Bytes of workspace that an algorithm may ask for: as much as NVIDIA recommends for Hopper.
@@ -75,7 +76,7 @@ struct Key {
 
 impl BlasLt {
     /// cuBLASLt on the device of `stream`.
-    pub fn new(stream: &CudaStream) -> Result<Self> {
+    pub fn new(stream: &CudaStream, recordings: &Recordings) -> Result<Self> {
         driver("cuCtxSetCurrent", stream.context().bind_to_thread())?;
         Ok(Self {
             handle: lt::create_handle().map_err(|source| Error::CublasLt {
@@ -83,7 +84,7 @@ impl BlasLt {
                 source,
             })?,
             plans: HashMap::new(),
-            workspace: Workspace::default(),
+            workspace: Workspace::new(recordings),
         })
     }
 

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "cuda")]
 mod device;
+mod recorder;
 #[cfg(test)]
 mod tests;
 
@@ -13,10 +14,11 @@ use std::cell::Cell;
 use std::mem::{Discriminant, discriminant};
 use std::rc::Rc;
 
-use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, Shape, Tensor, TensorId, Var};
+use candle_core::{DType, Device, Shape, Tensor, Var};
 use tallow_ops::{GeneratorState, ParamStore};
 
+pub(crate) use self::recorder::Recorder;
+use self::recorder::{Kept, Launch};
 use crate::config::TrainConfig;
 use crate::error::Result;
 use crate::loss::Target;
@@ -29,21 +31,6 @@ const WARM_UP: usize = 3;
 
 /// Launches that are compared with the plain step: the first, of the batch that was recorded, and one of another batch.
 const COMPARED: usize = 2;
-
-/// Launch of a recorded step, whose masks of dropout begin so many words behind those of the recording.
-pub(crate) type Launch = Box<dyn FnMut(u64) -> Result<()>>;
-
-/// Device that records steps.
-pub(crate) trait Recorder {
-    /// Runs a step of the kind that is recorded later.
-    fn warm_up(&mut self, step: &mut dyn FnMut() -> Result<StepOutput>) -> Result<StepOutput>;
-
-    /// Records a step and launches it once, so that all is as if it had run. A launch writes to the tensors of the result.
-    ///
-    /// # Errors
-    /// The reason for which it cannot be recorded. Nothing but the generator of the host has changed then.
-    fn record(&mut self, step: &mut dyn FnMut() -> Result<Kept>) -> Result<(Kept, Launch)>;
-}
 
 /// Recorder for the steps of a run; `None`, with the reason in the log, if they are not to be recorded or cannot be.
 pub(crate) fn recorder(
@@ -328,39 +315,6 @@ impl Inputs {
             var.set(tensor)?;
         }
         Ok(())
-    }
-}
-
-/// Tensors of an output, which each launch writes anew.
-pub(crate) struct Kept {
-    loss: Tensor,
-    logits: Tensor,
-    gradients: Vec<(TensorId, Tensor)>,
-}
-
-impl Kept {
-    /// Tensors of `output` without its graph of operators.
-    fn of(output: &StepOutput) -> Self {
-        let gradients = output.grads.get_ids();
-        let gradient = |&id: &TensorId| Some((id, output.grads.get_id(id)?.detach()));
-        Self {
-            loss: output.loss.detach(),
-            logits: output.logits.detach(),
-            gradients: gradients.filter_map(gradient).collect(),
-        }
-    }
-
-    /// Output of the last launch.
-    fn output(&self) -> StepOutput {
-        let mut grads = GradStore::default();
-        for (id, gradient) in &self.gradients {
-            grads.insert_id(*id, gradient.clone());
-        }
-        StepOutput {
-            loss: self.loss.clone(),
-            logits: self.logits.clone(),
-            grads,
-        }
     }
 }
 

@@ -24,6 +24,7 @@ pub use self::plan::{Convolution, Pass};
 use self::plan::{Plan, Target};
 use crate::call::{Address, Precision};
 use crate::error::{Result, driver};
+use crate::recordings::Recordings;
 use crate::workspace::Workspace;
 
 /// cuDNN on one device.
@@ -41,7 +42,7 @@ unsafe impl Send for Cudnn {}
 
 impl Cudnn {
     /// cuDNN for the device of a stream.
-    pub(crate) fn new(stream: &Arc<CudaStream>) -> Result<Self> {
+    pub(crate) fn new(stream: &Arc<CudaStream>, recordings: &Recordings) -> Result<Self> {
         let library = Library::get()?;
         driver("cuCtxSetCurrent", stream.context().bind_to_thread())?;
         let handle = library.handle(stream.cu_stream().cast())?;
@@ -50,7 +51,7 @@ impl Cudnn {
             handle,
             stream: stream.clone(),
             plans: HashMap::new(),
-            workspace: Workspace::default(),
+            workspace: Workspace::new(recordings),
         };
         let version = cudnn.version();
         match cudnn.device_description() {

@@ -15,7 +15,7 @@ pub fn dropout(x: View, mask: &Mask) -> Result<CudaStorage> {
     let count = counted("dropout", x.len())?;
     let y = engine.values(x.kind(), x.len())?;
     // In a graph the mask is that of the launch, not that of the recording.
-    let moved = engine.recording().unwrap_or(0);
+    let moved = engine.recordings().now().unwrap_or(0);
     let call = calls::dropout(x.kind(), x.address(), y.address(), count, mask, moved);
     // SAFETY: input and output have as many numbers of the type as are counted; the number at `moved` lives as long as the graph.
     unsafe { engine.launch(&call)? };

@@ -119,6 +119,17 @@ pub(super) fn read(files: &[PathBuf]) -> Result<Vec<Shard>> {
 }
 
 impl Shard {
+    /// Error unless the file has the size that it had when the dataset was opened.
+    fn check(&self, file: &File) -> Result<()> {
+        let path = &*self.path;
+        let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
+        if length == self.length {
+            return Ok(());
+        }
+        let expected = format!("{} bytes, as when the dataset was opened", self.length);
+        Err(Error::invalid(path, expected, format!("{length} bytes")))
+    }
+
     fn read(path: &Path) -> Result<Self> {
         let mut table = Table::open(path, &LABEL_COLUMNS)?;
         let metadata = table.reader.metadata().file_metadata();
@@ -356,13 +367,12 @@ impl Index {
         // A handle of its own: threads would move the place in a file that they share.
         let io = |e| Error::io(path, e);
         let file = File::open(path).map_err(io)?;
-        let length = file.metadata().map_err(io)?.len();
-        if length != shard.length {
-            let expected = format!("{} bytes, as when the dataset was opened", shard.length);
-            return Err(Error::invalid(path, expected, format!("{length} bytes")));
-        }
+        shard.check(&file)?;
+        let again = file.try_clone().map_err(io)?;
         contained(|| block.pictures(group, path, file))
             .unwrap_or_else(|panic| Err(unsound(path, stopped(&panic))))
+            // The file may have been cut off since.
+            .map_err(|error| shard.check(&again).err().unwrap_or(error))
     }
 }
 

@@ -3,7 +3,7 @@
 use candle_core::CudaDevice;
 use tallow_cuda::graph;
 
-use super::{Kept, Launch, Recorder};
+use super::recorder::{Kept, Launch, Recorder};
 use crate::error::Result;
 use crate::step::StepOutput;
 

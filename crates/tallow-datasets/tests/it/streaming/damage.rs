@@ -1,6 +1,7 @@
 //! Parquet files that are cut off, damaged, too large or of another kind: errors name the file and where they can the row.
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use tallow_datasets::{Error, PictureError, Result, Split, load};
@@ -201,16 +202,18 @@ fn an_epoch_ends_with_the_error_of_the_file() {
         (|file, _| fs::remove_file(file).unwrap(), ""),
         (
             |file, _| {
-                let whole = fs::read(file).unwrap();
-                fs::write(file, &whole[..whole.len() / 2]).unwrap();
+                let file = fs::File::options().write(true).open(file).unwrap();
+                file.set_len(file.metadata().unwrap().len() / 2).unwrap();
             },
             "as when the dataset was opened",
         ),
         (
+            // In place: a worker that reads meanwhile never sees a file without its end.
             |file, sample| {
-                let mut whole = fs::read(file).unwrap();
-                whole[places(file, sample)[0]] = b'X';
-                fs::write(file, whole).unwrap();
+                let place = places(file, sample)[0] as u64;
+                let mut file = fs::File::options().write(true).open(file).unwrap();
+                file.seek(SeekFrom::Start(place)).unwrap();
+                file.write_all(b"X").unwrap();
             },
             "the picture in row ROW is no image",
         ),
