@@ -1,7 +1,6 @@
 use std::cell::RefCell;
 
 use candle_core::TensorId;
-use candle_core::backprop::GradStore;
 use candle_nn::ModuleT;
 use tallow_ops::{BatchNormConfig, Init, batch_norm_eval, batch_norm_train, dropout, linear, relu};
 
