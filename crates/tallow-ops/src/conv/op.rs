@@ -88,6 +88,9 @@ impl Conv2d {
                     .track_op()
                     .then(|| vec![T::ZERO; tensor.elem_count()])
             };
+            let mut db = b.and_then(zeros);
+            // Whether the gradient of the bias has been computed with that of the weight.
+            let mut has_bias = false;
             let (dx, dw) = match self.algorithm {
                 Algorithm::ChannelsLast => {
                     let dx = |dx: &mut [T]| {
@@ -111,11 +114,14 @@ impl Conv2d {
                 }
                 Algorithm::Depthwise => {
                     let dx = |dx: &mut [T]| depthwise::input_grad(g, layout, ws, dys, dx);
-                    let dw = |dw: &mut [T]| depthwise::weight_grad(g, layout, xs, dys, dw);
-                    (
-                        x.track_op().then(|| self.buffer(xs.len(), dx)),
-                        w.track_op().then(|| self.buffer(ws.len(), dw)),
-                    )
+                    let dx = x.track_op().then(|| self.buffer(xs.len(), dx));
+                    let dw = w.track_op().then(|| {
+                        has_bias = true;
+                        self.buffer(ws.len(), |dw| {
+                            depthwise::weight_grad(g, layout, xs, dys, dw, db.as_deref_mut());
+                        })
+                    });
+                    (dx, dw)
                 }
                 Algorithm::Direct | Algorithm::Matmul => {
                     let (mut dx, mut dw) = (zeros(x), zeros(w));
@@ -130,8 +136,7 @@ impl Conv2d {
                     (dx, dw)
                 }
             };
-            let mut db = b.and_then(zeros);
-            if let Some(db) = &mut db {
+            if let Some(db) = db.as_mut().filter(|_| !has_bias) {
                 grad_bias(g, layout, dys, db);
             }
             (dx, dw, db)

@@ -42,18 +42,6 @@ pub(super) fn kernel(weight: &[f32], taps: usize) -> Vec<f32> {
     blocks
 }
 
-/// The reverse of [`kernel`].
-pub(super) fn unpack_kernel(blocks: &[f32], taps: usize, weight: &mut [f32]) {
-    for (channel, weight) in weight.chunks_exact_mut(taps).enumerate() {
-        let first = channel / PANEL * taps * PANEL + channel % PANEL;
-        let blocks = blocks[first..].iter().step_by(PANEL);
-        weight
-            .iter_mut()
-            .zip(blocks)
-            .for_each(|(to, &from)| *to = from);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,13 +68,10 @@ mod tests {
     }
 
     #[test]
-    fn kernels_come_back() {
+    fn taps_have_their_places() {
         let weight: Vec<f32> = (0..37 * 6).map(|i| 1.0 + i as f32).collect();
         let blocks = kernel(&weight, 6);
         assert_eq!(blocks[2 * 16 + 5], weight[5 * 6 + 2]);
         assert_eq!(blocks.iter().filter(|&&value| value == 0.0).count(), 11 * 6);
-        let mut back = vec![f32::NAN; weight.len()];
-        unpack_kernel(&blocks, 6, &mut back);
-        assert_eq!(back, weight);
     }
 }

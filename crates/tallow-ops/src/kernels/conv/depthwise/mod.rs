@@ -10,6 +10,7 @@ mod weight;
 
 use pulp::Arch;
 
+use super::bias::grad_bias;
 use super::geometry::Geometry;
 use crate::kernels::real::Real;
 use crate::kernels::simd::arch;
@@ -67,18 +68,29 @@ pub(crate) fn input_grad<T: Real>(g: &Geometry, layout: Layout, w: &[T], dy: &[T
     plain::grad_input(g, layout, w, dy, dx);
 }
 
-/// Gradient of the weight.
-pub(crate) fn weight_grad<T: Real>(g: &Geometry, layout: Layout, x: &[T], dy: &[T], dw: &mut [T]) {
+/// Gradients of the weight and, if there is one, of the bias.
+pub(crate) fn weight_grad<T: Real>(
+    g: &Geometry,
+    layout: Layout,
+    x: &[T],
+    dy: &[T],
+    dw: &mut [T],
+    db: Option<&mut [T]>,
+) {
     if in_registers(g, layout)
-        && let (Some(x), Some(dy)) = (T::f32s(x), T::f32s(dy))
+        && let (Some(x), Some(dys)) = (T::f32s(x), T::f32s(dy))
         && let Some(dw) = T::f32s_mut(dw)
     {
-        return match layout {
-            Layout::Nchw => planes::grad_weight(g, x, dy, dw),
-            Layout::Nhwc => weight::grad_weight(g, x, dy, dw),
-        };
+        match layout {
+            Layout::Nchw => planes::grad_weight(g, x, dys, dw),
+            Layout::Nhwc => return weight::grad_weight(g, x, dys, dw, db.and_then(T::f32s_mut)),
+        }
+    } else {
+        plain::grad_weight(g, layout, x, dy, dw);
     }
-    plain::grad_weight(g, layout, x, dy, dw);
+    if let Some(db) = db {
+        grad_bias(g, layout, dy, db);
+    }
 }
 
 #[cfg(test)]
@@ -99,8 +111,9 @@ mod tests {
         }
         let (mut dx, mut dw) = (unset(x.len()), unset(w.len()));
         input_grad(g, layout, &w, &dy, &mut dx);
-        weight_grad(g, layout, &x, &dy, &mut dw);
-        for value in dx.iter().chain(&dw) {
+        let mut db = unset(g.out_channels);
+        weight_grad(g, layout, &x, &dy, &mut dw, Some(&mut db));
+        for value in dx.iter().chain(&dw).chain(&db) {
             assert!(value.to_f64().is_finite(), "{g:?} {layout}");
         }
     }
@@ -198,12 +211,17 @@ mod tests {
             assert!(y == expected_y, "{g:?}");
             assert!(dx == expected_dx, "{g:?}");
             let mut dw = vec![f32::NAN; w.len()];
-            weight_grad(&g, Layout::Nhwc, &x, &dy, &mut dw);
-            for (&dw, (sum, size)) in dw.iter().zip(expected_dw) {
-                assert!(
-                    (f64::from(dw) - sum).abs() <= 1e-6 * size,
-                    "{dw} {sum} {g:?}"
-                );
+            let mut db = vec![f32::NAN; 37];
+            weight_grad(&g, Layout::Nhwc, &x, &dy, &mut dw, Some(&mut db));
+            let mut expected_db = vec![(0f64, 0f64); 37];
+            for (i, &dy) in dy.iter().enumerate() {
+                expected_db[i % 37].0 += f64::from(dy);
+                expected_db[i % 37].1 += f64::from(dy).abs();
+            }
+            let found = dw.iter().chain(&db);
+            for (&found, (sum, size)) in found.zip(expected_dw.into_iter().chain(expected_db)) {
+                let error = (f64::from(found) - sum).abs();
+                assert!(error <= 1e-6 * size, "{found} {sum} {g:?}");
             }
         }
     }

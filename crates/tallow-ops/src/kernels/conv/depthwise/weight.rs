@@ -15,14 +15,22 @@ use crate::kernels::simd::arch;
 /// not depend on the number of threads.
 const PARTS: usize = 32;
 
-/// Gradient of the weight, `(channel, tap)`.
-pub(super) fn grad_weight(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+/// Gradient of the weight, `(channel, tap)`, and of the bias, if there is one.
+pub(super) fn grad_weight(
+    g: &Geometry,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    db: Option<&mut [f32]>,
+) {
     assert_eq!(x.len(), g.batch * g.image());
     assert_eq!(dy.len(), g.batch * g.out_image());
     let images = g.batch.div_ceil(PARTS).max(1);
     let parts = g.batch.div_ceil(images).max(1);
     let bands = Bands::new(g);
-    let len = blocks::len(g.taps(), g.channels);
+    // The bias is one more kernel position, which sees ones.
+    let taps = g.taps() + 1;
+    let len = blocks::len(taps, g.channels);
     let mut partial = scratch::zeroed::<f32>(parts * len);
     let threads = Threads::for_work(g.multiply_adds());
     for_each_chunk(&mut partial, len, threads, |part, dw| {
@@ -43,13 +51,24 @@ pub(super) fn grad_weight(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
             }
         }
     });
-    let mut sums = vec![0.0; len];
+    let mut sums = vec![0f64; len];
     for part in partial.chunks_exact(len) {
-        sums.iter_mut()
-            .zip(part)
-            .for_each(|(sum, part)| *sum += part);
+        let pairs = sums.iter_mut().zip(part);
+        pairs.for_each(|(sum, &part)| *sum += f64::from(part));
     }
-    blocks::unpack_kernel(&sums, g.taps(), dw);
+    // Blocks of channels, the positions of each one after the other.
+    let sum = |channel: usize, tap: usize| {
+        let position = channel / PANEL * taps + tap;
+        sums[position * PANEL + channel % PANEL] as f32
+    };
+    for (channel, dw) in dw.chunks_exact_mut(g.taps()).enumerate() {
+        for (tap, dw) in dw.iter_mut().enumerate() {
+            *dw = sum(channel, tap);
+        }
+    }
+    for (channel, db) in db.into_iter().flatten().enumerate() {
+        *db = sum(channel, g.taps());
+    }
 }
 
 /// Rows of the output that are done together, and the padded rows of the input that they see.
@@ -108,7 +127,8 @@ impl WithSimd for Band<'_> {
         for block in 0..blocks::count(g.channels) {
             let x = &self.x_blocks[block * x_pixels * PANEL..][..x_pixels * PANEL];
             let dy = &self.dy_blocks[block * dy_pixels * PANEL..][..dy_pixels * PANEL];
-            let dw = &mut self.dw[block * g.taps() * PANEL..][..g.taps() * PANEL];
+            let len = (g.taps() + 1) * PANEL;
+            let dw = &mut self.dw[block * len..][..len];
             for y in 0..rows {
                 for channel in (0..PANEL).step_by(S::F32_LANES) {
                     let row = Row {
@@ -169,6 +189,7 @@ impl Row<'_> {
         let (height, width) = self.bands.g.kernel;
         // SAFETY: promised by the caller.
         unsafe {
+            self.bias(simd);
             match width {
                 7 => {
                     for ky in (0..height / 2 * 2).step_by(2) {
@@ -206,6 +227,27 @@ impl Row<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// The bias.
+    #[inline(always)]
+    unsafe fn bias<S: Simd>(&self, simd: S) {
+        let (mut even, mut odd) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));
+        let width = self.bands.g.out_width;
+        // SAFETY: promised by the caller.
+        unsafe {
+            for at in (0..width / 2 * 2).step_by(2) {
+                let dy = self.dy.add(at * PANEL);
+                even = simd.add_f32s(even, load::<S>(dy));
+                odd = simd.add_f32s(odd, load::<S>(dy.add(PANEL)));
+            }
+            if width % 2 == 1 {
+                even = simd.add_f32s(even, load::<S>(self.dy.add((width - 1) * PANEL)));
+            }
+            let db = self.dw.add(self.bands.g.taps() * PANEL);
+            let sum = simd.add_f32s(even, odd);
+            store::<S>(db, simd.add_f32s(load::<S>(db), sum));
         }
     }
 
