@@ -13,6 +13,8 @@ use crate::kernels::parallel::{Threads, for_each_chunk};
 use crate::kernels::scratch;
 use crate::kernels::simd::arch;
 
+/// From a pixel of a block to the next one.
+const NEXT: isize = PANEL as isize;
 /// Bytes of the sources of a piece of work, about: they stay in the second-level cache.
 pub(super) const PIECE: usize = 1 << 18;
 
@@ -235,7 +237,7 @@ impl Row<'_> {
                     let weight = weight.wrapping_add(group.tap * weight_step);
                     let from = from.wrapping_offset(group.tap as isize * tap_step);
                     macro_rules! window {
-                        ($taps:literal, $ratio:literal, $step:ident) => {
+                        ($taps:literal, $ratio:literal, $step:expr) => {
                             window::<S, N, V, $taps, $ratio>(
                                 simd,
                                 &mut sums,
@@ -245,7 +247,10 @@ impl Row<'_> {
                             )
                         };
                     }
+                    // The compiler knows the addresses of the first two.
                     match (group.taps, band.ratio) {
+                        (3, Some(1)) if band.tap_step == 1 => window!(3, 1, NEXT),
+                        (3, Some(1)) if band.tap_step == -1 => window!(3, 1, -NEXT),
                         (3, Some(1)) => window!(3, 1, tap_step),
                         (3, _) => window!(3, 2, tap_step),
                         (2, _) => window!(2, 1, tap_step),
@@ -327,9 +332,19 @@ unsafe fn window<S: Simd, const N: usize, const V: usize, const G: usize, const 
             sources!($is_inside; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
         };
     }
-    if inside.len() == count {
-        sources!(|_| true);
-    } else {
-        sources!(|s: usize| inside.contains(&s));
+    // All, and all but one at an end of a row padded by one, are told apart here and not at each source.
+    match (inside.start, inside.end) {
+        (0, end) if end == count => {
+            sources!(|_| true);
+        }
+        (1, end) if end == count => {
+            sources!(|s: usize| s != 0);
+        }
+        (0, end) if end + 1 == count => {
+            sources!(|s: usize| s + 1 != count);
+        }
+        _ => {
+            sources!(|s: usize| inside.contains(&s));
+        }
     }
 }
