@@ -86,6 +86,7 @@ fn time_of_a_step_is_that_of_the_model() {
         skipped("CIFAR-10 needs TALLOW_DATA");
         return;
     };
+    let cores = std::thread::available_parallelism().unwrap().get() as f64;
     let mut points = Vec::new();
     for model in MODELS {
         for hosts in HOSTS {
@@ -105,6 +106,7 @@ fn time_of_a_step_is_that_of_the_model() {
                     world: hosts,
                     bytes,
                     compute,
+                    crowd: hosts as f64 / cores,
                     rate: f64::from(megabits.unwrap_or(0)) * 1e6,
                 };
                 points.push(Point {
@@ -127,11 +129,12 @@ fn time_of_a_step_is_that_of_the_model() {
     let (mean, largest) = errors(&measured, &found);
     let (mean_out, largest_out) = errors_left_out(&measured);
     println!(
-        "{}: overlap {:.2}, latency {:.2} ms; error {mean:.1} %, at most {largest:.1} %; of a point by the fit to the others {mean_out:.1} %, at \
+        "{}: overlap {:.2}, latency {:.2} ms, work {:.1} ns a byte; error {mean:.1} %, at most {largest:.1} %; of a point by the fit to the others {mean_out:.1} %, at \
          most {largest_out:.1} %",
         launcher.name(),
         found.overlap,
-        1e3 * found.latency
+        1e3 * found.latency,
+        1e9 * found.work
     );
     assert!(mean_out < ERROR, "{mean_out} %");
 }
@@ -266,6 +269,7 @@ fn nodes(points: &[Point], fit: &Fit) -> String {
                     world,
                     compute: point.step.compute / CORES,
                     rate: rate * 1e9,
+                    crowd: 1.0 / CORES,
                     ..point.step
                 };
                 format!("{:.1}", world as f64 * step.compute / step.time(fit))
@@ -290,6 +294,7 @@ fn gpus(points: &[Point], fit: &Fit) -> String {
     let after = Fit {
         overlap: 0.0,
         latency: 2e-5,
+        work: 0.0,
     };
     let behind = Fit {
         overlap: fit.overlap,
@@ -301,6 +306,7 @@ fn gpus(points: &[Point], fit: &Fit) -> String {
                 world: GPUS,
                 compute: GPU_STEP,
                 rate: WITHIN,
+                crowd: 0.0,
                 ..point.step
             };
             let [after, behind] =
