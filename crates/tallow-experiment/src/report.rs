@@ -15,7 +15,7 @@ use crate::job::{EXPERIMENT_FILE, config_text};
 use crate::outcome;
 use crate::predictor::trained::recorded;
 use crate::recipe::Recipe;
-use crate::unfinished::differences;
+use crate::unfinished::{differences, essential};
 
 /// Writes `report.html` beside the runs of an experiment and returns its path.
 ///
@@ -55,7 +55,7 @@ fn last_runs(known: &[Run], variant: &Variant, tier: Tier) -> Vec<Run> {
     let mut last = BTreeMap::new();
     for run in known.iter().filter(|run| run.info.variant == variant.name) {
         let of_tier = run.config.get("tier").and_then(Value::as_str) == Some(tier.as_str());
-        let same = recorded(&run.config).is_ok_and(|recipe| same_results(recipe, &variant.recipe));
+        let same = recorded(&run.config).is_ok_and(|recipe| same_results(&recipe, &variant.recipe));
         if of_tier && same {
             last.insert(run.info.seed, run.clone());
         }
@@ -64,11 +64,9 @@ fn last_runs(known: &[Run], variant: &Variant, tier: Tier) -> Vec<Run> {
 }
 
 /// Whether two recipes differ at most in what results do not depend on.
-fn same_results(mut a: Recipe, b: &Recipe) -> bool {
-    a.train.workers = b.train.workers;
-    a.train.cuda_graph = b.train.cuda_graph;
-    a.train.checkpoint.clone_from(&b.train.checkpoint);
-    a == *b
+fn same_results(a: &Recipe, b: &Recipe) -> bool {
+    let table = |recipe: &Recipe| toml::Table::try_from(recipe).map(essential);
+    matches!((table(a), table(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Writes the report of these runs to `path`.

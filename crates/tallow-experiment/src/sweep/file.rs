@@ -9,12 +9,13 @@ use super::parameter::{Parameter, Range, is_within};
 use super::search::{Method, Search};
 use crate::error::{Error, Result};
 use crate::monitoring::{Mode, check_mode};
+use crate::unfinished::WITHOUT_EFFECT;
 
 /// Most trials of a sweep. More are a mistake in a list or a range.
 const MOST_TRIALS: u64 = 10_000;
 
 /// Keys that cannot be a parameter, and the reason.
-const FIXED: [(&str, &str); 11] = [
+const FIXED: [(&str, &str); 8] = [
     ("data.dataset", "all trials have the same data"),
     ("data.pictures", "all trials have the same data"),
     (
@@ -38,9 +39,6 @@ const FIXED: [(&str, &str); 11] = [
         "train.monitor",
         "one metric compares all trials: `sweep.metric`",
     ),
-    ("train.workers", "results do not depend on it"),
-    ("train.checkpoint", "results do not depend on it"),
-    ("train.cuda_graph", "results do not depend on it"),
 ];
 
 /// Search over settings of one variant, for `tallow sweep`.
@@ -308,8 +306,16 @@ impl FileParameter {
             ));
         }
         let fixed = FIXED.iter().find(|(key, _)| is_within(&self.key, key));
-        match fixed {
-            Some((_, reason)) => refuse(format!(
+        let is_idle = |key: &str| is_within(&self.key, &format!("train.{key}"));
+        let reason = match fixed {
+            Some((_, reason)) => Some(*reason),
+            None if WITHOUT_EFFECT.iter().any(|key| is_idle(key)) => {
+                Some("results do not depend on it")
+            }
+            None => None,
+        };
+        match reason {
+            Some(reason) => refuse(format!(
                 "sweep.parameters: `{}` cannot be a parameter: {reason}",
                 self.key
             )),
