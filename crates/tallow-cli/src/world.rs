@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tallow_experiment::device;
 use tallow_mpi::{Launch, Mpi, Options};
-use tallow_train::Communicator;
+use tallow_train::{BUCKET_BYTES, Communicator};
 
 use crate::args::{PlaceArgs, RunnerArgs};
 use crate::console::{self, status};
@@ -29,6 +29,9 @@ use crate::{interrupt, machine, output, rank_log};
 /// Time in which the first process may tell an error that all have, before another one tells it.
 const FIRST_SPEAKS: Duration = Duration::from_secs(2);
 
+/// Megabytes of [`BUCKET_BYTES`].
+const BUCKET_MB: u64 = (BUCKET_BYTES >> 20) as u64;
+
 /// Arguments of a command that trains on several processes.
 #[derive(Args, Debug, Clone)]
 pub struct WorldArgs {
@@ -40,7 +43,7 @@ pub struct WorldArgs {
     pub comm_timeout: u64,
     /// Megabytes of gradients that processes on CPUs add at a time, while the backward pass goes on; PyTorch's bucket_cap_mb. Results do not
     /// depend on it.
-    #[arg(long, value_name = "MB", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    #[arg(long, value_name = "MB", default_value_t = BUCKET_MB, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub bucket_mb: u64,
     /// Train together with the processes that name the same file, without MPI: each has a GPU (--device cuda, in a build with --features cuda),
     /// and NCCL carries what they send. RANK, WORLD_SIZE and LOCAL_RANK in the environment say which process this is, as torchrun sets them.
@@ -74,7 +77,7 @@ impl WorldArgs {
         Self {
             mpi: When::Off,
             comm_timeout: 600,
-            bucket_mb: 4,
+            bucket_mb: BUCKET_MB,
             rendezvous: None,
             rank_logs: None,
         }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tallow_train::Communicator;
+use tallow_train::{BUCKET_BYTES, Communicator};
 
 use crate::error::{Error, Result};
 use crate::exchange::{Exchanges, framed};
@@ -28,7 +28,7 @@ pub struct Options {
     pub limit: Duration,
     /// Launcher that started the processes, whose number must be that of the world.
     pub launch: Option<Launch>,
-    /// Bytes of gradients that are added at a time, the same on all ranks; 4 MB by default. See [`Communicator::bucket_bytes`].
+    /// Bytes of gradients that are added at a time, the same on all ranks; [`BUCKET_BYTES`] by default. See [`Communicator::bucket_bytes`].
     pub bucket_bytes: usize,
 }
 
@@ -39,7 +39,7 @@ impl Default for Options {
             library: library.filter(|library| !library.is_empty()),
             limit: Duration::from_secs(600),
             launch: None,
-            bucket_bytes: 4 << 20,
+            bucket_bytes: BUCKET_BYTES,
         }
     }
 }

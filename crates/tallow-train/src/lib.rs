@@ -88,7 +88,7 @@ pub use optimizer::{
     RmsPropConfig, SgdConfig,
 };
 pub use parts::PartState;
-pub use ranks::{Alone, Communicator, DeviceSum, DeviceSums, Threads, check_same};
+pub use ranks::{Alone, BUCKET_BYTES, Communicator, DeviceSum, DeviceSums, Threads, check_same};
 #[cfg(feature = "cuda")]
 pub use ranks::{Nccl, WithNccl, cuda_device_count};
 pub use record::{RunRecord, dataset_record, experiment_folder};

@@ -17,8 +17,8 @@ const PIECE: usize = 4 << 20;
 /// Part of a rank to which nothing is sent.
 const NOTHING: &[u8] = &[];
 
-/// Bytes of gradients that are added at a time, unless the communicator has another number.
-pub(super) const BUCKET: usize = 4 << 20;
+/// Bytes of gradients that are added at a time, unless the communicator has another number: 4 MB.
+pub const BUCKET_BYTES: usize = 4 << 20;
 
 /// Connection of a rank, a process or a thread, with the others that train the same model.
 ///
@@ -54,7 +54,7 @@ pub trait Communicator: fmt::Debug + Send + Sync {
     /// Bytes of gradients that are added at a time, while the backward pass goes on; 4 MB by default. All ranks have the same. The sums do not
     /// depend on it. PyTorch's name of it is `bucket_cap_mb`.
     fn bucket_bytes(&self) -> usize {
-        BUCKET
+        BUCKET_BYTES
     }
 
     /// Bytes of each rank, in the order of the ranks.

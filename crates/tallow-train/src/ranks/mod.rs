@@ -30,7 +30,7 @@ use crate::differences::differences;
 use crate::error::{Error, Result};
 use crate::sums::OpenSum;
 use communicator::confused;
-pub use communicator::{Alone, Communicator};
+pub use communicator::{Alone, BUCKET_BYTES, Communicator};
 pub use device_sums::{DeviceSum, DeviceSums};
 #[cfg(feature = "cuda")]
 pub use nccl::{Nccl, WithNccl, cuda_device_count};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::communicator::{BUCKET, Communicator};
+use super::communicator::{BUCKET_BYTES, Communicator};
 use crate::error::{Error, Result};
 
 /// Time for which a rank waits for another one.
@@ -69,7 +69,7 @@ impl Threads {
                 rank,
                 world: ranks,
                 limit: LIMIT,
-                bucket_bytes: BUCKET,
+                bucket_bytes: BUCKET_BYTES,
                 links: Mutex::new(Some(Links { to, from })),
                 ended: Arc::clone(&ended),
             })

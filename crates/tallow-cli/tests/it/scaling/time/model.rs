@@ -10,7 +10,7 @@
 //! ```
 
 /// Bytes of a bucket.
-const BUCKET: f64 = 4.0 * (1 << 20) as f64;
+const BUCKET: f64 = tallow_train::BUCKET_BYTES as f64;
 /// Share of a network's rate that is left beside the headers of TCP, IP and Ethernet: 1448 bytes of a frame of 1514.
 const PAYLOAD: f64 = 1448.0 / 1514.0;
 
