@@ -89,8 +89,6 @@ impl Conv2d {
                     .then(|| vec![T::ZERO; tensor.elem_count()])
             };
             let mut db = b.and_then(zeros);
-            // Whether the gradient of the bias has been computed with that of the weight.
-            let mut has_bias = false;
             let (dx, dw) = match self.algorithm {
                 Algorithm::ChannelsLast => {
                     let dx = |dx: &mut [T]| {
@@ -116,7 +114,6 @@ impl Conv2d {
                     let dx = |dx: &mut [T]| depthwise::input_grad(g, layout, ws, dys, dx);
                     let dx = x.track_op().then(|| self.buffer(xs.len(), dx));
                     let dw = w.track_op().then(|| {
-                        has_bias = true;
                         self.buffer(ws.len(), |dw| {
                             depthwise::weight_grad(g, layout, xs, dys, dw, db.as_deref_mut());
                         })
@@ -136,7 +133,9 @@ impl Conv2d {
                     (dx, dw)
                 }
             };
-            if let Some(db) = db.as_mut().filter(|_| !has_bias) {
+            // Depthwise it is computed with the gradient of the weight.
+            let with_weight = matches!(self.algorithm, Algorithm::Depthwise) && w.track_op();
+            if let Some(db) = db.as_mut().filter(|_| !with_weight) {
                 grad_bias(g, layout, dys, db);
             }
             (dx, dw, db)

@@ -91,15 +91,17 @@ pub(crate) fn backward<T: Float>(
                     &winner[i * out * c..][..out * c],
                 );
                 let mut gx = Rows::new(gx, w * c);
-                let pixels = gy.chunks_exact(c).zip(winner.chunks_exact(c));
-                let windows = (0..rows.output)
-                    .flat_map(|row| (0..columns.output).map(move |column| (row, column)));
-                for ((row, column), (gy, winner)) in windows.zip(pixels) {
+                let row_len = columns.output * c;
+                let of_rows = gy.chunks_exact(row_len).zip(winner.chunks_exact(row_len));
+                for (row, (gy, winner)) in of_rows.enumerate() {
                     let gx = gx.up_to(rows.end(row));
-                    for place in places(rows, columns, row, column) {
-                        let gx = &mut gx[place * c..][..c];
-                        for ((gx, &g), &winner) in gx.iter_mut().zip(gy).zip(winner) {
-                            *gx += if winner as usize == place { g } else { T::ZERO };
+                    let pixels = gy.chunks_exact(c).zip(winner.chunks_exact(c));
+                    for (column, (gy, winner)) in pixels.enumerate() {
+                        for place in places(rows, columns, row, column) {
+                            let gx = &mut gx[place * c..][..c];
+                            for ((gx, &g), &winner) in gx.iter_mut().zip(gy).zip(winner) {
+                                *gx += if winner as usize == place { g } else { T::ZERO };
+                            }
                         }
                     }
                 }
