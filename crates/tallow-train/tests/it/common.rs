@@ -1,6 +1,7 @@
 //! A generated dataset, and a small network with everything that a checkpoint must contain:
 //! weights, momentum, running statistics, and the generator of dropout.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::ModuleT;
 use tallow_datasets::{DataLoader, Dataset, ImageSet, LoaderConfig, Split};
 use tallow_ops::{BatchNormConfig, Generator, Init, Layout, ParamStore, Pool2dConfig};
-use tallow_train::{OptimizerConfig, TrainConfig};
+use tallow_train::{BatchEnd, CONTINUE, Callback, EpochEnd, Flow, OptimizerConfig, TrainConfig};
 use tallow_transforms::{Compose, TransformConfig};
 
 pub const CLASSES: usize = 6;
@@ -173,4 +174,26 @@ pub fn values(store: &ParamStore) -> Vec<(String, Vec<f64>)> {
         .iter()
         .map(|(name, t)| (name.clone(), flat(t)))
         .collect()
+}
+
+/// Asks to stop in the given epoch: after its third batch, or at its end.
+pub struct StopIn {
+    pub epoch: usize,
+    pub at_end: bool,
+}
+
+impl Callback for StopIn {
+    fn on_batch_end(&mut self, batch: &BatchEnd) -> Flow {
+        if batch.epoch == self.epoch && batch.step == 2 && !self.at_end {
+            return Ok(ControlFlow::Break("asked to".to_string()));
+        }
+        CONTINUE
+    }
+
+    fn on_epoch_end(&mut self, end: &EpochEnd) -> Flow {
+        if end.row.epoch == self.epoch && self.at_end {
+            return Ok(ControlFlow::Break("asked to".to_string()));
+        }
+        CONTINUE
+    }
 }

@@ -20,6 +20,7 @@ mod optimizers;
 mod overlap;
 mod ranks;
 mod record;
+mod resumption;
 mod schedules;
 mod steps;
 mod sync;
