@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// What a program has that sets no allocator. Since it is named, a crate that sets another cannot be linked by mistake.
+/// Allocator of a program that sets none. Since it is named, a crate that sets another cannot be linked by mistake.
 #[global_allocator]
 static ALLOCATOR: System = System;
 

@@ -183,7 +183,7 @@ fn processes() -> Option<BTreeMap<u32, Process>> {
     Some(found)
 }
 
-/// What `/proc/<number>/stat` says of a process.
+/// Process by its `/proc/<number>/stat`.
 fn process(stat: &str) -> Option<Process> {
     // The name before them, in brackets, may contain anything.
     let (_, rest) = stat.rsplit_once(')')?;

@@ -161,7 +161,7 @@ impl Engine {
         Ok(())
     }
 
-    /// What is recorded as a CUDA graph.
+    /// Recordings of CUDA graphs.
     pub(crate) fn recordings(&self) -> &Recordings {
         &self.recordings
     }

@@ -61,7 +61,7 @@ pub fn warm_up<R>(device: &CudaDevice, f: impl FnOnce() -> R) -> R {
 /// Records what `queue` queues on the device, and launches it once: afterwards all is as if `queue` had queued it in the usual way. The same work
 /// must have been queued before, under [`warm_up`]; kernels are compiled and scratch memory is made then.
 ///
-/// What `queue` returns is memory that each launch writes anew. It may be dropped before the graph or after it. All else that the work reads and
+/// The result of `queue` is memory that each launch writes anew. It may be dropped before the graph or after it. All else that the work reads and
 /// writes must be kept by the caller as long as work is launched: a graph has its addresses.
 ///
 /// # Errors

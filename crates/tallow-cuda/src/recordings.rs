@@ -1,4 +1,4 @@
-//! What is recorded on a device as a CUDA graph.
+//! Recordings of CUDA graphs on a device.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

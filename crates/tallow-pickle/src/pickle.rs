@@ -54,7 +54,7 @@ pub enum Value<'a> {
     Call(Id),
 }
 
-/// Where the parts of a value are in [`Pickle::items`].
+/// Place of the parts of a value in [`Pickle::items`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Id(usize);
 

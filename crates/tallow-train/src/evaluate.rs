@@ -18,8 +18,8 @@ use crate::tally::TestTally;
 
 /// Evaluation of `model` on the batches of `input` in a precision; `progress` is called with the number of batches done.
 ///
-/// Several ranks share the batches out, each as it is: `input` has [those of this rank](Ranks::deal). All of them count the outputs of all batches in the order of the loader, so that
-/// every rank has the figures of a single process, to the bit, those of metrics of the caller's own too.
+/// Several ranks share the batches out, each as it is: `input` has [those of this rank](Ranks::deal). All of them count the outputs of all
+/// batches in the order of the loader, so that every rank has the figures of a single process, to the bit, those of metrics of the caller's own too.
 pub(crate) fn evaluate(
     precision: Precision,
     model: &dyn ModuleT,

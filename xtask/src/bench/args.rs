@@ -51,7 +51,7 @@ pub struct BenchArgs {
     /// Smallest duration of a timing in seconds; a longer step is timed alone.
     #[arg(long, value_name = "S", default_value = "0.2", value_parser = parse_seconds)]
     pub seconds: f64,
-    /// How often a benchmark is measured again while the machine was not quiet.
+    /// Number of times that a benchmark is measured again while the machine was not quiet.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=20))]
     pub retries: u32,
     /// File of PyTorch's best times of the day, beside which a slow machine shows; by default in the folder of this program.

@@ -21,7 +21,7 @@ use super::worker::protocol::Precision;
 pub struct Session {
     pub place: Place,
     pub effort: Effort,
-    /// How often a benchmark is measured again while the machine was not quiet.
+    /// Number of times that a benchmark is measured again while the machine was not quiet.
     pub retries: usize,
     /// Seconds for compiling an arm.
     pub compile_limit: f64,

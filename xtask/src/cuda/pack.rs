@@ -13,7 +13,7 @@ const REPORT: &str = "report.py";
 /// Archive of the programs.
 const ARCHIVE: &str = "programs.tar.xz";
 
-/// What is packed.
+/// Contents of a package.
 pub struct Packed<'a> {
     pub out: &'a Path,
     /// Names and files.

@@ -273,7 +273,7 @@ fn benchmarks(runs: &[&Run], kind: Kind) -> String {
     text
 }
 
-/// What a reader has to know of a row beside its figures.
+/// Notes on a row, for a reader to know beside its figures.
 fn notes(row: &Row) -> Vec<String> {
     let mut notes = Vec::new();
     if !row.quiet {

@@ -326,7 +326,7 @@ pub fn gradient_partition(f: &Forward, of: &[Address]) -> Option<Partition> {
 /// Results of [`gradient_finish`]; 0 leaves one out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Finished {
-    /// What the statistics of the batch take from the gradient, `(2, C)` floats; left out where the statistics are constants.
+    /// Parts of the gradient that the statistics of the batch take, `(2, C)` floats; left out where the statistics are constants.
     pub through: Address,
     /// Gradient of the norm's weight.
     pub weight: Address,

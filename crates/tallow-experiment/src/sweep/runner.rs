@@ -33,7 +33,7 @@ pub struct SweepOptions {
 /// Run of a trial: the index of the trial and that of the seed.
 type TrialRun = (usize, usize);
 
-/// What all trials of a call have in common.
+/// Parts that all trials of a call have in common.
 struct Common<'a> {
     sweep: &'a Sweep,
     setting: Setting<'a>,

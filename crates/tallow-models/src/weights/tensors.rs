@@ -11,7 +11,7 @@ pub(super) struct Storage<'a> {
     pub key: &'a str,
     /// Such as `FloatStorage`.
     kind: &'a str,
-    /// Where in the storage of this key it begins, in numbers (a storage can be a view of another).
+    /// Start in the storage of this key, in numbers (a storage can be a view of another).
     start: usize,
     /// Length in numbers.
     len: usize,
@@ -272,7 +272,7 @@ impl<'a> View<'a> {
             })
     }
 
-    /// Where in the storage the number is that comes `index`th in row-major order.
+    /// Place in the storage of the number that comes `index`th in row-major order.
     fn position(&self, mut index: usize) -> usize {
         let mut at = self.offset;
         for (size, stride) in self.shape.iter().zip(&self.stride).rev() {

@@ -282,7 +282,7 @@ fn a_single_value_in_all_chunks_is_refused() {
     );
 }
 
-/// What an exchange gives.
+/// Result of an exchange.
 type All = candle_core::Result<Arc<Vec<Vec<f64>>>>;
 
 /// Error of a norm of `x` with this exchange.

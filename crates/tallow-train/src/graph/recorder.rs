@@ -1,4 +1,4 @@
-//! What a device does to record steps.
+//! Recorder of steps, for a device.
 
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, TensorId};

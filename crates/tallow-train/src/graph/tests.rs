@@ -53,7 +53,7 @@ impl ModuleT for Net {
     }
 }
 
-/// What a recorder does wrong.
+/// Fault of a recorder.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     /// It cannot record, and finds out after the step has changed everything.

@@ -151,7 +151,7 @@ fn samples_of_a_block_are_near_each_other() {
     assert_eq!(held.blocks(), None);
 }
 
-/// What fits into memory is shuffled as any dataset that is in memory.
+/// Data that fits into memory is shuffled as any dataset that is in memory.
 #[test]
 fn in_memory_the_shuffle_is_that_of_any_dataset() {
     let dir = shards(&How::default());
