@@ -26,7 +26,10 @@ use crate::guard::Guarded;
 use crate::program::Program;
 use crate::{interrupt, machine, output, rank_log};
 
-/// Time in which the first process may tell an error that all have, before another one tells it.
+/// Time in which the guard of a process that has died may tell it, before the first process tells what it has seen of that.
+const GUARD_SPEAKS: Duration = Duration::from_secs(1);
+
+/// Time in which the first process may tell an error that all have, as most are, before another one tells it.
 const FIRST_SPEAKS: Duration = Duration::from_secs(2);
 
 /// Megabytes of [`BUCKET_BYTES`].
@@ -322,15 +325,20 @@ impl World {
     /// Tells an error and ends all processes.
     fn fail(&self, program: &Program, error: &Error) -> Error {
         let message = program.message(&output::message(error));
+        let is_of_ranks = is_of_ranks(error);
         let text = match self.ranks.rank() {
-            0 => format!("error: {message}"),
+            0 => {
+                if is_of_ranks {
+                    thread::sleep(GUARD_SPEAKS);
+                }
+                format!("error: {message}")
+            }
             rank => {
-                // Most errors are those of all processes.
                 thread::sleep(FIRST_SPEAKS);
                 format!("rank {rank}: error: {message}")
             }
         };
-        let next = is_of_ranks(error).then(|| self.continuation.known());
+        let next = is_of_ranks.then(|| self.continuation.known());
         console::last_words(&text, next.flatten().as_deref());
         self.ranks.abort(FAILED.into(), &message);
         process::exit(FAILED.into())

@@ -24,6 +24,8 @@ pub(crate) struct Constants {
     pub world: usize,
     /// `MPI_BYTE`.
     pub byte: usize,
+    /// `MPI_ERRORS_RETURN`.
+    pub errors_return: usize,
     /// `MPI_STATUS_IGNORE`.
     pub status_ignore: usize,
     /// `MPI_THREAD_MULTIPLE`.
@@ -33,6 +35,7 @@ pub(crate) struct Constants {
 /// Names of the objects of Open MPI whose addresses are the handles.
 pub(crate) const OPEN_MPI_WORLD: &std::ffi::CStr = c"ompi_mpi_comm_world";
 pub(crate) const OPEN_MPI_BYTE: &std::ffi::CStr = c"ompi_mpi_byte";
+const OPEN_MPI_ERRORS_RETURN: &std::ffi::CStr = c"ompi_mpi_errors_return";
 
 impl Abi {
     /// Kind of a library with this name or path. The standard fixes the name of a library with its interface. Of the others only Open MPI's
@@ -55,18 +58,21 @@ impl Abi {
             Self::OpenMpi => Constants {
                 world: address(OPEN_MPI_WORLD)?,
                 byte: address(OPEN_MPI_BYTE)?,
+                errors_return: address(OPEN_MPI_ERRORS_RETURN)?,
                 status_ignore: 0,
                 thread_multiple: 3,
             },
             Self::Mpich => Constants {
                 world: 0x4400_0000,
                 byte: 0x4c00_010d,
+                errors_return: 0x5400_0001,
                 status_ignore: 1,
                 thread_multiple: 3,
             },
             Self::Standard => Constants {
                 world: 0x101,
                 byte: 0x247,
+                errors_return: 0x143,
                 status_ignore: 0,
                 thread_multiple: 4096,
             },
@@ -112,6 +118,7 @@ mod tests {
         let address = |name: &std::ffi::CStr| Ok::<_, ()>(name.count_bytes());
         let constants = Abi::OpenMpi.constants(address).unwrap();
         assert_eq!((constants.world, constants.byte), (19, 13));
+        assert_eq!(constants.errors_return, 22);
         let missing = |_: &std::ffi::CStr| Err::<usize, _>("missing");
         assert_eq!(Abi::OpenMpi.constants(missing), Err("missing"));
         assert!(Abi::Mpich.constants(missing).is_ok());

@@ -57,12 +57,16 @@ pub enum Error {
         library: String,
     },
     /// A function of MPI failed.
-    #[error("{function} of the MPI library failed with code {code}")]
+    #[error(
+        "{function} of the MPI library failed with code {code} ({text}); the reason may be that another process has ended"
+    )]
     Call {
         /// Name of the function.
         function: &'static str,
         /// Its result.
         code: i32,
+        /// What the library says of it.
+        text: String,
     },
     /// The thread that communicates could not be started, or has ended.
     #[error("the thread that communicates with the other processes {0}")]

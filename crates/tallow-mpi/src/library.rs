@@ -4,7 +4,7 @@ mod functions;
 #[cfg(unix)]
 mod symbols;
 
-use std::ffi::c_int;
+use std::ffi::{c_char, c_int};
 
 use self::functions::Text;
 pub(crate) use self::functions::{Library, Request};
@@ -44,13 +44,18 @@ impl Library {
                 &mut provided,
             )
         };
-        check("MPI_Init_thread", code)
+        self.check("MPI_Init_thread", code)?;
+        // A library ends all processes at an error else, before the one that has died is named.
+        // SAFETY: both handles are those of the library.
+        let code =
+            unsafe { (self.set_errhandler)(self.constants.world, self.constants.errors_return) };
+        self.check("MPI_Comm_set_errhandler", code)
     }
 
     /// Ends MPI in this process. Nothing is called after it.
     pub fn finalize(&self) -> Result<()> {
         // SAFETY: no message is under way, see `exchange`.
-        check("MPI_Finalize", unsafe { (self.finalize)() })
+        self.check("MPI_Finalize", unsafe { (self.finalize)() })
     }
 
     /// Rank of this process, and number of processes.
@@ -58,13 +63,14 @@ impl Library {
         let (mut rank, mut world) = (0, 0);
         // SAFETY: the handle is that of the library, and the number outlives the call.
         let code = unsafe { (self.comm_rank)(self.constants.world, &mut rank) };
-        check("MPI_Comm_rank", code)?;
+        self.check("MPI_Comm_rank", code)?;
         // SAFETY: as above.
         let code = unsafe { (self.comm_size)(self.constants.world, &mut world) };
-        check("MPI_Comm_size", code)?;
+        self.check("MPI_Comm_size", code)?;
         let wrong = |_| Error::Call {
             function: "MPI_Comm_rank",
             code: rank,
+            text: "a negative number".to_string(),
         };
         Ok((
             usize::try_from(rank).map_err(wrong)?,
@@ -80,12 +86,26 @@ impl Library {
 
     /// First line of the name and version of the library.
     pub fn version(&self) -> String {
-        text(self.library_version)
+        first_line(self.library_version)
     }
 
     /// Name of this machine.
     pub fn host(&self) -> String {
-        text(self.processor_name)
+        first_line(self.processor_name)
+    }
+
+    fn check(&self, function: &'static str, code: c_int) -> Result<()> {
+        if code == 0 {
+            return Ok(());
+        }
+        // SAFETY: see `text`; any code may be asked for.
+        let text = text(|bytes, len| unsafe { (self.error_string)(code, bytes, len) });
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        Err(Error::Call {
+            function,
+            code,
+            text: lines.join(" "),
+        })
     }
 }
 
@@ -106,7 +126,7 @@ impl Wire for Library {
                 &mut request,
             )
         };
-        check("MPI_Isend", code).map(|()| request)
+        self.check("MPI_Isend", code).map(|()| request)
     }
 
     unsafe fn receive(&self, bytes: *mut u8, len: usize, from: usize) -> Result<Request> {
@@ -123,33 +143,31 @@ impl Wire for Library {
                 &mut request,
             )
         };
-        check("MPI_Irecv", code).map(|()| request)
+        self.check("MPI_Irecv", code).map(|()| request)
     }
 
     fn is_done(&self, request: &mut Request) -> Result<bool> {
         let mut done = 0;
         // SAFETY: the request is one of `MPI_Isend` or `MPI_Irecv`, or the null request that a finished one has become.
         let code = unsafe { (self.test)(request, &mut done, self.constants.status_ignore) };
-        check("MPI_Test", code).map(|()| done != 0)
-    }
-}
-
-fn check(function: &'static str, code: c_int) -> Result<()> {
-    match code {
-        0 => Ok(()),
-        code => Err(Error::Call { function, code }),
+        self.check("MPI_Test", code).map(|()| done != 0)
     }
 }
 
 /// First line of a text that a function of MPI gives.
-fn text(function: Text) -> String {
+fn first_line(function: Text) -> String {
+    // SAFETY: see `text`.
+    let text = text(|bytes, len| unsafe { function(bytes, len) });
+    text.lines().next().unwrap_or_default().trim().to_string()
+}
+
+/// Text that a function of MPI writes, with its length. It is called with room for the longest text; both pointers outlive the call.
+fn text(function: impl FnOnce(*mut c_char, *mut c_int) -> c_int) -> String {
     let mut bytes = vec![0u8; TEXT];
     let mut len = 0;
-    // SAFETY: there is room for the longest text, and both pointers outlive the call.
-    let code = unsafe { function(bytes.as_mut_ptr().cast(), &mut len) };
+    let code = function(bytes.as_mut_ptr().cast(), &mut len);
     let len = if code == 0 { len } else { 0 };
     bytes.truncate(usize::try_from(len).unwrap_or(0));
     let text = String::from_utf8_lossy(&bytes);
-    let line = text.lines().next().unwrap_or_default();
-    line.trim_end_matches('\0').trim().to_string()
+    text.trim_end_matches('\0').to_string()
 }

@@ -19,6 +19,8 @@ pub(super) type Irecv =
     unsafe extern "C" fn(*mut c_void, c_int, usize, c_int, c_int, usize, *mut Request) -> c_int;
 pub(super) type Test = unsafe extern "C" fn(*mut Request, *mut c_int, usize) -> c_int;
 pub(super) type Abort = unsafe extern "C" fn(usize, c_int) -> c_int;
+pub(super) type SetErrhandler = unsafe extern "C" fn(usize, usize) -> c_int;
+pub(super) type ErrorString = unsafe extern "C" fn(c_int, *mut c_char, *mut c_int) -> c_int;
 pub(super) type Text = unsafe extern "C" fn(*mut c_char, *mut c_int) -> c_int;
 
 /// Functions of an MPI library.
@@ -36,6 +38,8 @@ pub(crate) struct Library {
     pub(super) irecv: Irecv,
     pub(super) test: Test,
     pub(super) abort: Abort,
+    pub(super) set_errhandler: SetErrhandler,
+    pub(super) error_string: ErrorString,
     pub(super) library_version: Text,
     pub(super) processor_name: Text,
 }

@@ -3,7 +3,10 @@
 use std::ffi::{CStr, CString, c_void};
 use std::mem::transmute;
 
-use super::functions::{Abort, Finalize, InitThread, Irecv, Isend, Library, Number, Test, Text};
+use super::functions::{
+    Abort, ErrorString, Finalize, InitThread, Irecv, Isend, Library, Number, SetErrhandler, Test,
+    Text,
+};
 use crate::abi::{Abi, OPEN_MPI_BYTE, OPEN_MPI_WORLD, file_names};
 use crate::error::{Error, Result};
 
@@ -90,6 +93,8 @@ fn library(loaded: &Loaded) -> Result<Library> {
         irecv: function!(c"MPI_Irecv", Irecv),
         test: function!(c"MPI_Test", Test),
         abort: function!(c"MPI_Abort", Abort),
+        set_errhandler: function!(c"MPI_Comm_set_errhandler", SetErrhandler),
+        error_string: function!(c"MPI_Error_string", ErrorString),
         library_version: function!(c"MPI_Get_library_version", Text),
         processor_name: function!(c"MPI_Get_processor_name", Text),
     })

@@ -5,8 +5,8 @@ mod common;
 mod launcher;
 mod network;
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ fn one_process() {
     let options = Options {
         launch,
         limit: match role.as_str() {
-            "silent" => Duration::from_secs(1),
+            "silent" | "dead" => Duration::from_secs(1),
             _ => Duration::from_secs(60),
         },
         ..Options::default()
@@ -89,10 +89,29 @@ fn one_process() {
             }
             mpi.barrier().unwrap();
         }
+        "dead" => dead(&mpi),
         role => panic!("unknown role {role}"),
     }
     mpi.finish().unwrap();
     println!("finished {}", mpi.rank());
+}
+
+/// The first process dies while another one has not taken its message yet: a library that reads the memory of the sender finds nobody.
+fn dead(mpi: &Mpi) {
+    mpi.barrier().unwrap();
+    let delay = Duration::from_millis(200);
+    if mpi.rank() == 0 {
+        thread::spawn(move || {
+            thread::sleep(delay);
+            process::abort();
+        });
+    } else {
+        thread::sleep(2 * delay);
+    }
+    let part = vec![7; 1 << 20];
+    let error = mpi.all_to_all(&[&part, &part]).unwrap_err();
+    println!("told: {error}");
+    process::exit(3);
 }
 
 /// Sums and messages of many lengths. The values of the ranks are of other magnitudes, and their sums are rounded: another order of three
@@ -178,6 +197,22 @@ fn a_process_that_panics_or_aborts_ends_the_job() {
             let name = launcher.name();
             assert_eq!(ended.code, Some(code), "{name}, {role}: {}", ended.text);
         }
+    }
+}
+
+/// The launcher does not notice it at once: the shell that it has started lives on.
+#[test]
+fn a_message_of_a_dead_process_is_an_error_and_not_the_end() {
+    for launcher in Launcher::all() {
+        let mut command = launcher.start(2, Path::new("sh"));
+        let script = r#""$0" "$@"; code=$?; sleep 3; exit $code"#;
+        command.args(["-c", script]).arg(program());
+        let Some(ended) = job(command, "dead") else {
+            continue;
+        };
+        let (name, text) = (launcher.name(), &ended.text);
+        assert_ne!(ended.code, Some(0), "{name}: {text}");
+        assert!(text.contains("told: "), "{name}: {text}");
     }
 }
 
