@@ -47,5 +47,5 @@ pub use statistics::{StatisticsRow, TensorStatistics};
 pub use summary::{ClassScore, Summary};
 pub use sweep::{SweepParameter, SweepResults, SweepScale, SweepState, SweepTrial};
 pub use tier::Tier;
-pub use time::{duration, start_seconds, started, timestamp};
+pub use time::{duration, elapsed, start_seconds, started, timestamp};
 pub use variant::by_variant;

@@ -81,6 +81,15 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// Duration of something that has ended, as [`duration`], with two digits below 10 s: `0.42 s`, `4.2 s`.
+pub fn elapsed(seconds: f64) -> String {
+    match seconds.max(0.0) {
+        seconds if seconds < 0.995 => format!("{seconds:.2} s"),
+        seconds if seconds < 9.95 => format!("{seconds:.1} s"),
+        seconds => duration(seconds),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +151,21 @@ mod tests {
             (7500.0, "2 h 05 min"),
         ] {
             assert_eq!(duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn short_times_have_decimals() {
+        for (seconds, text) in [
+            (-1.0, "0.00 s"),
+            (0.196, "0.20 s"),
+            (0.996, "1.0 s"),
+            (4.24, "4.2 s"),
+            (9.94, "9.9 s"),
+            (9.96, "10 s"),
+            (90.0, "1 min 30 s"),
+        ] {
+            assert_eq!(elapsed(seconds), text);
         }
     }
 }

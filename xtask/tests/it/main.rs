@@ -8,6 +8,7 @@ mod docs;
 mod equivalence;
 mod features;
 mod mutations;
+mod own_pages;
 mod reference;
 mod repeats;
 #[path = "../../../crates/tallow-cli/tests/it/sandbox.rs"]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use tallow_experiment::report::shell_quoted;
 use tallow_experiment::{Experiment, Outcome};
-use tallow_record::{Tier, Verdict, duration};
+use tallow_record::{Tier, Verdict, duration, elapsed};
 
 use crate::args::{RunnerArgs, tier_parser};
 use crate::console::status;
@@ -99,7 +99,7 @@ fn render(outcomes: &[Outcome]) -> String {
             outcome.experiment.clone(),
             count(&claims),
             count(&statements),
-            duration(outcome.seconds),
+            elapsed(outcome.seconds),
         ]);
     }
     align_right(&mut table, 3);

@@ -3,6 +3,7 @@
 mod cli;
 mod common;
 mod doctor;
+mod drawn_digits;
 mod events;
 mod export;
 mod fine_tune;

@@ -14,7 +14,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use tallow_record::{
     ClaimResult, Extras, Metric, Published, Run, Statement, SweepResults, Variant, by_variant,
-    duration, thousands,
+    elapsed, thousands,
 };
 
 use crate::charts::{self, Axis, Curve};
@@ -178,7 +178,7 @@ fn results(report: &Report, variants: &[Variant]) -> Markup {
                     html! { (variant.seeds.len()) },
                     html! { (variant.model) },
                     html! { (thousands(variant.parameters as u64)) },
-                    html! { (figure(variant, "seconds").map_or("—".to_string(), |s| duration(s.mean))) },
+                    html! { (figure(variant, "seconds").map_or("—".to_string(), |s| elapsed(s.mean))) },
                 ]);
                 cells
             }),
@@ -209,7 +209,7 @@ fn claims(report: &Report) -> Markup {
         .any(|claim| !claim.intervals().is_empty());
     html! {
         @if !report.claims.is_empty() {
-            (parts::table("Claims", &["claim", "values", "verdict"], report.claims.iter().map(|claim| vec![
+            (parts::table("Each claim with its values over the seeds, and whether it holds", &["claim", "values", "verdict"], report.claims.iter().map(|claim| vec![
                 html! { code { (claim.text) } },
                 figures(claim),
                 parts::verdict(claim.verdict()),
