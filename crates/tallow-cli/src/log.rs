@@ -11,8 +11,8 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::console;
 
 /// Messages that are shown without `RUST_LOG`: errors, and what is unusual about the data, the processes that train together and the GPU.
-const USUAL: &str = "error,tallow_datasets=warn,tallow_mpi=warn,tallow_train::ranks=warn,tallow_train::input=warn,tallow_cuda=warn,\
-    tallow_ops::cuda=warn";
+const USUAL: &str = "error,tallow_datasets=warn,tallow_mpi=warn,tallow_train::ranks=warn,tallow_train::input=warn,\
+    tallow_train::graph=warn,tallow_cuda=warn,tallow_ops::cuda=warn";
 
 /// Selection of messages: `RUST_LOG`, else the usual ones.
 fn filter() -> EnvFilter {
@@ -54,5 +54,24 @@ where
         let fields = context.field_format();
         fields.format_fields(writer.by_ref(), event)?;
         writeln!(writer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::subscriber::with_default;
+
+    use super::*;
+
+    #[test]
+    fn a_cuda_graph_that_is_given_up_is_told() {
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(USUAL))
+            .with_writer(std::io::sink)
+            .finish();
+        with_default(log, || {
+            assert!(tracing::enabled!(target: "tallow_train::graph", Level::WARN));
+            assert!(!tracing::enabled!(target: "tallow_train::graph", Level::DEBUG));
+        });
     }
 }
