@@ -1,7 +1,8 @@
 //! Recorder of steps, for a device.
 
 use candle_core::backprop::GradStore;
-use candle_core::{Tensor, TensorId};
+use candle_core::{Tensor, TensorId, Var};
+use tallow_ops::ParamStore;
 
 use crate::error::Result;
 use crate::step::StepOutput;
@@ -29,14 +30,18 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Tensors of `output` without its graph of operators.
-    pub fn of(output: &StepOutput) -> Self {
-        let gradients = output.grads.get_ids();
-        let gradient = |&id: &TensorId| Some((id, output.grads.get_id(id)?.detach()));
+    /// Tensors of `output` without its graph of operators. Of the gradients those of the parameters: candle's backward pass leaves some of
+    /// constants too, such as targets, which are other tensors in each step.
+    pub fn of(output: &StepOutput, store: &ParamStore) -> Self {
+        let parameters = store.parameters().into_iter();
+        let gradient = |(_, var): (String, Var)| {
+            let gradient = output.grads.get(&var)?;
+            Some((var.id(), gradient.detach()))
+        };
         Self {
             loss: output.loss.detach(),
             logits: output.logits.detach(),
-            gradients: gradients.filter_map(gradient).collect(),
+            gradients: parameters.filter_map(gradient).collect(),
         }
     }
 

@@ -5,7 +5,7 @@ use candle_nn::ModuleT;
 use tallow_ops::{BatchNormConfig, Init, batch_norm_eval, batch_norm_train, dropout, linear, relu};
 
 use super::*;
-use crate::loss::CrossEntropy;
+use crate::loss::{CrossEntropy, Loss, SquaredError};
 use crate::optimizer::OptimizerConfig;
 use crate::sam::SamConfig;
 use crate::trainer::ForwardBackward;
@@ -80,6 +80,7 @@ impl TrainStep for Noted {
 /// Recorder on the CPU: a launch computes the step anew from the memory that was recorded, and writes to the same tensors.
 struct Repeats {
     net: Rc<Net>,
+    loss: Rc<dyn Loss>,
     seen: Seen,
     fault: Option<Fault>,
     tries: Rc<Cell<usize>>,
@@ -92,7 +93,7 @@ impl Recorder for Repeats {
 
     fn record(&mut self, step: &mut dyn FnMut() -> Result<Kept>) -> Result<(Kept, Launch)> {
         self.tries.set(self.tries.get() + 1);
-        let (net, fault) = (self.net.clone(), self.fault);
+        let (net, of_batch, fault) = (self.net.clone(), self.loss.clone(), self.fault);
         let recorded = net.store.generator().state();
         let kept = step()?;
         if fault == Some(Fault::Refuses) {
@@ -129,7 +130,7 @@ impl Recorder for Repeats {
             let output = ForwardBackward.step(&StepInput {
                 model: &*net,
                 store: &net.store,
-                loss: &CrossEntropy::default(),
+                loss: &*of_batch,
                 images: &images,
                 target: &target,
                 epoch: 0,
@@ -161,6 +162,10 @@ struct Run {
 
 /// Twelve steps, the eighth with a smaller batch; recorded if there is a recorder, with or without a fault.
 fn run(recorder: Option<Option<Fault>>) -> Run {
+    run_with(Rc::new(CrossEntropy::default()), recorder)
+}
+
+fn run_with(loss: Rc<dyn Loss>, recorder: Option<Option<Fault>>) -> Run {
     let (net, seen, tries) = (Rc::new(Net::new()), Seen::default(), Rc::default());
     let mut inner = Noted(Rc::clone(&seen));
     let launches = Launches::default();
@@ -169,6 +174,7 @@ fn run(recorder: Option<Option<Fault>>) -> Run {
         Some(fault) => {
             let recorder = Box::new(Repeats {
                 net: Rc::clone(&net),
+                loss: Rc::clone(&loss),
                 seen,
                 fault,
                 tries: Rc::clone(&tries),
@@ -188,7 +194,7 @@ fn run(recorder: Option<Option<Fault>>) -> Run {
             .step(&StepInput {
                 model: &*net,
                 store: &net.store,
-                loss: &CrossEntropy::default(),
+                loss: &*loss,
                 images: &images,
                 target: &Target::Classes(labels),
                 epoch: 0,
@@ -230,6 +236,19 @@ fn repeated_steps_have_the_bits_of_plain_ones() {
         ..plain
     };
     assert_eq!(run(Some(None)), expected);
+}
+
+/// A loss of candle's operators, whose backward pass leaves gradients of the targets too.
+#[test]
+fn steps_with_operators_of_candle_are_repeated() {
+    let loss: Rc<dyn Loss> = Rc::new(SquaredError::default());
+    let plain = run_with(Rc::clone(&loss), None);
+    let expected = Run {
+        launched: 6,
+        recorded: 1,
+        ..plain
+    };
+    assert_eq!(run_with(loss, Some(None)), expected);
 }
 
 #[test]
