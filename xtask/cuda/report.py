@@ -412,12 +412,18 @@ def train(report, limit, experiment, seed, *settings):
 
 
 def bits(report, limit):
-    """An epoch twice in f32, and twice in bf16: the weights must be the same."""
-    found, problems, end = {}, [], time.monotonic() + limit
-    for precision in ["f32", "bf16"]:
-        sets = ["train.epochs=1", "train.max_steps=300", f"train.precision={precision}", "train.workers=8"]
+    """An epoch twice in f32, and twice in bf16, all at once: the weights must be the same."""
+    found, problems = {}, []
+    sets = ["train.epochs=1", "train.max_steps=300", "train.workers=4"]
+
+    def one(precision):
+        return train(report, limit - 5, "cifar10-vgg16", 0, *sets, f"train.precision={precision}")
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        runs = {precision: [pool.submit(one, precision) for _ in range(2)] for precision in ["f32", "bf16"]}
+    for precision, pair in runs.items():
         try:
-            first, again = (train(report, end - time.monotonic(), "cifar10-vgg16", 0, *sets) for _ in range(2))
+            first, again = (run.result() for run in pair)
         except (Failure, OSError, ValueError) as error:
             problems.append(f"{precision}: {error}")
             continue
