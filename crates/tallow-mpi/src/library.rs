@@ -44,7 +44,7 @@ impl Library {
                 &mut provided,
             )
         };
-        self.check("MPI_Init_thread", code)?;
+        outside("MPI_Init_thread", code)?;
         // A library ends all processes at an error else, before the one that has died is named.
         // SAFETY: both handles are those of the library.
         let code =
@@ -55,7 +55,7 @@ impl Library {
     /// Ends MPI in this process. Nothing is called after it.
     pub fn finalize(&self) -> Result<()> {
         // SAFETY: no message is under way, see `exchange`.
-        self.check("MPI_Finalize", unsafe { (self.finalize)() })
+        outside("MPI_Finalize", unsafe { (self.finalize)() })
     }
 
     /// Rank of this process, and number of processes.
@@ -106,6 +106,18 @@ impl Library {
             code,
             text: lines.join(" "),
         })
+    }
+}
+
+/// As [`Library::check`], of a function outside of which a library may end the process that asks it for a text.
+fn outside(function: &'static str, code: c_int) -> Result<()> {
+    match code {
+        0 => Ok(()),
+        code => Err(Error::Call {
+            function,
+            code,
+            text: "no text".to_string(),
+        }),
     }
 }
 

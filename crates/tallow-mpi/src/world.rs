@@ -2,7 +2,7 @@
 
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -18,6 +18,8 @@ use crate::library::Library;
 const PANICKED: i32 = 101;
 /// Exit code of a process that left the world without [`Mpi::finish`].
 const LEFT: i32 = 1;
+/// Time in which a library must end this process. One that waits for a launcher which cannot be reached would never.
+const ENDS: Duration = Duration::from_secs(10);
 
 /// Settings of a world.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct Options {
     pub library: Option<String>,
     /// Time without news from another rank after which a rank gives up; ten minutes by default.
     pub limit: Duration,
+    /// Time in which all processes must have started MPI; ten minutes by default.
+    pub start: Duration,
     /// Launcher that started the processes, whose number must be that of the world.
     pub launch: Option<Launch>,
     /// Bytes of gradients that are added at a time, the same on all ranks; [`BUCKET_BYTES`] by default. See [`Communicator::bucket_bytes`].
@@ -38,6 +42,7 @@ impl Default for Options {
         Self {
             library: library.filter(|library| !library.is_empty()),
             limit: Duration::from_secs(600),
+            start: Duration::from_secs(600),
             launch: None,
             bucket_bytes: BUCKET_BYTES,
         }
@@ -73,6 +78,7 @@ pub struct Mpi {
     work: Sender<Work>,
     thread: Mutex<Option<JoinHandle<()>>>,
     finished: AtomicBool,
+    limit: Duration,
     bucket_bytes: usize,
 }
 
@@ -97,7 +103,8 @@ impl Mpi {
     ///
     /// # Errors
     /// [`Error::NoLibrary`] when there is no MPI library, [`Error::World`] when the launcher has started another number of processes than
-    /// the library sees. Some libraries end the process themselves when something is wrong.
+    /// the library sees, [`Error::Ranks`] when not all have started in time: the library still waits for them then, and the process should end.
+    /// Some libraries end the process themselves when something is wrong.
     pub fn join(options: Options) -> Result<Self> {
         static JOINED: AtomicBool = AtomicBool::new(false);
         let open_mpi = options.launch.is_none_or(|launch| launch.open_mpi);
@@ -106,20 +113,25 @@ impl Mpi {
             let message = "has been started in this process before, and MPI can be started once";
             return Err(Error::Thread(message.to_string()));
         }
-        let bucket_bytes = options.bucket_bytes;
+        let (limit, start, bucket_bytes) = (options.limit, options.start, options.bucket_bytes);
         let (work, waiting) = channel();
         let (joined, about) = channel();
         let thread = thread::Builder::new().name("tallow-mpi".to_string());
         let thread = thread
             .spawn(move || communicate(&library, &options, &joined, &waiting))
             .map_err(|error| Error::Thread(format!("cannot be started: {error}")))?;
-        let about = about.recv().map_err(|_| ended())??;
+        let about = answer(&about, start, |seconds| {
+            format!(
+                "MPI has not started in {seconds} s: another process was not started or has stopped, or its machine cannot be reached"
+            )
+        })?;
         let mpi = Self {
             library,
             about,
             work,
             thread: Mutex::new(Some(thread)),
             finished: AtomicBool::new(false),
+            limit,
             bucket_bytes,
         };
         if let Err(error) = mpi.check() {
@@ -141,9 +153,15 @@ impl Mpi {
     /// [`Error::Ranks`] when another process has ended without.
     pub fn finish(&self) -> Result<()> {
         self.barrier()?;
-        let (answer, answered) = channel();
-        self.send(Work::Finish(answer))?;
-        answered.recv().map_err(|_| ended())??;
+        let (sender, answered) = channel();
+        self.send(Work::Finish(sender))?;
+        // All are here, but a process may die or stop in between.
+        answer(&answered, self.limit, |seconds| {
+            format!(
+                "rank {} has waited {seconds} s for the end of MPI: another process has stopped, or its machine cannot be reached",
+                self.rank()
+            )
+        })?;
         self.finished.store(true, Ordering::SeqCst);
         let thread = self
             .thread
@@ -214,6 +232,7 @@ impl Communicator for Mpi {
 
     /// Ends all processes, this one too, with this exit code.
     fn abort(&self, code: i32, why: &str) {
+        end_after(ENDS, code);
         tracing::info!("rank {} ends all processes: {why}", self.about.rank);
         self.library.abort(code);
         // Where the library cannot, the launcher ends the others when one process ends like this.
@@ -236,6 +255,43 @@ impl Drop for Mpi {
 
 fn ended() -> Error {
     Error::Thread("has ended".to_string())
+}
+
+/// Answer of the thread that communicates. After `limit` it is an error with the message for so many seconds.
+fn answer<T>(
+    answered: &Receiver<Result<T>>,
+    limit: Duration,
+    late: impl FnOnce(u64) -> String,
+) -> Result<T> {
+    match answered.recv_timeout(limit) {
+        Ok(answer) => answer,
+        Err(RecvTimeoutError::Disconnected) => Err(ended()),
+        Err(RecvTimeoutError::Timeout) => {
+            Err(tallow_train::Error::Ranks(late(limit.as_secs())).into())
+        }
+    }
+}
+
+/// Ends this process with this exit code after a time, if nothing else does, whatever its other threads wait for.
+fn end_after(time: Duration, code: i32) {
+    let thread = thread::Builder::new().name("tallow-mpi-end".to_string());
+    // Without the thread the library alone ends it.
+    let _ = thread.spawn(move || {
+        thread::sleep(time);
+        end(code)
+    });
+}
+
+/// Ends this process without the functions that libraries have registered for its end, which may wait too.
+#[cfg(unix)]
+fn end(code: i32) {
+    // SAFETY: ends the process; nothing of it is used afterwards.
+    unsafe { libc::_exit(code) }
+}
+
+#[cfg(not(unix))]
+fn end(code: i32) {
+    process::exit(code)
 }
 
 /// Makes all calls of MPI, until the end.
@@ -292,4 +348,44 @@ fn start(library: &Library, launch: Option<Launch>) -> Result<About> {
         version,
         host: library.host(),
     })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::env;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Set where a test runs itself in another process.
+    const INSIDE: &str = "TALLOW_MPI_TEST_INSIDE";
+
+    /// As after an abort that does not return.
+    #[test]
+    fn a_process_ends_though_its_threads_wait() {
+        if env::var_os(INSIDE).is_some() {
+            end_after(Duration::from_millis(50), 77);
+            thread::sleep(Duration::from_secs(120));
+            return;
+        }
+        let name = "world::tests::a_process_ends_though_its_threads_wait";
+        let mut command = Command::new(env::current_exe().unwrap());
+        let command = command.args(["--exact", name]).env(INSIDE, "1");
+        assert_eq!(command.output().unwrap().status.code(), Some(77));
+    }
+
+    #[test]
+    fn an_answer_has_a_limit() {
+        let (sender, answered) = channel::<Result<u8>>();
+        let ask = || {
+            answer(&answered, Duration::from_millis(10), |seconds| {
+                format!("late by {seconds} s")
+            })
+        };
+        assert_eq!(ask().unwrap_err().to_string(), "late by 0 s");
+        sender.send(Ok(7)).unwrap();
+        assert_eq!(ask().unwrap(), 7);
+        drop(sender);
+        assert!(matches!(ask(), Err(Error::Thread(_))));
+    }
 }

@@ -58,11 +58,21 @@ fn one_process() {
             "silent" | "dead" => Duration::from_secs(1),
             _ => Duration::from_secs(60),
         },
+        start: Duration::from_secs(if role == "late" { 1 } else { 60 }),
         ..Options::default()
     };
+    if role == "late" && launch.and_then(|launch| launch.rank) == Some(1) {
+        thread::sleep(2 * LONGEST);
+    }
     let mpi = match Mpi::join(options) {
         Ok(mpi) => Arc::new(mpi),
         Err(error @ Error::NoLibrary { .. }) => panic!("{error}"),
+        Err(error @ Error::Ranks(_)) if role == "late" => {
+            println!("told: {error}");
+            // MPICH's launcher reads no more once a process has ended.
+            thread::sleep(Duration::from_millis(300));
+            process::abort();
+        }
         Err(error) => panic!("rank without a world: {error}"),
     };
     let told = launch.and_then(|launch| launch.rank);
@@ -225,6 +235,19 @@ fn a_process_that_stands_still_ends_the_job_after_the_limit() {
         let (name, text) = (launcher.name(), &ended.text);
         assert_ne!(ended.code, Some(0), "{name}: {text}");
         assert!(text.contains("has waited 1 s for rank 1"), "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_process_that_does_not_come_ends_the_job_after_the_limit() {
+    for launcher in Launcher::all() {
+        let Some(ended) = job(launcher.start(2, &program()), "late") else {
+            continue;
+        };
+        let (name, text) = (launcher.name(), &ended.text);
+        assert_ne!(ended.code, Some(0), "{name}: {text}");
+        let told = "told: MPI has not started in 1 s";
+        assert!(text.contains(told), "{name}: {text}");
     }
 }
 
