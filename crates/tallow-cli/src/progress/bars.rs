@@ -1,13 +1,12 @@
 //! Two progress bars on a terminal: the epochs of the run, and the steps of the epoch.
 
-use std::io::{Write, stderr};
-
 use crossterm::terminal::size;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::state::State;
 use super::terminal::colours;
 use super::text::{self, Task};
+use crate::console::status;
 
 /// Positions of a bar, more than any terminal has columns.
 const LENGTH: u64 = 10_000;
@@ -57,10 +56,7 @@ impl Bars {
 
     /// Prints a line above the bars.
     pub fn line(&self, text: &str) {
-        // A closed terminal is no reason to stop.
-        self.multi.suspend(|| {
-            let _ = writeln!(stderr(), "{text}");
-        });
+        self.multi.suspend(|| status(text));
     }
 
     /// Removes the bars.
