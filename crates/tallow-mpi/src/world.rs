@@ -18,7 +18,7 @@ use crate::library::Library;
 const PANICKED: i32 = 101;
 /// Exit code of a process that left the world without [`Mpi::finish`].
 const LEFT: i32 = 1;
-/// Time in which a library must end this process. One that waits for a launcher which cannot be reached would never.
+/// Time in which a library must end this process, or leave its world. One that waits for what cannot be reached would never.
 const ENDS: Duration = Duration::from_secs(10);
 
 /// Settings of a world.
@@ -155,8 +155,8 @@ impl Mpi {
         self.barrier()?;
         let (sender, answered) = channel();
         self.send(Work::Finish(sender))?;
-        // All are here, but a process may die or stop in between.
-        answer(&answered, self.limit, |seconds| {
+        // All are here, but a process may die or stop in between. A limit for messages may be shorter than an end takes.
+        answer(&answered, self.limit.max(ENDS), |seconds| {
             format!(
                 "rank {} has waited {seconds} s for the end of MPI: another process has stopped, or its machine cannot be reached",
                 self.rank()
