@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Write, stderr};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -80,22 +81,43 @@ pub fn status(line: &str) {
     }
 }
 
-/// Prints a line as [`status!`], of a process too that [shows](mute) nothing else.
-pub fn error(line: &str) {
-    rank_log::write(format!("{line}\n").as_bytes());
-    show(line);
-}
-
 /// Time that a launcher gets to pass on what was written.
 const FORWARDED: Duration = Duration::from_millis(200);
 
-/// Shows an error, and the line behind it if there is one, before this process of several ends: at once, and with time for the launcher to pass
-/// them on, since that of MPICH reads no more once a process aborts.
-pub fn last_words(text: &str, next: Option<&str>) {
+/// Time that a disk gets before this process ends.
+const DISK: Duration = Duration::from_secs(2);
+
+/// Shows an error, and the line behind it that `next` finds, before this process of several ends: at once, of a process too that
+/// [shows](mute) nothing else, and with time for the launcher to pass them on, since that of MPICH reads no more once a process aborts.
+///
+/// The disk comes after the screen and has a limit: one that does not answer may be the reason for the end. `late` is in the place of a line
+/// that is not found in time.
+pub fn last_words(
+    text: &str,
+    next: impl FnOnce() -> Option<String> + Send + 'static,
+    late: Option<&str>,
+) {
     leave();
-    let lines: Vec<&str> = std::iter::once(text).chain(next).collect();
-    error(&lines.join("\n"));
+    show(text);
+    let next = in_time(next).unwrap_or_else(|| late.map(String::from));
+    if let Some(line) = &next {
+        show(line);
+    }
+    let words = std::iter::once(text).chain(next.as_deref());
+    let words: String = words.map(|line| format!("{line}\n")).collect();
+    in_time(move || rank_log::write(words.as_bytes()));
     thread::sleep(FORWARDED);
+}
+
+/// Result of `work` on the disk; `None` if it takes too long, and goes on in its thread.
+fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, result) = channel();
+    let thread = thread::Builder::new().spawn(move || {
+        // Nobody waits for it any more where it took too long.
+        let _ = done.send(work());
+    });
+    thread.ok()?;
+    result.recv_timeout(DISK).ok()
 }
 
 fn show(line: &str) {
@@ -208,6 +230,8 @@ impl Write for Log {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -216,6 +240,20 @@ mod tests {
         assert!(is_new(message));
         assert!(!is_new(message));
         assert!(is_new(b"warning: another one of this test\n"));
+    }
+
+    #[test]
+    fn a_disk_that_does_not_answer_holds_nothing_up() {
+        assert_eq!(in_time(|| 7), Some(7));
+        let started = Instant::now();
+        let longest = Duration::from_secs(60);
+        assert_eq!(in_time(move || thread::sleep(longest)), None);
+        let never = move || -> Option<String> {
+            thread::sleep(longest);
+            None
+        };
+        last_words("an error of this test", never, Some("what is said instead"));
+        assert!(started.elapsed() < longest / 2);
     }
 
     #[test]

@@ -6,6 +6,10 @@ use serde_json::Value;
 use tallow_experiment::Invocation;
 use tallow_experiment::report::shell_quoted;
 
+/// Line where no command is known.
+pub const SAME: &str =
+    "to continue from the last checkpoint, if there is one: the same command again";
+
 /// Facts of a run that are known before it starts, to find its record when it has ended too early.
 #[derive(Clone, Debug)]
 pub struct Continuation {
@@ -28,9 +32,7 @@ impl Continuation {
 
     /// As [`known`](Self::known), or the word that the same command goes on.
     pub fn line(&self) -> String {
-        let same =
-            || "to continue from the last checkpoint, if there is one: the same command again";
-        self.known().unwrap_or_else(|| same().to_string())
+        self.known().unwrap_or_else(|| SAME.to_string())
     }
 
     fn folder(&self) -> Option<PathBuf> {
@@ -90,7 +92,7 @@ mod tests {
         assert_eq!(same.line(), expected);
         let other = continuation(Some(json!({ "experiment": "other" })), None);
         assert_eq!(other.known(), None);
-        assert!(other.line().ends_with("the same command again"));
+        assert_eq!(other.line(), SAME);
         let named = continuation(None, Some(folder.clone()));
         assert!(named.known().is_some());
         // Finished.

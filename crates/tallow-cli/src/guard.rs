@@ -15,21 +15,26 @@ use std::thread;
 use std::time::Duration;
 use std::{env, io};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use signal_hook::consts::{SIGINT, SIGKILL, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::{emulate_default_handler, signal_name};
 use sysinfo::System;
 
-use crate::continuation::Continuation;
+use crate::continuation::{self, Continuation};
 use crate::ending::FAILED;
-use crate::{console, rank_log};
+use crate::{console, interrupt, rank_log};
 
 /// Variable by which the child knows its guard: the id of that process.
 const VARIABLE: &str = "TALLOW_GUARD";
 
 /// Time between two looks of the child at its guard.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Looks at a process that may have ended a moment ago, and the time between them.
+const LOOKS: u32 = 10;
+const SOON: Duration = Duration::from_millis(10);
 
 /// Process of several that is guarded.
 #[derive(Clone, Debug)]
@@ -45,21 +50,32 @@ pub struct Guarded {
 impl Guarded {
     /// Makes this process a guard, which ends as its child does. Returns in the child; and without a guard where no child can be started.
     pub fn stand(self) {
-        let guard = parent_id();
-        let is_child = env::var(VARIABLE).is_ok_and(|id| id == guard.to_string());
-        if is_child {
-            thread::spawn(move || self.look_at(guard));
-            return;
+        if let Some(folder) = &self.rank_logs {
+            // Now, since the disk may be the reason for an end. What is wrong with the folder is told when the child opens it.
+            let _ = rank_log::open(folder, self.rank);
         }
+        let parent = parent_id();
+        let named: Option<u32> = env::var(VARIABLE).ok().and_then(|id| id.parse().ok());
+        match named {
+            Some(guard) if guard == parent => {
+                thread::spawn(move || self.look_at(guard));
+                return;
+            }
+            // Before the child could look at it. One that lives is that of a process in which this job was started.
+            Some(guard) if has_ended(guard) => self.follow(guard),
+            _ => {}
+        }
+        // Before there is a child, which would lose its guard by a signal that comes in between.
+        let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]);
         match child() {
-            Ok(child) => process::exit(self.watch(child)),
+            Ok(child) => process::exit(self.watch(child, signals)),
             Err(error) => tracing::debug!("rank {} has no guard: {error}", self.rank),
         }
     }
 
     /// Waits for the child; its exit code. Ends by the signal that has ended the child, so that the launcher sees it too.
-    fn watch(&self, mut child: Child) -> c_int {
-        let asked = pass_on(&child);
+    fn watch(&self, mut child: Child, signals: io::Result<Signals>) -> c_int {
+        let asked = pass_on(&child, signals);
         let Ok(status) = child.wait() else {
             return FAILED.into();
         };
@@ -67,8 +83,9 @@ impl Guarded {
             return code;
         }
         let signal = status.signal().unwrap_or(SIGKILL);
-        // A launcher that ends the job asks first, and kills then.
-        let by_launcher = asked.load(Ordering::SeqCst) || matches!(signal, SIGINT | SIGTERM);
+        // A launcher that ends the job asks first, and kills then. A child that does not listen yet ends by what it is asked by.
+        let by_launcher =
+            asked.load(Ordering::SeqCst) || matches!(signal, SIGINT | SIGTERM | SIGUSR1);
         if !by_launcher {
             let name = signal_name(signal).map_or_else(|| format!("signal {signal}"), String::from);
             let why = match signal {
@@ -83,26 +100,55 @@ impl Guarded {
 
     /// Looks at the guard of this process until it is gone, and ends then.
     fn look_at(&self, guard: u32) {
+        let mut asked = false;
         while parent_id() == guard {
+            asked = interrupt::requested();
             thread::sleep(LOOK);
         }
+        // A launcher that ends the job asks first, and kills then.
+        if asked {
+            die();
+        }
+        self.follow(guard)
+    }
+
+    /// Tells that the guard is gone, and ends too.
+    fn follow(&self, guard: u32) -> ! {
         self.tell(guard, "was killed");
-        let _ = emulate_default_handler(SIGKILL);
+        die()
     }
 
     /// Tells what has happened to the process of this rank.
     fn tell(&self, id: u32, what: &str) {
-        if let Some(folder) = &self.rank_logs {
-            // Without it, the line is on standard error.
-            let _ = rank_log::open(folder, self.rank);
-        }
         let host = System::host_name().unwrap_or_else(|| "this machine".to_string());
         let text = format!(
             "error: rank {} (process {id} on {host}) {what}; all processes end with it",
             self.rank
         );
-        console::last_words(&text, Some(&self.continuation.line()));
+        let found = self.continuation.clone();
+        let next = move || Some(found.line());
+        console::last_words(&text, next, Some(continuation::SAME));
     }
+}
+
+/// Ends this process as one that was killed.
+fn die() -> ! {
+    let _ = emulate_default_handler(SIGKILL);
+    // The first process of a container does not die by that.
+    process::exit(FAILED.into())
+}
+
+/// Whether there is no process of this id. One that has ended is there until its parent has taken note, which takes a moment.
+fn has_ended(id: u32) -> bool {
+    let id = i32::try_from(id).ok().and_then(Pid::from_raw);
+    id.is_some_and(|id| {
+        (0..LOOKS).any(|look| {
+            if look > 0 {
+                thread::sleep(SOON);
+            }
+            test_kill_process(id) == Err(Errno::SRCH)
+        })
+    })
 }
 
 /// This program with the same arguments, as a child that has this process for its guard.
@@ -120,9 +166,9 @@ fn child() -> io::Result<Child> {
 
 /// Passes signals on to the child, which knows what they mean. Launchers send them to both, which does no harm. Returns whether one of them
 /// has asked the child to end.
-fn pass_on(child: &Child) -> Arc<AtomicBool> {
+fn pass_on(child: &Child, signals: io::Result<Signals>) -> Arc<AtomicBool> {
     let asked = Arc::new(AtomicBool::new(false));
-    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGUSR1]) else {
+    let Ok(mut signals) = signals else {
         return asked;
     };
     let (child, note) = (Pid::from_child(child), asked.clone());

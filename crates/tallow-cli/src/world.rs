@@ -1,15 +1,17 @@
 //! Processes that `mpirun`, `mpiexec`, `srun` or `torchrun` has started to train together.
 
+mod failure;
 mod gpus;
 
 use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -20,17 +22,15 @@ use tallow_train::{BUCKET_BYTES, Communicator};
 use crate::args::{PlaceArgs, RunnerArgs};
 use crate::console::{self, status};
 use crate::continuation::Continuation;
-use crate::ending::{Ending, FAILED};
+use crate::ending::Ending;
 #[cfg(unix)]
 use crate::guard::Guarded;
 use crate::program::Program;
 use crate::{interrupt, machine, output, rank_log};
+use failure::Failure;
 
-/// Time in which the guard of a process that has died may tell it, before the first process tells what it has seen of that.
-const GUARD_SPEAKS: Duration = Duration::from_secs(1);
-
-/// Time in which the first process may tell an error that all have, as most are, before another one tells it.
-const FIRST_SPEAKS: Duration = Duration::from_secs(2);
+/// Least time in which all processes must have started MPI: that of `--comm-timeout`, for messages, may be shorter.
+const START: Duration = Duration::from_secs(120);
 
 /// Megabytes of [`BUCKET_BYTES`].
 const BUCKET_MB: u64 = (BUCKET_BYTES >> 20) as u64;
@@ -126,6 +126,8 @@ pub struct World {
     ranks: Arc<dyn Communicator>,
     /// World of MPI, which is left in the end; `None` without MPI.
     mpi: Option<Arc<Mpi>>,
+    /// Processes with their GPUs, kept until the end: without them this process has left the others, who tell that before it has told why.
+    joined: Mutex<Option<Arc<dyn Communicator>>>,
     /// Name and version of what carries messages.
     library: String,
     /// Number of this process on its machine, where a launcher without MPI has said it.
@@ -194,11 +196,16 @@ impl World {
             };
             guarded.stand();
         }
-        let mpi = Mpi::join(Options {
+        let joined = Mpi::join(Options {
             limit: args.limit(),
+            start: args.limit().max(START),
             launch,
             bucket_bytes: (args.bucket_mb as usize) << 20,
             ..Options::default()
+        });
+        let mpi = joined.map_err(|error| {
+            let rank = launch.and_then(|launch| launch.rank);
+            failure::before_the_world(error.into(), rank.unwrap_or(0), continuation)
         })?;
         let mpi = Arc::new(mpi);
         let library = mpi.version().to_string();
@@ -246,6 +253,7 @@ impl World {
         Self {
             ranks,
             mpi: None,
+            joined: Mutex::default(),
             library,
             local: None,
             limit: args.limit(),
@@ -286,27 +294,48 @@ impl World {
 
     /// The processes, for a trainer on this device. All processes call this.
     pub fn communicator(&self, device: &Device) -> Result<Arc<dyn Communicator>> {
-        match self.mpi {
-            Some(_) => gpus::with_nccl(&self.ranks, device, self.limit),
-            None => Ok(self.ranks.clone()),
+        if self.mpi.is_none() {
+            return Ok(self.ranks.clone());
         }
+        let joined = gpus::with_nccl(&self.ranks, device, self.limit)?;
+        self.keep(Some(joined.clone()));
+        Ok(joined)
     }
 
-    /// Runs a command, and leaves the world after it. An error of one process ends all, with the exit code of a single one.
+    /// Keeps this until the end, instead of what was kept before.
+    fn keep(&self, joined: Option<Arc<dyn Communicator>>) {
+        *self.joined.lock().unwrap_or_else(PoisonError::into_inner) = joined;
+    }
+
+    /// Runs a command, and leaves the world after it. An error or a panic of one process ends all, with the exit code of a single one.
     pub fn run(
         self,
         program: &Program,
         command: impl FnOnce(&Self) -> Result<Ending>,
     ) -> Result<Ending> {
-        let result = self.begin_log().and_then(|()| {
+        let work = || -> Result<Ending> {
+            self.begin_log()?;
             let ending = command(&self)?;
-            match &self.mpi {
-                Some(mpi) => mpi.finish()?,
-                None => self.ranks.barrier()?,
-            }
+            self.leave()?;
             Ok(ending)
-        });
-        result.map_err(|error| self.fail(program, &error))
+        };
+        // What a panic leaves is not used: all ends with it.
+        let failure = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Ok(ending)) => return Ok(ending),
+            Ok(Err(error)) => Failure::of_error(&error, program.message(&output::message(&error))),
+            Err(panic) => Failure::of_panic(&*panic),
+        };
+        failure.end(&*self.ranks, &self.continuation)
+    }
+
+    /// Leaves the world, when all processes do.
+    fn leave(&self) -> Result<()> {
+        self.keep(None);
+        match &self.mpi {
+            Some(mpi) => mpi.finish()?,
+            None => self.ranks.barrier()?,
+        }
+        Ok(())
     }
 
     /// Opens the log of this process, if it was asked for, with a line that says who it is.
@@ -320,28 +349,6 @@ impl World {
         let line = format!("rank {rank} of {world}: process {id} on {host}, {library}\n");
         rank_log::write(line.as_bytes());
         Ok(())
-    }
-
-    /// Tells an error and ends all processes.
-    fn fail(&self, program: &Program, error: &Error) -> Error {
-        let message = program.message(&output::message(error));
-        let is_of_ranks = is_of_ranks(error);
-        let text = match self.ranks.rank() {
-            0 => {
-                if is_of_ranks {
-                    thread::sleep(GUARD_SPEAKS);
-                }
-                format!("error: {message}")
-            }
-            rank => {
-                thread::sleep(FIRST_SPEAKS);
-                format!("rank {rank}: error: {message}")
-            }
-        };
-        let next = is_of_ranks.then(|| self.continuation.known());
-        console::last_words(&text, next.flatten().as_deref());
-        self.ranks.abort(FAILED.into(), &message);
-        process::exit(FAILED.into())
     }
 
     /// Tells what the world is, on the first process, and what is unusual about it. All processes call this, once their threads are set, with
@@ -403,20 +410,6 @@ impl World {
     }
 }
 
-/// Whether the processes could not go on together: one of them has ended, or does not answer.
-fn is_of_ranks(error: &Error) -> bool {
-    let mut found = error.downcast_ref::<tallow_experiment::Error>();
-    while let Some(tallow_experiment::Error::Context { source, .. }) = found {
-        found = Some(source);
-    }
-    match found {
-        Some(tallow_experiment::Error::Train(error)) => {
-            matches!(**error, tallow_train::Error::Ranks(_))
-        }
-        _ => false,
-    }
-}
-
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).context("the processes run different programs")
 }
@@ -458,20 +451,6 @@ fn warnings(hosts: &[String], places: &[Processors]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_of_the_ranks_is_known_below_its_context() {
-        let ranks = || tallow_experiment::Error::from(tallow_train::Error::Ranks(String::new()));
-        let below = tallow_experiment::Error::Context {
-            context: "[1/2] cnn seed 0".to_string(),
-            source: Box::new(ranks()),
-        };
-        assert!(is_of_ranks(&ranks().into()));
-        assert!(is_of_ranks(&below.into()));
-        let other = tallow_experiment::Error::Data("empty".to_string());
-        assert!(!is_of_ranks(&other.into()));
-        assert!(!is_of_ranks(&anyhow::anyhow!("another one")));
-    }
 
     #[test]
     fn threads_that_share_processors_and_bound_processes_are_told() {

@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod failure;
+#[cfg(target_os = "linux")]
+mod guards;
 #[cfg(unix)]
 mod jobs;
 #[cfg(unix)]

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::jobs::{continuation, signal, under_way};
+use super::jobs::{continuation, program, signal, under_way, until, within};
 use super::moves::{finish, trained};
+use super::sandbox;
 use crate::launcher::Launcher;
 
 /// Time in which a job must end when one of its processes has died.
-const AT_ONCE: Duration = Duration::from_secs(10);
+pub const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Variables by which launchers tell a process its rank.
 const RANKS: [&str; 2] = ["OMPI_COMM_WORLD_RANK", "PMI_RANK"];
@@ -60,7 +61,7 @@ fn has_ended(id: u32) -> bool {
     state.trim_start().starts_with('Z')
 }
 
-fn assert_ends(id: u32) {
+pub fn assert_ends(id: u32) {
     let started = Instant::now();
     while !has_ended(id) {
         assert!(started.elapsed() < AT_ONCE, "process {id} is left");
@@ -116,6 +117,42 @@ fn a_killed_process_is_named_and_the_run_continues_with_the_same_bits() {
             args = continuation(text);
         }
         finish(&sandbox, out);
+    }
+}
+
+/// Before the first checkpoint, and most often before the first step. No other process tells an error, though all lose one.
+#[test]
+fn a_process_that_is_killed_at_the_start_is_named_alone() {
+    for launcher in Launcher::all() {
+        let sandbox = sandbox();
+        let args = ["run", "exp.toml", "--threads", "1", "--rank-logs", "logs"];
+        let log = sandbox.path().join("logs/rank-0.log");
+        let joined = || {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            text.contains("2 processes on one machine")
+        };
+        let command = within(launcher.start(2, program()), &sandbox, &args);
+        let Some(job) = until(command, joined) else {
+            continue;
+        };
+        let killed = process(sandbox.path(), 1, Part::Child);
+        signal("-KILL", killed);
+        let Some(ended) = job.end(AT_ONCE) else {
+            continue;
+        };
+        let (name, text) = (launcher.name(), &ended.text);
+        assert_ne!(ended.code, Some(0), "{name}: {text}");
+        let errors = text.lines().filter(|line| {
+            let line = line.trim_start();
+            line.starts_with("error: ") || line.starts_with("rank 0: error: ")
+        });
+        let errors: Vec<&str> = errors.collect();
+        let [error] = errors[..] else {
+            panic!("{name}: {text}")
+        };
+        let named = format!("error: rank 1 (process {killed} on ");
+        assert!(error.trim_start().starts_with(&named), "{name}: {text}");
+        assert!(text.contains("to continue"), "{name}: {text}");
     }
 }
 

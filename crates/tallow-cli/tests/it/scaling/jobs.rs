@@ -49,14 +49,19 @@ pub fn under_way(
     let newest = || newest_checkpoint(&records(sandbox, out));
     let before = newest();
     let command = launcher.start(processes, program());
-    let mut job = Job::start(within(command, sandbox, args));
+    until(within(command, sandbox, args), || newest() > before)
+}
+
+/// Starts a job, and waits until it has come so far. `None` where the library is missing.
+pub fn until(command: Command, is_so_far: impl Fn() -> bool) -> Option<Job> {
+    let mut job = Job::start(command);
     let started = Instant::now();
-    while newest() <= before {
+    while !is_so_far() {
         if job.is_over() {
             let ended = job.end(LONGEST)?;
-            panic!("it has ended without a new checkpoint: {}", ended.text);
+            panic!("it has ended before it came so far: {}", ended.text);
         }
-        assert!(started.elapsed() < LONGEST, "no checkpoint: {}", job.text());
+        assert!(started.elapsed() < LONGEST, "not so far: {}", job.text());
         std::thread::sleep(Duration::from_millis(1));
     }
     Some(job)
