@@ -19,4 +19,42 @@ impl Copies {
     pub fn restore(&self) -> candle_core::Result<()> {
         self.0.iter().try_for_each(|(var, copy)| var.set(copy))
     }
+
+    /// Whether these copies have the bits of other ones of the same variables.
+    pub fn have_bits_of(&self, others: &Self) -> candle_core::Result<bool> {
+        for ((_, own), (_, other)) in self.0.iter().zip(&others.0) {
+            if bytes(own)? != bytes(other)? {
+                return Ok(false);
+            }
+        }
+        Ok(self.0.len() == others.0.len())
+    }
+}
+
+fn bytes(tensor: &Tensor) -> candle_core::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    tensor.write_bytes(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn copies_are_compared_by_their_bits() {
+        let of = |values: &[f32]| {
+            let var = Var::new(values, &Device::Cpu).unwrap();
+            let count = Var::new(&[3u32], &Device::Cpu).unwrap();
+            Copies::of([("mean".to_string(), var), ("count".to_string(), count)]).unwrap()
+        };
+        let copies = of(&[0.5, f32::NAN]);
+        assert!(copies.have_bits_of(&of(&[0.5, f32::NAN])).unwrap());
+        let zero = of(&[0.0, 1.0]);
+        for other in [&of(&[-0.0, 1.0]), &of(&[0.0, 1.5]), &Copies(Vec::new())] {
+            assert!(!zero.have_bits_of(other).unwrap());
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope};
@@ -99,7 +100,8 @@ pub(crate) fn needs_shared(method: &str) -> Error {
 /// numbers are exchanged, also between the ranks. So the chunks wait for the coordinator alone, the thread that calls, and it for the one
 /// chunk that runs: none waits forever. An error or a panic of a chunk is that of the call, and ends the threads of the others.
 ///
-/// Generator and buffers are each chunk's own, as if it ran alone.
+/// Generator and buffers are each chunk's own, as if it ran alone. Backward passes change no buffers: where those of all chunks are the same after the
+/// forward passes, as running statistics of the whole batch are, they stay as they are from then on.
 pub(crate) fn lockstep(
     model: &(dyn ModuleT + Sync),
     loss: &dyn Loss,
@@ -114,11 +116,19 @@ pub(crate) fn lockstep(
             chunks.push(chunk.transpose()?);
         }
         let mut all = Numbers::default();
+        // A single chunk has the store for itself.
+        let mut same_buffers = chunks.iter().flatten().count() <= 1;
+        let mut in_backward = false;
         loop {
             let mut own = Vec::new();
             for chunk in &mut chunks {
-                let numbers = chunk.as_mut().map(|chunk| chunk.turn(store, &all));
+                let chunk = chunk.as_mut();
+                let numbers = chunk.map(|chunk| chunk.turn(store, &all, same_buffers));
                 own.push(numbers.transpose()?.unwrap_or_default());
+            }
+            if !in_backward && chunks.iter().flatten().all(|chunk| chunk.in_backward) {
+                in_backward = true;
+                same_buffers = have_same_buffers(&chunks)?;
             }
             all = Arc::new(ranks.gather_lists(&own)?);
             let with_samples = all.iter().filter(|numbers| !numbers.is_empty());
@@ -147,10 +157,24 @@ pub(crate) fn lockstep(
     })
 }
 
+/// Whether all chunks of this rank have the same buffers.
+fn have_same_buffers(chunks: &[Option<Chunk>]) -> Result<bool> {
+    let mut chunks = chunks.iter().flatten();
+    let Some(first) = chunks.next() else {
+        return Ok(true);
+    };
+    for chunk in chunks {
+        if !chunk.buffers.have_bits_of(&first.buffers)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// End of the turn of a chunk.
 enum Says {
-    /// A batch norm waits for the numbers of the others.
-    Numbers(Vec<f64>),
+    /// A batch norm waits for the numbers of the others. Whether the chunk is in its backward pass.
+    Numbers(Vec<f64>, bool),
     /// The thread ends, perhaps by a panic.
     Ended(Result<Result<StepOutput>, Box<dyn Any + Send>>),
 }
@@ -161,6 +185,8 @@ struct Chunk {
     says: Receiver<Says>,
     generator: GeneratorState,
     buffers: Copies,
+    /// Whether its last turn has ended in its backward pass.
+    in_backward: bool,
     output: Option<StepOutput>,
 }
 
@@ -179,11 +205,13 @@ impl Chunk {
             says,
             generator: part.generator,
             buffers: Copies::of(store.buffers())?,
+            in_backward: false,
             output: None,
         };
         let line = Arc::new(Line {
             turns: Mutex::new(own_turns),
             says: own_says,
+            in_backward: AtomicBool::new(false),
         });
         let run = move || {
             let result = catch_unwind(AssertUnwindSafe(|| part.run(model, loss, &line)));
@@ -199,17 +227,26 @@ impl Chunk {
         Ok(chunk)
     }
 
-    /// Lets the chunk run with the numbers of all until it waits for the next ones, or ends; returns its own.
-    fn turn(&mut self, store: &ParamStore, all: &Numbers) -> Result<Vec<f64>> {
+    /// Lets the chunk run with the numbers of all until it waits for the next ones, or ends; returns its own. `same_buffers` says that the buffers are
+    /// as it has left them.
+    fn turn(&mut self, store: &ParamStore, all: &Numbers, same_buffers: bool) -> Result<Vec<f64>> {
         let generator = store.generator();
         generator.set_state(&self.generator);
-        self.buffers.restore()?;
+        if !same_buffers {
+            self.buffers.restore()?;
+        }
         let sent = self.turns.send(Arc::clone(all)).ok();
         let said = sent.and_then(|()| self.says.recv().ok());
         self.generator = generator.state();
-        self.buffers = Copies::of(store.buffers())?;
+        // Those of the forward pass, a part of which may have been in this turn.
+        if !self.in_backward {
+            self.buffers = Copies::of(store.buffers())?;
+        }
         match said {
-            Some(Says::Numbers(numbers)) => Ok(numbers),
+            Some(Says::Numbers(numbers, in_backward)) => {
+                self.in_backward = in_backward;
+                Ok(numbers)
+            }
             Some(Says::Ended(Ok(output))) => {
                 self.output = Some(output?);
                 Ok(vec![ENDED])
@@ -224,6 +261,7 @@ impl Chunk {
 struct Line {
     turns: Mutex<Receiver<Numbers>>,
     says: Sender<Says>,
+    in_backward: AtomicBool,
 }
 
 impl Line {
@@ -234,7 +272,9 @@ impl Line {
     }
 
     fn exchange(&self, own: &[f64]) -> candle_core::Result<Numbers> {
-        let said = self.says.send(Says::Numbers(own.to_vec()));
+        // Set by the thread that calls.
+        let in_backward = self.in_backward.load(Ordering::Relaxed);
+        let said = self.says.send(Says::Numbers(own.to_vec(), in_backward));
         said.map_err(|_| gone())?;
         self.wait()
     }
@@ -260,6 +300,7 @@ impl Part {
             let tape = Tape::record();
             let logits = model.forward_t(&self.images, true)?;
             let value = loss.loss(&logits, &self.target)?;
+            line.in_backward.store(true, Ordering::Relaxed);
             // The gradients of a norm are those of the loss of the batch, of which this chunk has its share.
             let (loss, grads) = match self.share {
                 Some(share) => {

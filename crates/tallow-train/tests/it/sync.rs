@@ -249,6 +249,53 @@ fn any_number_of_ranks_trains_the_same_weights() {
     }
 }
 
+/// Network with a buffer that each chunk sets by its own samples, before the batch norms. So the backward pass reads it after those.
+struct Scaled {
+    net: TwoNorms,
+    gain: Var,
+    scale: Var,
+}
+
+impl ModuleT for Scaled {
+    fn forward_t(&self, x: &Tensor, train: bool) -> candle_core::Result<Tensor> {
+        self.scale.set(&x.sqr()?.mean_all()?.reshape(1)?)?;
+        let x = x.broadcast_mul(&self.gain)?;
+        let x = x.broadcast_mul(&self.scale.as_detached_tensor())?;
+        self.net.forward_t(&x, train)
+    }
+}
+
+#[test]
+fn buffers_that_differ_are_those_of_the_chunk_in_the_backward_pass_too() {
+    let fit = |ranks: Option<Arc<dyn Communicator>>| {
+        let (net, store) = two_norms(DType::F32);
+        let root = store.root();
+        let one = Init::Const(1.0);
+        let model = Scaled {
+            net,
+            gain: root.param("gain", (1, 1, 8, 8), one).unwrap(),
+            scale: root.buffer("scale", 1, one).unwrap(),
+        };
+        let config = TrainConfig {
+            chunks: 4,
+            ..sync(recipe(1))
+        };
+        let mut trainer = Trainer::new(config).with_shared_model(&model);
+        if let Some(ranks) = ranks {
+            trainer = trainer.with_communicator(ranks);
+        }
+        let train = loader(textures(Split::Train, 99), 0, 0);
+        trainer.fit(&model, &store, &train, None).unwrap();
+        bytes(&store, tempfile::tempdir().unwrap().path())
+    };
+    let alone = fit(None);
+    for size in [2, 4] {
+        for weights in world(Threads::world(size), |_, ranks| fit(Some(ranks))) {
+            assert!(weights.unwrap() == alone, "{size} ranks");
+        }
+    }
+}
+
 #[test]
 fn a_run_moves_to_another_number_of_ranks() {
     let dir = tempfile::tempdir().unwrap();
