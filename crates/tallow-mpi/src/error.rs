@@ -65,7 +65,7 @@ pub enum Error {
         function: &'static str,
         /// Its result.
         code: i32,
-        /// What the library says of it.
+        /// Text of the library for the code.
         text: String,
     },
     /// The thread that communicates could not be started, or has ended.

@@ -95,28 +95,27 @@ impl Library {
     }
 
     fn check(&self, function: &'static str, code: c_int) -> Result<()> {
-        if code == 0 {
-            return Ok(());
-        }
-        // SAFETY: see `text`; any code may be asked for.
-        let text = text(|bytes, len| unsafe { (self.error_string)(code, bytes, len) });
-        let lines: Vec<&str> = text.lines().map(str::trim).collect();
-        Err(Error::Call {
-            function,
-            code,
-            text: lines.join(" "),
+        checked(function, code, || {
+            // SAFETY: see `text`; any code may be asked for.
+            let text = text(|bytes, len| unsafe { (self.error_string)(code, bytes, len) });
+            let lines: Vec<&str> = text.lines().map(str::trim).collect();
+            lines.join(" ")
         })
     }
 }
 
 /// As [`Library::check`], of a function outside of which a library may end the process that asks it for a text.
 fn outside(function: &'static str, code: c_int) -> Result<()> {
+    checked(function, code, || "no text".to_string())
+}
+
+fn checked(function: &'static str, code: c_int, text: impl FnOnce() -> String) -> Result<()> {
     match code {
         0 => Ok(()),
         code => Err(Error::Call {
             function,
             code,
-            text: "no text".to_string(),
+            text: text(),
         }),
     }
 }

@@ -23,7 +23,7 @@ impl Copies {
     /// Whether these copies have the bits of other ones of the same variables.
     pub fn have_bits_of(&self, others: &Self) -> candle_core::Result<bool> {
         for ((_, own), (_, other)) in self.0.iter().zip(&others.0) {
-            if bytes(own)? != bytes(other)? {
+            if !same_bits(own, other)? {
                 return Ok(false);
             }
         }
@@ -31,10 +31,14 @@ impl Copies {
     }
 }
 
-fn bytes(tensor: &Tensor) -> candle_core::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    tensor.write_bytes(&mut bytes)?;
-    Ok(bytes)
+/// Whether two tensors have the same type, shape and bits.
+pub(crate) fn same_bits(a: &Tensor, b: &Tensor) -> candle_core::Result<bool> {
+    let bytes = |tensor: &Tensor| -> candle_core::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        tensor.write_bytes(&mut bytes)?;
+        Ok(bytes)
+    };
+    Ok(a.dtype() == b.dtype() && a.shape() == b.shape() && bytes(a)? == bytes(b)?)
 }
 
 #[cfg(test)]

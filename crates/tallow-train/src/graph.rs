@@ -20,6 +20,7 @@ use tallow_ops::{GeneratorState, ParamStore};
 pub(crate) use self::recorder::Recorder;
 use self::recorder::{Kept, Launch};
 use crate::config::TrainConfig;
+use crate::copies::same_bits;
 use crate::error::Result;
 use crate::loss::Target;
 use crate::ranks::Ranks;
@@ -355,13 +356,4 @@ fn difference(
         true => Ok(None),
         false => found("the number of random numbers"),
     }
-}
-
-fn same_bits(a: &Tensor, b: &Tensor) -> Result<bool> {
-    let bytes = |tensor: &Tensor| -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        tensor.write_bytes(&mut bytes)?;
-        Ok(bytes)
-    };
-    Ok(a.dtype() == b.dtype() && a.shape() == b.shape() && bytes(a)? == bytes(b)?)
 }
