@@ -10,9 +10,10 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::console;
 
-/// Messages that are shown without `RUST_LOG`: errors, and what is unusual about the data, the processes that train together and the GPU.
+/// Messages that are shown without `RUST_LOG`: errors, and what is unusual about the data, the processes that train together, the
+/// processor, the GPU and the steps. What is unusual about a recipe is told before a run, and not by the libraries.
 const USUAL: &str = "error,tallow_datasets=warn,tallow_mpi=warn,tallow_train::ranks=warn,tallow_train::input=warn,\
-    tallow_train::graph=warn,tallow_cuda=warn,tallow_ops::cuda=warn";
+    tallow_train::graph=warn,tallow_train::finite=warn,tallow_train::environment=warn,tallow_cuda=warn,tallow_ops=warn";
 
 /// Selection of messages: `RUST_LOG`, else the usual ones.
 fn filter() -> EnvFilter {
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cuda_graph_that_is_given_up_is_told() {
+    fn a_cuda_graph_that_is_given_up_and_a_skipped_step_are_told() {
         let log = tracing_subscriber::fmt()
             .with_env_filter(EnvFilter::new(USUAL))
             .with_writer(std::io::sink)
@@ -72,6 +73,8 @@ mod tests {
         with_default(log, || {
             assert!(tracing::enabled!(target: "tallow_train::graph", Level::WARN));
             assert!(!tracing::enabled!(target: "tallow_train::graph", Level::DEBUG));
+            assert!(tracing::enabled!(target: "tallow_train::finite", Level::WARN));
+            assert!(tracing::enabled!(target: "tallow_ops::kernels::simd", Level::WARN));
         });
     }
 }
