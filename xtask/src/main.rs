@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use tallow_cli::{Command, Program, Registry, dispatch, git_commit};
+use tallow_cli::{Command, Program, Registry, dispatch};
 
 use bench::WorkerArgs;
 use bench::args::BenchArgs;
@@ -113,9 +113,9 @@ fn command() -> clap::Command {
     Cli::command().mut_subcommand("completions", |c| c.after_help(COMPLETIONS))
 }
 
-/// Commit of this repository.
+/// Commit that this program was built from, with `-dirty` where its source differed; `None` outside of git.
 fn commit() -> Option<String> {
-    git_commit(Path::new(env!("CARGO_MANIFEST_DIR")))
+    option_env!("TALLOW_COMMIT").map(String::from)
 }
 
 fn program() -> Program {

@@ -17,7 +17,8 @@ pub struct Program {
     pub name: String,
     /// Folder of the baselines of `regress`.
     pub baselines: PathBuf,
-    /// Commit of the source, for the records of runs; `None` where it is not known.
+    /// Commit that the program was built from, for the records of runs; `None` where it is not known. A build script can put it into
+    /// the program: the checkout may have changed when it runs.
     pub commit: fn() -> Option<String>,
     /// Models that recipes can name.
     pub models: Registry,
