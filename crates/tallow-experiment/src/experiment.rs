@@ -195,8 +195,8 @@ impl Experiment {
         let mut statements = (file.statements.into_iter())
             .map(statement)
             .collect::<Result<Vec<_>>>()?;
-        if tier == Tier::Smoke {
-            // A smoke run is too short to decide them.
+        // A smoke run is too short to decide them, and other tiers may be.
+        if !changes.statements.unwrap_or(tier != Tier::Smoke) {
             statements.clear();
         }
         let mut experiment = Self {

@@ -19,6 +19,8 @@ pub(crate) struct FileTier {
     pub only: Vec<String>,
     /// Claims instead of the file's.
     pub claims: Option<Vec<String>>,
+    /// Whether the statements are judged: `false` where the training is too short to decide them. `false` in the smoke tier by default.
+    pub statements: Option<bool>,
     /// Changes of `[data]` of every variant, after the variant's own.
     #[serde(default)]
     #[schemars(with = "crate::recipe::Data")]

@@ -97,6 +97,12 @@ fn statements_are_checked_as_claims_are() {
             .len(),
         1
     );
+    // A tier that is too short to decide them does not judge them, and the smoke tier is.
+    let short = text.replace("seconds = 600", "seconds = 600\nstatements = false");
+    for (tier, text) in [(Tier::Smoke, &text), (Tier::Full, &short)] {
+        let experiment = Experiment::parse("small", text, tier, &[]).unwrap();
+        assert!(experiment.statements.is_empty(), "{tier}");
+    }
     let message = error(&text.replace("checks = [\"cnn > fc\"]", "checks = []"), &[]);
     assert!(message.contains("checks"), "{message}");
     let message = error(
