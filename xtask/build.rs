@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-/// What the program is made of, from this package's folder.
+/// Sources of the program, from this package's folder.
 const SOURCES: [&str; 5] = [
     "../Cargo.toml",
     "../Cargo.lock",
@@ -38,7 +38,7 @@ fn suffix() -> &'static str {
     }
 }
 
-/// What git prints; `None` if it fails.
+/// Output of git; `None` if it fails.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
