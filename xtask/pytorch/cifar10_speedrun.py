@@ -199,6 +199,16 @@ def time_steps(options, arm, data):
     return {"step_seconds": statistics.median(times[3:]), "steps": options.steps}
 
 
+def processor():
+    """Model of the processor, and the instruction set of PyTorch's own kernels."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"{names[0] if names else platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("root")
@@ -213,7 +223,7 @@ def main():
     torch.set_num_threads(options.threads)
     data = {split: load(options.root, split) for split in (["train"] if options.steps else ["train", "test"])}
     for arm in ARMS if options.arm == "all" else [options.arm]:
-        common = {"arm": arm, "torch": torch.__version__, "threads": options.threads, "processor": platform.processor()}
+        common = {"arm": arm, "torch": torch.__version__, "threads": options.threads, "processor": processor()}
         common |= {"epochs": options.epochs, "batch_size": options.batch_size, "width_divisor": options.width_divisor}
         if options.steps:
             print(json.dumps(common | time_steps(options, arm, data)), flush=True)

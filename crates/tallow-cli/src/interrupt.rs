@@ -44,17 +44,26 @@ pub fn listen() -> Result<()> {
     ctrlc::set_handler(request).context("cannot listen for Ctrl-C")
 }
 
+/// Whether a second request ends the process.
+pub fn second_ends() -> bool {
+    !HAS_LAUNCHER.load(Ordering::Relaxed)
+}
+
 /// Requests a stop; the second request ends the process.
 pub fn request() {
     if STOP.request() {
-        if HAS_LAUNCHER.load(Ordering::Relaxed) {
+        if !second_ends() {
             return;
         }
         console::leave();
         std::process::exit(INTERRUPTED.into());
     }
     // Begins a new line, since terminals show ^C.
-    console::status("\nstopping after this batch; press Ctrl-C again to stop at once");
+    let again = match second_ends() {
+        true => "; press Ctrl-C again to stop at once",
+        false => "",
+    };
+    console::status(&format!("\nstopping after this batch{again}"));
 }
 
 /// Whether a stop was requested.

@@ -1,11 +1,13 @@
 //! The recipe `cifar10-speedrun` in Tallow and in PyTorch: accuracy and time of a seed.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use tallow_record::{Results, Statistic};
 use tallow_regress::equivalence;
 
-use super::files::{json_lines, read};
+use super::files::{files, json_lines, read};
 use super::format::Format;
 use super::language::Language;
 use super::page::Page;
@@ -36,16 +38,32 @@ struct Line {
     step_seconds: Option<f64>,
 }
 
-/// Table of both sides, of the file `results/pytorch/cifar10-speedrun.jsonl`.
+/// Table of both sides: `results/cifar10-speedrun.json` beside `results/pytorch/cifar10-speedrun.jsonl`. Below it one for each further
+/// machine: `results/speedrun/MACHINE.json` beside `MACHINE.jsonl` in the same folder.
 pub fn speedrun(page: &Page<'_>) -> Result<String> {
-    let path = page
-        .store
-        .dir()
-        .join("results/pytorch/cifar10-speedrun.jsonl");
+    let dir = page.store.dir();
+    let path = dir.join("results/pytorch/cifar10-speedrun.jsonl");
     let (Some(ours), true) = (page.store.get(RECIPE)?, path.is_file()) else {
         return Ok(page.language.not_run().to_string());
     };
-    let lines: Vec<Line> = json_lines(&path, &read(&path)?)?;
+    let mut tables = vec![beside(ours, &path)?];
+    for file in files(dir, Path::new("results/speedrun"), "json")? {
+        let path = dir.join(file);
+        let ours = Results::read(&path)?;
+        ensure!(
+            ours.experiment == RECIPE,
+            "{}: results of `{}`, expected those of `{RECIPE}`",
+            path.display(),
+            ours.experiment
+        );
+        tables.push(beside(&ours, &path.with_extension("jsonl"))?);
+    }
+    Ok(tables.join("\n"))
+}
+
+/// Our results and the file of PyTorch's on the same machine.
+fn beside(ours: &Results, path: &Path) -> Result<String> {
+    let lines: Vec<Line> = json_lines(path, &read(path)?)?;
     compare(ours, &lines).with_context(|| path.display().to_string())
 }
 
@@ -142,8 +160,6 @@ fn compare(ours: &Results, lines: &[Line]) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     const LINES: &str = r#"{"arm": "fp32", "torch": "2.15.0", "threads": 2, "epochs": 8, "seed": 0, "test_accuracy": 0.9, "train_seconds": 190.0, "seconds": 200.0}

@@ -40,6 +40,8 @@ pub struct Scene<'a> {
     pub lines: &'a [String],
     /// Whether the user asked to stop.
     pub stopping: bool,
+    /// Whether a second request ends the process.
+    pub second_ends: bool,
     /// Whether to use colours.
     pub coloured: bool,
 }
@@ -70,9 +72,10 @@ pub fn draw(frame: &mut Frame, scene: &Scene) {
         }
     }
     log(frame, lines, scene.lines);
-    let text = match scene.stopping {
-        true => "stopping after this batch; q or Ctrl-C again stops at once",
-        false => "q or Ctrl-C stops after this batch",
+    let text = match (scene.stopping, scene.second_ends) {
+        (true, true) => "stopping after this batch; q or Ctrl-C again stops at once",
+        (true, false) => "stopping after this batch",
+        (false, _) => "q or Ctrl-C stops after this batch",
     };
     frame.render_widget(Paragraph::new(text).style(faint()), keys);
 }
@@ -334,6 +337,7 @@ mod tests {
             state,
             lines: &lines,
             stopping: false,
+            second_ends: true,
             coloured: true,
         };
         let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
@@ -418,6 +422,7 @@ mod tests {
             state: &state,
             lines: &[],
             stopping: true,
+            second_ends: true,
             coloured: false,
         };
         let mut coloured = |on| {
@@ -431,5 +436,26 @@ mod tests {
         };
         assert!(coloured(true));
         assert!(!coloured(false));
+    }
+
+    #[test]
+    fn a_second_request_is_offered_where_it_ends_the_process() {
+        let state = state();
+        let offered = |second_ends| {
+            let scene = Scene {
+                state: &state,
+                lines: &[],
+                stopping: true,
+                second_ends,
+                coloured: false,
+            };
+            let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+            terminal.draw(|frame| draw(frame, &scene)).unwrap();
+            let buffer = terminal.backend().buffer();
+            let text: String = buffer.content().iter().map(|c| c.symbol()).collect();
+            text.contains("again stops at once")
+        };
+        assert!(offered(true));
+        assert!(!offered(false));
     }
 }

@@ -107,6 +107,7 @@ fn watch(shared: &Shared, mut terminal: Terminal<CrosstermBackend<console::Frame
             state: &state,
             lines: &console::last(draw::LINES),
             stopping: interrupt::requested(),
+            second_ends: interrupt::second_ends(),
             coloured,
         };
         let drawn = terminal.draw(|frame| draw::draw(frame, &scene));
