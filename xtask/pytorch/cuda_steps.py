@@ -1,22 +1,29 @@
 """Training steps of PyTorch on a CUDA device, in f32, TF32 and bf16, eager and compiled, for cuda/report.py.
 
-    python3 cuda_steps.py resnet18 --compile-until 200
+    python3 cuda_steps.py resnet18
 
 Reads a JSON request a line from standard input and writes a JSON reply a line to standard output:
 
-    {"do": "prepare"}              -> {"arms": [name, ...], "failed": {name: reason}}; no arm is begun after so many seconds
-    {"do": "time", "seconds": s}   -> {"times": [{"arm", "precision", "compiled", "step_ms", "quartiles", "queued_ms"}, ...], "failed": {...}}
+    {"do": "prepare", "begin_by": t, "end_by": t} -> {"arms": [name, ...], "failed": {name: reason}}
+    {"do": "time", "seconds": s}                  -> {"times": [{"arm", "precision", "compiled", "step_ms", ...}, ...], "failed": {...}}
+    {"do": "epoch", "precision": p}               -> {"epoch": {"seconds", "train_seconds", "step_ms"}} or {"error": reason}
 
-So several networks can be compiled at a time, and then timed one after another. cuDNN tries its engines, and optimizers are fused.
+No arm is begun after the time `begin_by`, and one that is not made by `end_by` is given up; both are seconds of the system's clock. So several
+networks can be compiled at a time, and then timed one after another. cuDNN tries its engines, and optimizers are fused. `peak_mib` is the
+memory that an eager arm allocates, its weights and its batch with it. An epoch has the images on the device, where they are cropped, mirrored
+and normalised: no loader of PyTorch is faster.
 """
 
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 
 import torch
+import torch._dynamo
+import torch._inductor.config
 import torch.nn as nn
 import torch.nn.functional as F
 from bench_networks import NETWORKS, VGG16, optimizer
@@ -92,12 +99,14 @@ class Arm:
     def __init__(self, case, mode, precision, layout):
         self.case, self.mode, self.precision, self.layout = case, mode, precision, layout
         self.name = f"{mode} {precision} {layout}"
-        self.run = None
+        self.run, self.net, self.x, self.peak = None, None, None, None
 
     def make(self):
         shape, batch, settings = CASES[self.case]
         torch.manual_seed(0)
         form = FORMATS[self.layout]
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
         net = network(self.case).to("cuda", memory_format=form).train()
         # Before it is compiled, which is another module with the same parameters.
         optim = optimizer(net.parameters(), settings, fused=True)
@@ -123,17 +132,32 @@ class Arm:
             optim.step()
             return loss
 
-        self.run = run
+        self.run, self.net, self.logits, self.x = run, net, logits, x
         allow(self.precision)
         for _ in range(FIRST):
             run()
         torch.cuda.synchronize()
+        if self.mode == "eager":
+            self.peak = (torch.cuda.max_memory_allocated() - before) / 2**20
 
     def timed(self):
         start = time.perf_counter()
         loss = self.run()
         torch.cuda.synchronize()
         return 1e3 * (time.perf_counter() - start), loss
+
+    def inference(self, seconds):
+        """Median milliseconds of a forward pass in evaluation mode."""
+        self.net.eval()
+        times, start = [], time.perf_counter()
+        with torch.inference_mode():
+            while len(times) < 10 + FIRST or time.perf_counter() - start < seconds:
+                begun = time.perf_counter()
+                self.logits()
+                torch.cuda.synchronize()
+                times.append(1e3 * (time.perf_counter() - begun))
+        self.net.train()
+        return sorted(times[FIRST:])[len(times[FIRST:]) // 2]
 
     def time(self, seconds):
         allow(self.precision)
@@ -152,25 +176,108 @@ class Arm:
         queued = 1e3 * (time.perf_counter() - start) / count
         all.sort()
         at = lambda share: all[int((len(all) - 1) * share)]
-        return {
+        found = {
             "arm": self.name, "precision": self.precision, "compiled": self.mode != "eager", "step_ms": at(0.5),
             "quartiles": [at(0.25), at(0.75)], "queued_ms": queued,
         }
+        if self.mode == "eager":
+            # A compiled network would be compiled again for evaluation.
+            found |= {"inference_ms": self.inference(seconds / 2), "peak_mib": self.peak}
+        return found
 
 
 def arms(case):
     """Eager arms first; compiled ones of the usual way before the others."""
     small = case in SMALL
-    # PyTorch rounds little in networks that are bound by their launches.
-    precisions = ["f32"] if small else ["f32", "tf32", "bf16"]
+    precisions = ["f32", "tf32", "bf16"]
     layouts = ["nchw"] if case == "fc" else list(FORMATS)
     found = [Arm(case, "eager", p, layout) for p in precisions for layout in layouts]
-    modes = ["reduce-overhead", "compile"] if small or case == "resnet20" else ["compile"]
-    compiled = ["nchw"] if small else ["channels_last"]
-    found += [Arm(case, mode, p, layout) for mode in modes for p in reversed(precisions) for layout in compiled]
+    compiled = "nchw" if small else "channels_last"
+    # Networks that are bound by their launches, which CUDA graphs save.
+    if small or case == "resnet20":
+        found += [Arm(case, "reduce-overhead", p, compiled) for p in reversed(precisions)]
+    if case == "vgg16-slim":
+        found.append(Arm(case, "reduce-overhead", "bf16", compiled))
+    found += [Arm(case, "compile", p, compiled) for p in (["f32"] if small else reversed(precisions))]
     if not small:
         found.append(Arm(case, "compile", "f32", "nchw"))
     return found
+
+
+def epoch(case, precision, count=50_000, tests=10_000):
+    """Seconds of a second epoch with evaluation, and those of its training, of an eager network with images in the device's memory."""
+    shape, batch, settings = CASES[case]
+    torch.manual_seed(0)
+    form = torch.channels_last
+    net = network(case).to("cuda", memory_format=form)
+    optim = optimizer(net.parameters(), settings, fused=True)
+    images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, device="cuda")
+    labels = torch.randint(0, 10, (count,), device="cuda")
+    height, width = shape[1:]
+    rows, columns = torch.arange(height, device="cuda"), torch.arange(width, device="cuda")
+    channels = torch.arange(shape[0], device="cuda")[None, :, None, None]
+    allow(precision)
+
+    def prepared(images):
+        return images.to(memory_format=form).float().div_(255).sub_(0.5).div_(0.25)
+
+    def logits(x):
+        if precision != "bf16":
+            return net(x)
+        with torch.autocast("cuda", torch.bfloat16):
+            return net(x).float()
+
+    def augmented(index):
+        """Windows of the padded images at random places, each second one mirrored: one gather for all."""
+        x = F.pad(images[index], [4] * 4)
+        top, left = torch.randint(0, 9, (2, len(index)), device="cuda")
+        mirrored = torch.rand(len(index), device="cuda") < 0.5
+        across = torch.where(mirrored[:, None], width - 1 - columns, columns) + left[:, None]
+        down = rows + top[:, None]
+        return x[torch.arange(len(index), device="cuda")[:, None, None, None], channels, down[:, None, :, None], across[:, None, None, :]]
+
+    def train():
+        net.train()
+        for index in torch.randperm(count, device="cuda").split(batch):
+            optim.zero_grad()
+            F.cross_entropy(logits(prepared(augmented(index))), labels[index]).backward()
+            optim.step()
+        torch.cuda.synchronize()
+
+    def evaluate():
+        net.eval()
+        right = torch.zeros((), device="cuda")
+        with torch.inference_mode():
+            for at in range(0, tests, 1000):
+                right += (logits(prepared(images[at : at + 1000])).argmax(1) == labels[at : at + 1000]).sum()
+        return right.item() / tests
+
+    for _ in range(2):
+        start = time.perf_counter()
+        train()
+        trained = time.perf_counter() - start
+        evaluate()
+        both = time.perf_counter() - start
+    return {"seconds": both, "train_seconds": trained, "step_ms": 1e3 * trained / -(-count // batch), "precision": precision}
+
+
+class TooLate(Exception):
+    """The time in which an arm had to be made is over."""
+
+
+def make(arm, end_by):
+    """Makes an arm, and gives it up when its time is over."""
+
+    def late(*_):
+        raise TooLate("was not made in time")
+
+    signal.signal(signal.SIGALRM, late)
+    # Once more each second, since a compiler may pass over an exception.
+    signal.setitimer(signal.ITIMER_REAL, max(0.01, end_by - time.time()), 1)
+    try:
+        arm.make()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def reason(error):
@@ -181,13 +288,8 @@ def reason(error):
 def main():
     parser = argparse.ArgumentParser(description="Training steps of PyTorch on a CUDA device.")
     parser.add_argument("network", choices=CASES)
-    parser.add_argument("--compile-until", type=float, default=200.0, help="seconds after which no arm is begun")
     arguments = parser.parse_args()
-    begun = time.monotonic()
     torch.backends.cudnn.benchmark = True
-    import torch._dynamo
-    import torch._inductor.config
-
     torch._dynamo.config.recompile_limit = 64
     # Networks are compiled beside each other, in processes of their own.
     torch._inductor.config.compile_threads = 2
@@ -203,23 +305,28 @@ def main():
         request = json.loads(line)
         if request["do"] == "prepare":
             for arm in arms(arguments.network):
-                if time.monotonic() - begun > arguments.compile_until:
+                if time.time() > request["begin_by"]:
                     failed[arm.name] = "no time left to make it"
                     continue
                 try:
-                    arm.make()
+                    make(arm, request["end_by"])
                     ready.append(arm)
                 except Exception as error:
                     failed[arm.name] = reason(error)
             say({"arms": [arm.name for arm in ready], "failed": failed})
-            continue
-        times = []
-        for arm in ready:
+        elif request["do"] == "epoch":
             try:
-                times.append(arm.time(request["seconds"]))
+                say({"epoch": epoch(arguments.network, request["precision"])})
             except Exception as error:
-                failed[arm.name] = reason(error)
-        say({"times": times, "failed": failed})
+                say({"error": reason(error)})
+        else:
+            times = []
+            for arm in ready:
+                try:
+                    times.append(arm.time(request["seconds"]))
+                except Exception as error:
+                    failed[arm.name] = reason(error)
+            say({"times": times, "failed": failed})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ pub struct Packed<'a> {
     pub out: &'a Path,
     /// Names and files.
     pub programs: &'a [(String, PathBuf)],
-    /// Folder with the scripts `cuda/report.py` and `pytorch/*.py`.
+    /// Folder with the scripts `cuda/*.py`, of which `report.py` is run, and `pytorch/*.py`.
     pub scripts: &'a Path,
     /// Folder of CIFAR-10.
     pub data: Option<&'a Path>,
@@ -61,7 +61,7 @@ pub fn pack(packed: &Packed) -> Result<String> {
         .arg("-C")
         .arg(staging.path())
         .args(names))?;
-    copy(&packed.scripts.join("cuda").join(REPORT), &out.join(REPORT))?;
+    copy_all(&packed.scripts.join("cuda"), out, "py")?;
     copy_all(&packed.scripts.join("pytorch"), &out.join("pytorch"), "py")?;
     if let Some(data) = packed.data {
         copy_all(data, &out.join("data/cifar10"), "parquet")?;

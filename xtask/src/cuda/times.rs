@@ -151,7 +151,12 @@ fn cases(names: &[String]) -> Result<Vec<Case>> {
     if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("{}", suggest::unknown("network", name, &known));
     }
-    all.retain(|case| names.is_empty() || names.contains(&case.name));
+    if !names.is_empty() {
+        // In the order of the names: what spoils the process costs those behind it.
+        let place = |case: &Case| names.iter().position(|name| *name == case.name);
+        all.retain(|case| place(case).is_some());
+        all.sort_by_key(place);
+    }
     Ok(all)
 }
 
@@ -280,6 +285,14 @@ mod tests {
             text.contains(r#""precision":"bf16""#) && text.contains("no CUDA device"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn networks_are_timed_in_the_order_of_their_names() {
+        let names = ["resnet18", "vgg16", "fc"].map(String::from);
+        let found: Vec<String> = cases(&names).unwrap().into_iter().map(|c| c.name).collect();
+        assert_eq!(found, names);
+        assert!(cases(&[]).unwrap().len() > names.len());
     }
 
     #[test]

@@ -25,20 +25,21 @@ pub(super) unsafe fn run(
     driver("cuCtxSetCurrent", context.bind_to_thread())?;
     let [m, n, k] = product.sizes;
     let name = || format!("product {precision:?} {m}x{k} by {k}x{n}");
-    let queue = || -> Result<()> {
+    // Whether nothing is left to do.
+    let queue = || -> Result<bool> {
         // SAFETY: by the contract.
         if unsafe { by_lt(product, engine, precision)? } {
-            return Ok(());
+            return Ok(true);
         }
         // SAFETY: the same.
         unsafe { by_blas(product, engine, precision)? };
-        match product.after == After::default() {
-            true => Ok(()),
-            // SAFETY: the same.
-            false => unsafe { follow(product, engine, op) },
-        }
+        Ok(product.after == After::default())
     };
-    engine.clock().time(engine.stream(), name, queue)
+    match engine.clock().time(engine.stream(), name, queue)? {
+        true => Ok(()),
+        // SAFETY: the same. A kernel has a time of its own.
+        false => unsafe { follow(product, engine, op) },
+    }
 }
 
 /// Queues all by cuBLASLt; false if it has no algorithm for it, or nothing follows the product.

@@ -3,6 +3,8 @@
 //! Runs in a build for CUDA or Metal where there is a device: `cargo test --release -p tallow-models --test it device --features cuda`. Elsewhere
 //! each test says that it was skipped.
 
+use std::sync::OnceLock;
+
 use crate::common::{difference, fill, floats, images, labels, norm, skipped, small};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
@@ -10,9 +12,14 @@ use tallow_models::{Model, ModelConfig, grad_cam, registry};
 use tallow_ops::{CrossEntropyConfig, cross_entropy};
 
 fn accelerator() -> Option<Device> {
-    let found = tallow_ops::cuda_device(0)
-        .ok()
-        .or_else(|| Device::new_metal(0).ok());
+    // One for all tests, since a device finds its plans anew.
+    static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
+    let open = || {
+        tallow_ops::cuda_device(0)
+            .ok()
+            .or_else(|| Device::new_metal(0).ok())
+    };
+    let found = DEVICE.get_or_init(open).clone();
     if found.is_none() {
         skipped("no CUDA or Metal device, or candle was built without");
     }

@@ -6,6 +6,7 @@
 mod precision;
 
 use std::io::Write;
+use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Tensor, Var};
 use tallow_ops::{
@@ -21,7 +22,10 @@ use tallow_ops::{
 const TOLERANCE: f64 = 1e-4;
 
 fn accelerator() -> Option<Device> {
-    let found = cuda_device(0).ok().or_else(|| Device::new_metal(0).ok());
+    // One for all tests, since a device finds its plans anew.
+    static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
+    let open = || cuda_device(0).ok().or_else(|| Device::new_metal(0).ok());
+    let found = DEVICE.get_or_init(open).clone();
     if found.is_none() {
         // Straight to standard error: what `eprintln` writes is swallowed when a test passes.
         let word = b"SKIPPED: no CUDA or Metal device, or candle was built without\n";

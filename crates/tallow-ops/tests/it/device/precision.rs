@@ -61,9 +61,10 @@ fn products_in_each_precision() {
             let f = |t: &[Tensor]| with_precision(precision, || f(t));
             outcome(&f, &arguments, &device, DType::F32)
         };
+        // TF32 is what a library may use, and bf16 what the numbers are.
         let bounds = [
             (Precision::F32, 0., 1e-5),
-            (Precision::Tf32, 2e-5, 2e-3),
+            (Precision::Tf32, 0., 2e-3),
             (Precision::Bf16, 2e-4, 1e-2),
         ];
         for (precision, least, most) in bounds {
