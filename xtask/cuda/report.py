@@ -28,7 +28,7 @@ STAGES = [
     ("tests", tests, 120),
     # Times of no kind, so that PyTorch may compile beside it.
     ("bits", bits, 50),
-    ("ours", ours, 150),
+    ("ours", ours, 170),
     ("pytorch", pytorch, 90),
     ("graphs", graphs, 90),
     ("memory", memory, 60),

@@ -7,6 +7,10 @@ import time
 from frame import END_BY, EPOCH, NETWORKS, PRECISIONS, Failure, Stage, make_peers, parsed, results_of
 
 
+# Networks that wait for the host: their steps in the trainer are timed too, as a CUDA graph and without.
+GRAPHED = ["fc", "cnn", "cifar-cnn", "lenet", "resnet20"]
+
+
 def ours(report, limit):
     """Steps, inference and kernels of ours, when PyTorch no longer compiles."""
     # Later where the stages before this one took less time than they might have.
@@ -54,9 +58,11 @@ def ours(report, limit):
 
 def timed(report, networks, end):
     """Output of the times of these networks, and what went wrong."""
-    command = report.xtask("cuda-times", "--networks", ",".join(networks), "--seconds", "0.3", "--kernels")
+    command = report.xtask("cuda-times", "--networks", ",".join(networks), "--seconds", "0.3", "--kernels", "--trained", ",".join(GRAPHED))
+    # With the reason for which steps run without a CUDA graph.
+    log = "tallow_cuda=debug,tallow_ops=warn,tallow_train::graph=debug"
     try:
-        return report.run(command, end - time.monotonic(), good=(0, 1), live=True, RUST_LOG="tallow_cuda=debug,tallow_ops=warn"), None
+        return report.run(command, end - time.monotonic(), good=(0, 1), live=True, RUST_LOG=log), None
     except Failure as failure:
         return failure.text, str(failure)
 
@@ -127,6 +133,12 @@ def table(report, theirs):
             fastest = min((arm for arm in arms if arm["compiled"] == compiled), key=lambda arm: arm["step_ms"], default=None)
             if fastest:
                 text += f"; {kind} {fastest['step_ms']:.3f} ms, {fastest['step_ms'] / line['step_ms']:.2f} times ours ({fastest['arm']})"
+        if "trainer_ms" in line:
+            plain, graph = line["trainer_ms"]
+            text += f"; in the trainer {plain:.3f} ms, as a CUDA graph {graph:.3f} ms"
+        peak = min((arm["peak_mib"] for arm in arms if arm.get("peak_mib")), default=None)
+        if peak is not None and line.get("peak_mib"):
+            text += f"; memory {line['peak_mib']:.0f} MiB, eager {peak:.0f} MiB"
         if inference is not None:
             text += f"; inference {line['inference_ms']:.3f} ms, eager {inference:.3f} ms"
         rows.append(text)

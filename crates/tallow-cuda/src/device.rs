@@ -4,6 +4,7 @@ use candle_core::CudaDevice;
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, sys};
 
 use crate::error::{Result, driver};
+use crate::memory;
 use crate::ops::conv::cudnn_version;
 
 /// CUDA device with one stream of its own, without events, whose pool keeps its memory.
@@ -19,7 +20,7 @@ pub fn open(ordinal: usize) -> Result<CudaDevice> {
     let device = CudaDevice::new_with_stream(ordinal)?;
     // SAFETY: the device has one stream, on which everything is queued that uses its memory. Nothing has been allocated yet.
     unsafe { device.disable_event_tracking() };
-    keep_memory(&device)?;
+    memory::keep(&device)?;
     Ok(device)
 }
 
@@ -49,37 +50,6 @@ pub fn describe(device: &CudaDevice) -> Result<Description> {
         driver: u32::try_from(version).unwrap_or(0),
         cudnn: cudnn_version(device)?,
     })
-}
-
-/// Bytes of memory of a device that are free.
-///
-/// # Errors
-/// If the driver does not say.
-pub fn free_memory(device: &CudaDevice) -> Result<usize> {
-    let found = device.cuda_stream().context().mem_get_info();
-    Ok(driver("cuMemGetInfo", found)?.0)
-}
-
-/// Tells the pool of the device to keep memory that is free.
-fn keep_memory(device: &CudaDevice) -> Result<()> {
-    let context = device.cuda_stream().context().clone();
-    if !context.has_async_alloc() {
-        return Ok(());
-    }
-    let mut pool: sys::CUmemoryPool = std::ptr::null_mut();
-    // SAFETY: the device is that of the context, and the pool is written before it is read.
-    let found = unsafe { sys::cuDeviceGetDefaultMemPool(&mut pool, context.cu_device()) };
-    driver("cuDeviceGetDefaultMemPool", found.result())?;
-    let mut threshold = u64::MAX;
-    // SAFETY: the value of this attribute is a u64.
-    let set = unsafe {
-        sys::cuMemPoolSetAttribute(
-            pool,
-            sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
-            (&raw mut threshold).cast(),
-        )
-    };
-    driver("cuMemPoolSetAttribute", set.result())
 }
 
 /// Number of CUDA devices that this process sees.

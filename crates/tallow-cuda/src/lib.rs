@@ -26,6 +26,8 @@ pub mod graph;
 mod loader;
 #[cfg(feature = "cuda")]
 mod lt;
+#[cfg(feature = "cuda")]
+pub mod memory;
 #[cfg(any(feature = "cuda", test))]
 pub mod nccl;
 #[cfg(feature = "cuda")]
@@ -45,7 +47,7 @@ pub use call::{Address, Arg, Call, Numbers, Precision, count};
 #[cfg(feature = "cuda")]
 pub use comm_stream::{CommStream, Mark};
 #[cfg(feature = "cuda")]
-pub use device::{Description, count as device_count, describe, free_memory, open, uuid};
+pub use device::{Description, count as device_count, describe, open, uuid};
 #[cfg(feature = "cuda")]
 pub use error::{Error, Result};
 #[cfg(feature = "cuda")]

@@ -82,7 +82,7 @@ mod device {
         if store.dtype() != DType::F32 || set.blocks().is_some() || !(1..=MOST).contains(&bytes) {
             return Ok(None);
         }
-        let free = tallow_cuda::free_memory(device).map_err(candle_core::Error::from)?;
+        let free = tallow_cuda::memory::free(device).map_err(candle_core::Error::from)?;
         if bytes > free / SHARE {
             return Ok(None);
         }

@@ -3,6 +3,7 @@
 mod pack;
 pub mod times;
 mod toolkit;
+mod trained;
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -11,6 +11,7 @@ use tallow_experiment::{device, suggest};
 use tallow_ops::{Precision, with_precision};
 use tallow_train::OptimizerConfig;
 
+use super::trained;
 use crate::bench::{Case, Job, Kind, Work, prepare, steps};
 
 /// Example of the command.
@@ -35,6 +36,9 @@ pub struct CudaTimesArgs {
     /// Also take the time of each kernel, on a CUDA device.
     #[arg(long)]
     kernels: bool,
+    /// Networks whose steps in the trainer are timed too, with `train.cuda_graph` and without.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    trained: Vec<String>,
 }
 
 fn precision(text: &str) -> Result<Precision, String> {
@@ -78,6 +82,12 @@ struct Times {
     queued_ms: f64,
     /// Median milliseconds of inference.
     inference_ms: f64,
+    /// Most MiB that steps had in use at a time, with the weights and the batch; on CUDA devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_mib: Option<f64>,
+    /// Milliseconds of a step in the trainer, which reads its batch: as it is, and as a CUDA graph.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trainer_ms: Option<[f64; 2]>,
     /// Work of a step on the device, the longest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     kernels: Vec<Kernel>,
@@ -100,7 +110,9 @@ const SUMMED: usize = 5;
 
 /// Times the networks, and prints a line of JSON for each in each precision.
 pub fn cuda_times(args: &CudaTimesArgs) -> Result<Ending> {
-    let cases = cases(&args.networks)?;
+    let cases = self::cases(&args.networks)?;
+    // Unknown names are refused.
+    self::cases(&args.trained)?;
     let device = device::parse(&args.device)?;
     ensure!(
         !args.kernels || device.is_cuda(),
@@ -191,8 +203,10 @@ fn times(
         Ok(all)
     };
 
+    let peak = Peak::begin(device)?;
     let mut job = prepare(case, false, device)?;
     let steps = sorted(&mut job)?;
+    let peak_mib = peak.mib()?;
     let start = Instant::now();
     let queued = steps.len().min(50);
     let mut loss = None;
@@ -210,6 +224,13 @@ fn times(
     };
     drop(job);
     let inference = sorted(&mut prepare(&inference, false, device)?)?;
+    let trainer_ms = match args.trained.contains(&case.name) {
+        true => {
+            let step = |graph| trained::step_ms(case, precision, device, graph);
+            Some([step(false)?, step(true)?])
+        }
+        false => None,
+    };
     let at = |all: &[f64], share: f64| all[((all.len() - 1) as f64 * share) as usize];
     Ok(Times {
         step_ms: at(&steps, 0.5),
@@ -217,8 +238,51 @@ fn times(
         steps: steps.len(),
         queued_ms,
         inference_ms: at(&inference, 0.5),
+        peak_mib,
+        trainer_ms,
         kernels,
     })
+}
+
+/// Memory of a CUDA device that is used from now on.
+struct Peak {
+    #[cfg(feature = "cuda")]
+    device: Option<(candle_core::CudaDevice, u64)>,
+}
+
+impl Peak {
+    #[cfg(feature = "cuda")]
+    fn begin(device: &Device) -> Result<Self> {
+        let Device::Cuda(device) = device else {
+            return Ok(Self { device: None });
+        };
+        let used = tallow_cuda::memory::reset_peak(device)?;
+        Ok(Self {
+            device: Some((device.clone(), used)),
+        })
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn begin(_: &Device) -> Result<Self> {
+        Ok(Self {})
+    }
+
+    /// The most since the beginning, in MiB beyond what was in use then.
+    #[cfg(feature = "cuda")]
+    fn mib(&self) -> Result<Option<f64>> {
+        let Some((device, before)) = &self.device else {
+            return Ok(None);
+        };
+        let peak = tallow_cuda::memory::peak(device)?;
+        Ok(Some(
+            peak.saturating_sub(*before) as f64 / f64::from(1 << 20),
+        ))
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn mib(&self) -> Result<Option<f64>> {
+        Ok(None)
+    }
 }
 
 /// Times of what a step queues.
@@ -253,6 +317,7 @@ mod tests {
             seconds: 0.01,
             device: "cpu".to_string(),
             kernels: false,
+            trained: vec!["fc".to_string()],
         }
     }
 
@@ -265,6 +330,7 @@ mod tests {
         let [low, high] = times.quartiles;
         assert!(0. < low && low <= times.step_ms && times.step_ms <= high);
         assert!(times.steps >= 10 && times.queued_ms > 0. && times.inference_ms > 0.);
+        assert!(times.trainer_ms.unwrap().iter().all(|&ms| ms > 0.));
     }
 
     #[test]
