@@ -62,7 +62,7 @@ def tested(report, name, end):
     listed = re.findall(r"^(\S+): test$", report.run([program, *TESTS[name], "--list"], 30), re.M)
     entry = {}
     try:
-        # One thread: every test has a device of its own.
+        # One thread: tests would wait for each other on the device.
         text = report.run([program, *TESTS[name], "--test-threads", "1", "--nocapture"], 0.8 * (end - time.monotonic()))
         left = []
     except Failure as failure:

@@ -42,7 +42,7 @@ class Report:
             self.data["stages"] = json.loads((self.out / "report.json").read_text())["stages"]
         except (OSError, ValueError, KeyError):
             pass
-        self.programs = self.out / "programs"
+        self.programs, self.unpacked = self.out / "programs", self.out / "unpacked"
         self.peers, self.wanted = {}, []
         self.env = dict(os.environ)
         bases = site.getsitepackages() + [site.getusersitepackages()]
@@ -76,12 +76,15 @@ class Report:
             self.say(f"    not copied: {error}")
 
     def unpack(self):
-        if not (self.programs / "xtask").is_file():
+        archive, program = HERE / "programs.tar.xz", self.programs / "xtask"
+        # A folder of results may be of an older archive.
+        if not program.is_file() or not self.unpacked.is_file() or self.unpacked.stat().st_mtime < archive.stat().st_mtime:
             self.programs.mkdir(parents=True, exist_ok=True)
-            with tarfile.open(HERE / "programs.tar.xz") as archive:
-                archive.extractall(self.programs, filter="data")
+            with tarfile.open(archive) as programs:
+                programs.extractall(self.programs, filter="data")
             # The program looks for the scripts of PyTorch's side beside itself.
             shutil.copytree(HERE / "pytorch", self.programs / "pytorch", dirs_exist_ok=True)
+            self.unpacked.touch()
 
     def left(self):
         return self.end - time.monotonic()

@@ -5,8 +5,8 @@
     python3 report.py --out results --minutes 20 --stage versions,tests,accuracy
     python3 report.py --list
 
-It needs an NVIDIA driver of CUDA 13 or newer, and Python with PyTorch, whose packages hold the libraries of CUDA and cuDNN. All stages but the
-last ones are done in ten minutes. Every stage has a time limit, and none stops the others. `report.json` has the results and is written anew
+It needs an NVIDIA driver of CUDA 13 or newer, and Python with PyTorch, whose packages hold the libraries of CUDA and cuDNN. All stages but
+`sanitizer` and `accuracy` fit into ten minutes. Every stage has a time limit, and none stops the others. `report.json` has the results and is written anew
 after each stage, `report.log` all that was printed; `--copy` puts both into a second folder after each stage, for a machine that is taken away.
 A process on which the device has failed once fails at all that follows, so that what failed is done once more in a process of its own.
 Exits with 1 if a stage failed, and with 2 if it was called wrongly.
@@ -25,12 +25,12 @@ from training import accuracy, bits, graphs, memory
 # Name, function, seconds: the most telling first.
 STAGES = [
     ("versions", versions, 40),
-    ("tests", tests, 120),
+    ("tests", tests, 110),
     # Times of no kind, so that PyTorch may compile beside it.
-    ("bits", bits, 50),
-    ("ours", ours, 170),
-    ("pytorch", pytorch, 90),
-    ("graphs", graphs, 90),
+    ("bits", bits, 45),
+    ("ours", ours, 150),
+    ("pytorch", pytorch, 80),
+    ("graphs", graphs, 70),
     ("memory", memory, 60),
     ("sanitizer", sanitizer, 240),
     ("accuracy", accuracy, 3600),
@@ -75,7 +75,7 @@ def main():
             if name not in WITH_PEERS:
                 report.end_peers()
             limit = min(limit, report.left() - 5)
-            start, entry = time.monotonic(), {"limit": round(limit)}
+            start, entry = time.monotonic(), {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "limit": round(limit)}
             report.say(f"==> {name}, at most {limit:.0f} s")
             try:
                 if limit < 10:

@@ -4,7 +4,7 @@ import json
 import re
 import time
 
-from frame import END_BY, EPOCH, NETWORKS, PRECISIONS, Failure, Stage, make_peers, parsed, results_of
+from frame import BEGIN_BY, END_BY, EPOCH, NETWORKS, PRECISIONS, Failure, Stage, make_peers, parsed, results_of
 
 
 # Networks that wait for the host: their steps in the trainer are timed too, as a CUDA graph and without.
@@ -22,16 +22,20 @@ def ours(report, limit):
             report.say(f"    {peer.name}: {type(error).__name__}: {error}")
             peer.end()
     end = time.monotonic() + limit / 2
-    best, problems, text = {}, [], ""
+    best, trained, problems, text = {}, [], [], ""
 
     def run(names):
         """Times these networks, and returns those that have no time yet."""
         nonlocal text, problems
         if end - time.monotonic() < 10:
             return []
-        output, problem = timed(report, names, end)
+        # The steps in the trainer once, after the others.
+        output, problem = timed(report, names, end, [] if text else GRAPHED)
         text += output
         for line in parsed(output, "{"):
+            if "trained" in line:
+                trained.append(line)
+                continue
             key = (line["network"], line["precision"])
             if "error" in best.get(key, {"error": None}):
                 best[key] = line
@@ -48,7 +52,8 @@ def ours(report, limit):
         run([name])
     lines = [best[name, p] for name in NETWORKS for p in PRECISIONS if (name, p) in best]
     plans = sorted(set(re.findall(r"(?:Forward|InputGradient|WeightGradient) (?:F32|Tf32|Bf16) Convolution .*", text)))
-    found = {"lines": lines, "plans": plans, "device": described(text)}
+    found = {"lines": lines, "trained": trained, "plans": plans, "device": described(text)}
+    problems += [f"{line['trained']} {line['precision']} in the trainer: {line['error']}" for line in trained if line["error"]]
     problems += [f"{line['network']} {line['precision']}: {line['error']}" for line in lines if "error" in line]
     problems += [f"{name} {p}: was not timed" for name in NETWORKS for p in PRECISIONS if (name, p) not in best]
     if problems:
@@ -56,9 +61,11 @@ def ours(report, limit):
     return found
 
 
-def timed(report, networks, end):
-    """Output of the times of these networks, and what went wrong."""
-    command = report.xtask("cuda-times", "--networks", ",".join(networks), "--seconds", "0.3", "--kernels", "--trained", ",".join(GRAPHED))
+def timed(report, networks, end, trained):
+    """Output of the times of these networks, and of steps of some in the trainer, and what went wrong."""
+    command = report.xtask("cuda-times", "--networks", ",".join(networks), "--seconds", "0.3", "--kernels")
+    if trained:
+        command += ["--trained", ",".join(trained)]
     # With the reason for which steps run without a CUDA graph.
     log = "tallow_cuda=debug,tallow_ops=warn,tallow_train::graph=debug"
     try:
@@ -81,14 +88,17 @@ def described(text):
 
 def pytorch(report, limit):
     found, failed, epochs, end = {}, {}, {}, time.monotonic() + limit
-    if not report.peers:
-        # The stage was run apart.
-        make_peers(report, NETWORKS, limit / 3)
-        for peer in report.peers.values():
-            try:
-                peer.prepared.result(max(1, end - time.monotonic()))
-            except Exception as error:
-                report.say(f"    {peer.name}: {type(error).__name__}: {error}")
+    if "ours" not in report.wanted:
+        # Nothing has waited for PyTorch yet.
+        end = time.monotonic() + report.left() - 10
+        if not report.peers:
+            make_peers(report, NETWORKS, max(10, min(BEGIN_BY, report.left() - 150)))
+    for peer in report.peers.values():
+        try:
+            peer.prepared.result(max(1, end - 70 - time.monotonic()))
+        except Exception as error:
+            report.say(f"    {peer.name}: {type(error).__name__}: {error}")
+            peer.end()
     for name in NETWORKS:
         peer = report.peers.get(name)
         if peer is None or peer.process.poll() is not None:
@@ -105,12 +115,22 @@ def pytorch(report, limit):
             peer.end()
     # Last, alone on the device.
     peer = report.peers.get(EPOCH[0])
-    for precision in ["f32", "bf16"] if peer is not None and peer.process.poll() is None else []:
+    for precision in ["f32", "bf16"]:
+        name = f"epoch {precision}"
+        if peer is None or peer.process.poll() is not None:
+            failed[name] = f"PyTorch's process for {EPOCH[0]} is not there"
+            continue
         try:
             reply = peer.ask({"do": "epoch", "precision": precision}).result(max(1, end - time.monotonic()))
-            epochs[precision] = reply["epoch"] if "epoch" in reply else failed.update({f"epoch {precision}": reply["error"]})
         except Exception as error:
-            failed[f"epoch {precision}"] = f"{type(error).__name__}: {error}"
+            failed[name] = f"{type(error).__name__}: {error}"
+            # A late reply would be taken for that to the next request.
+            peer.end()
+            continue
+        if "epoch" in reply:
+            epochs[precision] = reply["epoch"]
+        else:
+            failed[name] = reply["error"]
     results = {"times": found, "epochs": epochs, "failed": failed, "table": table(report, found)}
     for row in results["table"]:
         report.say("    " + row)
@@ -121,7 +141,7 @@ def pytorch(report, limit):
 
 def table(report, theirs):
     """A line for each network and precision: our time, and that of PyTorch's fastest arm, eager and compiled."""
-    lines = results_of(report, "ours").get("lines", [])
+    lines, trained = (results_of(report, "ours").get(name, []) for name in ["lines", "trained"])
     rows = []
     for line in lines:
         if "error" in line:
@@ -133,9 +153,10 @@ def table(report, theirs):
             fastest = min((arm for arm in arms if arm["compiled"] == compiled), key=lambda arm: arm["step_ms"], default=None)
             if fastest:
                 text += f"; {kind} {fastest['step_ms']:.3f} ms, {fastest['step_ms'] / line['step_ms']:.2f} times ours ({fastest['arm']})"
-        if "trainer_ms" in line:
-            plain, graph = line["trainer_ms"]
-            text += f"; in the trainer {plain:.3f} ms, as a CUDA graph {graph:.3f} ms"
+        for step in trained:
+            if (step["trained"], step["precision"]) == (line["network"], line["precision"]):
+                for name, ms in [("in the trainer", step["plain_ms"]), ("as a CUDA graph", step["graph_ms"])]:
+                    text += f"; {name} {ms:.3f} ms" if ms else f"; {name} not timed"
         peak = min((arm["peak_mib"] for arm in arms if arm.get("peak_mib")), default=None)
         if peak is not None and line.get("peak_mib"):
             text += f"; memory {line['peak_mib']:.0f} MiB, eager {peak:.0f} MiB"

@@ -36,7 +36,7 @@ pub struct CudaTimesArgs {
     /// Also take the time of each kernel, on a CUDA device.
     #[arg(long)]
     kernels: bool,
-    /// Networks whose steps in the trainer are timed too, with `train.cuda_graph` and without.
+    /// Networks whose steps in the trainer are timed too, after all others, with `train.cuda_graph` and without.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     trained: Vec<String>,
 }
@@ -85,9 +85,6 @@ struct Times {
     /// Most MiB that steps had in use at a time, with the weights and the batch; on CUDA devices.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_mib: Option<f64>,
-    /// Milliseconds of a step in the trainer, which reads its batch: as it is, and as a CUDA graph.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trainer_ms: Option<[f64; 2]>,
     /// Work of a step on the device, the longest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     kernels: Vec<Kernel>,
@@ -111,8 +108,10 @@ const SUMMED: usize = 5;
 /// Times the networks, and prints a line of JSON for each in each precision.
 pub fn cuda_times(args: &CudaTimesArgs) -> Result<Ending> {
     let cases = self::cases(&args.networks)?;
-    // Unknown names are refused.
-    self::cases(&args.trained)?;
+    let trained = match args.trained.is_empty() {
+        true => Vec::new(),
+        false => self::cases(&args.trained)?,
+    };
     let device = device::parse(&args.device)?;
     ensure!(
         !args.kernels || device.is_cuda(),
@@ -137,6 +136,14 @@ pub fn cuda_times(args: &CudaTimesArgs) -> Result<Ending> {
                 result,
             };
             output::print(&format!("{}\n", serde_json::to_string(&line)?))?;
+        }
+    }
+    // Last, since a graph that fails may spoil the device for what follows.
+    for case in &trained {
+        for &precision in &args.precision {
+            let found = trained::times(case, precision, &device);
+            failed |= found.error.is_some();
+            output::print(&format!("{}\n", serde_json::to_string(&found)?))?;
         }
     }
     Ok(match failed {
@@ -224,13 +231,6 @@ fn times(
     };
     drop(job);
     let inference = sorted(&mut prepare(&inference, false, device)?)?;
-    let trainer_ms = match args.trained.contains(&case.name) {
-        true => {
-            let step = |graph| trained::step_ms(case, precision, device, graph);
-            Some([step(false)?, step(true)?])
-        }
-        false => None,
-    };
     let at = |all: &[f64], share: f64| all[((all.len() - 1) as f64 * share) as usize];
     Ok(Times {
         step_ms: at(&steps, 0.5),
@@ -239,7 +239,6 @@ fn times(
         queued_ms,
         inference_ms: at(&inference, 0.5),
         peak_mib,
-        trainer_ms,
         kernels,
     })
 }
@@ -317,7 +316,7 @@ mod tests {
             seconds: 0.01,
             device: "cpu".to_string(),
             kernels: false,
-            trained: vec!["fc".to_string()],
+            trained: Vec::new(),
         }
     }
 
@@ -330,7 +329,6 @@ mod tests {
         let [low, high] = times.quartiles;
         assert!(0. < low && low <= times.step_ms && times.step_ms <= high);
         assert!(times.steps >= 10 && times.queued_ms > 0. && times.inference_ms > 0.);
-        assert!(times.trainer_ms.unwrap().iter().all(|&ms| ms > 0.));
     }
 
     #[test]

@@ -28,6 +28,9 @@ const NONE: &str = "—";
 struct Line {
     arm: String,
     torch: String,
+    /// Model of the processor, and PyTorch's instruction set.
+    #[serde(default)]
+    processor: String,
     threads: usize,
     epochs: usize,
     #[serde(default)]
@@ -148,12 +151,14 @@ fn compare(ours: &Results, lines: &[Line]) -> Result<String> {
     }
     let environment = &ours.environment;
     let torch = lines.first().map_or("", |line| line.torch.as_str());
+    let mut processors = lines.iter().map(|line| line.processor.as_str());
+    let processor = processors.rfind(|name| !name.is_empty());
     Ok(format!(
         "{}\nTallow {} at commit `{}`, PyTorch {torch}; {}, {}, {epochs} epochs.\n",
         table.finish(),
         environment.tallow,
         prose::commit(environment.commit.as_deref().unwrap_or("unknown")),
-        environment.cpu,
+        processor.unwrap_or(&environment.cpu),
         count_of_threads(threads, ENGLISH)
     ))
 }

@@ -37,7 +37,7 @@ pub(super) unsafe fn run(
     };
     match engine.clock().time(engine.stream(), name, queue)? {
         true => Ok(()),
-        // SAFETY: the same. A kernel has a time of its own.
+        // SAFETY: the same. The clock times the kernel that follows by itself.
         false => unsafe { follow(product, engine, op) },
     }
 }

@@ -61,7 +61,7 @@ fn products_in_each_precision() {
             let f = |t: &[Tensor]| with_precision(precision, || f(t));
             outcome(&f, &arguments, &device, DType::F32)
         };
-        // TF32 is what a library may use, and bf16 what the numbers are.
+        // A library may compute TF32 in f32, so that its error has no lower bound.
         let bounds = [
             (Precision::F32, 0., 1e-5),
             (Precision::Tf32, 0., 2e-3),
