@@ -170,7 +170,7 @@ mod tests {
     const LINES: &str = r#"{"arm": "fp32", "torch": "2.15.0", "threads": 2, "epochs": 8, "seed": 0, "test_accuracy": 0.9, "train_seconds": 190.0, "seconds": 200.0}
 {"arm": "fp32", "torch": "2.15.0", "threads": 2, "epochs": 8, "seed": 1, "test_accuracy": 0.91, "train_seconds": 190.0, "seconds": 200.0}
 
-{"arm": "bf16", "torch": "2.15.0", "threads": 2, "epochs": 10, "step_seconds": 9.5, "steps": 4}
+{"arm": "bf16", "torch": "2.15.0", "processor": "Some processor, AVX512", "threads": 2, "epochs": 10, "step_seconds": 9.5, "steps": 4}
 "#;
 
     /// Two seeds of 91 and 92 % in 100 and 110 seconds.
@@ -199,6 +199,10 @@ mod tests {
         assert!(fp32.contains("| +1.00 [-1.06, +3.06] |"), "{text}");
         assert!(fp32.contains("| 52 % |"), "{text}");
         assert!(row("`bf16`").ends_with("| 9.5 s |"), "{text}");
+        assert!(
+            text.contains("; Some processor, AVX512, 2 threads"),
+            "{text}"
+        );
     }
 
     #[test]
