@@ -26,6 +26,11 @@ EPOCH = ("vgg16-slim", "cifar10-vgg16")
 BEGIN_BY, END_BY = 185, 215
 
 
+def now():
+    """The time, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 class Report:
     """The files of results, and the programs with their environment."""
 
@@ -36,7 +41,7 @@ class Report:
         self.lock = threading.Lock()
         self.begun = time.monotonic()
         self.end = self.begun + 60 * minutes
-        self.data = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "stages": {}}
+        self.data = {"started": now(), "stages": {}}
         # Stages that were run apart keep their results, which later ones compare with.
         try:
             self.data["stages"] = json.loads((self.out / "report.json").read_text())["stages"]
@@ -190,10 +195,10 @@ class Peer:
 
 def make_peers(report, names, seconds):
     """Starts PyTorch for these networks, which has so many seconds to begin the last arm. Returns what went wrong."""
-    problems, now = [], time.time()
+    problems, begin_by = [], time.time() + seconds
     for name in names:
         try:
-            report.peers[name] = Peer(report, name, now + seconds, now + seconds + END_BY - BEGIN_BY)
+            report.peers[name] = Peer(report, name, begin_by, begin_by + END_BY - BEGIN_BY)
         except OSError as error:
             problems.append(f"pytorch {name}: {error}")
     return problems

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from checks import sanitizer, tests, versions
-from frame import HERE, Failure, Report, Stage
+from frame import HERE, Failure, Report, Stage, now
 from times import ours, pytorch
 from training import accuracy, bits, graphs, memory
 
@@ -75,7 +75,7 @@ def main():
             if name not in WITH_PEERS:
                 report.end_peers()
             limit = min(limit, report.left() - 5)
-            start, entry = time.monotonic(), {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "limit": round(limit)}
+            start, entry = time.monotonic(), {"started": now(), "limit": round(limit)}
             report.say(f"==> {name}, at most {limit:.0f} s")
             try:
                 if limit < 10:

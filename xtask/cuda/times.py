@@ -110,8 +110,8 @@ def pytorch(report, limit):
             failed.update({f"{name} {arm}": why for arm, why in reply["failed"].items()})
         except Exception as error:
             failed[name] = f"{type(error).__name__}: {error}"
-            peer.end()
-        if name != EPOCH[0]:
+        # Of a late one no reply may be left; another request is made of the network of the epochs alone.
+        if name in failed or name != EPOCH[0]:
             peer.end()
     # Last, alone on the device.
     peer = report.peers.get(EPOCH[0])

@@ -73,7 +73,8 @@ def frozen(run):
 
 
 def in_precision(forward, precision, device):
-    if precision == "fp32":
+    """The forward pass, under autocast for bf16."""
+    if precision != "bf16":
         return forward
 
     def run(x):

@@ -17,7 +17,7 @@ and normalised: no loader of PyTorch is faster.
 import argparse
 import json
 import os
-import signal
+import statistics
 import sys
 import time
 
@@ -26,6 +26,7 @@ import torch._dynamo
 import torch._inductor.config
 import torch.nn as nn
 import torch.nn.functional as F
+from bench_arms import FORMATS, TooLong, in_precision, time_limit
 from bench_networks import NETWORKS, VGG16, optimizer
 
 SGD = {"name": "sgd", "lr": 0.01, "momentum": 0.9}
@@ -43,7 +44,6 @@ CASES = {
     "resnet20": ((3, 32, 32), 128, SGD),
 }
 SMALL = ["fc", "cnn", "cifar-cnn", "lenet"]
-FORMATS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
 # Steps before those that are timed.
 FIRST = 8
 
@@ -99,7 +99,7 @@ class Arm:
     def __init__(self, case, mode, precision, layout):
         self.case, self.mode, self.precision, self.layout = case, mode, precision, layout
         self.name = f"{mode} {precision} {layout}"
-        self.run, self.net, self.x, self.peak = None, None, None, None
+        self.run, self.net, self.logits, self.peak = None, None, None, None
 
     def make(self):
         shape, batch, settings = CASES[self.case]
@@ -117,22 +117,18 @@ class Arm:
         x = torch.randn(batch, *shape).to("cuda", memory_format=form)
         y = torch.randint(0, 10, (batch,)).to("cuda")
 
-        def logits():
-            if self.precision != "bf16":
-                return forward(x)
-            with torch.autocast("cuda", torch.bfloat16):
-                return forward(x).float()
+        logits = in_precision(forward, self.precision, x.device)
 
         def run():
             if self.mode == "reduce-overhead":
                 torch.compiler.cudagraph_mark_step_begin()
             optim.zero_grad()
-            loss = F.cross_entropy(logits(), y)
+            loss = F.cross_entropy(logits(x), y)
             loss.backward()
             optim.step()
             return loss
 
-        self.run, self.net, self.logits, self.x = run, net, logits, x
+        self.run, self.net, self.logits = run, net, lambda: logits(x)
         allow(self.precision)
         for _ in range(FIRST):
             run()
@@ -157,7 +153,7 @@ class Arm:
                 torch.cuda.synchronize()
                 times.append(1e3 * (time.perf_counter() - begun))
         self.net.train()
-        return sorted(times[FIRST:])[len(times[FIRST:]) // 2]
+        return statistics.median(times[FIRST:])
 
     def time(self, seconds):
         allow(self.precision)
@@ -221,11 +217,7 @@ def epoch(case, precision, count=50_000, tests=10_000):
     def prepared(images):
         return images.to(memory_format=form).float().div_(255).sub_(0.5).div_(0.25)
 
-    def logits(x):
-        if precision != "bf16":
-            return net(x)
-        with torch.autocast("cuda", torch.bfloat16):
-            return net(x).float()
+    logits = in_precision(net, precision, labels.device)
 
     def augmented(index):
         """Windows of the padded images at random places, each second one mirrored: one gather for all."""
@@ -261,25 +253,6 @@ def epoch(case, precision, count=50_000, tests=10_000):
     return {"seconds": both, "train_seconds": trained, "step_ms": 1e3 * trained / -(-count // batch), "precision": precision}
 
 
-class TooLate(BaseException):
-    """The time in which an arm had to be made is over. No `Exception`, so that no library takes it for an error of its own and goes on."""
-
-
-def make(arm, end_by):
-    """Makes an arm, and gives it up when its time is over."""
-
-    def late(*_):
-        raise TooLate("was not made in time")
-
-    signal.signal(signal.SIGALRM, late)
-    # Again every second, since an exception in a destructor is lost.
-    signal.setitimer(signal.ITIMER_REAL, max(0.01, end_by - time.time()), 1)
-    try:
-        arm.make()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
 def reason(error):
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return text if len(text) <= 300 else text[:300] + " ..."
@@ -309,9 +282,10 @@ def main():
                     failed[arm.name] = "no time left to make it"
                     continue
                 try:
-                    make(arm, request["end_by"])
+                    with time_limit(max(0.01, request["end_by"] - time.time())):
+                        arm.make()
                     ready.append(arm)
-                except (Exception, TooLate) as error:
+                except (Exception, TooLong) as error:
                     failed[arm.name] = reason(error)
             say({"arms": [arm.name for arm in ready], "failed": failed})
         elif request["do"] == "epoch":

@@ -40,6 +40,7 @@ pub use run::Run;
 #[cfg(test)]
 pub use run::tests::FIXTURE;
 pub use worker::case::{Case, Kind, Work};
+pub use worker::data::made_up;
 pub use worker::job::Job;
 pub use worker::{WorkerArgs, prepare};
 

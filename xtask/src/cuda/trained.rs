@@ -6,13 +6,13 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use serde::Serialize;
 use tallow_cli::output;
-use tallow_datasets::{DataLoader, ImageSet, LoaderConfig, Split};
+use tallow_datasets::{DataLoader, LoaderConfig};
 use tallow_models::{Model, ModelConfig};
 use tallow_ops::Precision;
 use tallow_train::{TrainConfig, Trainer};
 use tallow_transforms::{Compose, TransformConfig};
 
-use crate::bench::{Case, Work};
+use crate::bench::{Case, Work, made_up};
 
 /// Steps of an epoch.
 const STEPS: usize = 200;
@@ -32,7 +32,7 @@ pub struct Trained<'a> {
     /// Steps that were launched as a graph, of those of all epochs.
     graph_steps: u64,
     steps: u64,
-    /// What went wrong.
+    /// Error that ended the timing.
     pub error: Option<String>,
 }
 
@@ -92,20 +92,8 @@ fn step_ms(
 }
 
 fn loader(input: (usize, usize, usize), batch: usize) -> Result<DataLoader> {
-    let (count, (channels, height, width)) = (STEPS * batch, input);
-    let size = channels * height * width;
-    let pixels = (0..count * size).map(|i| (i * 131 % 251) as u8).collect();
-    let labels = (0..count as u32).map(|i| i * 7 % 10).collect();
-    let classes = (0..10).map(|k| k.to_string()).collect();
-    let set = ImageSet::from_parts(
-        "noise",
-        Split::Train,
-        "made up",
-        classes,
-        input,
-        pixels,
-        labels,
-    )?;
+    let set = made_up(STEPS * batch, input)?;
+    let channels = input.0;
     let transforms = Compose::new(vec![
         TransformConfig::to_tensor(),
         TransformConfig::normalize(vec![0.5; channels], vec![0.25; channels]),

@@ -11,9 +11,9 @@ use tallow_transforms::{Compose, TransformConfig};
 
 use super::job::Job;
 
-/// Crop, flip and normalisation of made-up images the size of CIFAR-10's, an epoch a run.
-pub fn loader(images: usize, workers: usize, batch: usize) -> Result<Job> {
-    let size = 3 * 32 * 32;
+/// Made-up images `(C, H, W)` of ten classes.
+pub fn made_up(images: usize, shape: (usize, usize, usize)) -> Result<ImageSet> {
+    let size = shape.0 * shape.1 * shape.2;
     let pixels = (0..images * size).map(|i| (i * 131 % 251) as u8).collect();
     let labels = (0..images as u32).map(|i| i % 10).collect();
     let classes = (0..10).map(|k| k.to_string()).collect();
@@ -22,10 +22,16 @@ pub fn loader(images: usize, workers: usize, batch: usize) -> Result<Job> {
         Split::Train,
         "made up",
         classes,
-        (3, 32, 32),
+        shape,
         pixels,
         labels,
     )?;
+    Ok(set)
+}
+
+/// Crop, flip and normalisation of made-up images the size of CIFAR-10's, an epoch a run.
+pub fn loader(images: usize, workers: usize, batch: usize) -> Result<Job> {
+    let set = made_up(images, (3, 32, 32))?;
     let transforms = Compose::new(vec![
         TransformConfig::random_crop(32, 4),
         TransformConfig::random_horizontal_flip(0.5),

@@ -5,7 +5,7 @@
 
 mod candle;
 pub mod case;
-mod data;
+pub mod data;
 pub mod job;
 mod network;
 mod operator;
